@@ -1,0 +1,40 @@
+"""What every test shares: shape checks at call time, the texts and models beside the project, and which tests are on."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+_SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run tests marked slow")
+    parser.addoption("--network", action="store_true", help="also run tests that need a remote service")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if "slow" in item.keywords and not config.getoption("--slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
+        if "network" in item.keywords and not config.getoption("--network"):
+            item.add_marker(pytest.mark.skip(reason="needs a remote service: run with --network"))
+        if "gpu" in item.keywords and not _has_gpu():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real models, texts and golden vectors beside the project; the test skips where it is absent."""
+    if not _SHARED.is_dir():
+        pytest.skip("the development data folder (shared) is not beside the project")
+    return _SHARED
