@@ -1,1 +1,1 @@
-
+"""Numbers in memory: shape types, sparse codes, running statistics."""
