@@ -192,7 +192,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise ArtifactKindError(f"{path} is of the unknown kind {manifest['kind']!r}.\n  Allowed: {', '.join(SCHEMAS)}")
     if manifest["schema"] > known:
         raise ArtifactVersionError(
-            f"{path} has layout {manifest['schema']} of {manifest['kind']!r}, written by monoseme {manifest.get('package_version')}; "
+            f"{path} has layout {manifest['schema']} of {manifest['kind']!r} (monoseme {manifest.get('package_version')}); "
             f"this is {monoseme.__version__}, which knows layouts up to {known}.\n  Update with:  pip install --upgrade monoseme"
         )
     return manifest
