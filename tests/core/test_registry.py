@@ -1,0 +1,80 @@
+"""Plug-ins are files; listing imports nothing; errors name their cause."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from monoseme.core import registry as registry_module
+from monoseme.core.errors import PluginError, UnknownPluginError
+from monoseme.core.registry import PluginInfo, Registry
+
+_BASE = (
+    '"""The base."""\nimport abc\nclass Thing(abc.ABC):\n    class Config: ...\n    @abc.abstractmethod\n    def go(self): ...\n'
+)
+_GOOD = (
+    '"""Good: does it."""\nfrom {p}._base import Thing\n'
+    "class Good(Thing):\n    class Config(Thing.Config): ...\n    def go(self): return 7\n"
+)
+_TWO = '"""Two."""\nfrom {p}._base import Thing\nclass A(Thing):\n    def go(self): ...\nclass B(Thing):\n    def go(self): ...\n'
+
+
+@pytest.fixture
+def things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Registry[object]:
+    package = f"things_{abs(hash(request.node.name))}"
+    folder = tmp_path / package
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "_base.py").write_text(_BASE)
+    (folder / "good.py").write_text(_GOOD.format(p=package))
+    (folder / "two.py").write_text(_TWO.format(p=package))
+    (folder / "broken.py").write_text('"""Broken: cannot be imported."""\nraise ValueError("no luck")\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return Registry(kind="things", package=package, base=f"{package}._base:Thing")
+
+
+def test_listing_reads_the_docstrings_and_imports_nothing(things: Registry[object]) -> None:
+    assert things.infos() == [
+        PluginInfo("broken", "Broken: cannot be imported.", f"{things.package}.broken"),
+        PluginInfo("good", "Good: does it.", f"{things.package}.good"),
+        PluginInfo("two", "Two.", f"{things.package}.two"),
+    ]
+    assert f"{things.package}.good" not in sys.modules
+
+
+def test_a_plugin_and_its_own_config_know_their_name(things: Registry[object]) -> None:
+    good = things.get("good")
+    assert good().go() == 7  # pyright: ignore
+    assert (good.plugin_name, good.Config.plugin_name) == ("good", "good")  # pyright: ignore
+    base = sys.modules[f"{things.package}._base"].Thing
+    assert "plugin_name" not in vars(base.Config)
+
+
+def test_an_unknown_name_is_refused_with_a_suggestion(things: Registry[object]) -> None:
+    with pytest.raises(UnknownPluginError, match=r'"goood".*Did you mean "good"'):
+        things.get("goood")
+
+
+def test_a_plugin_that_fails_raises_with_its_cause_when_asked_for(things: Registry[object]) -> None:
+    with pytest.raises(PluginError, match="no luck") as caught:
+        things.get("broken")
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_file_with_two_classes_is_refused(things: Registry[object]) -> None:
+    with pytest.raises(PluginError, match="exactly one"):
+        things.get("two")
+
+
+class _Entry:
+    def __init__(self, name: str, value: str) -> None:
+        self.name, self.value = name, value
+
+
+def test_entry_points_add_plugins_and_clashes_name_both(things: Registry[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [_Entry("third", f"{things.package}.good:Good")]
+    monkeypatch.setattr(registry_module.importlib.metadata, "entry_points", lambda group: entries)
+    assert things.get("third").__name__ == "Good"
+    entries.append(_Entry("good", "elsewhere:Good"))
+    with pytest.raises(PluginError, match=r"good and elsewhere:Good"):
+        things.names()
