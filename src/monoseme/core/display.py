@@ -81,6 +81,10 @@ class JsonDisplay(QuietDisplay):
         """The object, on the output stream."""
         sys.stdout.write(json.dumps(values, allow_nan=False, default=str) + "\n")
 
+    def rows(self, values: list[dict[str, Any]]) -> None:
+        """A list of objects, on the output stream."""
+        sys.stdout.write(json.dumps(values, allow_nan=False, default=str) + "\n")
+
 
 class _PlainProgress:
     """A line every few seconds, for logs."""

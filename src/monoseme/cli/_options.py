@@ -1,0 +1,79 @@
+"""Options from types: a frozen config becomes flags, with its docstrings as help.
+
+Precedence: default < `--config FILE` < flag. Short forms such as `--model gpt2` stand for the field that users mean most
+(`--model.model gpt2`).
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from monoseme.core.config import from_dict, load_file, merge, to_dict
+from monoseme.core.errors import ConfigError
+
+C = TypeVar("C")
+
+
+def parse(cls: type[C], words: Sequence[str], *, verb: str, summary: str, default: C | None = None) -> C:
+    """A `cls` from command-line words, on top of `default`.
+
+    Wrong words end the program with exit code 2 and tyro's message, which suggests what was meant.
+    """
+    import tyro
+
+    options = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagConversionOff, tyro.conf.CascadeSubcommandArgs)
+    start: Any = tyro.MISSING_NONPROP if default is None else default
+    return tyro.cli(
+        cls,
+        prog=f"monoseme {verb}",
+        description=summary,
+        args=list(words),
+        default=start,
+        config=options,
+        use_underscores=True,
+    )
+
+
+def with_file(default: C, words: Sequence[str]) -> tuple[C, list[str], dict[str, Any]]:
+    """`default` with the tables of every `--config FILE` on top, the words without them, and what the files said.
+
+    Raises ConfigError for an unknown or wrong setting.
+    """
+    said: dict[str, Any] = {}
+    rest: list[str] = []
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        if word == "--config" or word.startswith("--config="):
+            value = word.partition("=")[2] or (queue.pop(0) if queue else "")
+            if not value:
+                raise ConfigError("--config needs a file (.json, .toml, .yaml)")
+            said = merge(said, load_file(Path(value)))
+        else:
+            rest.append(word)
+    return default, rest, said
+
+
+def settings(default: Any, said: Mapping[str, Any], *, where: str) -> Any:
+    """The config `default` with the plain settings `said` on top, all of it validated again."""
+    return from_dict(type(default), merge(to_dict(default), said), where=where)
+
+
+def expand(words: Sequence[str], short: Mapping[str, str]) -> list[str]:
+    """Words with short flags written out: `{"--model": "--model.model"}`."""
+    out: list[str] = []
+    for word in words:
+        flag, equals, value = word.partition("=")
+        out.append(short.get(flag, flag) + equals + value)
+    return out
+
+
+def wants_help(words: Sequence[str]) -> bool:
+    """Whether `-h` or `--help` is among the words."""
+    return "-h" in words or "--help" in words
+
+
+def write(text: str) -> None:
+    """Text for the output stream: a command's own answer, not chatter."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")

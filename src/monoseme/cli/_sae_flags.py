@@ -1,0 +1,152 @@
+"""The `--sae` flags: which architectures, and their settings, as a list of configs.
+
+    --sae topk,batchtopk        the architectures
+    --sae.k 16,32               a setting of every listed architecture that has it; a list multiplies into a sweep
+    --sae.topk.k 16             a setting of one
+    --sae.normalise.kind none   a setting inside a setting
+
+A flag that no listed architecture has is an error, with what was probably meant.
+"""
+
+import dataclasses
+import itertools
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from monoseme.core.config import from_dict, merge, suggest
+from monoseme.core.errors import ConfigError
+
+PREFIX = "--sae"
+
+
+class SaeFlags(NamedTuple):
+    """What the `--sae` words said."""
+
+    names: tuple[str, ...]
+    settings: dict[str, str]
+    """Dotted setting, as typed after `--sae.`, to its text."""
+
+
+def take(words: Sequence[str]) -> tuple[SaeFlags, list[str]]:
+    """The `--sae` words of a command line, and the other words. Raises ConfigError for a flag without a value."""
+    names: tuple[str, ...] = ()
+    settings: dict[str, str] = {}
+    rest: list[str] = []
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        flag, equals, value = word.partition("=")
+        if flag != PREFIX and not flag.startswith(f"{PREFIX}."):
+            rest.append(word)
+            continue
+        if not equals:
+            if not queue or queue[0].startswith("--"):
+                raise ConfigError(f"{flag} needs a value")
+            value = queue.pop(0)
+        if flag == PREFIX:
+            names = tuple(part.strip() for part in value.split(",") if part.strip())
+        else:
+            settings[flag.removeprefix(f"{PREFIX}.").replace("-", "_")] = value
+    return SaeFlags(names, settings), rest
+
+
+def build(flags: SaeFlags, configs: Mapping[str, type], *, base: Mapping[str, Mapping[str, Any]] | None = None) -> list[Any]:
+    """One config per architecture and combination of listed values, in the order typed.
+
+    `configs` maps the names of the listed architectures to their Config classes; `base` holds settings from a preset or a file.
+    Raises ConfigError for a setting that no listed architecture has, or a value of the wrong type.
+    """
+    _refuse_unknown(flags, configs)
+    out: list[Any] = []
+    for name, cls in configs.items():
+        chosen = {key: _texts(text, _hint(cls, key)) for key, text in _settings_of(name, flags, cls).items()}
+        for values in itertools.product(*chosen.values()):
+            data = dict((base or {}).get(name, {}))
+            for key, value in zip(chosen, values, strict=True):
+                data = merge(data, _nested(key, value))
+            out.append(from_dict(cls, data, where=f"sae.{name}"))
+    return out
+
+
+def _settings_of(name: str, flags: SaeFlags, cls: type) -> dict[str, str]:
+    """The settings that reach one architecture; one that names it wins over one for all."""
+    shared = {key: text for key, text in flags.settings.items() if _hint(cls, key) is not None}
+    own = {
+        key.removeprefix(f"{name}."): text
+        for key, text in flags.settings.items()
+        if key.startswith(f"{name}.") and _hint(cls, key.removeprefix(f"{name}.")) is not None
+    }
+    return shared | own
+
+
+def _refuse_unknown(flags: SaeFlags, configs: Mapping[str, type]) -> None:
+    for key in flags.settings:
+        if any(key in known(cls) or key in {f"{name}.{k}" for k in known(cls)} for name, cls in configs.items()):
+            continue
+        allowed = sorted({k for cls in configs.values() for k in known(cls)})
+        raise ConfigError(
+            f"--sae.{key}: none of {', '.join(configs)} has this setting.{suggest(key.split('.', 1)[-1], allowed)}\n"
+            f"  Allowed: {', '.join(allowed)}"
+        )
+
+
+def known(cls: type, prefix: str = "") -> dict[str, Any]:
+    """Dotted setting -> type, for a config class and the configs inside it."""
+    hints = typing.get_type_hints(cls)
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        hint = hints[field.name]
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            found |= known(hint, f"{prefix}{field.name}.")
+        else:
+            found[prefix + field.name] = hint
+    return found
+
+
+def _hint(cls: type, key: str) -> Any:
+    return known(cls).get(key)
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    first, _, rest = key.partition(".")
+    return {first: _nested(rest, value) if rest else value}
+
+
+def _texts(text: str, hint: Any) -> list[Any]:
+    """The values in a text: a list for a sweep, one for a setting that is itself a list."""
+    if typing.get_origin(hint) is tuple:
+        return [[_value(part, typing.get_args(hint)[0]) for part in text.split(",")]]
+    return [_value(part.strip(), hint) for part in text.split(",")]
+
+
+def _value(text: str, hint: Any) -> Any:
+    """A text as the type asks; left a text where it fits none, so that the config's own error names it."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    if text.lower() == "none" and type(None) in options:
+        return None
+    for option in options:
+        if option is bool and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        for kind in (int, float):
+            if option is kind:
+                try:
+                    return kind(text.replace("_", ""))
+                except ValueError:
+                    continue
+    return text
+
+
+def help_text(configs: Mapping[str, type]) -> str:
+    """The settings of the listed architectures, a line each."""
+    lines: list[str] = []
+    for name, cls in configs.items():
+        lines.append(f"--sae {name}")
+        defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+        for key, hint in known(cls).items():
+            kind = getattr(hint, "__name__", str(hint).replace("typing.", ""))
+            default = defaults.get(key, dataclasses.MISSING)
+            shown = "" if default is dataclasses.MISSING else f" (default: {default})"
+            lines.append(f"  --sae.{key} {kind}{shown}")
+    return "\n".join(lines)

@@ -1,0 +1,47 @@
+"""List what can be plugged in: saes, evaluations, families, explainers, scorers, presets.
+
+    monoseme ls            the kinds
+    monoseme ls saes       one kind, a line each; --json gives [{name, summary, source}]
+
+Docstrings are read from the source; nothing is imported.
+"""
+
+from monoseme.cli._options import wants_help, write
+from monoseme.cli._verbs import document
+from monoseme.core.config import suggest
+from monoseme.core.display import JsonDisplay, get_display
+from monoseme.core.errors import ConfigError
+from monoseme.core.registry import Registry
+
+KINDS: dict[str, Registry[object]] = {
+    kind: Registry(kind=kind, package=package, base=base)
+    for kind, package, base in (
+        ("saes", "monoseme.saes", "monoseme.saes._base:SAE"),
+        ("evaluations", "monoseme.evaluation", "monoseme.evaluation._base:Evaluation"),
+        ("families", "monoseme.models.families", "monoseme.models._family:Family"),
+        ("explainers", "monoseme.atlas.explain", "monoseme.atlas.explain._base:Explainer"),
+        ("scorers", "monoseme.atlas.score", "monoseme.atlas.score._base:Scorer"),
+        ("trackers", "monoseme.training.trackers", "monoseme.training.trackers._base:Tracker"),
+        ("presets", "monoseme.presets", "monoseme.presets._base:Preset"),
+    )
+}
+
+
+def main(words: list[str]) -> int:
+    """Lists the kinds, or the plug-ins of one."""
+    if wants_help(words):
+        write(document("ls"))
+        return 0
+    if not words:
+        write("\n".join(f"{kind:<12} {len(registry.names())}" for kind, registry in KINDS.items()))
+        return 0
+    kind = words[0]
+    if kind not in KINDS:
+        raise ConfigError(f'there is no kind "{kind}".{suggest(kind, KINDS)}\n  Allowed: {", ".join(KINDS)}')
+    infos = KINDS[kind].infos()
+    display = get_display()
+    if isinstance(display, JsonDisplay):
+        display.rows([info._asdict() for info in infos])
+    else:
+        write("\n".join(f"{info.name:<16} {info.summary}" for info in infos))
+    return 0

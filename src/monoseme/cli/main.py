@@ -1,0 +1,65 @@
+"""The entry point: finds the verb, chooses the display, turns errors into one message and an exit code.
+
+Exit codes: 0 done, 1 our fault (with a traceback), 2 the user can mend it (one message), 130 interrupted (resumable, says how).
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import monoseme
+from monoseme.cli._verbs import help_text, names
+from monoseme.core.config import suggest
+from monoseme.core.display import Display, JsonDisplay, PlainDisplay, QuietDisplay, use_display
+from monoseme.core.errors import MonosemeError
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(help_text())
+        return 0
+    if words[0] in ("-V", "--version"):
+        sys.stdout.write(f"monoseme {monoseme.__version__}\n")
+        return 0
+    verb, words = words[0], words[1:]
+    if verb not in names():
+        return _refuse(f'there is no command "{verb}".{suggest(verb, names())}\n  See them all with:  monoseme --help')
+    display = _choose_display(words)
+    with use_display(display):
+        return _run(verb, [word for word in words if word not in ("--json", "--quiet")])
+
+
+def _run(verb: str, words: list[str]) -> int:
+    try:
+        return importlib.import_module(f"monoseme.cli.{verb}").main(words) or 0
+    except MonosemeError as error:
+        return _refuse(str(error), code=error.exit_code)
+    except KeyboardInterrupt:
+        return _refuse("interrupted", code=INTERRUPTED)
+    except BrokenPipeError:
+        return 0  # the reader of our output, such as `head`, has seen enough
+
+
+def _refuse(message: str, *, code: int = 2) -> int:
+    sys.stderr.write(f"monoseme: {message}\n")
+    return code
+
+
+def _choose_display(words: Sequence[str]) -> Display:
+    if "--json" in words:
+        return JsonDisplay()
+    if "--quiet" in words:
+        return QuietDisplay()
+    if sys.stderr.isatty():
+        from monoseme.core.display import RichDisplay
+
+        return RichDisplay()
+    return PlainDisplay()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

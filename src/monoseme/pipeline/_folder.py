@@ -1,0 +1,96 @@
+"""A run's folder: `run.json` names its artifacts, and the config that made them.
+
+RUN/run.json
+RUN/training/                       metrics.jsonl, checkpoints
+RUN/saes/NAME/                      artifacts "sae"
+RUN/evaluations/NAME/EVALUATION/    artifacts "report"
+RUN/atlas/                          text store, one folder per SAE, annotations
+RUN/report/                         artifact "report": report.json, index.html, figures
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import monoseme
+from monoseme.core.artifact import exists_error
+from monoseme.core.config import merge
+from monoseme.core.errors import ArtifactDamagedError, ArtifactKindError, ArtifactMissingError, ArtifactVersionError
+from monoseme.core.files import read_json, write_json
+from monoseme.core.schema import SCHEMAS
+
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run."""
+
+    path: Path
+
+    @property
+    def training(self) -> Path:
+        """Metrics and checkpoints."""
+        return self.path / "training"
+
+    @property
+    def atlas(self) -> Path:
+        """The atlas of all its SAEs."""
+        return self.path / "atlas"
+
+    @property
+    def report(self) -> Path:
+        """The report artifact."""
+        return self.path / "report"
+
+    def sae(self, name: str) -> Path:
+        """The artifact of the SAE of that name."""
+        return self.path / "saes" / name
+
+    def evaluation(self, sae: str, evaluation: str) -> Path:
+        """The report artifact of one evaluation of one SAE."""
+        return self.path / "evaluations" / sae / evaluation
+
+    def record(self) -> dict[str, Any]:
+        """What `run.json` says. Raises ArtifactMissingError, ArtifactKindError, ArtifactVersionError, ArtifactDamagedError."""
+        file = self.path / RUN_FILE
+        if not file.is_file():
+            raise ArtifactMissingError(
+                f"{self.path} is not a run: it has no {RUN_FILE}.\n  Make one with:  monoseme run --out {self.path}"
+            )
+        record = read_json(file)
+        if not isinstance(record, dict) or not isinstance(record.get("artifacts"), dict):
+            raise ArtifactDamagedError(f"{file} is not a run's record")
+        if record.get("kind") != "run":
+            raise ArtifactKindError(f"{file} is of kind {record.get('kind')!r}, not 'run'")
+        if not isinstance(record.get("schema"), int) or record["schema"] > SCHEMAS["run"]:
+            raise ArtifactVersionError(
+                f"{file} was written by a newer monoseme ({record.get('package_version')}); this is {monoseme.__version__}.\n"
+                "  Update with:  pip install --upgrade monoseme"
+            )
+        return record
+
+    def add(self, artifacts: dict[str, Any]) -> None:
+        """Names more artifacts in `run.json`, as paths relative to the folder."""
+        record = self.record()
+        record["artifacts"] = merge(record["artifacts"], artifacts)
+        write_json(self.path / RUN_FILE, record)
+
+    def sae_names(self) -> list[str]:
+        """The finished SAEs, in the order of the config."""
+        return list(self.record()["artifacts"].get("saes", {}))
+
+
+def new_run(path: Path, config: dict[str, Any]) -> RunFolder:
+    """Makes the folder of a new run. Raises ArtifactExistsError when something is there, DiskFullError."""
+    if path.exists() and any(path.iterdir()):
+        raise exists_error(path)
+    record = {
+        "kind": "run",
+        "schema": SCHEMAS["run"],
+        "package_version": monoseme.__version__,
+        "config": config,
+        "artifacts": {"training": "training"},
+    }
+    write_json(path / RUN_FILE, record)
+    return RunFolder(path)
