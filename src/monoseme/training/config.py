@@ -1,0 +1,149 @@
+"""What one training run is told: how long, how fast, how often it looks, writes and saves."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from monoseme.core.errors import ConfigError
+
+_DEFAULT_TOKENS = 20_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """The learning rate over a run: a linear warm-up, a plateau, a decay."""
+
+    kind: Literal["constant", "linear", "cosine"] = "linear"
+    """Shape of the decay; "constant" has none."""
+    warmup_steps: int | None = None
+    """Steps of linear rise. None: a twentieth of the run, at most 1,000 (the usual figure, but most of a short run)."""
+    decay_fraction: float | None = None
+    """Last part of the run that decays, in (0, 1]. None: 0.2 for "linear", all after the warm-up for "cosine"."""
+    final_fraction: float = 0.0
+    """Learning rate at the very end as a fraction of the peak, in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        _at_least(self.warmup_steps, 0, "schedule.warmup_steps")
+        _within(self.decay_fraction, 0.0, 1.0, "schedule.decay_fraction")
+        _within(self.final_fraction, 0.0, 1.0, "schedule.final_fraction")
+        if self.decay_fraction == 0.0:
+            raise ConfigError('schedule.decay_fraction is 0: for no decay set schedule.kind to "constant"')
+        if self.kind == "constant" and (self.decay_fraction is not None or self.final_fraction != 0.0):
+            raise ConfigError(
+                'schedule.kind "constant" has no decay, so decay_fraction and final_fraction would be ignored.\n'
+                '  Leave them out, or set schedule.kind to "linear" or "cosine".'
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run of one or more SAEs on one stream of activations."""
+
+    n_tokens: int | None = None
+    """Tokens to learn from (count). None: 20 million, or what n_steps says. More than the corpus holds means several epochs."""
+    n_steps: int | None = None
+    """Optimiser steps, instead of n_tokens."""
+    batch_size: int = 2048
+    """Tokens per optimiser step (pairs, for an SAE that learns from pairs)."""
+    accumulate: int = 1
+    """Parts in which a batch is worked through, to save memory: batch_size is unchanged, and so is the result, to rounding."""
+
+    optimiser: Literal["adam", "adamw"] = "adam"
+    """"adamw" takes weight decay apart from the gradient; without weight decay the two are one."""
+    lr: float | None = None
+    """Peak learning rate. None: 2e-4 / sqrt(n_latents / 16,384) for each SAE."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay rates of Adam's two moments."""
+    eps: float = 6.25e-10
+    """Added to Adam's denominator. Small, as in Gao et al. 2024: gradients of rare latents are far below the usual 1e-8."""
+    weight_decay: float = 0.0
+    """Of matrices, not of biases."""
+    clip_norm: float | None = 1.0
+    """Largest norm of an SAE's whole gradient, after projection. None: never clipped."""
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    """Learning rate over the run."""
+    autocast: Literal["bfloat16"] | None = None
+    """Type of the matrix products; weights and optimiser stay in float32. None: as the weights are."""
+
+    shuffle_window: int = 8
+    """Blocks of contexts over which tokens are mixed: more mix better and hold more activations in memory."""
+    start_tokens: int = 16_384
+    """Tokens from which scale, decoder bias and variance are measured before the first step."""
+    seed: int = 0
+    """Of the order of the tokens. Each SAE's weights come from its own seed."""
+
+    log_every: int = 50
+    """Steps between rows of metrics.jsonl."""
+    checkpoint_every: int | None = None
+    """Steps between checkpoints. None: only those of checkpoint_at. The last step always has one."""
+    checkpoint_at: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    """Fractions of the run, in (0, 1], at which to write a checkpoint as well."""
+    keep: int = 2
+    """Checkpoints kept: the last so many, and the best of each SAE. None of them is deleted before the next is complete."""
+    validate_every: int = 500
+    """Steps between measurements on held-out documents; the last step always has one."""
+    validation_tokens: int = 16_384
+    """Held-out tokens measured each time, always the same ones; their activations stay in memory."""
+    best_by: str = "fvu"
+    """Which validation number says which checkpoint is the best."""
+    best_is: Literal["lowest", "highest"] = "lowest"
+    """Which direction of best_by is good."""
+    early_stop_patience: int | None = None
+    """Validations without a new best after which an SAE stops learning. None: never."""
+    trackers: tuple[str, ...] = ()
+    """Where metrics go besides metrics.jsonl: tensorboard, wandb, mlflow."""
+
+    def __post_init__(self) -> None:
+        if self.n_tokens is not None and self.n_steps is not None:
+            raise ConfigError(f"n_tokens ({self.n_tokens}) and n_steps ({self.n_steps}) both say how long to train: give one")
+        for name in ("n_tokens", "n_steps", "batch_size", "accumulate", "shuffle_window", "start_tokens", "log_every"):
+            _at_least(getattr(self, name), 1, name)
+        for name in ("checkpoint_every", "keep", "validate_every", "validation_tokens", "early_stop_patience"):
+            _at_least(getattr(self, name), 1, name)
+        if self.accumulate > self.batch_size:
+            raise ConfigError(f"accumulate ({self.accumulate}) cuts a batch of {self.batch_size} into empty parts")
+        _positive(self.lr, "lr")
+        _positive(self.clip_norm, "clip_norm")
+        _within(self.weight_decay, 0.0, math.inf, "weight_decay")
+        for beta in self.betas:
+            if not 0.0 <= beta < 1.0:
+                raise ConfigError(f"betas are {self.betas}; each must be at least 0 and below 1")
+        for fraction in self.checkpoint_at:
+            if not 0.0 < fraction <= 1.0:
+                raise ConfigError(f"checkpoint_at holds {fraction}; fractions are above 0 and at most 1")
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the run; the last batch is a whole one."""
+        if self.n_steps is not None:
+            return self.n_steps
+        return math.ceil((self.n_tokens or _DEFAULT_TOKENS) / self.batch_size)
+
+    def checkpoint_due(self, done: int) -> bool:
+        """Whether a checkpoint is planned after `done` steps."""
+        at = {math.ceil(fraction * self.steps) for fraction in self.checkpoint_at}
+        every = self.checkpoint_every is not None and done % self.checkpoint_every == 0
+        return every or done in at or done == self.steps
+
+    def validation_due(self, done: int) -> bool:
+        """Whether held-out documents are measured after `done` steps."""
+        return done % self.validate_every == 0 or done == self.steps
+
+    def log_due(self, done: int) -> bool:
+        """Whether a row of metrics is written after `done` steps."""
+        return done % self.log_every == 0 or done == self.steps
+
+
+def _at_least(value: int | None, smallest: int, name: str) -> None:
+    if value is not None and value < smallest:
+        raise ConfigError(f"{name} is {value}; it must be at least {smallest}")
+
+
+def _positive(value: float | None, name: str) -> None:
+    if value is not None and not value > 0.0:
+        raise ConfigError(f"{name} is {value}; it must be above 0")
+
+
+def _within(value: float | None, low: float, high: float, name: str) -> None:
+    if value is not None and not low <= value <= high:
+        raise ConfigError(f"{name} is {value}; it must be from {low:g} to {high:g}")

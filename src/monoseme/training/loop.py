@@ -1,0 +1,119 @@
+"""The training loop: many SAEs on one stream of activations, measured, saved, and taken up again to the last bit.
+
+A run is a pure function of its configuration and data: batches come from a seed and a cursor, learning rates from the step, and
+what remains (weights, moments, counters, sums of the log window, bests) is in each checkpoint. A run killed at any moment and
+called again with `resume=True` therefore ends with the weights of one that was never killed.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from monoseme.core.display import get_display
+from monoseme.core.errors import Interrupted, NonFiniteLossError
+from monoseme.saes import SAE
+from monoseme.training.config import TrainConfig
+from monoseme.training.feed import Feed
+from monoseme.training.interrupt import stop_wish
+from monoseme.training.learner import Best, Job, Learner
+from monoseme.training.resume import begin
+from monoseme.training.run import Run, Seconds
+from monoseme.training.validation import HeldOut
+
+
+class Callbacks(NamedTuple):
+    """What the caller closes over things that the loop must not know, such as a language model."""
+
+    validate: Callable[[str, SAE], Mapping[str, float]] | None = None
+    """More numbers for a validation row, from the job's name and its SAE: `ce_increase`, `kl`."""
+    on_step: Callable[[int], None] | None = None
+    """Called with the number of steps done, after everything else of the step."""
+    resume_command: str = "the same command with --resume"
+    """What to type to go on, for messages."""
+
+
+class TrainResult(NamedTuple):
+    """What a finished run leaves behind."""
+
+    saes: dict[str, SAE]
+    """As they are after the last step."""
+    best: dict[str, Best | None]
+    """The best validation of each, None without held-out documents."""
+    stopped_at: dict[str, int | None]
+    """Step at which early stopping ended an SAE's training."""
+    n_steps: int
+    n_tokens: int
+    checkpoint: Path
+    """The last one."""
+    seconds: Seconds
+    """Of all parts of the run, resumed ones included."""
+
+
+def train_on(
+    feed: Feed,
+    jobs: Sequence[Job],
+    config: TrainConfig,
+    *,
+    folder: Path,
+    held_out: Mapping[str, HeldOut] | None = None,
+    callbacks: Callbacks | None = None,
+    resume: bool = False,
+) -> TrainResult:
+    """Trains the SAEs of `jobs` on the batches of `feed`; writes `metrics.jsonl` and `checkpoints/` into `folder`.
+
+    `held_out` has the validation batches of each job, by name; None: no validation, and so no best. `resume` goes on from the
+    last checkpoint, or from the start where there is none yet.
+
+    Raises ArtifactExistsError when the folder holds a run and `resume` is off, ResumeError when the run in it is another one,
+    NonFiniteLossError with the step and the last good checkpoint, Interrupted after Ctrl-C or SIGTERM (a checkpoint is written
+    first), DiskFullError.
+    """
+    callbacks = callbacks or Callbacks()
+    learners = [Learner(job, config) for job in jobs]
+    with contextlib.ExitStack() as stack:
+        run = stack.enter_context(begin(feed, learners, config, folder=folder, resume=resume))
+        wish = stack.enter_context(stop_wish())
+        bar = stack.enter_context(get_display().progress("train", total=config.steps, unit="steps"))
+        bar.advance(run.done)
+        while not run.finished:
+            with _told_last_good(run):
+                run.step()
+                if config.log_due(run.done):
+                    run.log()
+                improved = config.validation_due(run.done) and run.validate(held_out, callbacks.validate)
+                if improved or wish.asked or run.finished or config.checkpoint_due(run.done):
+                    run.save()
+            bar.advance(1, **run.shown)
+            if callbacks.on_step is not None:
+                callbacks.on_step(run.done)
+            if wish.asked and not run.finished:
+                raise Interrupted(
+                    f"stopped after step {run.done:,} of {config.steps:,}; all of it is in {run.last_checkpoint}.\n"
+                    f"  Go on with:  {callbacks.resume_command}"
+                )
+    return _result(run)
+
+
+@contextlib.contextmanager
+def _told_last_good(run: Run) -> Iterator[None]:
+    """Adds to NonFiniteLossError where the last good weights are."""
+    try:
+        yield
+    except NonFiniteLossError as error:
+        good = f"The last good checkpoint is {run.last_checkpoint}" if run.last_checkpoint else "There is no checkpoint yet"
+        raise NonFiniteLossError(f"{error}.\n  {good}. A lower lr, or a longer warm-up, usually helps.") from error
+
+
+def _result(run: Run) -> TrainResult:
+    if run.last_checkpoint is None:
+        raise AssertionError("a finished run has a checkpoint")
+    return TrainResult(
+        saes={learner.name: learner.sae for learner in run.learners},
+        best={learner.name: learner.best for learner in run.learners},
+        stopped_at={learner.name: learner.stopped_at for learner in run.learners},
+        n_steps=run.done,
+        n_tokens=run.n_tokens,
+        checkpoint=run.last_checkpoint,
+        seconds=run.seconds,
+    )

@@ -1,0 +1,121 @@
+"""The numbers of a run: sums over a log window that stay on the device, and the file of JSON lines they end in.
+
+`metrics.jsonl` is written by the training loop, one row per SAE and log step, and read by the report, the web app and whoever
+tails it. A row has `step`, `tokens`, `sae`, the losses and `grad_norm` (means over the window), `lr` (of the last step), `fvu`
+(of the last batch), `l0` (mean over the window), `dead_fraction`, rates, seconds and memory; a validation row has
+`"event": "validation"` as well.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monoseme.core.files import guard_disk
+from monoseme.saes import Losses
+
+
+class Window:
+    """Sums of one SAE's numbers since the last row; reading them back waits until a row or a checkpoint is due."""
+
+    def __init__(self) -> None:
+        self.n_steps = 0
+        self.seconds = 0.0
+        self.lr = 0.0
+        self._sums: dict[str, Tensor] = {}
+        self._facts: dict[str, Tensor] = {}
+
+    def add(self, losses: Losses, *, grad_norm: Tensor, lr: float) -> None:
+        """Takes in one step; no value is read back from the device."""
+        values = {"loss": losses.total, "grad_norm": grad_norm, "l0": mean_l0(losses)}
+        values |= {f"loss/{name}": value for name, value in losses.parts.items()}
+        for name, value in values.items():
+            if value is not None:
+                value = value.detach().float()
+                self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self.n_steps += 1
+        self.lr = lr
+
+    def note(self, facts: Mapping[str, Tensor]) -> None:
+        """Numbers of the last batch alone, too dear to take at each step."""
+        self._facts = dict(facts)
+
+    def clear(self) -> None:
+        """Begins the next window."""
+        self.n_steps, self.seconds = 0, 0.0
+        self._sums, self._facts = {}, {}
+
+    def row(self) -> dict[str, float]:
+        """The window's means, the last batch's facts and the learning rate; waits for the device."""
+        means = {name: float(total) / self.n_steps for name, total in self._sums.items()}
+        return means | {name: float(value) for name, value in self._facts.items()} | {"lr": self.lr}
+
+    def state(self) -> dict[str, Any]:
+        """The sums as JSON-able numbers (float32 survives that exactly), so that a resumed window is the same window."""
+        sums = {name: float(total) for name, total in self._sums.items()}
+        return {"n_steps": self.n_steps, "seconds": self.seconds, "lr": self.lr, "sums": sums}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], *, device: torch.device) -> "Window":
+        """The window that `state` described."""
+        window = cls()
+        window.n_steps, window.seconds, window.lr = state["n_steps"], state["seconds"], state["lr"]
+        window._sums = {name: torch.tensor(value, device=device) for name, value in state["sums"].items()}
+        return window
+
+
+def mean_l0(losses: Losses) -> Tensor | None:
+    """Active latents per row, or None where the architecture does not say which are active."""
+    if losses.active is None:
+        return None
+    return (losses.active.values != 0).sum(dtype=torch.float32) / max(1, losses.active.n_rows)
+
+
+def batch_facts(losses: Losses) -> dict[str, Tensor]:
+    """`fvu` of one batch: sum|x - x_hat|^2 / sum|x - mean(x)|^2, sums in float64 (float32 on MPS)."""
+    wide = torch.float32 if losses.x.device.type == "mps" else torch.float64
+    error = (losses.x - losses.x_hat).square().sum(dtype=wide)
+    spread = (losses.x - losses.x.mean(dim=0)).square().sum(dtype=wide)
+    return {"fvu": error / spread}
+
+
+class MetricsFile:
+    """`metrics.jsonl`, appended row by row and cut back on resume to where a checkpoint left it."""
+
+    def __init__(self, path: Path, *, keep_bytes: int) -> None:
+        """Opens the file, dropping whatever lies beyond `keep_bytes` (rows that a resumed run writes again)."""
+        with guard_disk(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab")
+            self._file.truncate(keep_bytes)
+            self._file.seek(0, os.SEEK_END)
+        self.path = path
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Appends one row and hands it to the system. A number that is not finite becomes null. Raises DiskFullError."""
+        plain = {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
+        with guard_disk(self.path):
+            self._file.write(json.dumps(plain, allow_nan=False, ensure_ascii=False).encode() + b"\n")
+            self._file.flush()
+
+    def sync(self) -> int:
+        """Flushes to disk; returns the length in bytes, for the checkpoint."""
+        with guard_disk(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All complete rows of a metrics file; a last line that a kill cut short is left out."""
+    lines = path.read_bytes().split(b"\n")[:-1]
+    return [json.loads(line) for line in lines]

@@ -1,0 +1,98 @@
+"""How a run begins: fresh, from samples of its own stream, or from the last checkpoint of one that was stopped."""
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monoseme.core.config import to_dict
+from monoseme.core.display import get_display
+from monoseme.core.errors import ArtifactExistsError, ResumeError
+from monoseme.saes import config_to_dict
+from monoseme.training import numerics
+from monoseme.training.checkpoint import Checkpoint, last_sound, restore
+from monoseme.training.config import TrainConfig
+from monoseme.training.feed import Feed
+from monoseme.training.learner import Learner
+from monoseme.training.record import Record
+from monoseme.training.run import Run
+
+_FREE = {"keep", "checkpoint_every", "checkpoint_at", "trackers"}
+"""Settings that move no number, so that a resume may change them."""
+
+
+@contextlib.contextmanager
+def begin(feed: Feed, learners: list[Learner], config: TrainConfig, *, folder: Path, resume: bool) -> Iterator[Run]:
+    """A run at its first step, or where its last checkpoint left it; its files are closed at the end.
+
+    Raises ArtifactExistsError, ResumeError, ArtifactVersionError.
+    """
+    metrics = folder / "metrics.jsonl"
+    if not resume and (metrics.exists() or (folder / "checkpoints").exists()):
+        raise ArtifactExistsError(
+            f"{folder} already holds a training run.\n  Go on with it (--resume), or choose another folder."
+        )
+    checkpoint = last_sound(folder / "checkpoints") if resume else None
+    now = numerics.measure(next(learners[0].sae.parameters()))
+    stored = now if checkpoint is None else checkpoint.state["numerics"]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(numerics.taken_up(stored, now))
+        keep_bytes = 0 if checkpoint is None else checkpoint.state["metrics_bytes"]
+        record = stack.enter_context(
+            Record(metrics, keep_bytes=keep_bytes, trackers=config.trackers, facts=_facts(config, learners))
+        )
+        run = Run(feed, learners, config, folder=folder, record=record, numerics=stored)
+        if checkpoint is None:
+            _start(feed, learners, config)
+        else:
+            _go_on(run, feed, checkpoint, config)
+        yield run
+
+
+def _facts(config: TrainConfig, learners: list[Learner]) -> dict[str, Any]:
+    return {"train": to_dict(config), "saes": {learner.name: config_to_dict(learner.sae.config) for learner in learners}}
+
+
+def _start(feed: Feed, learners: list[Learner], config: TrainConfig) -> None:
+    """Lets each SAE measure scale, decoder bias and variance on the first tokens of its stream, then goes back to the first."""
+    beginning = feed.cursor()
+    n_batches = -(-config.start_tokens // config.batch_size)
+    steps = [feed.advance() for _ in range(n_batches)]
+    for i, learner in enumerate(learners):
+        sample = torch.cat([batches[i] for batches in steps])
+        learner.sae.start(sample[: config.start_tokens].flatten(0, -2))
+    feed.seek(beginning)
+
+
+def _go_on(run: Run, feed: Feed, checkpoint: Checkpoint, config: TrainConfig) -> None:
+    _refuse_another(checkpoint, config, run.learners)
+    for learner in run.learners:
+        restore(learner, checkpoint)
+    feed.seek(checkpoint.state["cursor"])
+    run.take_up(checkpoint)
+    get_display().say(f"going on after step {checkpoint.step:,} of {config.steps:,} ({checkpoint.path})")
+
+
+def _refuse_another(checkpoint: Checkpoint, config: TrainConfig, learners: list[Learner]) -> None:
+    """Raises ResumeError, naming what differs, unless the checkpoint is of the run described."""
+    jobs = checkpoint.state["jobs"]
+    if set(jobs) != {learner.name for learner in learners}:
+        asked = ", ".join(learner.name for learner in learners)
+        raise ResumeError(f"{checkpoint.path} holds the SAEs {', '.join(jobs)}, not {asked}")
+    problems = _differences("train", checkpoint.state["train"], to_dict(config), free=_FREE)
+    for learner in learners:
+        problems += _differences(learner.name, jobs[learner.name]["config"], config_to_dict(learner.sae.config))
+        problems += _differences(learner.name, {"sites": jobs[learner.name]["sites"]}, {"sites": [str(s) for s in learner.sites]})
+    if problems:
+        lines = "\n  ".join(problems)
+        raise ResumeError(
+            f"{checkpoint.path} is of a run with other settings:\n  {lines}\n"
+            "  Give the old settings to go on with it, or another folder to start anew."
+        )
+
+
+def _differences(where: str, old: Mapping[str, Any], new: Mapping[str, Any], *, free: Collection[str] = ()) -> list[str]:
+    names = sorted((old.keys() | new.keys()) - set(free))
+    return [f"{where}.{n} was {old.get(n)!r}, is {new.get(n)!r}" for n in names if old.get(n) != new.get(n)]

@@ -1,0 +1,173 @@
+"""A run in progress: its SAEs, its place in the stream, its clocks and its files. The loop says when; this says how."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from monoseme.core.config import to_dict
+from monoseme.core.errors import ConfigError
+from monoseme.core.memory import own_memory_mb
+from monoseme.saes import SAE
+from monoseme.training.checkpoint import Checkpoint, prune, write_checkpoint
+from monoseme.training.config import TrainConfig
+from monoseme.training.feed import Feed
+from monoseme.training.learner import Learner
+from monoseme.training.record import Record
+from monoseme.training.validation import HeldOut
+
+
+@dataclass
+class Seconds:
+    """Where the time of a run went. A GPU's work counts for whatever waits for it: the next row of metrics at the latest."""
+
+    model: float = 0.0
+    """In the language model; part of `stream`."""
+    stream: float = 0.0
+    """Until a batch was there."""
+    saes: float = 0.0
+    """In the steps of the SAEs."""
+    validation: float = 0.0
+    checkpoints: float = 0.0
+    total: float = 0.0
+    """All of these and the loop itself."""
+
+
+class Run:
+    """What a training loop moves on step by step."""
+
+    def __init__(self, feed: Feed, learners: list[Learner], config: TrainConfig, *, folder: Path, record: Record,
+                 numerics: Mapping[str, Any]) -> None:  # fmt: skip
+        self.learners = learners
+        self.done = 0
+        """Steps taken."""
+        self.seconds = Seconds()
+        self.last_checkpoint: Path | None = None
+        self.shown: dict[str, float] = {}
+        """What the progress line shows: the FVU of each SAE in the last row."""
+        self._feed = feed
+        self._config = config
+        self._checkpoints = folder / "checkpoints"
+        self._record = record
+        self._numerics = numerics
+        self._began = time.perf_counter()
+        self._window_began = Seconds()
+
+    @property
+    def finished(self) -> bool:
+        """Whether no step is left to take: all are done, or every SAE has stopped early."""
+        return self.done >= self._config.steps or all(learner.stopped_at is not None for learner in self.learners)
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens learned from."""
+        return self.done * self._config.batch_size
+
+    def take_up(self, checkpoint: Checkpoint) -> None:
+        """Puts step count and clocks where a checkpoint left them."""
+        self.done = checkpoint.step
+        self.seconds = Seconds(**checkpoint.state["seconds"])
+        self.last_checkpoint = checkpoint.path
+        self._window_began = Seconds(**checkpoint.state["seconds"])
+
+    def step(self) -> None:
+        """One batch, and one update of every SAE that still learns."""
+        began, model = time.perf_counter(), self._feed.seconds_model()
+        batches = self._feed.advance()
+        fed = time.perf_counter()
+        for learner, batch in zip(self.learners, batches, strict=True):
+            if learner.stopped_at is None:
+                learner.step(batch, step=self.done)
+        self.done += 1
+        self.seconds.model += self._feed.seconds_model() - model
+        self.seconds.stream += fed - began
+        self.seconds.saes += time.perf_counter() - fed
+
+    def log(self) -> None:
+        """A row of metrics for every SAE that learned in this window, and a new window."""
+        window = self._window_seconds()
+        for learner in self.learners:
+            if learner.window.n_steps == 0:
+                continue
+            learner.check()
+            row = learner.window.row() | learner.liveness()
+            self._record.write(
+                {
+                    "step": self.done,
+                    "tokens": self.n_tokens,
+                    "sae": learner.name,
+                    **row,
+                    "tokens_per_second": learner.window.n_steps * self._config.batch_size / max(window.total, 1e-9),
+                    "seconds_model": window.model,
+                    "seconds_stream": window.stream,
+                    "seconds_sae": learner.window.seconds,
+                    "rss_mb": own_memory_mb(),
+                }
+            )
+            if "fvu" in row:
+                self.shown[f"{learner.name}_fvu"] = row["fvu"]
+            learner.window.clear()
+
+    def validate(self, held_out: Mapping[str, HeldOut] | None, extra: Callable[[str, SAE], Mapping[str, float]] | None) -> bool:
+        """Measures every SAE that still learns on held-out documents; True if one is better than ever.
+
+        Raises ConfigError when the number that decides (`best_by`) is not among those measured.
+        """
+        began = time.perf_counter()
+        improved = False
+        for learner in self.learners:
+            if learner.stopped_at is not None or held_out is None:
+                continue
+            learner.check()
+            numbers = held_out[learner.name].measure(learner.sae, step=self.done)
+            if extra is not None:
+                numbers |= extra(learner.name, learner.sae)
+            if self._config.best_by not in numbers:
+                raise ConfigError(f'best_by is "{self._config.best_by}".\n  Measured are: {", ".join(sorted(numbers))}')
+            self._record.write(
+                {"event": "validation", "step": self.done, "tokens": self.n_tokens, "sae": learner.name, **numbers}
+            )
+            improved |= learner.judge(numbers[self._config.best_by], done=self.done)
+        self.seconds.validation += time.perf_counter() - began
+        return improved
+
+    def save(self) -> None:
+        """Writes a checkpoint, then deletes those no longer wanted."""
+        began = time.perf_counter()
+        for learner in self.learners:
+            learner.check()
+        self._tick()
+        self.last_checkpoint = write_checkpoint(
+            self._checkpoints, step=self.done, learners=self.learners, state=self._state()
+        ).path
+        prune(self._checkpoints, keep=self._config.keep)
+        self.seconds.checkpoints += time.perf_counter() - began
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "train": to_dict(self._config),
+            "cursor": self._feed.cursor(),
+            "metrics_bytes": self._record.sync(),
+            "numerics": dict(self._numerics),
+            "seconds": asdict(self.seconds),
+        }
+
+    def _tick(self) -> None:
+        """Adds the time since the last tick to the total."""
+        now = time.perf_counter()
+        self.seconds.total += now - self._began
+        self._began = now
+
+    def _window_seconds(self) -> Seconds:
+        """Seconds since the last row, without those spent on validation and checkpoints; begins the next window."""
+        self._tick()
+        now, before = self.seconds, self._window_began
+        self._window_began = Seconds(**asdict(now))
+        pauses = now.validation - before.validation + now.checkpoints - before.checkpoints
+        return Seconds(
+            model=now.model - before.model,
+            stream=now.stream - before.stream,
+            saes=now.saes - before.saes,
+            total=now.total - before.total - pauses,
+        )

@@ -1,0 +1,43 @@
+"""Ctrl-C and SIGTERM become a wish; a second one is taken at its word."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from monoseme.training.interrupt import stop_wish
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_a_wish(number: signal.Signals) -> None:
+    with stop_wish() as wish:
+        assert not wish.asked
+        os.kill(os.getpid(), number)
+        assert wish.asked
+
+
+def test_the_second_signal_interrupts() -> None:
+    with pytest.raises(KeyboardInterrupt), stop_wish():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_handlers_are_as_before_afterwards() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with stop_wish():
+        pass
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_another_thread_is_never_asked() -> None:
+    wishes = []
+
+    def work() -> None:
+        with stop_wish() as wish:
+            wishes.append(wish.asked)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert wishes == [False]
