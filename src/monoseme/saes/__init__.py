@@ -1,1 +1,43 @@
+"""Sparse autoencoders: the contract, and one public file per architecture. Importing this imports no torch."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from monoseme.saes._registry import SAES, build, config_from_dict, config_to_dict
+
+if TYPE_CHECKING:
+    from monoseme.saes._base import SAE
+    from monoseme.saes._codes import Codes, Knobs, Losses
+    from monoseme.saes._normalise import NormaliseConfig
+    from monoseme.saes._store import load_sae, save_sae
+
+__all__ = [
+    "SAE",
+    "SAES",
+    "Codes",
+    "Knobs",
+    "Losses",
+    "NormaliseConfig",
+    "build",
+    "config_from_dict",
+    "config_to_dict",
+    "load_sae",
+    "save_sae",
+]
+
+_LAZY = {
+    "SAE": "_base",
+    "Codes": "_codes",
+    "Knobs": "_codes",
+    "Losses": "_codes",
+    "NormaliseConfig": "_normalise",
+    "load_sae": "_store",
+    "save_sae": "_store",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what needs torch when it is first asked for."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -1,0 +1,64 @@
+"""What every kernel set offers: selection, sparse encode and sparse decode, all differentiable.
+
+Letters: B rows, D model width, F latents, K entries per row, n entries in all.
+
+Encoders return *pre-activations* (linear, before any ReLU) at the selected entries; the architecture applies its activation to
+the few values that are left. Entries of a row are ordered by latent. Ties are broken by value, then by the lowest latent (the
+lowest flat index in `batch_topk`), so that every kernel set selects the same entries.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+from monoseme.tensors.shapes import Float, Int, Tensor
+from monoseme.tensors.sparse import SparseCodes
+
+
+class Encoder(NamedTuple):
+    """pre = (x - centre) @ weight + bias."""
+
+    weight: Float[Tensor, "D F"]
+    """Stored so that its transpose is contiguous: one latent's weights lie together."""
+    bias: Float[Tensor, " F"]
+    centre: Float[Tensor, " D"] | None = None
+    """What is taken off x first (b_dec); None for nothing."""
+
+
+class Kernels(ABC):
+    """One implementation of the hot loops. Stateless: an SAE stores the name and asks `dispatch` for the rest."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def encode_topk(
+        self, x: Float[Tensor, "B D"], encoder: Encoder, k: int, *, among: Int[Tensor, " m"] | None = None
+    ) -> SparseCodes:
+        """The min(k, m) largest pre-activations of each row; `among` limits the choice to those latents (ascending)."""
+
+    @abstractmethod
+    def encode_batch_topk(self, x: Float[Tensor, "B D"], encoder: Encoder, n: int) -> SparseCodes:
+        """The n largest pre-activations of the whole batch."""
+
+    @abstractmethod
+    def encode_threshold(
+        self, x: Float[Tensor, "B D"], encoder: Encoder, threshold: Float[Tensor, ""] | Float[Tensor, " F"]
+    ) -> SparseCodes:
+        """Every pre-activation above the threshold (strictly); one for all latents or one for each."""
+
+    @abstractmethod
+    def decode(
+        self, codes: SparseCodes, weight: Float[Tensor, "F D"], bias: Float[Tensor, " D"] | None = None
+    ) -> Float[Tensor, "B D"]:
+        """codes @ weight + bias over the flattened rows."""
+
+    @abstractmethod
+    def topk(self, pre: Float[Tensor, "B F"], k: int) -> SparseCodes:
+        """The k largest entries of each row of a matrix that exists already; differentiable."""
+
+    @abstractmethod
+    def batch_topk(self, pre: Float[Tensor, "B F"], n: int) -> SparseCodes:
+        """The n largest entries of the whole matrix; differentiable."""
+
+    @abstractmethod
+    def threshold(self, pre: Float[Tensor, "B F"], threshold: Float[Tensor, ""] | Float[Tensor, " F"]) -> SparseCodes:
+        """Every entry above the threshold (strictly); differentiable."""

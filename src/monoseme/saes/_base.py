@@ -1,0 +1,258 @@
+"""The contract of every SAE: one class for training and use.
+
+Letters: B rows (tokens), N rows of a sample, D model width, F latents.
+
+**Spaces.** Parameters live in the *normalised* space (see `_normalise`): `x_n = factor * x`, `f = encoder(x_n)`,
+`x_hat_n = f W_dec + b_dec`. Everything public is raw: `encode` takes raw activations and returns codes in activation units
+(`f / factor`), `decode` returns raw activations. So `x_hat = codes W_dec + b_dec / factor`, and `export` gives an SAE with
+factor 1 and the same codes. Per-vector standardisation cannot be folded: its codes are in each vector's standard deviations
+(`unit == "standardised"`) and carry offset and scale.
+
+**A training step**: `losses = sae.loss(x, knobs)`, `losses.total.backward()`, `sae.project_gradients()`, clipping, optimiser,
+`sae.after_step(losses)`.
+
+**A new architecture** is one file that defines one concrete subclass with a nested `Config`, its parameters (four from
+`add_dictionary`, or its own), `encode`, `loss`, `export` and `moves`. It may override anything else: `decode` where the decoder
+is not linear, `start` and `reads` for several sites, `parts` for groups. It uses only the products and selectors of
+`self.kernels`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import nn
+
+from monoseme.core.errors import ConfigError, TrainingError
+from monoseme.kernels import Encoder, Kernels, kernels_named, resolve
+from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
+from monoseme.saes._dead import count_tokens
+from monoseme.saes._dictionary import (
+    BiasStart,
+    encoder_parameter,
+    remove_parallel_gradient,
+    renormalise,
+    start_bias,
+    total_variance,
+    unit_rows,
+)
+from monoseme.saes._normalise import NormaliseConfig, Normalised, measure_scale, normalise
+from monoseme.tensors.shapes import Bool, Float, Tensor
+from monoseme.tensors.sparse import SparseCodes
+
+View = Literal["tokens", "pairs", "contexts", "layers"]
+
+
+class SAE(nn.Module, ABC):
+    """A sparse autoencoder: see the module's docstring."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """What every architecture has."""
+
+        plugin_name: ClassVar[str]
+
+        d_in: int | None = None
+        """Width of the activations (count); None until the site is known."""
+        n_latents: int = 4096
+        """Latents (count)."""
+        normalise: NormaliseConfig = field(default_factory=NormaliseConfig)
+        """Input normalisation."""
+        b_dec_start: BiasStart = "geometric_median"
+        """Where b_dec begins: geometric_median or mean of a sample, or zeros."""
+        dead_after_tokens: int = 10_000_000
+        """A latent is dead when it has not fired for so many tokens (count)."""
+        seed: int = 0
+        """Of the start of the weights."""
+
+        def __post_init__(self) -> None:
+            for name in ("d_in", "n_latents", "dead_after_tokens"):
+                value = getattr(self, name)
+                if value is not None and value < 1:
+                    raise ConfigError(f"{name} is {value}; it must be at least 1")
+
+    plugin_name: ClassVar[str]
+    learns_from: ClassVar[View] = "tokens"
+    """The view whose batches `loss` takes."""
+    reads: ClassVar[View] = "tokens"
+    """The view that `encode` takes."""
+    moves: ClassVar[Mapping[str, frozenset[str]]]
+    """Part of the loss -> names of exactly the parameters it has a gradient for."""
+    detached: ClassVar[frozenset[str]] = frozenset()
+    """Parts of the loss whose gradient leaves something out on purpose, so that finite differences do not match it."""
+    unit_norm: ClassVar[tuple[str, ...]] = ("W_dec",)
+    """Parameters whose rows have unit norm after each step."""
+
+    config: Any  # a subclass narrows it to its own Config
+    W_enc: nn.Parameter
+    b_enc: nn.Parameter
+    W_dec: nn.Parameter
+    b_dec: nn.Parameter
+    input_factor: Tensor
+    input_variance: Tensor
+    started: Tensor
+    tokens_since_fired: Tensor
+
+    def __init_subclass__(cls) -> None:
+        """Our own files name their class; a third party's is named by its entry point (core.registry)."""
+        super().__init_subclass__()
+        package, _, name = cls.__module__.rpartition(".")
+        if package == "monoseme.saes":
+            cls.plugin_name = name
+            if "Config" in cls.__dict__:
+                cls.Config.plugin_name = name
+
+    def __init__(self, config: Config) -> None:
+        """Raises ConfigError while `config.d_in` is None."""
+        super().__init__()
+        if config.d_in is None:
+            raise ConfigError("the width of the activations is not known: set d_in, or let the site fill it in by training")
+        self.config = config
+        self.kernel_name = resolve("auto")
+        self.provenance: dict[str, Any] = {}
+        self.register_buffer("input_factor", torch.ones(()))
+        self.register_buffer("input_variance", torch.ones(()))
+        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("tokens_since_fired", torch.zeros(config.n_latents, dtype=torch.int64))
+
+    def extra_repr(self) -> str:
+        """The config, as nn.Module prints it."""
+        return repr(self.config)
+
+    # -- what it is ------------------------------------------------------------------------------------------------
+
+    @property
+    def d_in(self) -> int:
+        """D."""
+        return self.config.d_in
+
+    @property
+    def d_out(self) -> int:
+        """Width of what `decode` returns; a transcoder's may differ from `d_in`."""
+        return self.d_in
+
+    @property
+    def n_latents(self) -> int:
+        """F."""
+        return self.config.n_latents
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts of a code, the whole first."""
+        return ("all",)
+
+    @property
+    def unit(self) -> Literal["activation", "standardised"]:
+        """Unit of the latents that `encode` returns."""
+        return "activation" if self.config.normalise.folds else "standardised"
+
+    @property
+    def kernels(self) -> Kernels:
+        """The products and selectors to use."""
+        return kernels_named(self.kernel_name)
+
+    def use_kernels(self, choice: str) -> None:
+        """Resolves and keeps a kernel set ("auto", "torch", "reference"). Raises ConfigError."""
+        self.kernel_name = resolve(choice)
+
+    # -- use -------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:
+        """Codes of raw activations, differentiable. `state` carries a temporal SAE along a sequence; others ignore it."""
+
+    def decode(self, codes: Codes) -> Float[Tensor, "*lead D_out"]:
+        """Raw activations from codes (sparse or dense), differentiable."""
+        code, bias = codes.all, self.b_dec / self.input_factor
+        if isinstance(code, SparseCodes):
+            x_hat = self.kernels.decode(code, self.W_dec, bias).reshape(*code.leading, self.d_out)
+        else:
+            x_hat = code @ self.W_dec + bias
+        if codes.scale is not None and codes.offset is not None:
+            x_hat = x_hat * codes.scale + codes.offset
+        return x_hat
+
+    def forward(self, x: Float[Tensor, "*lead D"]) -> Float[Tensor, "*lead D_out"]:
+        """decode(encode(x))."""
+        return self.decode(self.encode(x))
+
+    @abstractmethod
+    def export(self) -> "SAE":
+        """The simplest equivalent for use: takes raw activations, with foldable normalisation put into the weights."""
+
+    # -- training --------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def loss(
+        self, x: Float[Tensor, "*lead D"], knobs: Knobs = DEFAULT_KNOBS, *, mask: Bool[Tensor, "*lead"] | None = None
+    ) -> Losses:
+        """Training forward on raw activations of the view `learns_from`; rows where `mask` is False do not count.
+
+        Raises TrainingError before `start`. An architecture with another target than x takes it as a further keyword.
+        """
+
+    @torch.no_grad()
+    def start(self, sample: Float[Tensor, "N D"]) -> None:
+        """Measures, from raw activations: the scale of the input, b_dec in the normalised space, the variance of the input.
+
+        Reductions are in float64. Raises TrainingError when the sample holds NaN, infinities or only one point.
+        """
+        sample = sample.reshape(-1, sample.shape[-1])
+        self.input_factor.fill_(measure_scale(self.config.normalise, sample))
+        rows = self.normalise(sample).rows
+        self.input_variance.fill_(total_variance(rows))
+        self.b_dec.copy_(start_bias(self.config.b_dec_start, rows))
+        self.started.fill_(True)
+
+    def project_gradients(self) -> None:
+        """After backward, before clipping: drops the gradient that unit rows cannot follow.
+
+        Factored gradients are left alone: the optimiser that takes them projects them with `unit_norm_parameters`.
+        """
+        remove_parallel_gradient(self.unit_norm_parameters())
+
+    def after_step(self, *losses: Losses) -> None:
+        """After the optimiser: unit rows again, dead latents counted. One `Losses` for each accumulated batch."""
+        renormalise(self.unit_norm_parameters())
+        for batch in losses:
+            if batch.active is not None:
+                count_tokens(self.tokens_since_fired, batch.active)
+
+    def unit_norm_parameters(self) -> list[nn.Parameter]:
+        """The parameters whose rows are kept at unit norm."""
+        return [self.get_parameter(name) for name in self.unit_norm]
+
+    def dead_mask(self) -> Bool[Tensor, " F"]:
+        """Latents that have not fired for `dead_after_tokens` tokens of training."""
+        return self.tokens_since_fired >= self.config.dead_after_tokens
+
+    # -- for the files of architectures ----------------------------------------------------------------------------
+
+    def add_dictionary(self) -> None:
+        """Gives the SAE W_dec [F, D] with seeded unit rows, W_enc [D, F] = W_dec^T, and zero biases, all float32."""
+        rows = unit_rows(self.n_latents, self.d_in, seed=self.config.seed)
+        self.W_enc = encoder_parameter(rows)
+        self.b_enc = nn.Parameter(torch.zeros(self.n_latents))
+        self.W_dec = nn.Parameter(rows)
+        self.b_dec = nn.Parameter(torch.zeros(self.d_in))
+
+    @property
+    def encoder(self) -> Encoder:
+        """The linear encoder, centred on b_dec."""
+        return Encoder(self.W_enc, self.b_enc, self.b_dec)
+
+    def normalise(self, x: Float[Tensor, "*lead D"]) -> Normalised:
+        """Raw activations to flattened rows of the normalised space."""
+        return normalise(self.config.normalise, x, self.input_factor)
+
+    def public_codes(self, codes: SparseCodes, rows: Normalised) -> Codes:
+        """Codes of the normalised space in the public unit and shape, without explicit zeros."""
+        codes = codes.with_values(codes.values / self.input_factor).drop_zeros()
+        return Codes({"all": codes.reshape_leading(*rows.leading)}, rows.offset, rows.scale)
+
+    def require_start(self) -> None:
+        """Raises TrainingError before `start`: the loss has no scale yet."""
+        if not bool(self.started):
+            raise TrainingError("this SAE has not seen a sample: call start(sample) with some thousand raw activations first")

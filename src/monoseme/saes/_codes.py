@@ -1,0 +1,105 @@
+"""What goes into and comes out of an SAE: codes, losses and the knobs that training turns.
+
+Letters: B rows, D model width, F latents.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
+
+from monoseme.core.config import suggest
+from monoseme.core.errors import ConfigError
+from monoseme.tensors.shapes import Float, Tensor
+from monoseme.tensors.sparse import SparseCodes
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Codes:
+    """Named parts of a code, each sparse or a dense [*, F] tensor; values may be negative.
+
+    The first part is the whole code, from which `decode` works. Values are in the SAE's `unit`: multiples of decoder rows in
+    raw activations ("activation"), or in each vector's own standard deviations ("standardised"); then `offset` and `scale`
+    ([*, 1], mean and std + eps of each vector) bring the decoded vector back.
+    """
+
+    parts: Mapping[str, SparseCodes | Tensor]
+    offset: Float[Tensor, "*lead 1"] | None = None
+    scale: Float[Tensor, "*lead 1"] | None = None
+
+    def __repr__(self) -> str:
+        return f"Codes({', '.join(f'{name}={part!r}' for name, part in self.parts.items())})"
+
+    @property
+    def all(self) -> SparseCodes | Tensor:
+        """The whole code."""
+        return next(iter(self.parts.values()))
+
+    def part(self, name: str | None = None) -> SparseCodes | Tensor:
+        """The part of that name, the whole code for None. Raises ConfigError with what there is."""
+        if name is None:
+            return self.all
+        if name not in self.parts:
+            raise ConfigError(
+                f'these codes have no part "{name}".{suggest(name, self.parts)}\n  Allowed: {", ".join(self.parts)}'
+            )
+        return self.parts[name]
+
+    def sparse(self, name: str | None = None) -> SparseCodes:
+        """The part as sparse codes without explicit zeros."""
+        part = self.part(name)
+        return part.drop_zeros() if isinstance(part, SparseCodes) else SparseCodes.from_dense(part)
+
+    def dense(self, name: str | None = None) -> Float[Tensor, "*lead F"]:
+        """The part as a dense tensor: for edits and tests."""
+        part = self.part(name)
+        return part.to_dense() if isinstance(part, SparseCodes) else part
+
+    def with_all(self, code: SparseCodes | Tensor) -> Self:
+        """The same vectors with another whole code (an edited one); the other parts are dropped, as they no longer hold."""
+        return replace(self, parts={next(iter(self.parts)): code})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knobs:
+    """What controllers and schedules of `training` set at each step. An architecture reads those it knows."""
+
+    step: int = 0
+    """Optimiser steps done."""
+    sparsity: float = 1.0
+    """Factor on the architecture's sparsity penalty; 1 is the configured strength."""
+    k: int | None = None
+    """Latents per row in place of the configured k (annealing); None for the configured one."""
+    temperature: float = 1.0
+    """Factor on the width of soft selections."""
+
+
+DEFAULT_KNOBS = Knobs()
+
+
+class Losses(NamedTuple):
+    """Result of a training forward."""
+
+    total: Tensor
+    """What to differentiate: the sum of the parts."""
+    parts: dict[str, Tensor]
+    """Name -> 0-d tensor as it enters the total (its coefficient included). The same names at every step."""
+    active: SparseCodes | None
+    """The code behind the reconstruction, detached, in the normalised space; explicit zeros did not fire."""
+    x_hat: Float[Tensor, "B D"]
+    """Reconstruction in raw activations, with its graph (for objectives through a model)."""
+    x: Float[Tensor, "B D"]
+    """The raw rows that were reconstructed (masked ones left out)."""
+
+    @property
+    def n_rows(self) -> int:
+        """Tokens that counted."""
+        return self.x.shape[0]
+
+
+def add_up(parts: dict[str, Tensor]) -> Tensor:
+    """The total of the parts, in order."""
+    values = list(parts.values())
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total

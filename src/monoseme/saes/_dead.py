@@ -1,0 +1,71 @@
+"""Dead latents: counted in tokens, revived by the auxiliary loss AuxK.
+
+Letters: B rows, D model width, F latents.
+Source: Gao et al. 2024 (arXiv:2406.04093), appendix A.2.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from monoseme.kernels import Encoder, Kernels
+from monoseme.tensors.shapes import Bool, Float, Int, Tensor
+from monoseme.tensors.sparse import SparseCodes
+
+
+def default_k_aux(d_in: int) -> int:
+    """The power of two nearest to D / 2 on the log scale (128 for D = 192, 512 for 768); Gao et al. take one close to it."""
+    return 2 ** max(0, round(math.log2(d_in / 2)))
+
+
+def fired_latents(active: SparseCodes) -> Int[Tensor, " n"]:
+    """Latents with a positive (or negative: not zero) value somewhere; repeats are kept, int64."""
+    return active.indices[active.values != 0].long()
+
+
+@torch.no_grad()
+def count_tokens(tokens_since_fired: Int[Tensor, " F"], active: SparseCodes) -> None:
+    """Adds the batch's rows to every latent's count of tokens without firing and resets those that fired, in place."""
+    tokens_since_fired.add_(active.n_rows)
+    tokens_since_fired[fired_latents(active)] = 0
+
+
+@torch.no_grad()
+def still_dead(dead: Bool[Tensor, " F"], active: SparseCodes) -> Int[Tensor, " m"]:
+    """Latents that were dead before this batch and do not fire in it, ascending."""
+    if not bool(dead.any()):
+        return dead.nonzero().squeeze(1)
+    dead = dead.clone()
+    dead[fired_latents(active)] = False
+    return dead.nonzero().squeeze(1)
+
+
+def auxk(
+    x: Float[Tensor, "B D"],
+    residual: Float[Tensor, "B D"],
+    weights: Mapping[str, Tensor],
+    *,
+    dead: Int[Tensor, " m"],
+    k_aux: int,
+    kernels: Kernels,
+) -> Float[Tensor, ""]:
+    """How badly the k_aux strongest dead latents of each row explain what the live ones left over; 0 when nothing is dead.
+
+        mean_b ||e - e_hat||^2 / mean_b ||e - mean_b e||^2,   e = residual, e_hat = relu(topk_dead(pre)) W_dec
+
+    e is detached, e_hat has no bias, and b_dec is a constant in the encoder: the term moves W_enc, b_enc and W_dec of dead
+    latents only. `weights` holds W_enc, b_enc, W_dec, b_dec; x is in their space. Zero too if the residual has no variance
+    (a single row). Sums are in the dtype of x.
+    """
+    if dead.numel() == 0:
+        return residual.new_zeros(())
+    residual = residual.detach()
+    variance = (residual - residual.mean(0)).square().sum(1).mean()
+    if not bool(variance > 0):
+        return residual.new_zeros(())
+    encoder = Encoder(weights["W_enc"], weights["b_enc"], weights["b_dec"].detach())
+    codes = kernels.encode_topk(x.detach(), encoder, k_aux, among=dead)
+    codes = codes.with_values(codes.values.relu())
+    e_hat = kernels.decode(codes, weights["W_dec"])
+    return (residual - e_hat).square().sum(1).mean() / variance

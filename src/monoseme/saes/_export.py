@@ -1,0 +1,60 @@
+"""Export: the weights of an SAE with its input normalisation folded in.
+
+With x_n = s x:  f = relu((s x - b_dec) W_enc + b_enc) = s relu((x - b_dec / s) W_enc + b_enc / s), so dividing both biases (and
+any threshold) by s gives the codes f / s, which are what `encode` returns anyway. Standardisation has no such s and stays.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from monoseme.saes._base import SAE
+from monoseme.saes._normalise import NormaliseConfig
+from monoseme.saes._registry import SAES
+from monoseme.tensors.shapes import Tensor
+
+_BIASES = ("b_enc", "b_dec", "threshold")
+
+
+def folded_config(config: Any) -> Any:
+    """The same settings for raw activations; unchanged where the normalisation cannot be folded."""
+    return replace(config, normalise=NormaliseConfig(kind="none")) if config.normalise.folds else config
+
+
+@torch.no_grad()
+def folded_state(sae: SAE) -> dict[str, Tensor]:
+    """The state of `sae` with biases and thresholds divided by its input factor, for a config from `folded_config`."""
+    state = {name: tensor.clone() for name, tensor in sae.state_dict().items()}
+    for name in _BIASES:
+        if name in state:
+            state[name] /= sae.input_factor
+    state["input_variance"] /= sae.input_factor**2
+    state["input_factor"].fill_(1.0)
+    return state
+
+
+@torch.no_grad()
+def with_thresholds(sae: SAE, thresholds: Tensor) -> SAE:
+    """The architecture "thresholded" that keeps activations above `thresholds` ([F], in the normalised space of `sae`)."""
+    config = folded_config(sae.config)
+    kind = SAES.get("thresholded")
+    made = kind(kind.Config(**{name: getattr(config, name) for name in SAE.Config.__dataclass_fields__}))
+    made.to(device=sae.W_dec.device, dtype=sae.W_dec.dtype)
+    folded = folded_state(sae)
+    state = {name: folded[name] for name in made.state_dict() if name in folded and name != "threshold"}
+    made.load_state_dict({**state, "threshold": thresholds / sae.input_factor})
+    made.use_kernels(sae.kernel_name)
+    made.provenance = dict(sae.provenance)
+    return made
+
+
+@torch.no_grad()
+def folded_copy(sae: SAE) -> SAE:
+    """The same architecture for raw activations."""
+    made = type(sae)(folded_config(sae.config))
+    made.to(device=sae.W_dec.device, dtype=sae.W_dec.dtype)
+    made.load_state_dict(folded_state(sae))
+    made.use_kernels(sae.kernel_name)
+    made.provenance = dict(sae.provenance)
+    return made

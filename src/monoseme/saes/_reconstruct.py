@@ -1,0 +1,58 @@
+"""The loss that TopK and its relatives share: normalised squared error, and AuxK for the dead.
+
+Letters: B rows, D model width.
+Source: Gao et al. 2024 (arXiv:2406.04093), section 2.1 (normalised MSE) and appendix A.2 (AuxK).
+"""
+
+from typing import NamedTuple
+
+from monoseme.saes._base import SAE
+from monoseme.saes._codes import Losses, add_up
+from monoseme.saes._dead import auxk, still_dead
+from monoseme.saes._normalise import Normalised
+from monoseme.tensors.shapes import Bool, Float, Tensor
+from monoseme.tensors.sparse import SparseCodes
+
+ALL_PARAMETERS = frozenset({"W_enc", "b_enc", "W_dec", "b_dec"})
+MOVES = {"reconstruction": ALL_PARAMETERS}
+"""What the reconstruction has a gradient for."""
+MOVES_WITH_AUXK = {**MOVES, "auxk": ALL_PARAMETERS - {"b_dec"}}
+"""The same with the auxiliary loss."""
+
+
+class AuxK(NamedTuple):
+    """Settings of the auxiliary loss."""
+
+    k: int
+    """Dead latents per row (count)."""
+    coefficient: float
+
+
+def rows_of(x: Float[Tensor, "*lead D"], mask: Bool[Tensor, "*lead"] | None) -> Float[Tensor, "B D"]:
+    """The rows that count, flattened."""
+    return x.reshape(-1, x.shape[-1]) if mask is None else x[mask]
+
+
+def reconstruction_losses(
+    sae: SAE, raw: Float[Tensor, "B D"], rows: Normalised, codes: SparseCodes, *, aux: AuxK | None = None
+) -> Losses:
+    """Losses of the codes (normalised space) that the architecture chose for `rows`.
+
+        reconstruction = mean_b ||x_n - x_hat_n||^2 / V,   V = mean_n ||x_n - mean x_n||^2 over the sample given to start()
+
+    so it is the FVU up to the difference between batch and sample; V is a constant, not the batch's. `auxk` is as in
+    `_dead.auxk`, times its coefficient. Sums are in the dtype of the parameters.
+    """
+    x_hat = sae.kernels.decode(codes, sae.W_dec, sae.b_dec)
+    residual = rows.rows - x_hat
+    parts = {"reconstruction": residual.square().sum(1).mean() / sae.input_variance}
+    active = codes.detach()
+    if aux is not None:
+        dead = still_dead(sae.dead_mask(), active)
+        weights = dict(sae.named_parameters())
+        term = auxk(rows.rows, residual, weights, dead=dead, k_aux=aux.k, kernels=sae.kernels)
+        parts["auxk"] = aux.coefficient * term
+    raw_hat = x_hat / sae.input_factor
+    if rows.scale is not None and rows.offset is not None:
+        raw_hat = raw_hat * rows.scale + rows.offset
+    return Losses(add_up(parts), parts, active, raw_hat, raw)

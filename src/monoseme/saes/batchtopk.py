@@ -1,0 +1,102 @@
+"""BatchTopK: keep the k B largest pre-activations of a batch of B tokens, so that tokens share their budget.
+
+Source: Bussmann et al. 2024, arXiv:2412.06410. AuxK as in Gao et al. 2024, arXiv:2406.04093, appendix A.2.
+Differs from the paper: the inference threshold is an exponential average of the smallest positive kept activation (they average
+over training), with a memory of 100 steps rather than 1,000, because the early ones are far off and a short run must forget them.
+Letters: B tokens, D model width, F latents.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from monoseme.core.errors import ConfigError
+from monoseme.saes._base import SAE
+from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
+from monoseme.saes._dead import default_k_aux
+from monoseme.saes._export import with_thresholds
+from monoseme.saes._reconstruct import MOVES_WITH_AUXK, AuxK, reconstruction_losses, rows_of
+from monoseme.tensors.shapes import Bool, Float, Tensor
+from monoseme.tensors.sparse import SparseCodes
+
+
+class BatchTopK(SAE):
+    """Training: the k B largest of relu(pre) over the batch. Use: every activation above a fixed threshold."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(SAE.Config):
+        """k latents per token on average."""
+
+        k: int = 32
+        """Latents kept per token on average (count, 1 <= k <= n_latents)."""
+        auxk_coefficient: float = 1 / 32
+        """Weight of the auxiliary loss that revives dead latents; 0 turns it off."""
+        k_aux: int | None = None
+        """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
+        threshold_decay: float = 0.99
+        """Weight of the past in the running inference threshold, per step (0 <= it < 1)."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not 1 <= self.k <= self.n_latents:
+                raise ConfigError(f"k is {self.k}; it must be from 1 to n_latents = {self.n_latents}")
+            if self.auxk_coefficient < 0 or (self.k_aux is not None and self.k_aux < 1):
+                raise ConfigError(f"auxk_coefficient {self.auxk_coefficient} or k_aux {self.k_aux} is negative or zero")
+            if not 0 <= self.threshold_decay < 1:
+                raise ConfigError(f"threshold_decay is {self.threshold_decay}; it must be at least 0 and below 1")
+
+    config: Config
+    moves = MOVES_WITH_AUXK
+    detached = frozenset({"auxk"})
+    threshold: Tensor
+    """Running inference threshold in the normalised space; 0 (a plain ReLU) until the first step."""
+    threshold_updates: Tensor
+    """Steps the threshold has seen."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.add_dictionary()
+        self.register_buffer("threshold", torch.zeros(()))
+        self.register_buffer("threshold_updates", torch.zeros((), dtype=torch.int64))
+        self._aux = AuxK(config.k_aux or default_k_aux(self.d_in), config.auxk_coefficient)
+
+    def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:  # noqa: ARG002  rows are independent
+        """Every activation above the inference threshold: rows do not depend on each other."""
+        rows = self.normalise(x)
+        return self.public_codes(self.kernels.encode_threshold(rows.rows, self.encoder, self.threshold), rows)
+
+    def loss(
+        self, x: Float[Tensor, "*lead D"], knobs: Knobs = DEFAULT_KNOBS, *, mask: Bool[Tensor, "*lead"] | None = None
+    ) -> Losses:
+        """Reconstruction and AuxK, from exactly k B entries (fewer where pre-activations are negative)."""
+        self.require_start()
+        raw = rows_of(x, mask)
+        rows = self.normalise(raw)
+        codes = self._training_codes(rows.rows, knobs.k or self.config.k)
+        return reconstruction_losses(self, raw, rows, codes, aux=self._aux)
+
+    @torch.no_grad()
+    def after_step(self, *losses: Losses) -> None:
+        """Also moves the inference threshold towards the smallest positive kept activation of each batch."""
+        super().after_step(*losses)
+        for batch in losses:
+            if batch.active is not None:
+                self._move_threshold(batch.active.values)
+
+    def export(self) -> SAE:
+        """The architecture "thresholded", on raw activations."""
+        return with_thresholds(self, self.threshold.expand(self.n_latents))
+
+    def _training_codes(self, rows: Float[Tensor, "B D"], k: int) -> SparseCodes:
+        codes = self.kernels.encode_batch_topk(rows, self.encoder, k * rows.shape[0])
+        return codes.with_values(codes.values.relu())
+
+    def _move_threshold(self, kept: Float[Tensor, " nnz"]) -> None:
+        positive = kept[kept > 0]
+        if positive.numel() == 0:
+            return
+        smallest = positive.min()
+        decay = self.config.threshold_decay if int(self.threshold_updates) else 0.0
+        self.threshold.copy_(decay * self.threshold + (1 - decay) * smallest)
+        self.threshold_updates += 1

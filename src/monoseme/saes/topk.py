@@ -1,0 +1,73 @@
+"""TopK: keep the k largest pre-activations of each token, set the rest to zero.
+
+Source: Gao et al. 2024, arXiv:2406.04093, section 2 (activation, normalised MSE) and appendix A.2 (AuxK).
+Differs from the paper: k_aux is the power of two nearest D / 2 (they say "close to"); AuxK leaves out latents that fire in the
+batch itself; dead latents are counted in tokens; the input is not LayerNormed but scaled to unit mean square (`normalise`).
+Letters: B tokens, D model width, F latents, K kept.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from monoseme.core.errors import ConfigError
+from monoseme.saes._base import SAE
+from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
+from monoseme.saes._dead import default_k_aux
+from monoseme.saes._export import folded_copy
+from monoseme.saes._reconstruct import MOVES_WITH_AUXK, AuxK, reconstruction_losses, rows_of
+from monoseme.tensors.shapes import Bool, Float, Tensor
+from monoseme.tensors.sparse import SparseCodes
+
+
+class TopK(SAE):
+    """f = relu(topk((x - b_dec) W_enc + b_enc)), x_hat = f W_dec + b_dec."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(SAE.Config):
+        """Exactly k latents per token (fewer where pre-activations are negative)."""
+
+        k: int = 32
+        """Latents kept per token (count, 1 <= k <= n_latents)."""
+        auxk_coefficient: float = 1 / 32
+        """Weight of the auxiliary loss that revives dead latents; 0 turns it off."""
+        k_aux: int | None = None
+        """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not 1 <= self.k <= self.n_latents:
+                raise ConfigError(f"k is {self.k}; it must be from 1 to n_latents = {self.n_latents}")
+            if self.auxk_coefficient < 0 or (self.k_aux is not None and self.k_aux < 1):
+                raise ConfigError(f"auxk_coefficient {self.auxk_coefficient} or k_aux {self.k_aux} is negative or zero")
+
+    config: Config
+    moves = MOVES_WITH_AUXK
+    detached = frozenset({"auxk"})
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.add_dictionary()
+        self._aux = AuxK(config.k_aux or default_k_aux(self.d_in), config.auxk_coefficient)
+
+    def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:  # noqa: ARG002  rows are independent
+        """The k largest latents of each vector, where positive."""
+        rows = self.normalise(x)
+        return self.public_codes(self._codes(rows.rows, self.config.k), rows)
+
+    def loss(
+        self, x: Float[Tensor, "*lead D"], knobs: Knobs = DEFAULT_KNOBS, *, mask: Bool[Tensor, "*lead"] | None = None
+    ) -> Losses:
+        """Reconstruction and AuxK."""
+        self.require_start()
+        raw = rows_of(x, mask)
+        rows = self.normalise(raw)
+        codes = self._codes(rows.rows, knobs.k or self.config.k)
+        return reconstruction_losses(self, raw, rows, codes, aux=self._aux)
+
+    def export(self) -> SAE:
+        """TopK on raw activations: scaling the input by one factor does not change which latents win."""
+        return folded_copy(self)
+
+    def _codes(self, rows: Float[Tensor, "B D"], k: int) -> SparseCodes:
+        codes = self.kernels.encode_topk(rows, self.encoder, k)
+        return codes.with_values(codes.values.relu())
