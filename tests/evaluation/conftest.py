@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from monoseme.models.site import Site
+from monoseme.saes._codes import Codes
 from monoseme.tensors.sparse import SparseCodes
 
 SITE = Site("resid_post", 1)
@@ -35,29 +36,23 @@ class GivenSource:
         yield from self.given[start:]
 
 
-@dataclass
-class GivenCodes:
-    """Dense or sparse codes with a reconstruction riding along."""
-
-    all: SparseCodes | Tensor
-    x_hat: Tensor
-
-
-@dataclass
 class GivenSae:
-    """Answers the n-th call of `encode` with the n-th of the given (codes, x_hat); both are already masked."""
+    """Answers the n-th call of `encode` with the n-th of the given (codes [T, F], x_hat [T, D]), which are already masked."""
 
-    answers: list[tuple[Tensor, Tensor]]
-    n_latents: int
-    reads: str = "tokens"
+    reads = "tokens"
 
-    def encode(self, x: Tensor) -> GivenCodes:
-        codes, x_hat = self.answers.pop(0)
+    def __init__(self, answers: list[tuple[Tensor, Tensor]], *, n_latents: int) -> None:
+        self.n_latents = n_latents
+        self._answers = list(answers)
+        self._x_hat = torch.empty(0)
+
+    def encode(self, x: Tensor) -> Codes:
+        codes, self._x_hat = self._answers.pop(0)
         assert len(codes) == len(x)
-        return GivenCodes(SparseCodes.from_dense(codes), x_hat)
+        return Codes({"all": SparseCodes.from_dense(codes)})
 
-    def decode(self, codes: GivenCodes) -> Tensor:
-        return codes.x_hat
+    def decode(self, codes: Codes) -> Tensor:
+        return self._x_hat
 
 
 def block(x: Tensor, *, tokens: Tensor | None = None, mask: Tensor | None = None, documents: Tensor | None = None) -> GivenBlock:

@@ -58,24 +58,30 @@ class LossMeter:
         if not bool(counts.any()):
             return
         target = targets(text, counts)
-        original = self._logits(text, counts, ())
-        shared = _shared_values(counts) | {"ce_original": losses(original, target)["ce"]}
-        ablated = {site: self._ablations(site, text, counts) for site in self._means}
+        run = self._model.run(text.tokens, mask=text.mask, real=text.real, capture=tuple(self._means))
+        original = run.logits[counts.to(run.logits.device)]
+        shared = _shared_values(counts) | {"ce_original": losses(original, target)}
+        ablated = {site: self._ablations(x, site, text, counts) for site, x in run.captured.items()}
         rows = document_rows(text.documents[counts].cpu())
         for subject in self._subjects:
-            edit = splice(subject.sae, subject.site, mask=text.mask, part=subject.part)
-            spliced = self._logits(text, counts, (edit,))
+            edit = splice(subject.sae, subject.site, part=subject.part)
+            spliced = self._logits(run.captured[subject.site], edit, text, counts)
             values = shared | ablated[subject.site] | divergences(original, spliced)
-            values["ce_spliced"] = losses(spliced, target)["ce"]
+            values["ce_spliced"] = losses(spliced, target)
             self.ledgers[subject.name].add({name: rows.sums(value.cpu()) for name, value in values.items()}, rows)
 
-    def _ablations(self, site: "Site", text: TokenChunk, counts: Bool[Tensor, "C S"]) -> dict[str, Float[Tensor, " P"]]:
+    def _ablations(
+        self, x: Float[Tensor, "C S D"], site: "Site", text: TokenChunk, counts: Bool[Tensor, "C S"]
+    ) -> dict[str, Float[Tensor, " P"]]:
         target = targets(text, counts)
         edits = {"ce_zero": zero_ablation(site), "ce_mean": mean_ablation(site, self._means[site])}
-        return {name: losses(self._logits(text, counts, (edit,)), target)["ce"] for name, edit in edits.items()}
+        return {name: losses(self._logits(x, edit, text, counts), target) for name, edit in edits.items()}
 
-    def _logits(self, text: TokenChunk, counts: Bool[Tensor, "C S"], edits: "Sequence[Edit]") -> Float[Tensor, "P V"]:
-        logits = self._model.run(text.tokens, edits=edits, mask=text.mask).logits
+    def _logits(
+        self, x: Float[Tensor, "C S D"], edit: "Edit", text: TokenChunk, counts: Bool[Tensor, "C S"]
+    ) -> Float[Tensor, "P V"]:
+        """Logits with the edit, from its site on: for residual sites the blocks before need not run again."""
+        logits = self._model.run_from(edit.site, x, tokens=text.tokens, edits=(edit,), mask=text.mask, real=text.real)
         return logits[counts.to(logits.device)]
 
     def metrics(self, name: str) -> list[Metric]:

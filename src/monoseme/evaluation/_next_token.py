@@ -30,11 +30,11 @@ def targets(text: TokenChunk, counts: Bool[Tensor, "C S"]) -> Int[Tensor, " P"]:
     return text.tokens[:, 1:][counts[:, :-1]]
 
 
-def losses(logits: Float[Tensor, "P V"], target: Int[Tensor, " P"]) -> dict[str, Float[Tensor, " P"]]:
-    """`ce`: −log p(target) in nats. Log-softmax is in float32, or float64 for float64 logits."""
+def losses(logits: Float[Tensor, "P V"], target: Int[Tensor, " P"]) -> Float[Tensor, " P"]:
+    """−log p(target) in nats. Log-softmax is in float32, or float64 for float64 logits."""
     target = target.to(logits.device)
-    found = [-_log_p(logits[part]).gather(1, target[part, None]).squeeze(1) for part in _slices(len(target), logits.shape[-1])]
-    return {"ce": _cat(found, logits)}
+    parts = _slices(len(target), logits.shape[-1])
+    return _cat([-_log_p(logits[part]).gather(1, target[part, None]).squeeze(1) for part in parts], logits)
 
 
 def divergences(original: Float[Tensor, "P V"], changed: Float[Tensor, "P V"]) -> dict[str, Float[Tensor, " P"]]:

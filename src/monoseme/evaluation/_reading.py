@@ -10,7 +10,6 @@ import torch
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation._latents import Firings
 from monoseme.tensors.shapes import Bool, Float, Tensor
-from monoseme.tensors.sparse import SparseCodes
 
 if TYPE_CHECKING:
     from monoseme.saes import SAE
@@ -36,10 +35,8 @@ def read(sae: "SAE", x: Float[Tensor, "C S D"], mask: Bool[Tensor, "C S"], *, pa
     given = x if sae.reads == "contexts" else x[mask]
     codes = sae.encode(given)
     if part is not None:
-        codes = codes.only(part)
-    x_hat = sae.decode(codes)
-    sparse = codes.all if isinstance(codes.all, SparseCodes) else SparseCodes.from_dense(codes.all)
+        codes = codes.with_all(codes.part(part))
+    x_hat, sparse = sae.decode(codes), codes.sparse()
     if sae.reads == "contexts":
         x_hat, sparse = x_hat[mask], sparse.select_rows(mask)
-    sparse = sparse.drop_zeros()
     return Reading(x[mask], x_hat, Firings(sparse.rows(), sparse.indices, sparse.values))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from monoseme.evaluation._bootstrap import WeightedSums, ratio
 from monoseme.evaluation._formula import formula
-from monoseme.evaluation._token_sums import positive_variance
+from monoseme.evaluation._token_sums import SHIFTED_ROUNDING, positive_variance
 from monoseme.tensors.shapes import Tensor
 
 _CONSTANT = "x has no variance on these tokens"
@@ -17,7 +17,8 @@ _CONSTANT = "x has no variance on these tokens"
 
 def _variance(s: WeightedSums) -> Tensor:
     """Sum over tokens of the squared distance from the mean row: [W]."""
-    return positive_variance(s["yy"] - ratio(s["y"].square().sum(-1), s["n"]), s["xx"])
+    variance = s["yy"] - ratio(s["y"].square().sum(-1), s["n"])
+    return positive_variance(variance, s["xx"], rounding=SHIFTED_ROUNDING)
 
 
 def _fvu(s: WeightedSums) -> Tensor:
@@ -88,10 +89,10 @@ RECONSTRUCTION = (
     formula(
         "relative_reconstruction_bias",
         "mean ‖x̂‖² / mean ⟨x, x̂⟩ (Gated SAEs, equation 10). 1 is unbiased, below 1 is shrinkage.",
-        lambda s: ratio(s["hh"], s["xh"]),
+        lambda s: s["hh"] / s["xh"],
         unit="ratio",
         better="neither",
-        why_missing="mean ⟨x, x̂⟩ is not positive",
+        why_missing="mean ⟨x, x̂⟩ is zero",
     ),
     formula(
         "ev_centered_error",
@@ -138,13 +139,13 @@ AS_PEERS = (
         _mean("batch_bias", "has_batch_bias"),
         unit="ratio",
         better="neither",
-        why_missing="mean ⟨x, x̂⟩ is not positive in any batch",
+        why_missing="mean ⟨x, x̂⟩ is zero in every batch",
     ),
     formula(
         "fvu_as_mlsae",
         "MLSAE's FVU: mean over batches of the mean squared entry of x − x̂ / the unbiased variance of all entries of x about "
-        "one scalar mean. Differences between columns count as variance, so it is lower than FVU. (MLSAE also counts the zeros "
-        "it puts at special tokens; masked tokens are left out here.)",
+        "one scalar mean. Differences between columns count as variance, so it is lower than FVU. MLSAE also counts the zeros "
+        "it puts at special tokens; masked tokens are left out here.",
         _mean("batch_mlsae", "has_batch_mlsae"),
         unit="fraction",
         better="lower",

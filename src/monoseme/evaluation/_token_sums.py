@@ -13,8 +13,10 @@ from monoseme.evaluation._chunks import DocumentRows
 from monoseme.tensors.running import float64_device
 from monoseme.tensors.shapes import Float, Tensor
 
-# Float32 data cannot have a variance below 1e-14 of its mean square; float64 rounding of constant data stays far below this.
-_NO_VARIANCE = 1e-20
+SHIFTED_ROUNDING = 1e-20
+"""Variance / mean square below which shifted data is constant: float32 data that varies at all has above 1e-14."""
+_ROUNDING = 1e-13
+"""The same for data that was not shifted, where the mean square itself cancels to 1e-16 times some terms."""
 
 
 def token_values(
@@ -72,7 +74,7 @@ def batch_values(batch: WeightedSums, *, width: int) -> dict[str, Float[Tensor, 
     means = {
         "batch_xx": ratio(batch["xx"], n),
         "batch_ee": ratio(batch["ee"], n),
-        "batch_bias": ratio(batch["hh"], batch["xh"]),
+        "batch_bias": batch["hh"] / batch["xh"],
         "batch_mlsae": ratio(batch["ee"] / entries, positive_variance(x_var, batch["xx"]) / (entries - 1)),
         "batch_tfa": ratio(e_var.clamp(min=0), positive_variance(x_var, batch["xx"])),
     }
@@ -80,6 +82,6 @@ def batch_values(batch: WeightedSums, *, width: int) -> dict[str, Float[Tensor, 
     return {name: value.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for name, value in means.items()} | counts
 
 
-def positive_variance(variance: Tensor, scale: Tensor) -> Tensor:
-    """The variance, or 0 where it is no more than rounding of data of that size."""
-    return torch.where(variance > _NO_VARIANCE * scale, variance, 0.0)
+def positive_variance(variance: Tensor, mean_square: Tensor, *, rounding: float = _ROUNDING) -> Tensor:
+    """The variance, or 0 where it is no more than rounding of data of that mean square."""
+    return torch.where(variance > rounding * mean_square, variance, 0.0)

@@ -1,0 +1,67 @@
+"""Which predictions count, and what they cost."""
+
+import math
+
+import pytest
+import torch
+
+from monoseme.evaluation._chunks import TokenChunk
+from monoseme.evaluation._next_token import divergences, losses, predictions, targets
+
+
+def _bool(rows: list[list[int]]) -> torch.Tensor:
+    return torch.tensor(rows, dtype=torch.bool)
+
+
+def test_predictions_need_an_unmasked_source_and_a_real_target_of_the_same_document():
+    text = TokenChunk(
+        tokens=torch.tensor([[1, 10, 11, 2, 1, 12, 13, 0]]),
+        mask=_bool([[0, 1, 1, 0, 0, 1, 1, 0]]),  # BOS 1, EOS 2 and padding 0 are masked
+        real=_bool([[1, 1, 1, 1, 1, 1, 1, 0]]),
+        documents=torch.tensor([[0, 0, 0, 0, 1, 1, 1, -1]]),
+    )
+    counts = predictions(text)
+    # 10 -> 11; 11 -> EOS of its own document; 12 -> 13. BOS is no source, 13 has only padding after it.
+    assert counts.int().tolist() == [[0, 1, 1, 0, 0, 1, 0, 0]]
+    assert targets(text, counts).tolist() == [11, 2, 13]
+
+
+def test_a_boundary_of_packed_documents_is_not_predicted():
+    ones = _bool([[1, 1, 1, 1]])
+    text = TokenChunk(torch.tensor([[5, 6, 7, 8]]), ones, ones, torch.tensor([[0, 0, 1, 1]]))
+    assert predictions(text).int().tolist() == [[1, 0, 1, 0]]
+
+
+def test_loss_worked_by_hand():
+    logits = torch.log(torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]])) + 3.0
+    found = losses(logits, torch.tensor([0, 2]))
+    assert found.tolist() == pytest.approx([math.log(2), math.log(10)], rel=1e-6)
+
+
+def test_divergences_worked_by_hand_in_both_directions():
+    p, q = torch.tensor([[0.5, 0.5]]).double(), torch.tensor([[0.25, 0.75]]).double()
+    found = divergences(p.log(), q.log())
+    assert found["kl"].item() == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3), rel=1e-12)
+    assert found["kl_reversed"].item() == pytest.approx(0.25 * math.log(0.5) + 0.75 * math.log(1.5), rel=1e-12)
+
+
+def test_a_token_that_is_impossible_adds_nothing():
+    logits = torch.tensor([[0.0, 1.0, -math.inf]])
+    assert divergences(logits, logits)["kl"].item() == 0.0
+    assert divergences(logits, torch.zeros(1, 3))["kl"].isfinite().all()
+    assert divergences(torch.zeros(1, 3), logits)["kl"].item() == math.inf
+
+
+def test_slices_change_nothing(monkeypatch: pytest.MonkeyPatch):
+    gen = torch.Generator().manual_seed(0)
+    a, b = torch.randn(11, 7, generator=gen), torch.randn(11, 7, generator=gen)
+    target = torch.randint(0, 7, (11,), generator=gen)
+    whole = losses(a, target), divergences(a, b)
+    monkeypatch.setattr("monoseme.evaluation._next_token._SLICE_ENTRIES", 15)
+    assert torch.equal(losses(a, target), whole[0])
+    assert torch.equal(divergences(a, b)["kl"], whole[1]["kl"])
+
+
+def test_bfloat16_logits_are_reduced_in_float32():
+    logits = torch.randn(3, 7, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert losses(logits, torch.tensor([0, 1, 2])).dtype == torch.float32
