@@ -112,6 +112,9 @@ def test_every_definition_reads_as_a_sentence():
 
 
 def test_listing_evaluations_imports_neither_torch_nor_pyarrow():
-    code = "import sys, monoseme.evaluation as e; e.evaluations.infos(); print([m for m in ('torch', 'pyarrow') if m in sys.modules])"
+    code = (
+        "import sys, monoseme.evaluation as e; e.evaluations.infos(); e.Metric;"
+        "print([m for m in ('torch', 'pyarrow') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
