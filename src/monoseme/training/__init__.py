@@ -11,7 +11,7 @@ from monoseme.training.config import ScheduleConfig, TrainConfig
 if TYPE_CHECKING:
     from monoseme.training.checkpoint import open_checkpoint
     from monoseme.training.learner import Best, Job
-    from monoseme.training.loop import Callbacks, TrainResult, train_on
+    from monoseme.training.loop import Callbacks, TrainResult, train, train_on
     from monoseme.training.metrics import read_metrics
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "TrainResult",
     "open_checkpoint",
     "read_metrics",
+    "train",
     "train_on",
 ]
 
@@ -33,6 +34,7 @@ _LAZY = {
     "TrainResult": "loop",
     "open_checkpoint": "checkpoint",
     "read_metrics": "metrics",
+    "train": "loop",
     "train_on": "loop",
 }
 

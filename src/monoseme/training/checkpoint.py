@@ -85,7 +85,9 @@ def _write_tensors(folder: Path, learner: Learner) -> list[str]:
 
 
 def _job_state(learner: Learner) -> dict[str, Any]:
-    return {"config": config_to_dict(learner.sae.config), "sites": [str(site) for site in learner.sites], **learner.state()}
+    sae = learner.sae
+    about = {"config": config_to_dict(sae.config), "kernel": sae.kernel_name, "sites": [str(site) for site in learner.sites]}
+    return about | learner.state()
 
 
 def restore(learner: Learner, checkpoint: Checkpoint) -> None:
@@ -94,7 +96,9 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
     optimiser = checkpoint.tensors(f"{learner.name}.optimiser.safetensors")
     learner.sae.load_state_dict(weights)
     learner.optimiser.load_state(optimiser)
-    learner.load_state(checkpoint.state["jobs"][learner.name])
+    state = checkpoint.state["jobs"][learner.name]
+    learner.sae.use_kernels(state["kernel"])
+    learner.load_state(state)
 
 
 def list_checkpoints(folder: Path) -> list[Checkpoint]:

@@ -1,16 +1,48 @@
 """Where the loop gets its batches: one pass over the activations that serves every SAE, with a cursor to go back to."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
+
+
+class Rows(NamedTuple):
+    """One SAE's part of a step, in the view it learns from."""
+
+    x: Tensor
+    """Raw activations, [B, D] or with more leading dimensions."""
+    mask: Tensor | None = None
+    """Which vectors count, in the leading shape of x; None: all."""
+
+    @property
+    def n_counted(self) -> int:
+        """Vectors that count."""
+        return self.x.shape[:-1].numel() if self.mask is None else int(self.mask.sum())
+
+    def vectors(self) -> Tensor:
+        """The vectors that count, flattened to [N, D]."""
+        return self.x.flatten(0, -2) if self.mask is None else self.x[self.mask]
+
+    def split(self, n_parts: int) -> list["Rows"]:
+        """Cut along the first axis into at most `n_parts` parts of nearly equal size, none empty."""
+        if n_parts == 1:
+            return [self]
+        n_parts = min(n_parts, self.x.shape[0])
+        masks = [None] * n_parts if self.mask is None else self.mask.tensor_split(n_parts)
+        return [Rows(x, mask) for x, mask in zip(self.x.tensor_split(n_parts), masks, strict=True)]
+
+
+def joined_vectors(batches: Sequence[Rows]) -> Tensor:
+    """All vectors that count, [N, D]."""
+    return torch.cat([batch.vectors() for batch in batches])
 
 
 class Feed(Protocol):
     """An endless sequence of steps, one batch for each SAE; a pure function of its seed and the cursor."""
 
-    def advance(self) -> Sequence[Tensor]:
-        """The next step's batches, in the order of the jobs. SAEs with the same view and site share one tensor."""
+    def advance(self) -> Sequence[Rows]:
+        """The next step's batches, in the order of the jobs. SAEs with the same view and site share one."""
         ...
 
     def cursor(self) -> dict[str, Any]:

@@ -8,12 +8,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from monoseme.activations.views import View
 from monoseme.core.errors import NonFiniteLossError
+from monoseme.models.site import Site
 from monoseme.saes import SAE, Knobs, Losses
 from monoseme.training.config import TrainConfig
+from monoseme.training.feed import Rows
 from monoseme.training.metrics import Window, batch_facts
 from monoseme.training.optimiser import Optimiser
-from monoseme.training.parts import join_losses, split_batch
+from monoseme.training.parts import join_losses, without_graph
 from monoseme.training.schedule import rate_factor, width_rate
 
 
@@ -23,8 +26,10 @@ class Job(NamedTuple):
     name: str
     """Names its rows in the metrics and its files in the checkpoints."""
     sae: SAE
-    sites: tuple[Any, ...]
-    """The `Site`s it reads, one for most architectures."""
+    sites: tuple[Site, ...]
+    """Where it reads: one place for most architectures."""
+    view: View | None = None
+    """How it learns; None: the view of its architecture (`learns_from`) with its defaults."""
 
 
 class Best(NamedTuple):
@@ -42,6 +47,7 @@ class Learner:
         self.name = job.name
         self.sae = job.sae
         self.sites = job.sites
+        self.view = job.view
         self.optimiser = Optimiser(job.sae.named_parameters(), config, peak_rate=config.lr or width_rate(job.sae.n_latents))
         self.window = Window()
         self.best: Best | None = None
@@ -54,7 +60,7 @@ class Learner:
     def __repr__(self) -> str:
         return f"Learner({self.name!r}, {self.sae!r})"
 
-    def step(self, batch: Tensor, *, step: int) -> None:
+    def step(self, batch: Rows, *, step: int) -> None:
         """One update from one batch: the 0-based `step` decides the learning rate.
 
         The gradient is projected before it is clipped (what is removed must not count), decoder rows are renormalised and
@@ -63,30 +69,30 @@ class Learner:
         began = time.perf_counter()
         factor = rate_factor(step, config=self._config.schedule, n_steps=self._config.steps)
         self.optimiser.zero_grad()
-        losses = self._backward(batch, Knobs(step=step))
+        parts, shares = self._backward(batch, Knobs(step=step))
         self.optimiser.gather()
         self.sae.project_gradients()
         grad_norm = self.optimiser.clip(self._config.clip_norm)
         self.optimiser.step(factor)
-        self.sae.after_step(losses)
+        self.sae.after_step(*parts)
+        losses = join_losses(parts, shares)
         self._watch(losses.total, grad_norm, step)
         self.window.add(losses, grad_norm=grad_norm, lr=self.optimiser.peak_rate * factor)
         if self._config.log_due(step + 1):
             self.window.note(batch_facts(losses))
         self.window.seconds += time.perf_counter() - began
 
-    def _backward(self, batch: Tensor, knobs: Knobs) -> Losses:
-        """The losses of the whole batch, their gradients accumulated over its parts in proportion to their rows."""
+    def _backward(self, batch: Rows, knobs: Knobs) -> tuple[list[Losses], list[float]]:
+        """The losses of each part of the batch and its share of the rows; gradients accumulate in that proportion."""
+        parts = batch.split(self._config.accumulate)
+        shares = [1.0] if len(parts) == 1 else [part.n_counted / batch.n_counted for part in parts]
         done: list[Losses] = []
-        shares: list[float] = []
-        for part in split_batch(batch, self._config.accumulate):
+        for part, share in zip(parts, shares, strict=True):
             with self._autocast():
-                losses = self.sae.loss(part, knobs)
-            share = part.shape[0] / batch.shape[0]
+                losses = self.sae.loss(part.x, knobs, mask=part.mask)
             (losses.total * share).backward()
-            done.append(losses)
-            shares.append(share)
-        return join_losses(done, shares)
+            done.append(without_graph(losses))
+        return done, shares
 
     @contextlib.contextmanager
     def _autocast(self) -> Iterator[None]:
@@ -111,11 +117,13 @@ class Learner:
             raise NonFiniteLossError(f'the loss or gradient of "{self.name}" was not finite at step {step + 1}')
 
     def liveness(self) -> dict[str, float]:
-        """`dead_fraction`: latents, in [0, 1], that did not fire in the last `dead_after_tokens` tokens (the SAE's setting).
+        """Shares of the latents, in [0, 1].
 
-        A run shorter than that has none by this count; the `silent_fraction` of a validation row tells more there.
+        `dead_fraction`: did not fire in the last `dead_after_tokens` tokens (the SAE's setting): what AuxK revives. A run
+        shorter than that has none. `silent_fraction`: fired on none of the tokens of this log window.
         """
-        return {"dead_fraction": float(self.sae.dead_mask().float().mean())}
+        silent = self.sae.tokens_since_fired >= self.window.n_rows
+        return {"dead_fraction": float(self.sae.dead_mask().float().mean()), "silent_fraction": float(silent.float().mean())}
 
     def judge(self, value: float | None, *, done: int) -> bool:
         """Takes in a validation number after `done` steps; True if it is the best so far.

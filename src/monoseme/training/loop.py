@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from monoseme.activations.source import ActivationSource
 from monoseme.core.display import get_display
 from monoseme.core.errors import Interrupted, NonFiniteLossError
 from monoseme.saes import SAE
@@ -19,6 +20,7 @@ from monoseme.training.interrupt import stop_wish
 from monoseme.training.learner import Best, Job, Learner
 from monoseme.training.resume import begin
 from monoseme.training.run import Run, Seconds
+from monoseme.training.source_feed import SourceFeed, held_out_batches
 from monoseme.training.validation import HeldOut
 
 
@@ -48,6 +50,29 @@ class TrainResult(NamedTuple):
     """The last one."""
     seconds: Seconds
     """Of all parts of the run, resumed ones included."""
+
+
+def train(
+    source: ActivationSource,
+    jobs: Sequence[Job],
+    config: TrainConfig,
+    *,
+    folder: Path,
+    held_out: ActivationSource | None = None,
+    callbacks: Callbacks | None = None,
+    resume: bool = False,
+) -> TrainResult:
+    """Trains the SAEs of `jobs` on one pass of `source` after another, validating on documents of `held_out`.
+
+    The rest is as in `train_on`.
+    """
+    feed = SourceFeed(source, jobs, config)
+    held_out_rows = None if held_out is None else held_out_batches(held_out, jobs, config)
+    result = train_on(feed, jobs, config, folder=folder, held_out=held_out_rows, callbacks=callbacks, resume=resume)
+    for name, n_dropped in feed.n_dropped().items():
+        if n_dropped:
+            get_display().say(f"{name}: {n_dropped:,} items were left out to keep step with the slowest view")
+    return result
 
 
 def train_on(
@@ -82,12 +107,13 @@ def train_on(
                 if config.log_due(run.done):
                     run.log()
                 improved = config.validation_due(run.done) and run.validate(held_out, callbacks.validate)
-                if improved or wish.asked or run.finished or config.checkpoint_due(run.done):
+                stopping = wish.asked  # asked later than here, the wish waits for the next step: this one is not saved
+                if improved or stopping or run.finished or config.checkpoint_due(run.done):
                     run.save()
             bar.advance(1, **run.shown)
             if callbacks.on_step is not None:
                 callbacks.on_step(run.done)
-            if wish.asked and not run.finished:
+            if stopping and not run.finished:
                 raise Interrupted(
                     f"stopped after step {run.done:,} of {config.steps:,}; all of it is in {run.last_checkpoint}.\n"
                     f"  Go on with:  {callbacks.resume_command}"

@@ -2,8 +2,8 @@
 
 `metrics.jsonl` is written by the training loop, one row per SAE and log step, and read by the report, the web app and whoever
 tails it. A row has `step`, `tokens`, `sae`, the losses and `grad_norm` (means over the window), `lr` (of the last step), `fvu`
-(of the last batch), `l0` (mean over the window), `dead_fraction`, rates, seconds and memory; a validation row has
-`"event": "validation"` as well.
+(of the last batch), `l0` (mean over the window), `dead_fraction`, `silent_fraction` (of the window), rates, seconds and memory;
+a validation row has `"event": "validation"` as well.
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from monoseme.core.errors import ResumeError
 from monoseme.core.files import guard_disk
 from monoseme.saes import Losses
 
@@ -25,6 +26,7 @@ class Window:
 
     def __init__(self) -> None:
         self.n_steps = 0
+        self.n_rows = 0
         self.seconds = 0.0
         self.lr = 0.0
         self._sums: dict[str, Tensor] = {}
@@ -39,6 +41,7 @@ class Window:
                 value = value.detach().float()
                 self._sums[name] = self._sums[name] + value if name in self._sums else value
         self.n_steps += 1
+        self.n_rows += losses.n_rows
         self.lr = lr
 
     def note(self, facts: Mapping[str, Tensor]) -> None:
@@ -47,7 +50,7 @@ class Window:
 
     def clear(self) -> None:
         """Begins the next window."""
-        self.n_steps, self.seconds = 0, 0.0
+        self.n_steps, self.n_rows, self.seconds = 0, 0, 0.0
         self._sums, self._facts = {}, {}
 
     def row(self) -> dict[str, float]:
@@ -58,13 +61,15 @@ class Window:
     def state(self) -> dict[str, Any]:
         """The sums as JSON-able numbers (float32 survives that exactly), so that a resumed window is the same window."""
         sums = {name: float(total) for name, total in self._sums.items()}
-        return {"n_steps": self.n_steps, "seconds": self.seconds, "lr": self.lr, "sums": sums}
+        own = {"n_steps": self.n_steps, "n_rows": self.n_rows, "seconds": self.seconds, "lr": self.lr}
+        return own | {"sums": sums}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], *, device: torch.device) -> "Window":
         """The window that `state` described."""
         window = cls()
-        window.n_steps, window.seconds, window.lr = state["n_steps"], state["seconds"], state["lr"]
+        window.n_steps, window.n_rows = state["n_steps"], state["n_rows"]
+        window.seconds, window.lr = state["seconds"], state["lr"]
         window._sums = {name: torch.tensor(value, device=device) for name, value in state["sums"].items()}
         return window
 
@@ -79,8 +84,9 @@ def mean_l0(losses: Losses) -> Tensor | None:
 def batch_facts(losses: Losses) -> dict[str, Tensor]:
     """`fvu` of one batch: sum|x - x_hat|^2 / sum|x - mean(x)|^2, sums in float64 (float32 on MPS)."""
     wide = torch.float32 if losses.x.device.type == "mps" else torch.float64
-    error = (losses.x - losses.x_hat).square().sum(dtype=wide)
-    spread = (losses.x - losses.x.mean(dim=0)).square().sum(dtype=wide)
+    x = losses.x.to(losses.x_hat.dtype)
+    error = (x - losses.x_hat).square().sum(dtype=wide)
+    spread = (x - x.mean(dim=0)).square().sum(dtype=wide)
     return {"fvu": error / spread}
 
 
@@ -88,7 +94,13 @@ class MetricsFile:
     """`metrics.jsonl`, appended row by row and cut back on resume to where a checkpoint left it."""
 
     def __init__(self, path: Path, *, keep_bytes: int) -> None:
-        """Opens the file, dropping whatever lies beyond `keep_bytes` (rows that a resumed run writes again)."""
+        """Opens the file, dropping whatever lies beyond `keep_bytes` (rows that a resumed run writes again).
+
+        Raises ResumeError when the file is shorter than that.
+        """
+        there = path.stat().st_size if path.exists() else 0
+        if there < keep_bytes:
+            raise ResumeError(f"{path} has {there:,} bytes, but the checkpoint knows of {keep_bytes:,}: rows were lost")
         with guard_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")

@@ -1,4 +1,4 @@
-"""What decides the bits of a run besides its configuration: threads, kernel, types, library, device.
+"""What decides the bits of a run besides its configuration: threads, types, library, device (and kernels, an SAE's own).
 
 A checkpoint notes them; a resume sets back what can be set (the number of threads) and says what cannot.
 """
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from monoseme.core.display import get_display
-from monoseme.kernels.dispatch import resolve
 
 
 def measure(weight: Tensor) -> dict[str, Any]:
@@ -19,7 +18,6 @@ def measure(weight: Tensor) -> dict[str, Any]:
     device = weight.device
     return {
         "threads": torch.get_num_threads(),
-        "kernel": resolve("auto"),
         "dtype": str(weight.dtype).removeprefix("torch."),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

@@ -5,8 +5,6 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from monoseme.core.config import to_dict
 from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactExistsError, ResumeError
@@ -14,7 +12,7 @@ from monoseme.saes import config_to_dict
 from monoseme.training import numerics
 from monoseme.training.checkpoint import Checkpoint, last_sound, restore
 from monoseme.training.config import TrainConfig
-from monoseme.training.feed import Feed
+from monoseme.training.feed import Feed, joined_vectors
 from monoseme.training.learner import Learner
 from monoseme.training.record import Record
 from monoseme.training.run import Run
@@ -56,13 +54,16 @@ def _facts(config: TrainConfig, learners: list[Learner]) -> dict[str, Any]:
 
 
 def _start(feed: Feed, learners: list[Learner], config: TrainConfig) -> None:
-    """Lets each SAE measure scale, decoder bias and variance on the first tokens of its stream, then goes back to the first."""
+    """Lets each SAE measure scale, decoder bias and variance on the first tokens of its stream, then goes back to the first.
+
+    One that was started before (a trained one that learns on) keeps its own.
+    """
     beginning = feed.cursor()
     n_batches = -(-config.start_tokens // config.batch_size)
     steps = [feed.advance() for _ in range(n_batches)]
     for i, learner in enumerate(learners):
-        sample = torch.cat([batches[i] for batches in steps])
-        learner.sae.start(sample[: config.start_tokens].flatten(0, -2))
+        if not bool(learner.sae.started):
+            learner.sae.start(joined_vectors([batches[i] for batches in steps])[: config.start_tokens])
     feed.seek(beginning)
 
 

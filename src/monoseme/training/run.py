@@ -117,7 +117,7 @@ class Run:
         began = time.perf_counter()
         improved = False
         for learner in self.learners:
-            if learner.stopped_at is not None or held_out is None:
+            if learner.stopped_at is not None or not held_out:
                 continue
             learner.check()
             numbers = held_out[learner.name].measure(learner.sae, step=self.done)

@@ -9,21 +9,21 @@ import torch
 from torch import Tensor
 
 from monoseme.saes import SAE, Codes, Knobs
-from monoseme.tensors.sparse import SparseCodes
+from monoseme.training.feed import Rows, joined_vectors
 
 
 class HeldOut:
     """Fixed batches of held-out activations for one SAE: as it learns from them, and as it reads them."""
 
-    def __init__(self, learns: Sequence[Tensor], reads: Sequence[Tensor]) -> None:
+    def __init__(self, learns: Sequence[Rows], reads: Sequence[Rows]) -> None:
         """Batches in the view the SAE `learns_from` and in the one it `reads`; the same ones where the two are one."""
         self._learns = learns
         self._reads = reads
 
     @property
     def n_rows(self) -> int:
-        """Rows measured."""
-        return sum(batch.shape[0] for batch in self._reads)
+        """Vectors measured."""
+        return sum(batch.n_counted for batch in self._reads)
 
     def measure(self, sae: SAE, *, step: int) -> dict[str, float]:
         """`loss`, `loss/<part>`, `fvu`, `l0` and `silent_fraction` (latents that fired on none of the rows), by name.
@@ -35,39 +35,32 @@ class HeldOut:
 
     def _losses(self, sae: SAE, step: int) -> dict[str, float]:
         sums: dict[str, float] = {}
+        n_rows = 0
         for batch in self._learns:
-            losses = sae.loss(batch, Knobs(step=step))
+            losses = sae.loss(batch.x, Knobs(step=step), mask=batch.mask)
             values = {"loss": losses.total} | {f"loss/{name}": value for name, value in losses.parts.items()}
             for name, value in values.items():
-                sums[name] = sums.get(name, 0.0) + float(value) * batch.shape[0]
-        n_rows = sum(batch.shape[0] for batch in self._learns)
+                sums[name] = sums.get(name, 0.0) + float(value) * losses.n_rows
+            n_rows += losses.n_rows
         return {name: total / n_rows for name, total in sums.items()}
 
     def _fidelity(self, sae: SAE) -> dict[str, float]:
-        wide = torch.float32 if self._reads[0].device.type == "mps" else torch.float64
-        mean = sum((x.sum(dim=0, dtype=wide) for x in self._reads), torch.zeros((), dtype=wide)) / self.n_rows
+        wide = torch.float32 if self._reads[0].x.device.type == "mps" else torch.float64
+        mean = joined_vectors(self._reads).mean(dim=0, dtype=wide)
         error = spread = active = 0.0
         fired = torch.zeros(sae.n_latents, dtype=torch.bool)
-        for x in self._reads:
-            codes = sae.encode(x)
-            error += float((x - sae.decode(codes)).square().sum(dtype=wide))
+        for batch in self._reads:
+            codes = sae.encode(batch.x)
+            x, x_hat = batch.vectors(), Rows(sae.decode(codes), batch.mask).vectors()
+            error += float((x - x_hat).square().sum(dtype=wide))
             spread += float((x - mean).square().sum(dtype=wide))
-            active += _count_active(codes, fired)
-        n_vectors = sum(x.shape[:-1].numel() for x in self._reads)
-        return {
-            "fvu": error / spread,
-            "l0": active / n_vectors,
-            "silent_fraction": 1.0 - float(fired.float().mean()),
-        }
+            active += _count_active(codes, batch.mask, fired)
+        silent = 1.0 - float(fired.double().mean())
+        return {"fvu": error / spread, "l0": active / self.n_rows, "silent_fraction": silent}
 
 
-def _count_active(codes: Codes, fired: Tensor) -> int:
-    """How many codes are not zero; marks their latents in `fired [F]`."""
-    everything = codes.all
-    if isinstance(everything, SparseCodes):
-        latents = everything.drop_zeros().indices
-        fired[latents.cpu().long()] = True
-        return latents.shape[0]
-    active = (everything != 0).reshape(-1, everything.shape[-1])
-    fired |= active.any(dim=0).cpu()
-    return int(active.sum())
+def _count_active(codes: Codes, mask: Tensor | None, fired: Tensor) -> int:
+    """How many codes of vectors that count are not zero; marks their latents in `fired [F]`."""
+    active = codes.sparse() if mask is None else codes.sparse().select_rows(mask)
+    fired[active.indices.cpu().long()] = True
+    return active.nnz
