@@ -1,1 +1,33 @@
+"""Activations: sources of blocks, views of them, and shuffled streams of batches with an exact cursor."""
 
+from monoseme.activations.block import Block
+from monoseme.activations.cursor import Cursor, LaneCursor, StreamCursor
+from monoseme.activations.feed import StreamFeed
+from monoseme.activations.live import LiveSource
+from monoseme.activations.mixing import MixingReport, measure_mixing
+from monoseme.activations.prefetch import PrefetchSource
+from monoseme.activations.sinks import SinkFilter
+from monoseme.activations.source import ActivationSource, CapturingModel, iterate_blocks
+from monoseme.activations.stream import MultiStream, StreamRequest, ViewStream
+from monoseme.activations.views import Batch, View
+
+__all__ = [
+    "ActivationSource",
+    "Batch",
+    "Block",
+    "CapturingModel",
+    "Cursor",
+    "LaneCursor",
+    "LiveSource",
+    "MixingReport",
+    "MultiStream",
+    "PrefetchSource",
+    "SinkFilter",
+    "StreamCursor",
+    "StreamFeed",
+    "StreamRequest",
+    "View",
+    "ViewStream",
+    "iterate_blocks",
+    "measure_mixing",
+]

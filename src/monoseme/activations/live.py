@@ -1,0 +1,150 @@
+"""Activations straight from a model, made when they are asked for: nothing is stored."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from monoseme.activations.block import Block
+from monoseme.activations.sinks import SinkFilter, find_sinks, measure_thresholds
+from monoseme.activations.source import CapturingModel, iterate_blocks
+from monoseme.core.display import get_display
+from monoseme.core.errors import ConfigError
+from monoseme.models.site import Site
+from monoseme.tensors.shapes import Tensor
+from monoseme.text.block import TokenBlock
+from monoseme.text.plan import ContextPlan
+
+
+class LiveSource:
+    """The contexts of a plan, run through a model.
+
+    A block always goes through the model in the same batches, since the bits of a row depend on the shape of its batch: so
+    a block made again after a resume equals the one made before.
+    """
+
+    def __init__(
+        self,
+        model: CapturingModel,
+        plan: ContextPlan,
+        sites: Sequence[Site],
+        *,
+        contexts_per_block: int = 64,
+        contexts_per_forward: int | None = None,
+        filter: SinkFilter | None = SinkFilter(),  # noqa: B008 - the contract's name; frozen, so one default serves all
+    ) -> None:
+        """A forward takes `contexts_per_forward` contexts (None: a whole block). `filter` None lets attention sinks through.
+
+        Raises ConfigError for sizes below 1 or no sites, SiteError for a site the model does not have.
+        """
+        if min(contexts_per_block, contexts_per_forward or contexts_per_block) < 1:
+            raise ConfigError("contexts_per_block and contexts_per_forward must be at least 1")
+        if not sites:
+            raise ConfigError("no site to capture.\n  Give at least one, such as resid_post.3")
+        self.sites = tuple(dict.fromkeys(sites))
+        self.widths: Mapping[Site, int] = {site: model.spec.site_width(site) for site in self.sites}
+        self.plan, self.filter = plan, filter
+        self.seconds_model = 0.0
+        self.n_sinks = 0
+        """Tokens the filter left out so far; blocks made twice count twice."""
+        self._model = model
+        self._contexts_per_block = contexts_per_block
+        self._contexts_per_forward = contexts_per_forward or contexts_per_block
+        self._thresholds: dict[Site, float] | None = None
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of the plan. Waits for the whole corpus to be tokenised; `has_block` does not."""
+        return self.plan.n_blocks(self._contexts_per_block)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What a manifest says of the source. Waits for the whole corpus, and measures the filter's thresholds."""
+        sinks = self.filter and {"factor": self.filter.factor, "thresholds": self.sink_thresholds}
+        return {
+            "kind": "live",
+            "model": self._model.content_hash(),
+            "sites": [str(site) for site in self.sites],
+            "contexts_per_block": self._contexts_per_block,
+            "contexts_per_forward": self._contexts_per_forward,
+            "plan": self.plan.spec,
+            "sinks": sinks,
+        }
+
+    @property
+    def sink_thresholds(self) -> dict[str, float | None]:
+        """Longest norm let through per site, by the site's name; None where the site's median norm is 0."""
+        found = {} if self.filter is None else self._limits(self.filter)
+        return {str(site): limit if limit < float("inf") else None for site, limit in found.items()}
+
+    def has_block(self, i: int) -> bool:
+        """Whether the plan reaches block i; waits only until that is known."""
+        return i >= 0 and self.plan.has(i * self._contexts_per_block)
+
+    def block(self, i: int) -> Block:
+        """Block i. Raises IndexError if there is none, EmptyCorpusError if the plan is empty, and what the model raises."""
+        block = self._unfiltered(i)
+        if self.filter is None:
+            return block
+        sinks = find_sinks(block.activations, self._limits(self.filter)) & block.mask
+        self.n_sinks += int(sinks.sum())
+        return Block.of(block, block.activations, index=i, mask=block.mask & ~sinks)
+
+    def blocks(self, start: int = 0) -> Iterator[Block]:
+        """The blocks from `start` to the last, in order."""
+        return iterate_blocks(self, start)
+
+    def __repr__(self) -> str:
+        """The sites and the split."""
+        return f"LiveSource({', '.join(map(str, self.sites))}; {self.plan.split})"
+
+    def _unfiltered(self, i: int) -> Block:
+        text = self.plan.block(i, self._contexts_per_block)
+        began = time.perf_counter()
+        parts = [self._forward(text, start) for start in range(0, text.n_contexts, self._contexts_per_forward)]
+        activations = {site: torch.cat([part[site] for part in parts]) for site in self.sites}
+        _wait_for(activations)
+        self.seconds_model += time.perf_counter() - began
+        return Block.of(text, activations, index=i)
+
+    def _forward(self, text: TokenBlock, start: int) -> Mapping[Site, Tensor]:
+        rows = slice(start, start + self._contexts_per_forward)
+        real = text.real[rows]
+        # Without padding the model can do without an attention mask, and takes its faster path.
+        padded = None if bool(real.all()) else real.to(self._model.device)
+        return self._model.capture(text.tokens[rows].to(self._model.device), self.sites, real=padded)
+
+    def _limits(self, chosen: SinkFilter) -> dict[Site, float]:
+        if self._thresholds is None:
+            self._thresholds = self._given(chosen) if chosen.thresholds is not None else self._measured(chosen)
+        return self._thresholds
+
+    def _given(self, chosen: SinkFilter) -> dict[Site, float]:
+        given = dict(chosen.thresholds or {})
+        missing = [str(site) for site in self.sites if str(site) not in given]
+        if missing:
+            raise ConfigError(f"the attention-sink filter has no threshold for {', '.join(missing)}")
+        limits = {site: given[str(site)] for site in self.sites}
+        return {site: float("inf") if limit is None else limit for site, limit in limits.items()}
+
+    def _measured(self, chosen: SinkFilter) -> dict[Site, float]:
+        wanted = [i for i in range(chosen.n_blocks) if i == 0 or self.has_block(i)]
+        blocks = [self._unfiltered(i) for i in wanted]
+        limits = measure_thresholds(blocks, factor=chosen.factor)
+        n_tokens = sum(int(block.mask.sum()) for block in blocks)
+        n_sinks = sum(int((find_sinks(block.activations, limits) & block.mask).sum()) for block in blocks)
+        get_display().say(
+            f"attention-sink filter: tokens with a norm above {chosen.factor:g} x the median are left out "
+            f"({n_sinks:,} of the first {n_tokens:,})"
+        )
+        return limits
+
+
+def _wait_for(activations: Mapping[Site, Tensor]) -> None:
+    """Lets the device finish, so that the seconds counted are the model's."""
+    device = next(iter(activations.values())).device
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()

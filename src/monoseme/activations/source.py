@@ -1,0 +1,89 @@
+"""What every source of activations offers, and what a live one asks of a model."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from monoseme.activations.block import Block
+from monoseme.models.site import Site
+from monoseme.tensors.shapes import Bool, Int, Tensor
+
+
+class ActivationSource(Protocol):
+    """Blocks of contexts with activations. Any block can be asked for at any time and has the same bits each time."""
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Captured sites, in the order given."""
+        ...
+
+    @property
+    def widths(self) -> Mapping[Site, int]:
+        """Length of the vectors at each site (D)."""
+        ...
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of one pass. May wait for a corpus to be read to its end: `has_block` does not."""
+        ...
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What a manifest says of the source; equal specs give equal blocks."""
+        ...
+
+    @property
+    def seconds_model(self) -> float:
+        """Time spent so far in the language model (seconds)."""
+        ...
+
+    def has_block(self, i: int) -> bool:
+        """Whether there is a block i."""
+        ...
+
+    def block(self, i: int) -> Block:
+        """Block i. Raises IndexError if there is none."""
+        ...
+
+    def blocks(self, start: int = 0) -> Iterator[Block]:
+        """The blocks from `start` to the last, in order."""
+        ...
+
+
+class SiteWidths(Protocol):
+    """The part of a model's spec that a source needs."""
+
+    def site_width(self, site: Site) -> int:
+        """Length of the vectors at the site. Raises SiteError if the model has no such site."""
+        ...
+
+
+class CapturingModel(Protocol):
+    """The part of a language model that a source needs; `monoseme.models.LanguageModel` has it."""
+
+    @property
+    def spec(self) -> SiteWidths:
+        """Sizes."""
+        ...
+
+    @property
+    def device(self) -> Any:
+        """Where token ids go."""
+        ...
+
+    def capture(
+        self, tokens: Int[Tensor, "n S"], sites: Sequence[Site], *, real: Bool[Tensor, "n S"] | None = None
+    ) -> Mapping[Site, Tensor]:
+        """The activations [n, S, D] at the sites; `real` is what is not padding (None: everything)."""
+        ...
+
+    def content_hash(self) -> str:
+        """Hash of weights and tokenizer."""
+        ...
+
+
+def iterate_blocks(source: ActivationSource, start: int = 0) -> Iterator[Block]:
+    """The blocks from `start` on, without asking how many there are."""
+    i = start
+    while source.has_block(i):
+        yield source.block(i)
+        i += 1

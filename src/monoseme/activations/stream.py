@@ -1,0 +1,258 @@
+"""Streams of batches: one pass of a source feeds any number of views, shuffled, with an exact cursor."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from monoseme.activations.block import Block
+from monoseme.activations.cursor import Cursor, LaneCursor, StreamCursor
+from monoseme.activations.shuffle import DelayShuffle, Draw
+from monoseme.activations.source import ActivationSource
+from monoseme.activations.views import Batch, View, join_batches
+from monoseme.core.errors import ConfigError, CorpusError, SiteError
+from monoseme.models.site import Site
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamRequest:
+    """The batches that one SAE wants."""
+
+    view: View = field(default_factory=View)
+    sites: tuple[Site, ...]
+    """One site; for layers, as many as it has."""
+    batch_size: int
+    """Items of a batch: tokens, pairs or contexts."""
+
+
+class _Emission(NamedTuple):
+    at: Cursor
+    batch: Batch
+
+
+class _Lane:
+    """The items of one request that are made and not yet used."""
+
+    def __init__(self, request: StreamRequest, *, seed: int, window: int) -> None:
+        self.request = request
+        self.shuffle = DelayShuffle(request.view, request.sites, seed, window)
+        self.draws: dict[int, Draw] = {}
+        self.n_dropped = 0
+        self.fed = False
+        """Whether the epoch had items for it; taken for granted after a seek into the middle of one."""
+        self._queue: deque[_Emission] = deque()
+        self._used = 0
+        self._skip_to = Cursor()
+
+    def start(self, cursor: LaneCursor) -> None:
+        self.draws.clear()
+        self._queue.clear()
+        self._used, self._skip_to, self.n_dropped = 0, cursor.next, cursor.n_dropped
+        self.fed = cursor.next != Cursor()
+
+    def push(self, at: Cursor, batch: Batch | None) -> None:
+        """Takes an emission, or what of it lies behind the cursor that the lane was started at."""
+        self.fed = self.fed or batch is not None
+        if batch is None or at[:2] < self._skip_to[:2]:
+            return
+        if not self._queue:
+            self._used = self._skip_to.row if at[:2] == self._skip_to[:2] else 0
+        self._queue.append(_Emission(at, batch))
+        self._forget_used()
+
+    @property
+    def n_items(self) -> int:
+        return sum(emission.batch.n_items for emission in self._queue) - self._used
+
+    def cursor(self, made: Cursor) -> LaneCursor:
+        """Where the next item is: in the queue, or else where the next emission will bring it."""
+        if self._queue:
+            return LaneCursor(self._queue[0].at._replace(row=self._used), self.n_dropped)
+        return LaneCursor(max(made, self._skip_to), self.n_dropped)
+
+    def take(self, n_items: int) -> Batch:
+        parts: list[Batch] = []
+        while n_items:
+            batch = self._queue[0].batch
+            stop = min(self._used + n_items, batch.n_items)
+            parts.append(batch.part(self._used, stop))
+            n_items -= stop - self._used
+            self._used = stop
+            self._forget_used()
+        return join_batches(parts)
+
+    def drop_surplus(self) -> None:
+        """Keeps between one and two batches: a view with more items than the slowest one would pile them up."""
+        n_surplus = self.n_items // self.request.batch_size - 1
+        if n_surplus > 0:
+            self.take(n_surplus * self.request.batch_size)
+            self.n_dropped += n_surplus * self.request.batch_size
+
+    def _forget_used(self) -> None:
+        while self._queue and self._used >= self._queue[0].batch.n_items:
+            self._used -= self._queue.popleft().batch.n_items
+
+
+class MultiStream:
+    """Steps of batches, one batch for each request, from one pass of the source's blocks over and over.
+
+    The request with the fewest items sets the pace; what others have beyond two batches by then is dropped, oldest first, and
+    counted. Equal requests share one batch. Iterating goes on from where the stream stands.
+    """
+
+    def __init__(
+        self,
+        source: ActivationSource,
+        requests: Sequence[StreamRequest],
+        *,
+        seed: int = 0,
+        window: int = 4,
+        epochs: int | None = None,
+        drop_last: bool = True,
+    ) -> None:
+        """`epochs` None goes on for ever. A batch may span epochs; `drop_last` leaves out an incomplete last step.
+
+        Raises ConfigError for sizes below 1 or no requests, SiteError for a site that the source does not hold.
+        """
+        if not requests:
+            raise ConfigError("a stream needs at least one request")
+        if window < 1 or (epochs is not None and epochs < 1):
+            raise ConfigError(f"window and epochs must be at least 1, not {window} and {epochs}")
+        for request in requests:
+            _check(request, source)
+        self._source, self._window, self._epochs, self._drop_last = source, window, epochs, drop_last
+        distinct = list(dict.fromkeys(requests))
+        self._lanes = [_Lane(request, seed=seed, window=window) for request in distinct]
+        self._lane_of = [distinct.index(request) for request in requests]
+        self._blocks: dict[int, Block] = {}
+        self._made = Cursor()
+
+    @property
+    def cursor(self) -> StreamCursor:
+        """Where the next step begins."""
+        return StreamCursor(self._made, tuple(lane.cursor(self._made) for lane in self._lanes))
+
+    @property
+    def n_dropped(self) -> tuple[int, ...]:
+        """Items dropped so far, for each request."""
+        return tuple(self._lanes[i].n_dropped for i in self._lane_of)
+
+    def seek(self, cursor: StreamCursor) -> None:
+        """Goes to a cursor of a stream with the same source, requests, seed and window: the same bits follow.
+
+        Makes again the blocks that the next batches are cut from. Raises ConfigError if the requests are other ones.
+        """
+        if len(cursor.lanes) != len(self._lanes):
+            raise ConfigError(f"the cursor is of {len(cursor.lanes)} views, this stream has {len(self._lanes)}")
+        for lane, place in zip(self._lanes, cursor.lanes, strict=True):
+            lane.start(place)
+        self._blocks.clear()
+        self._made = min([cursor.made, *(place.next._replace(row=0) for place in cursor.lanes)])
+        while self._made < cursor.made and self._make():
+            pass
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        """The steps from here on, each a list of batches in the order of the requests."""
+        while (step := self.next_step()) is not None:
+            yield step
+
+    def next_step(self) -> list[Batch] | None:
+        """The next step, or None after the last. Raises CorpusError if a request gets no items in a whole epoch."""
+        while any(lane.n_items < lane.request.batch_size for lane in self._lanes):
+            for lane in self._lanes:
+                lane.drop_surplus()
+            if not self._make():
+                return self._last_step()
+        return self._step([lane.request.batch_size for lane in self._lanes])
+
+    def _step(self, sizes: Sequence[int]) -> list[Batch]:
+        batches = [lane.take(size) for lane, size in zip(self._lanes, sizes, strict=True)]
+        return [batches[i] for i in self._lane_of]
+
+    def _last_step(self) -> list[Batch] | None:
+        sizes = [min(lane.n_items, lane.request.batch_size) for lane in self._lanes]
+        return None if self._drop_last or not all(sizes) else self._step(sizes)
+
+    def _make(self) -> bool:
+        """Makes the next emission of every lane; False when the epochs are over."""
+        if self._epochs is not None and self._made.epoch >= self._epochs:
+            return False
+        e = self._made.step
+        if not self._source.has_block(max(0, e - self._window + 1)):
+            self._end_epoch()
+            return self._make()
+        self._hold_blocks(e)
+        for lane in self._lanes:
+            held = {b: (block, lane.draws[b]) for b, block in self._blocks.items()}
+            lane.push(self._made, lane.shuffle.emission(e, self._made.epoch, held))
+        self._made = self._made._replace(step=e + 1)
+        return True
+
+    def _end_epoch(self) -> None:
+        for lane in self._lanes:
+            if not lane.fed:
+                raise CorpusError(
+                    f"the text has nothing for the view {lane.request.view.name}: its tokens are special, filtered out or too few"
+                )
+            lane.fed = False
+            lane.draws.clear()
+        self._made = Cursor(self._made.epoch + 1)
+        self._blocks.clear()
+
+    def _hold_blocks(self, e: int) -> None:
+        for b in [b for b in self._blocks if b <= e - self._window]:
+            del self._blocks[b]
+            for lane in self._lanes:
+                del lane.draws[b]
+        for b in range(max(0, e - self._window + 1), e + 1):
+            if b not in self._blocks and self._source.has_block(b):
+                self._blocks[b] = self._source.block(b)
+                for lane in self._lanes:
+                    lane.draws[b] = lane.shuffle.draw(self._blocks[b], self._made.epoch)
+
+
+class ViewStream:
+    """Batches of one view: a `MultiStream` with a single request, whose cursor is three numbers."""
+
+    def __init__(
+        self,
+        source: ActivationSource,
+        view: View,
+        *,
+        batch_size: int,
+        sites: Sequence[Site] | None = None,
+        seed: int = 0,
+        window: int = 4,
+        epochs: int | None = None,
+    ) -> None:
+        """`sites` None takes all the source has; views other than layers need exactly one. Never drops an item."""
+        request = StreamRequest(view=view, sites=tuple(sites or source.sites), batch_size=batch_size)
+        self._stream = MultiStream(source, [request], seed=seed, window=window, epochs=epochs, drop_last=False)
+
+    @property
+    def cursor(self) -> Cursor:
+        """Where the next batch begins."""
+        return self._stream.cursor.lanes[0].next
+
+    def seek(self, cursor: Cursor) -> None:
+        """Goes to a cursor of a stream with the same source, view, seed and window: the same bits follow."""
+        self._stream.seek(StreamCursor(cursor._replace(row=0), (LaneCursor(cursor),)))
+
+    def __iter__(self) -> Iterator[Batch]:
+        """The batches from here on; the last may be smaller."""
+        for step in self._stream:
+            yield step[0]
+
+
+def _check(request: StreamRequest, source: ActivationSource) -> None:
+    if request.batch_size < 1:
+        raise ConfigError(f"batch_size is {request.batch_size}; it must be at least 1")
+    held = ", ".join(map(str, source.sites))
+    for site in request.sites:
+        if site not in source.sites:
+            raise SiteError(f"the activations hold no {site}.\n  They hold: {held}")
+    if not request.sites or (len(request.sites) > 1 and request.view.name != "layers"):
+        raise SiteError(f"the view {request.view.name} takes one site, not {len(request.sites)}.\n  Choose one of: {held}")
+    widths = {str(site): source.widths[site] for site in request.sites}
+    if len(set(widths.values())) > 1:
+        raise SiteError(f"the view layers needs sites of one width, not {widths}")
