@@ -1,0 +1,175 @@
+"""Reads the latents of one (SAE, part) from an atlas: what `store.py` wrote."""
+
+import functools
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from monoseme.atlas.bins import bin_edges
+from monoseme.atlas.pages import Decile, Example, Histogram, LatentStats, TokenLogit
+from monoseme.atlas.store import LATENTS_PER_GROUP
+from monoseme.atlas.text_store import TextStore
+from monoseme.core.artifact import Artifact
+from monoseme.core.errors import ArtifactDamagedError, ConfigError
+
+
+class FiringSample(NamedTuple):
+    """Uniform samples of each latent's firings, sorted by latent; arrays [E]."""
+
+    latent: NDArray[np.int32]
+    document: NDArray[np.int64]
+    position: NDArray[np.int64]
+    value: NDArray[np.float32]
+
+
+class BackgroundSample(NamedTuple):
+    """A uniform sample of tokens, [M], and their codes, [E], sorted by (latent, row)."""
+
+    document: NDArray[np.int64]
+    position: NDArray[np.int64]
+    latent: NDArray[np.int32]
+    row: NDArray[np.int32]
+
+
+class ShownExamples(NamedTuple):
+    """The examples of one latent."""
+
+    top: tuple[Example, ...]
+    deciles: tuple[Decile, ...]
+
+
+class Latents:
+    """The latents of one (SAE, part), opened."""
+
+    def __init__(self, key: str, artifact: Artifact, text: TextStore) -> None:
+        """Raises ArtifactDamagedError if the text store is not the one that was scanned."""
+        if artifact.inputs.get("text") != text.content_hash:
+            raise ArtifactDamagedError(
+                f"{artifact.path} was scanned over another text than {text.artifact.path} holds. Scan again."
+            )
+        self.key, self.artifact, self._text = key, artifact, text
+        self._offsets: NDArray[np.int64] = np.load(artifact.file("example_offsets.npy"))
+        self._histograms: NDArray[np.int64] = np.load(artifact.file("histograms.npy"), mmap_mode="r")
+        self._examples = pq.ParquetFile(artifact.file("examples.parquet"), memory_map=True)
+        self._lock = threading.Lock()
+        self._left = int(artifact.config["scan"]["keep"]["left"])
+        self._right = int(artifact.config["scan"]["keep"]["right"])
+
+    def __repr__(self) -> str:
+        return f"Latents({self.key!r}, {str(self.artifact.path)!r})"
+
+    @property
+    def n_latents(self) -> int:
+        """F."""
+        return int(self.artifact.config["n_latents"])
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens that reached the SAE (count)."""
+        return int(self.artifact.config["n_tokens"])
+
+    @property
+    def site(self) -> str:
+        """The site the SAE reads."""
+        return self.artifact.config["site"]
+
+    @property
+    def content_hash(self) -> str:
+        """Names this scan in the manifests of what annotates it."""
+        return self.artifact.content_hash
+
+    def check_latent(self, latent: int) -> None:
+        """Raises ConfigError for a number that no latent has."""
+        if not 0 <= latent < self.n_latents:
+            raise ConfigError(f"{self.key} has no latent {latent}: its latents are 0 to {self.n_latents - 1:,}.")
+
+    def row(self, latent: int) -> dict[str, Any]:
+        """The latent's row of latents.parquet."""
+        self.check_latent(latent)
+        return self._table.slice(latent, 1).to_pylist()[0]
+
+    def stats(self, row: dict[str, Any]) -> LatentStats:
+        """The numbers in a row."""
+        names = [name for name in LatentStats.__dataclass_fields__ if name != "n_tokens"]
+        return LatentStats(n_tokens=self.n_tokens, **{name: row[name] for name in names})
+
+    def histogram(self, latent: int) -> Histogram | None:
+        """The latent's activation histogram; None if it never fired."""
+        counts = np.asarray(self._histograms[latent])
+        filled = np.nonzero(counts)[0]
+        if not len(filled):
+            return None
+        first, last = int(filled[0]), int(filled[-1]) + 1
+        edges = bin_edges()[first : last + 1]
+        return Histogram(edges=tuple(edges.tolist()), counts=tuple(counts[first:last].tolist()))
+
+    def examples(self, row: dict[str, Any]) -> ShownExamples:
+        """The strongest examples and those of each decile."""
+        latent = row["latent"]
+        begin, end = int(self._offsets[latent]), int(self._offsets[latent + 1])
+        if begin == end:
+            return ShownExamples((), ())
+        group = latent // LATENTS_PER_GROUP
+        with self._lock:  # a ParquetFile reads for one thread at a time
+            table = self._examples.read_row_group(group)
+        rows = table.slice(begin - int(self._offsets[group * LATENTS_PER_GROUP]), end - begin).to_pylist()
+        shown = [(found["decile"], self._example(found)) for found in rows]
+        edges = row["deciles"]
+        deciles = [
+            Decile(low=edges[i], high=edges[i + 1], examples=tuple(e for decile, e in shown if decile == i))
+            for i in range(len(edges) - 1)
+        ]
+        return ShownExamples(tuple(e for decile, e in shown if decile is None), tuple(deciles))
+
+    def logits(self, row: dict[str, Any], end: str) -> tuple[TokenLogit, ...]:
+        """Direct logit attribution at the `top` or `bottom`; empty where it is missing."""
+        if row[f"{end}_tokens"] is None:
+            return ()
+        columns = zip(row[f"{end}_tokens"], row[f"{end}_texts"], row[f"{end}_logits"], strict=True)
+        return tuple(TokenLogit(token=token, text=text, logit=logit) for token, text, logit in columns)
+
+    def firing_sample(self) -> FiringSample:
+        """The uniform sample of firings of all latents."""
+        table = pq.read_table(self.artifact.file("firings.parquet"))
+        return FiringSample(*(table[name].to_numpy() for name in FiringSample._fields))
+
+    def background_sample(self) -> BackgroundSample:
+        """The uniform sample of tokens with their codes."""
+        rows = pq.read_table(self.artifact.file("background.parquet"))
+        codes = pq.read_table(self.artifact.file("background_codes.parquet"))
+        columns = (rows["document"], rows["position"], codes["latent"], codes["row"])
+        return BackgroundSample(*(column.to_numpy() for column in columns))
+
+    def densities(self) -> NDArray[np.float64]:
+        """Density of each latent, [F]."""
+        return self._table["density"].to_numpy()
+
+    def column(self, name: str) -> list[Any]:
+        """One column of latents.parquet."""
+        return self._table[name].to_pylist()
+
+    @functools.cached_property
+    def _table(self) -> pa.Table:
+        return pq.read_table(self.artifact.file("latents.parquet"))
+
+    def _example(self, found: dict[str, Any]) -> Example:
+        window = self._text.window(found["document"], found["position"], left=self._left, right=self._right)
+        first = self._left - window.focus
+        values = found["window"][first : first + len(window.tokens)]
+        known = [value if valid else None for value, valid in zip(values, window.mask.tolist(), strict=True)]
+        known[window.focus] = found["value"]
+        tokens = window.tokens.tolist()
+        return Example(
+            document=found["document"],
+            position=found["position"],
+            source=self._text.source_of(found["document"], found["position"]),
+            value=found["value"],
+            focus=window.focus,
+            tokens=tuple(tokens),
+            texts=tuple(self._text.token_text(token) for token in tokens),
+            values=tuple(known),
+        )

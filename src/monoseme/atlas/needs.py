@@ -1,0 +1,138 @@
+"""What a scan asks of sources, SAEs and models: the narrow seams that live ones and fakes both fit.
+
+Letters: n contexts of a block, S positions, D model width, F latents, V vocabulary.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from monoseme.models.site import Site
+from monoseme.tensors.sparse import SparseCodes
+
+
+class ScannedBlock(Protocol):
+    """A block of whole contexts with the activations at each site."""
+
+    @property
+    def tokens(self) -> Tensor:
+        """[n, S]"""
+        ...
+
+    @property
+    def mask(self) -> Tensor:
+        """[n, S] bool: may the token reach an SAE."""
+        ...
+
+    @property
+    def documents(self) -> Tensor:
+        """[n, S]; -1 on padding."""
+        ...
+
+    @property
+    def positions(self) -> Tensor:
+        """[n, S] position in the document."""
+        ...
+
+    @property
+    def sources(self) -> Tensor:
+        """[n, S] source the document was cut from."""
+        ...
+
+    @property
+    def activations(self) -> Mapping[Site, Tensor]:
+        """[n, S, D] at each site."""
+        ...
+
+
+class ScannedSource(Protocol):
+    """Blocks in order; a context is in exactly one of them."""
+
+    @property
+    def sites(self) -> Sequence[Site]:
+        """Where activations are captured."""
+        ...
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks in one pass (count)."""
+        ...
+
+    def blocks(self, start: int = 0) -> Iterator[ScannedBlock]:
+        """The blocks from `start` on."""
+        ...
+
+
+class ScannedCodes(Protocol):
+    """What an SAE's encode gives."""
+
+    def sparse(self, name: str | None = None) -> SparseCodes:
+        """A named part of them, all for None, without explicit zeros."""
+        ...
+
+
+class ScannedSAE(Protocol):
+    """An SAE that encodes single tokens."""
+
+    @property
+    def reads(self) -> str:
+        """The view it reads: `tokens`."""
+        ...
+
+    @property
+    def n_latents(self) -> int:
+        """F."""
+        ...
+
+    @property
+    def W_dec(self) -> Tensor:
+        """[F, D]"""
+        ...
+
+    def encode(self, x: Tensor) -> ScannedCodes:
+        """Codes of x [B, D]."""
+        ...
+
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """All parameters and buffers by name."""
+        ...
+
+
+class ScannedSpec(Protocol):
+    """Sizes of a model."""
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        ...
+
+    @property
+    def norm(self) -> str:
+        """Kind of the final norm: `rms` or `layer`."""
+        ...
+
+
+class ScannedModel(Protocol):
+    """What direct logit attribution and the display of tokens ask of a language model."""
+
+    @property
+    def spec(self) -> ScannedSpec:
+        """Its sizes."""
+        ...
+
+    def unembedding(self) -> Tensor:
+        """W_U [D, V]."""
+        ...
+
+    def final_norm_scale(self) -> Tensor:
+        """gamma [D]."""
+        ...
+
+    def decode_tokens(self, ids: Sequence[int]) -> Sequence[str]:
+        """The text of each token id."""
+        ...
+
+    def content_hash(self) -> str:
+        """Hash of weights and tokenizer."""
+        ...

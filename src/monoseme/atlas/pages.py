@@ -1,0 +1,124 @@
+"""What an atlas gives to viewers: the page of one latent, as typed values that turn into JSON.
+
+A value that is not known is None beside the reason, never 0 or NaN. Texts of tokens are raw: whoever shows them escapes them.
+"""
+
+import math
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from monoseme.atlas.said import Explanation, Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentStats:
+    """Numbers of one latent over the scanned text."""
+
+    n_tokens: int
+    """Tokens that reached the SAE (count)."""
+    n_fired: int
+    """Tokens on which the latent fired (count)."""
+    density: float
+    """n_fired / n_tokens, in [0, 1]."""
+    n_negative: int
+    """Tokens with a negative code (count); they are no firings."""
+    n_contexts: int
+    """Contexts in which it fired (count)."""
+    n_documents: int
+    """Documents in which it fired (count)."""
+    n_documents_is_exact: bool
+    """False: the count is an estimate, good to about 13 %."""
+    max: float | None
+    """Largest activation, in the SAE's unit."""
+    mean: float | None
+    """Mean of the positive activations."""
+    std: float | None
+    """Standard deviation of the positive activations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Histogram:
+    """Counts of the positive activations, from the first to the last bin that holds any."""
+
+    edges: tuple[float, ...]
+    """One more than counts; logarithmic, four bins to a power of two."""
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A firing with the text around it, all from one context of one document."""
+
+    document: int
+    position: int
+    """Of the firing token, in its document."""
+    source: str
+    """What the document was cut from."""
+    value: float
+    """Activation of the firing token."""
+    focus: int
+    """Index of the firing token in the tuples below."""
+    tokens: tuple[int, ...]
+    texts: tuple[str, ...]
+    values: tuple[float | None, ...]
+    """Activation of the same latent on each token (the firing's is exact, the others to three digits); None for a token that
+    is kept from the SAE, such as a beginning of text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decile:
+    """A tenth of the firings by activation."""
+
+    low: float
+    high: float
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenLogit:
+    """What the latent's decoder row adds to one token's logit, per unit of activation."""
+
+    token: int
+    text: str
+    logit: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentPage:
+    """Everything the atlas knows of one latent."""
+
+    key: str
+    """The (SAE, part) in the atlas."""
+    site: str
+    latent: int
+    n_latents: int
+    stats: LatentStats
+    why_missing: str | None
+    """Why there are no examples; None where there are."""
+    histogram: Histogram | None
+    top: tuple[Example, ...]
+    """The strongest examples, each of another document."""
+    deciles: tuple[Decile, ...]
+    """From the weakest tenth to the strongest."""
+    top_logits: tuple[TokenLogit, ...]
+    bottom_logits: tuple[TokenLogit, ...]
+    why_no_logits: str | None
+    explanations: tuple[Explanation, ...]
+    scores: tuple[Score, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists and numbers."""
+        return plain(self)
+
+
+def plain(value: Any) -> Any:
+    """A dataclass, tuple or number as JSON has it; NaN and infinities become None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

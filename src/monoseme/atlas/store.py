@@ -1,0 +1,120 @@
+"""Writes what a scan found of the latents of one (SAE, part): an immutable artifact of Parquet tables and arrays.
+
+Read by `latents.py`; DuckDB reads the tables too. Files:
+
+| file | rows |
+|---|---|
+| `latents.parquet` | one per latent: LATENT_SCHEMA |
+| `examples.parquet` | shown examples by (latent, decile, rank), LATENTS_PER_GROUP latents to a row group |
+| `example_offsets.npy` | int64 [F + 1]: where each latent's examples begin |
+| `firings.parquet` | the uniform sample of firings by latent: latent, document, position, value |
+| `background.parquet` | the uniform sample of tokens: document, position |
+| `background_codes.parquet` | their non-zero codes by (latent, row): latent, row, value |
+| `histograms.npy` | int64 [F, N_BINS], bins of `bins.bin_edges` |
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from monoseme.atlas.logits import LatentLogits
+from monoseme.atlas.select import ExampleRows, choose_examples, decile_edges
+from monoseme.atlas.state import LatentState
+from monoseme.atlas.text_store import TextStore
+
+LATENTS_PER_GROUP = 32
+"""Latents in a row group of examples: small enough that a page reads in milliseconds, large enough to compress."""
+
+
+class LogitFacts(NamedTuple):
+    """Direct logit attribution of all latents, or why there is none."""
+
+    logits: LatentLogits | None
+    why_missing: str | None
+
+
+def write_latents(folder: Path, state: LatentState, *, logits: LogitFacts, text: TextStore, n_per_decile: int) -> None:
+    """Write all files of a latents artifact into `folder`."""
+    _write(folder / "latents.parquet", _latent_columns(state) | _logit_columns(logits, text, state.n_latents))
+    _write_examples(folder, choose_examples(state, n_per_decile=n_per_decile), state.n_latents)
+    sample = state.sample.entries()
+    firings = {"latent": sample.group.astype(np.int32), "document": sample.document, "position": sample.position}
+    _write(folder / "firings.parquet", firings | {"value": sample.payload["value"]})
+    kept = state.background.kept()
+    _write(folder / "background.parquet", {"document": kept.document, "position": kept.position})
+    _write(folder / "background_codes.parquet", {"latent": kept.latent, "row": kept.row, "value": kept.value})
+    np.save(folder / "histograms.npy", state.histogram)
+
+
+def _write(path: Path, columns: Mapping[str, object]) -> None:
+    pq.write_table(pa.table(dict(columns)), path, compression="zstd")
+
+
+def _latent_columns(state: LatentState) -> dict[str, object]:
+    fired = state.n_fired > 0
+    n_documents = state.n_documents()
+    never = f"never fired in {state.n_rows:,} tokens"
+    edges = np.where(fired[:, None], decile_edges(state), 0.0)
+    return {
+        "latent": np.arange(state.n_latents, dtype=np.int32),
+        "n_fired": state.n_fired,
+        "density": state.n_fired / state.n_rows,
+        "n_negative": state.n_negative,
+        "n_contexts": state.n_contexts,
+        "n_documents": n_documents,
+        "n_documents_is_exact": n_documents < state.config.n_counted_documents,
+        "max": _or_null(state.maximum, fired),
+        "mean": _or_null(state.mean, fired),
+        "std": _or_null(np.sqrt(state.variance), fired),
+        "deciles": pa.array(edges.tolist(), pa.list_(pa.float64()), mask=~fired),
+        "is_dead": ~fired,
+        "why_missing": pa.array(np.where(fired, "", never), pa.string(), mask=fired),
+    }
+
+
+def _or_null(values: NDArray, known: NDArray[np.bool_]) -> pa.Array:
+    return pa.array(values, mask=~known)
+
+
+def _logit_columns(facts: LogitFacts, text: TextStore, n_latents: int) -> dict[str, object]:
+    types = {"tokens": pa.int32(), "logits": pa.float32(), "texts": pa.string()}
+    columns: dict[str, object] = {}
+    for end in ("top", "bottom"):
+        for name, kind in types.items():
+            if facts.logits is None:
+                columns[f"{end}_{name}"] = pa.nulls(n_latents, pa.list_(kind))
+                continue
+            source = "tokens" if name == "texts" else name
+            rows = getattr(facts.logits, f"{end}_{source}").tolist()
+            rows = [[text.token_text(token) for token in row] for row in rows] if name == "texts" else rows
+            columns[f"{end}_{name}"] = pa.array(rows, pa.list_(kind))
+    return columns | {"why_no_logits": pa.array([facts.why_missing] * n_latents, pa.string())}
+
+
+def _write_examples(folder: Path, rows: ExampleRows, n_latents: int) -> None:
+    entries = rows.entries
+    values = entries.payload["window"].astype(np.float32) * entries.payload["value"][:, None]
+    flat = pa.array(values.reshape(-1), pa.float32())
+    table = pa.table(
+        {
+            "latent": rows.latent.astype(np.int32),
+            "decile": pa.array(rows.decile, pa.int8(), mask=rows.decile < 0),
+            "rank": rows.rank,
+            "document": entries.document,
+            "position": entries.position,
+            "value": entries.payload["value"],
+            "window": pa.FixedSizeListArray.from_arrays(flat, values.shape[1]),
+        }
+    )
+    offsets = np.searchsorted(rows.latent, np.arange(n_latents + 1))
+    np.save(folder / "example_offsets.npy", offsets.astype(np.int64))
+    with pq.ParquetWriter(folder / "examples.parquet", table.schema, compression="zstd") as writer:
+        for first in range(0, n_latents, LATENTS_PER_GROUP):
+            begin, end = offsets[first], offsets[min(first + LATENTS_PER_GROUP, n_latents)]
+            # an empty slice still becomes a row group, so that a latent's group is its number // LATENTS_PER_GROUP
+            writer.write_table(table.slice(begin, end - begin), row_group_size=max(1, end - begin))

@@ -1,0 +1,92 @@
+"""The table of latents: sorted, searched and cut into pages by DuckDB over the Parquet files of an atlas."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+
+from monoseme.atlas.annotations import Annotation, table_path
+from monoseme.atlas.latents import Latents
+from monoseme.core.config import suggest
+from monoseme.core.errors import ConfigError
+
+_SHOWN = ("latent", "n_fired", "density", "n_documents", "max", "mean", "std", "is_dead", "why_missing", "top_texts")
+
+
+class LatentTable(NamedTuple):
+    """A page of the table."""
+
+    columns: tuple[str, ...]
+    rows: list[dict[str, Any]]
+    n_matching: int
+    """Latents that match the search (count), on all pages together."""
+
+
+class TableQuery:
+    """The latents of one (SAE, part), joined with the newest explanation and its scores."""
+
+    def __init__(self, latents: Latents, annotations: Sequence[Annotation]) -> None:
+        self._connection = duckdb.connect()
+        self._connection.execute("SET threads = 1")  # small tables; a server has its own threads
+        explained = [a for a in annotations if a.holds == "explanations"]
+        shown = ", ".join(_quoted(name) for name in _SHOWN)
+        self._connection.execute(f"CREATE TABLE latents AS SELECT {shown} FROM {_read(latents.artifact.file('latents.parquet'))}")
+        self._add_explanations(explained)
+        for annotation in reversed(annotations):  # the newest last, so that its numbers are the ones that stay
+            is_of_shown = bool(explained) and annotation.artifact.config.get("explanations") == explained[0].label
+            if annotation.holds == "scores" and is_of_shown:
+                self._add_scores(annotation)
+        described = self._connection.execute("SELECT * FROM latents LIMIT 0").description or []
+        self.columns = tuple(column[0] for column in described if column[0] != "searched")
+
+    def page(
+        self, *, sort: str = "latent", descending: bool = False, search: str = "", limit: int = 50, offset: int = 0
+    ) -> LatentTable:
+        """Rows `offset` to `offset + limit` in the order of a column; missing values come last, ties go by number.
+
+        `search` finds latents whose explanations or raised tokens contain the text, case aside, or whose number it is.
+        """
+        if sort not in self.columns:
+            raise ConfigError(
+                f'latents cannot be sorted by "{sort}".{suggest(sort, self.columns)}\n  Columns: {", ".join(self.columns)}'
+            )
+        if limit < 0 or offset < 0:
+            raise ConfigError(f"limit is {limit} and offset is {offset}; neither can be negative.")
+        where = "WHERE contains(searched, lower(?)) OR CAST(latent AS VARCHAR) = trim(?)" if search else ""
+        given = [search, search] if search else []
+        order = f"{_quoted(sort)} {'DESC' if descending else 'ASC'} NULLS LAST, latent"
+        shown = ", ".join(_quoted(name) for name in self.columns)
+        query = f"SELECT {shown} FROM latents {where} ORDER BY {order} LIMIT ? OFFSET ?"
+        cursor = self._connection.cursor()  # cursors may be used by several threads at once, a connection may not
+        rows = [dict(zip(self.columns, row, strict=True)) for row in cursor.execute(query, [*given, limit, offset]).fetchall()]
+        counted = cursor.execute(f"SELECT count(*) FROM latents {where}", given).fetchone()
+        return LatentTable(self.columns, rows, counted[0] if counted else 0)
+
+    def _add_explanations(self, explained: Sequence[Annotation]) -> None:
+        self._connection.execute("ALTER TABLE latents ADD COLUMN explanation VARCHAR")
+        self._connection.execute("ALTER TABLE latents ADD COLUMN searched VARCHAR")
+        self._connection.execute("UPDATE latents SET searched = lower(coalesce(array_to_string(top_texts, chr(10)), ''))")
+        for i, annotation in enumerate(explained):
+            found = f"{_read(table_path(annotation))} AS said WHERE said.latent = latents.latent AND said.text IS NOT NULL"
+            chosen = "explanation = said.text, " if i == 0 else ""
+            self._connection.execute(
+                f"UPDATE latents SET {chosen}searched = searched || chr(10) || lower(said.text) FROM {found}"
+            )
+
+    def _add_scores(self, annotation: Annotation) -> None:
+        scorer = str(annotation.artifact.config["scorer"])
+        for name in annotation.artifact.config["definitions"]:
+            column = _quoted(f"{scorer}_{name}")
+            self._connection.execute(f"ALTER TABLE latents ADD COLUMN IF NOT EXISTS {column} DOUBLE")
+            found = f"{_read(table_path(annotation))} AS score WHERE score.latent = latents.latent AND score.name = ?"
+            self._connection.execute(f"UPDATE latents SET {column} = score.value FROM {found}", [name])
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _read(path: Path) -> str:
+    quoted = str(path).replace("'", "''")
+    return f"read_parquet('{quoted}')"

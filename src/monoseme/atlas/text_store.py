@@ -1,0 +1,197 @@
+"""The text of an atlas: every token the model saw, once, in contexts; examples are positions in it.
+
+Written by the scan, read by viewers and explainers through memory maps. Files: `tokens.npy` uint32 and `mask.npy` bool (may the
+token reach an SAE), one entry per stored token; `segments.npy` int64 [5, n] with the rows of SEGMENT_COLUMNS, sorted by
+(document, position, n_tokens); `vocabulary.parquet` (token, text, n_tokens); `sources.parquet` (source, name).
+
+A **segment** is a run of tokens that are neighbours in both their document and their context: the most that a window may show
+together with values, because the model saw nothing else of that document there.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from monoseme.atlas.npy_stream import NpyAppender
+from monoseme.core.artifact import Artifact
+from monoseme.core.errors import ArtifactDamagedError
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+SEGMENT_COLUMNS = ("document", "position", "n_tokens", "offset", "source")
+
+
+class TokenGrid(NamedTuple):
+    """One block of contexts as plain arrays, each [n, S]."""
+
+    tokens: NDArray[np.int64]
+    mask: NDArray[np.bool_]
+    """May the token reach an SAE."""
+    documents: NDArray[np.int64]
+    """-1 where there is no document (padding)."""
+    positions: NDArray[np.int64]
+    sources: NDArray[np.int64]
+
+
+def segment_starts(grid: TokenGrid) -> NDArray[np.bool_]:
+    """Where a new segment begins, [n, S]: at a context's first token, a new document, or a jump of the position."""
+    starts = np.ones(grid.tokens.shape, dtype=bool)
+    starts[:, 1:] = grid.documents[:, 1:] != grid.documents[:, :-1]
+    starts[:, 1:] |= grid.positions[:, 1:] != grid.positions[:, :-1] + 1
+    return starts
+
+
+class TextWriter:
+    """Writes a text store while a pass goes by; used as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._counts = np.zeros(0, dtype=np.int64)
+        self._segments: list[NDArray[np.int64]] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._tokens = self._stack.enter_context(NpyAppender(self._folder / "tokens.npy", "uint32"))
+        self._mask = self._stack.enter_context(NpyAppender(self._folder / "mask.npy", "bool"))
+        return self
+
+    def add(self, grid: TokenGrid) -> None:
+        """Store the tokens of a block that belong to a document."""
+        stored = grid.documents >= 0
+        starts = np.nonzero(segment_starts(grid)[stored])[0]
+        columns = (grid.documents[stored][starts], grid.positions[stored][starts])
+        lengths = np.diff(np.append(starts, int(stored.sum())))
+        offsets = starts + self._tokens.length
+        self._segments.append(np.stack([*columns, lengths, offsets, grid.sources[stored][starts]]).astype(np.int64))
+        self._tokens.append(grid.tokens[stored])
+        self._mask.append(grid.mask[stored])
+        self._count(grid.tokens[grid.mask & stored])
+
+    def finish(
+        self, *, texts: Callable[[Sequence[int]], Sequence[str]], n_vocabulary: int | None, sources: Mapping[int, str]
+    ) -> None:
+        """Write what is known at the end: segments, the text of each token id, names of sources.
+
+        `n_vocabulary`: how many ids the vocabulary has; None takes the largest id seen.
+        """
+        columns = np.concatenate([np.empty((5, 0), np.int64), *self._segments], axis=1)
+        # of segments that begin alike (a packed BOS alone, or with its document's first tokens) look-ups take the longest
+        order = np.lexsort((columns[3], columns[2], columns[1], columns[0]))
+        np.save(self._folder / "segments.npy", columns[:, order])
+        n_ids = max(n_vocabulary or 0, len(self._counts))
+        ids = np.arange(n_ids)
+        words = [clean_text(word) for word in texts(ids.tolist())]
+        counts = np.pad(self._counts, (0, n_ids - len(self._counts)))
+        vocabulary = pa.table({"token": pa.array(ids, pa.int32()), "text": words, "n_tokens": counts})
+        pq.write_table(vocabulary, self._folder / "vocabulary.parquet", compression="zstd")
+        names = pa.table(
+            {"source": pa.array(sources.keys(), pa.int64()), "name": pa.array(map(clean_text, sources.values()), pa.string())}
+        )
+        pq.write_table(names, self._folder / "sources.parquet", compression="zstd")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def _count(self, tokens: NDArray[np.int64]) -> None:
+        counts = np.bincount(tokens, minlength=len(self._counts)).astype(np.int64)
+        counts[: len(self._counts)] += self._counts
+        self._counts = counts
+
+
+def clean_text(text: str) -> str:
+    """The text with lone surrogates (bytes that are no UTF-8) shown as U+FFFD; all else, control characters too, stays."""
+    return _SURROGATES.sub("\ufffd", text)
+
+
+class TextWindow(NamedTuple):
+    """Tokens around a position, cut at the borders of its segment."""
+
+    tokens: NDArray[np.int64]
+    mask: NDArray[np.bool_]
+    focus: int
+    """Index of the position itself in tokens."""
+
+
+class TextStore:
+    """A finished text store, memory-mapped."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.artifact = artifact
+        self.tokens: NDArray[np.uint32] = np.load(artifact.file("tokens.npy"), mmap_mode="r")
+        self.mask: NDArray[np.bool_] = np.load(artifact.file("mask.npy"), mmap_mode="r")
+        segments = np.load(artifact.file("segments.npy"), mmap_mode="r")
+        if segments.ndim != 2 or len(segments) != len(SEGMENT_COLUMNS) or len(self.mask) != len(self.tokens):
+            raise ArtifactDamagedError(f"the text store {artifact.path} does not fit together. Scan again.")
+        self._document, self._position, self._n_tokens, self._offset, self._source = segments
+        # a packed BOS has position -1, so a document's stretch of the line begins one earlier
+        self._span = int(self._position.max()) + 2 if segments.shape[1] else 2
+        self._line = self._document * self._span + self._position + 1
+        vocabulary = pq.read_table(artifact.file("vocabulary.parquet"))
+        self._texts: list[str] = vocabulary["text"].to_pylist()
+        self.token_counts: NDArray[np.int64] = vocabulary["n_tokens"].to_numpy()
+        sources = pq.read_table(artifact.file("sources.parquet"))
+        self.source_names: dict[int, str] = dict(zip(sources["source"].to_pylist(), sources["name"].to_pylist(), strict=True))
+
+    def __repr__(self) -> str:
+        return f"TextStore({str(self.artifact.path)!r})"
+
+    @property
+    def content_hash(self) -> str:
+        """Names this text in the manifests of what was made from it."""
+        return self.artifact.content_hash
+
+    @property
+    def n_tokens(self) -> int:
+        """Stored tokens (count), masked ones included."""
+        return len(self.tokens)
+
+    def token_text(self, token: int) -> str:
+        """What a token id is shown as."""
+        return self._texts[token] if 0 <= token < len(self._texts) else f"[{token}]"
+
+    def source_of(self, document: int, position: int) -> str:
+        """Name of the source of the text at a position; its number where it has no name."""
+        source = int(self._source[self._segments_of(np.array([document]), np.array([position]))[0]])
+        return self.source_names.get(source, str(source))
+
+    def sources_of(self, documents: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Source number of each position."""
+        return self._source[self._segments_of(documents, positions)]
+
+    def window(self, document: int, position: int, *, left: int, right: int) -> TextWindow:
+        """The tokens from `left` before to `right` after a position. Raises ArtifactDamagedError if it is not stored."""
+        segment = int(self._segments_of(np.array([document]), np.array([position]))[0])
+        place = position - int(self._position[segment])
+        first = max(0, place - left)
+        last = min(int(self._n_tokens[segment]), place + right + 1)
+        at = slice(int(self._offset[segment]) + first, int(self._offset[segment]) + last)
+        return TextWindow(self.tokens[at].astype(np.int64), np.asarray(self.mask[at]), place - first)
+
+    def gather(self, documents: NDArray[np.int64], positions: NDArray[np.int64], offsets: Sequence[int]) -> NDArray[np.int64]:
+        """Token ids at positions + offsets, [n, len(offsets)]; -1 where the offset leaves the segment."""
+        segment = self._segments_of(documents, positions)
+        place = (positions - self._position[segment])[:, None] + np.asarray(offsets, dtype=np.int64)[None, :]
+        inside = (place >= 0) & (place < self._n_tokens[segment][:, None])
+        at = np.where(inside, self._offset[segment][:, None] + place, 0)
+        return np.where(inside, self.tokens[at].astype(np.int64), -1)
+
+    def _segments_of(self, documents: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        wanted = documents * self._span + np.minimum(positions + 1, self._span - 1)
+        found = np.searchsorted(self._line, wanted, side="right") - 1
+        safe = np.maximum(found, 0)
+        inside = (found >= 0) & (self._document[safe] == documents)
+        inside &= positions < self._position[safe] + self._n_tokens[safe]
+        if not inside.all():
+            first = int(np.nonzero(~inside)[0][0])
+            raise ArtifactDamagedError(
+                f"the text store {self.artifact.path} has no token at document {documents[first]}, "
+                f"position {positions[first]}. The text is another one than was scanned; scan again."
+            )
+        return found
