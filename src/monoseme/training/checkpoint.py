@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from monoseme.core.config import to_dict
 from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError, ArtifactVersionError
 from monoseme.core.files import guard_disk, hash_file, read_json, sync_folder, write_json
@@ -86,8 +87,12 @@ def _write_tensors(folder: Path, learner: Learner) -> list[str]:
 
 def _job_state(learner: Learner) -> dict[str, Any]:
     sae = learner.sae
-    about = {"config": config_to_dict(sae.config), "kernel": sae.kernel_name, "sites": [str(site) for site in learner.sites]}
-    return about | learner.state()
+    return {"config": config_to_dict(sae.config), "kernel": sae.kernel_name, **place_of(learner), **learner.state()}
+
+
+def place_of(learner: Learner) -> dict[str, Any]:
+    """What of the model an SAE sees, and how, as JSON-able values."""
+    return {"sites": [str(site) for site in learner.sites], "view": to_dict(learner.view)}
 
 
 def restore(learner: Learner, checkpoint: Checkpoint) -> None:

@@ -1,6 +1,7 @@
 """One SAE in training: what happens in a step, and what must be kept for the next one to go on to the bit."""
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from monoseme.activations.views import View
+from monoseme.activations import View
 from monoseme.core.errors import NonFiniteLossError
 from monoseme.models.site import Site
 from monoseme.saes import SAE, Knobs, Losses
@@ -32,6 +33,11 @@ class Job(NamedTuple):
     """How it learns; None: the view of its architecture (`learns_from`) with its defaults."""
 
 
+def view_learned(job: Job) -> View:
+    """The view whose batches the job's SAE learns from."""
+    return job.view or View(name=job.sae.learns_from)
+
+
 class Best(NamedTuple):
     """The best validation of an SAE so far."""
 
@@ -47,7 +53,7 @@ class Learner:
         self.name = job.name
         self.sae = job.sae
         self.sites = job.sites
-        self.view = job.view
+        self.view = view_learned(job)
         self.optimiser = Optimiser(job.sae.named_parameters(), config, peak_rate=config.lr or width_rate(job.sae.n_latents))
         self.window = Window()
         self.best: Best | None = None
@@ -69,21 +75,20 @@ class Learner:
         began = time.perf_counter()
         factor = rate_factor(step, config=self._config.schedule, n_steps=self._config.steps)
         self.optimiser.zero_grad()
-        parts, shares = self._backward(batch, Knobs(step=step))
+        losses = self._backward(batch, Knobs(step=step))
         self.optimiser.gather()
         self.sae.project_gradients()
         grad_norm = self.optimiser.clip(self._config.clip_norm)
         self.optimiser.step(factor)
-        self.sae.after_step(*parts)
-        losses = join_losses(parts, shares)
+        self.sae.after_step(losses)
         self._watch(losses.total, grad_norm, step)
         self.window.add(losses, grad_norm=grad_norm, lr=self.optimiser.peak_rate * factor)
         if self._config.log_due(step + 1):
             self.window.note(batch_facts(losses))
         self.window.seconds += time.perf_counter() - began
 
-    def _backward(self, batch: Rows, knobs: Knobs) -> tuple[list[Losses], list[float]]:
-        """The losses of each part of the batch and its share of the rows; gradients accumulate in that proportion."""
+    def _backward(self, batch: Rows, knobs: Knobs) -> Losses:
+        """The losses of the whole batch; the gradients of its parts accumulate in proportion to their rows."""
         parts = batch.split(self._config.accumulate)
         shares = [1.0] if len(parts) == 1 else [part.n_counted / batch.n_counted for part in parts]
         done: list[Losses] = []
@@ -92,7 +97,7 @@ class Learner:
                 losses = self.sae.loss(part.x, knobs, mask=part.mask)
             (losses.total * share).backward()
             done.append(without_graph(losses))
-        return done, shares
+        return join_losses(done, shares)
 
     @contextlib.contextmanager
     def _autocast(self) -> Iterator[None]:
@@ -125,14 +130,13 @@ class Learner:
         silent = self.sae.tokens_since_fired >= self.window.n_rows
         return {"dead_fraction": float(self.sae.dead_mask().float().mean()), "silent_fraction": float(silent.float().mean())}
 
-    def judge(self, value: float | None, *, done: int) -> bool:
+    def judge(self, value: float, *, done: int) -> bool:
         """Takes in a validation number after `done` steps; True if it is the best so far.
 
-        With patience exhausted the learner stops (`stopped_at`). A missing value is no best.
+        With patience exhausted the learner stops (`stopped_at`). NaN is no best.
         """
         sign = 1.0 if self._config.best_is == "lowest" else -1.0
-        better = value is not None and (self.best is None or sign * value < sign * self.best.value)
-        if value is not None and better:
+        if not math.isnan(value) and (self.best is None or sign * value < sign * self.best.value):
             self.best, self.validations_since_best = Best(done, value), 0
             return True
         self.validations_since_best += 1

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from monoseme.activations.source import ActivationSource
+from monoseme.activations import ActivationSource
 from monoseme.core.display import get_display
 from monoseme.core.errors import Interrupted, NonFiniteLossError
 from monoseme.saes import SAE

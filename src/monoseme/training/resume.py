@@ -10,7 +10,7 @@ from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactExistsError, ResumeError
 from monoseme.saes import config_to_dict
 from monoseme.training import numerics
-from monoseme.training.checkpoint import Checkpoint, last_sound, restore
+from monoseme.training.checkpoint import Checkpoint, last_sound, place_of, restore
 from monoseme.training.config import TrainConfig
 from monoseme.training.feed import Feed, joined_vectors
 from monoseme.training.learner import Learner
@@ -85,7 +85,8 @@ def _refuse_another(checkpoint: Checkpoint, config: TrainConfig, learners: list[
     problems = _differences("train", checkpoint.state["train"], to_dict(config), free=_FREE)
     for learner in learners:
         problems += _differences(learner.name, jobs[learner.name]["config"], config_to_dict(learner.sae.config))
-        problems += _differences(learner.name, {"sites": jobs[learner.name]["sites"]}, {"sites": [str(s) for s in learner.sites]})
+        place = place_of(learner)
+        problems += _differences(learner.name, {key: jobs[learner.name][key] for key in place}, place)
     if problems:
         lines = "\n  ".join(problems)
         raise ResumeError(

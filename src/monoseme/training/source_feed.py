@@ -5,15 +5,12 @@ from typing import Any
 
 import torch
 
-from monoseme.activations.cursor import StreamCursor
-from monoseme.activations.source import ActivationSource
-from monoseme.activations.stream import MultiStream, StreamRequest
-from monoseme.activations.views import Batch, View
+from monoseme.activations import ActivationSource, Batch, MultiStream, StreamCursor, StreamRequest, View
 from monoseme.core.display import get_display
 from monoseme.core.seeds import derive_seed
 from monoseme.training.config import TrainConfig
 from monoseme.training.feed import Rows
-from monoseme.training.learner import Job
+from monoseme.training.learner import Job, view_learned
 from monoseme.training.validation import HeldOut
 
 
@@ -56,11 +53,6 @@ class SourceFeed:
     def n_dropped(self) -> dict[str, int]:
         """Items of each job that were left out because its view has more of them than the slowest one."""
         return {job.name: n for job, n in zip(self._jobs, self._stream.n_dropped, strict=True)}
-
-
-def view_learned(job: Job) -> View:
-    """The view whose batches the job's SAE learns from."""
-    return job.view or View(name=job.sae.learns_from)
 
 
 def held_out_batches(source: ActivationSource, jobs: Sequence[Job], config: TrainConfig) -> dict[str, HeldOut]:

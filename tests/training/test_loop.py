@@ -1,0 +1,148 @@
+"""A whole run: what it writes, keeps, shows and refuses."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from monoseme.core.errors import ConfigError, DiskFullError, NonFiniteLossError
+from monoseme.training import checkpoint as checkpoints
+from monoseme.training import open_checkpoint, read_metrics
+from monoseme.training.feed import Rows
+
+
+def rows(folder: Path, *, validation: bool = False) -> list[dict[str, Any]]:
+    found = read_metrics(folder / "metrics.jsonl")
+    return [row for row in found if ("event" in row) == validation]
+
+
+def test_the_loss_falls(tiny: ModuleType, tmp_path: Path) -> None:
+    tiny.tiny_run(tmp_path, n_steps=300, batch_size=23, log_every=20, checkpoint_every=None)
+    losses = [row["loss"] for row in rows(tmp_path) if row["sae"] == "one"]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_each_sae_on_a_shared_stream_ends_as_it_would_alone(tiny: ModuleType, tmp_path: Path) -> None:
+    together = tiny.tiny_run(tmp_path / "together")
+    alone = tiny.tiny_run(tmp_path / "alone", names=("one",))
+    for name, tensor in alone.saes["one"].state_dict().items():
+        assert torch.equal(tensor, together.saes["one"].state_dict()[name])
+
+
+def test_a_row_has_losses_rates_times_and_memory(tiny: ModuleType, tmp_path: Path) -> None:
+    tiny.tiny_run(tmp_path)
+    found = rows(tmp_path)
+    assert [(row["step"], row["sae"]) for row in found[:4]] == [(3, "one"), (3, "two"), (6, "one"), (6, "two")]
+    assert found[-1]["step"] == 13
+    assert found[0]["tokens"] == 3 * tiny.B
+    assert found[0]["loss"] == pytest.approx(found[0]["loss/reconstruction"] + found[0]["loss/auxk"])
+    assert found[0].keys() >= {"fvu", "l0", "lr", "grad_norm", "dead_fraction", "silent_fraction", "tokens_per_second"}
+    assert all(found[0][key] >= 0 for key in ("seconds_model", "seconds_stream", "seconds_sae"))
+    assert found[0]["rss_mb"] > 1
+
+
+def test_validation_is_on_the_same_rows_each_time(tiny: ModuleType, tmp_path: Path) -> None:
+    result = tiny.tiny_run(tmp_path, names=("one",))
+    found = rows(tmp_path, validation=True)
+    assert [row["step"] for row in found] == [4, 8, 12, 13]
+    again = tiny.tiny_held_out(("one",))["one"].measure(result.saes["one"], step=13)
+    assert {key: found[-1][key] for key in again} == again
+
+
+def test_a_callback_adds_numbers_to_the_validation_row(tiny: ModuleType, tmp_path: Path) -> None:
+    tiny.tiny_run(tmp_path, names=("one",), validate=lambda name, sae: {"kl": 0.25 + len(name)})
+    assert all(row["kl"] == 3.25 for row in rows(tmp_path, validation=True))
+
+
+def test_the_best_checkpoint_is_kept_beside_the_last(tiny: ModuleType, tmp_path: Path) -> None:
+    values = iter([0.5, 0.1, 0.7, 0.9])
+    result = tiny.tiny_run(tmp_path, names=("one",), best_by="kl", keep=1, validate=lambda *_: {"kl": next(values)})
+    assert result.best["one"] == (8, 0.1)
+    assert [found.step for found in checkpoints.list_checkpoints(tmp_path / "checkpoints")] == [8, 13]
+    best, last = (open_checkpoint(tmp_path, at)["one"] for at in ("best", "last"))
+    assert not torch.equal(best.W_dec, last.W_dec)
+    assert torch.equal(open_checkpoint(tmp_path, 8)["one"].W_dec, best.W_dec)
+    assert torch.equal(last.W_dec, result.saes["one"].W_dec)
+
+
+def test_an_unknown_best_by_is_refused_with_what_is_measured(tiny: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fvu, l0"):
+        tiny.tiny_run(tmp_path, best_by="fuv")
+
+
+def test_patience_stops_one_sae_and_then_the_run(tiny: ModuleType, tmp_path: Path) -> None:
+    worse = {"one": iter([0.1, 0.2, 0.3, 0.4]), "two": iter([0.5, 0.4, 0.6, 0.7, 0.8])}
+    result = tiny.tiny_run(
+        tmp_path, n_steps=400, best_by="kl", early_stop_patience=2, validate=lambda name, _: {"kl": next(worse[name])}
+    )
+    assert result.stopped_at == {"one": 12, "two": 16}
+    assert result.n_steps == 16
+    assert result.checkpoint.name == "step_00000016"
+    assert max(row["step"] for row in rows(tmp_path) if row["sae"] == "one") == 12
+
+
+def test_patience_survives_a_resume(tiny: ModuleType, tmp_path: Path) -> None:
+    def validate(name: str, _: object) -> dict[str, float]:
+        return {"kl": {"one": 1.0, "two": 2.0}[name]}
+
+    def stop(done: int) -> None:
+        if done == 6:
+            raise KeyboardInterrupt
+
+    settings = {"n_steps": 400, "best_by": "kl", "early_stop_patience": 2, "validate": validate}
+    with pytest.raises(KeyboardInterrupt):
+        tiny.tiny_run(tmp_path, on_step=stop, **settings)
+    result = tiny.tiny_run(tmp_path, resume=True, **settings)
+    assert result.n_steps == 12
+    assert tiny.tiny_run(tmp_path, resume=True, **settings).n_steps == 12
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_the_last_good_checkpoint(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = tiny.TinyFeed.batch
+
+    def poisoned(self: Any, step: int) -> Rows:
+        return Rows(batch(self, step).x * float("nan")) if step == 7 else batch(self, step)
+
+    monkeypatch.setattr(tiny.TinyFeed, "batch", poisoned)
+    with pytest.raises(NonFiniteLossError, match="step 8") as caught:
+        tiny.tiny_run(tmp_path)
+    assert "step_00000006" in str(caught.value)
+    assert torch.isfinite(open_checkpoint(tmp_path)["one"].W_dec).all()
+
+
+def test_a_full_disk_leaves_the_checkpoints_that_were_complete(
+    tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = checkpoints.save_file, []
+
+    def fills_up(*arguments: Any) -> None:
+        calls.append(1)
+        if len(calls) > 6:
+            raise OSError(28, "No space left on device")
+        real(*arguments)
+
+    monkeypatch.setattr(checkpoints, "save_file", fills_up)
+    with pytest.raises(DiskFullError):
+        tiny.tiny_run(tmp_path)
+    assert list(open_checkpoint(tmp_path)) == ["one", "two"]
+    assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+def test_an_sae_that_was_started_keeps_its_scale(tiny: ModuleType, tmp_path: Path) -> None:
+    first = tiny.tiny_run(tmp_path / "first", names=("one",)).saes["one"]
+    factor = first.input_factor.clone()
+    feed = tiny.TinyFeed(1)
+    job = tiny.Job("one", first, (tiny.Site.parse("resid_post.3"),))
+    tiny.train_on(feed, [job], tiny.tiny_config(), folder=tmp_path / "second")
+    assert torch.equal(first.input_factor, factor)
+
+
+def test_without_held_out_documents_there_is_no_best(tiny: ModuleType, tmp_path: Path) -> None:
+    job = tiny.Job("one", tiny.tiny_sae(), (tiny.Site.parse("resid_post.3"),))
+    result = tiny.train_on(tiny.TinyFeed(1), [job], tiny.tiny_config(), folder=tmp_path)
+    assert result.best == {"one": None}
+    assert torch.equal(open_checkpoint(tmp_path, "best")["one"].W_dec, result.saes["one"].W_dec)
