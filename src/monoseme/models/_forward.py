@@ -1,0 +1,204 @@
+"""One forward of a model under taps: captured tensors, edits, an early stop, blocks left out.
+
+Letters: n sequences, S positions, V vocabulary.
+"""
+
+import contextlib
+import functools
+import inspect
+import threading
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from monoseme.core.errors import SiteError
+from monoseme.models._family import Anatomy
+from monoseme.models._padding import hides_nothing, positions_of
+from monoseme.models._taps import Reached, Tap, tapped
+from monoseme.models.edit import Edit, EditContext
+from monoseme.models.site import Site
+
+
+class Call(NamedTuple):
+    """What goes into a forward."""
+
+    tokens: Tensor
+    """int64 [n, S]"""
+    real: Tensor | None = None
+    """bool [n, S], or None for no padding."""
+    mask: Tensor | None = None
+    """bool [n, S]: where edits act; needed only with edits."""
+    edits: tuple[Edit, ...] = ()
+    captured: tuple[Site, ...] = ()
+
+
+class CachedStep(NamedTuple):
+    """Logits of the last position, and the keys and values so far."""
+
+    logits: Tensor
+    """[n, V]"""
+    cache: Any
+
+
+class Forward:
+    """Runs one model's forwards, one at a time."""
+
+    def __init__(self, model: nn.Module, anatomy: Anatomy, *, lock: threading.RLock) -> None:  # pyright: ignore[reportGeneralTypeIssues]
+        """`lock` keeps threads apart: hooks belong to the modules, so a second forward would see the first one's edits."""
+        self.lock = lock
+        self._model = model
+        self._anatomy = anatomy
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go: the embeddings' device."""
+        return self._model.get_input_embeddings().weight.device  # pyright: ignore
+
+    def until(self, call: Call, sites: tuple[Site, ...]) -> dict[Site, Tensor]:
+        """The tensors at `sites`, the forward ended as soon as all are there."""
+        captured: dict[Site, Tensor] = {}
+
+        def visit(site: Site, x: Tensor) -> Tensor:
+            captured[site] = x.clone() if self._anatomy.clone else x
+            if len(captured) == len(sites):
+                raise Reached
+            return x
+
+        with self.lock, tapped(self._taps(sites), visit), contextlib.suppress(Reached):
+            self._call(call)
+        return {site: captured[site] for site in sites}
+
+    def whole(self, call: Call, *, grad: bool) -> tuple[Tensor, dict[Site, Tensor]]:
+        """Logits [n, S, V] and captured tensors. With `grad`, the embeddings begin a graph."""
+        taps, visit, captured = self._visitor(call, self._context(call))
+        with self.lock, self._rooted(grad), tapped(taps, visit):
+            logits = self._call(call).logits
+        return logits, captured
+
+    def step(self, call: Call, context: EditContext, cache: Any, attended: Tensor) -> CachedStep:
+        """A forward of new tokens on top of `cache` (None at the start); `attended` is bool [n, all tokens so far]."""
+        taps, visit, _ = self._visitor(call, context)
+        extra: dict[str, Any] = {"logits_to_keep": 1} if self._keeps_logits else {}
+        with self.lock, tapped(taps, visit):
+            output = self._model(
+                input_ids=call.tokens,
+                attention_mask=attended.long(),
+                position_ids=context.positions,
+                past_key_values=cache,
+                use_cache=True,
+                **extra,
+            )
+        return CachedStep(output.logits[:, -1], output.past_key_values)
+
+    @contextlib.contextmanager
+    def skipping(self, n_blocks: int) -> Iterator[None]:
+        """Lets the residual stream pass the first `n_blocks` blocks unchanged, at no cost."""
+        if n_blocks == 0:
+            yield
+            return
+        blocks = list(self._anatomy.blocks)[:n_blocks]
+        with self.lock:
+            is_tuple = self._blocks_return_tuples
+            # accelerate, too, puts a `forward` on the instance: what was there is put back.
+            before = [block.__dict__.get("forward") for block in blocks]
+            try:
+                for block in blocks:
+                    block.forward = functools.partial(_pass_through, is_tuple)
+                yield
+            finally:
+                for block, forward in zip(blocks, before, strict=True):
+                    del block.forward
+                    if forward is not None:
+                        block.forward = forward
+
+    def _taps(self, sites: tuple[Site, ...]) -> dict[Site, Tap]:
+        return {site: self._anatomy.taps[site.layer][site.kind] for site in sites}
+
+    def _visitor(self, call: Call, context: EditContext | None) -> tuple[dict[Site, Tap], Any, dict[Site, Tensor]]:
+        """Taps, the function they call, and the dictionary it fills."""
+        edits: dict[Site, list[Edit]] = {}
+        for edit in call.edits:
+            edits.setdefault(edit.site, []).append(edit)
+        captured: dict[Site, Tensor] = {}
+
+        def visit(site: Site, x: Tensor) -> Tensor:
+            for edit in edits.get(site, []):
+                assert context is not None
+                x = _checked(edit(x, context), x, edit)
+            if site in wanted:
+                captured[site] = x.clone() if self._anatomy.clone else x
+            return x
+
+        wanted = frozenset(call.captured)
+        return self._taps((*edits, *wanted.difference(edits))), visit, captured
+
+    def _context(self, call: Call) -> EditContext | None:
+        if not call.edits:
+            return None
+        assert call.mask is not None
+        n, length = call.tokens.shape
+        device = self.device
+        real = torch.ones_like(call.tokens, dtype=torch.bool) if call.real is None else call.real
+        return EditContext(
+            tokens=call.tokens.to(device),
+            mask=call.mask.to(device),
+            positions=positions_of(real).to(device),
+            row=torch.arange(n, device=device),
+            is_prompt=torch.ones(n, length, dtype=torch.bool, device=device),
+            state=tuple({} for _ in range(n)),
+        )
+
+    def _call(self, call: Call) -> Any:
+        tokens = call.tokens.to(self.device)
+        if call.real is None or hides_nothing(call.real):
+            return self._model(input_ids=tokens, use_cache=False)
+        real = call.real.to(self.device)
+        return self._model(input_ids=tokens, attention_mask=real.long(), position_ids=positions_of(real), use_cache=False)
+
+    @contextlib.contextmanager
+    def _rooted(self, grad: bool) -> Iterator[None]:
+        """Makes the embeddings ask for a gradient: no weight does, so nothing else would begin a graph."""
+        if not grad:
+            yield
+            return
+        first = Site("resid_pre", 0)
+        with tapped(self._taps((first,)), lambda _, x: x.detach().requires_grad_()):
+            yield
+
+    @functools.cached_property
+    def _blocks_return_tuples(self) -> bool:
+        """Found out by one forward of one token: versions of transformers differ."""
+        kinds: list[bool] = []
+
+        def note(_module: nn.Module, _args: Any, output: Any) -> None:
+            kinds.append(isinstance(output, tuple))
+            raise Reached
+
+        handle = self._anatomy.blocks[0].register_forward_hook(note)
+        try:
+            with torch.no_grad(), contextlib.suppress(Reached):
+                self._model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=self.device), use_cache=False)
+        finally:
+            handle.remove()
+        return kinds[0]
+
+    @functools.cached_property
+    def _keeps_logits(self) -> bool:
+        return "logits_to_keep" in inspect.signature(self._model.forward).parameters
+
+
+def _pass_through(is_tuple: bool, *args: Any, **kwargs: Any) -> Any:
+    """A block that does nothing."""
+    x = args[0] if args else kwargs["hidden_states"]
+    return (x,) if is_tuple else x
+
+
+def _checked(changed: Tensor, x: Tensor, edit: Edit) -> Tensor:
+    """Raises SiteError when an edit gives something that the model cannot go on with."""
+    if changed.shape != x.shape:
+        raise SiteError(f"the edit at {edit.site} returned the shape {tuple(changed.shape)} for {tuple(x.shape)}")
+    if changed.dtype != x.dtype:
+        raise SiteError(f"the edit at {edit.site} returned {changed.dtype} for {x.dtype}: convert with x.dtype")
+    return changed

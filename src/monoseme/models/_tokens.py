@@ -1,0 +1,107 @@
+"""Tokens as people read them: the text of single tokens, special ids, text that arrives token by token.
+
+Byte-level BPE and byte fallback cut characters into bytes; a byte that is no character alone is shown as `<0xE2>`.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+_ESCAPED = 0xDC00  # where `surrogateescape` puts a byte that is not UTF-8
+_SPACE_MARK = "\u2581"  # SentencePiece writes a space as this
+
+
+class TokenTexts:
+    """The display text of each token of one tokenizer."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        """`tokenizer` is one of transformers'."""
+        self._tokenizer = tokenizer
+        self._style = _style(tokenizer)
+        self._added: dict[int, str] = {i: str(t) for i, t in tokenizer.added_tokens_decoder.items()}
+
+    def of(self, ids: Sequence[int]) -> list[str]:
+        """One text per id, leading spaces kept; ids beyond the vocabulary (padded embeddings) are shown as `<id 50257>`."""
+        pieces: list[str | None] = self._tokenizer.convert_ids_to_tokens(list(ids))
+        return [self._text(i, piece) for i, piece in zip(ids, pieces, strict=True)]
+
+    def _text(self, token: int, piece: str | None) -> str:
+        if token in self._added:
+            return self._added[token]
+        if not piece:
+            return f"<id {token}>"
+        if self._style == "bytes":
+            return show_bytes(bytes(_byte_of().get(c, 0x3F) for c in piece))
+        if self._style == "marks":
+            return piece.replace(_SPACE_MARK, " ")
+        return self._tokenizer.decode([token], clean_up_tokenization_spaces=False)
+
+
+def show_bytes(data: bytes) -> str:
+    """`data` as UTF-8, each byte that is not part of a character as `<0xE2>`."""
+    text = data.decode("utf-8", errors="surrogateescape")
+    return re.sub("[\udc80-\udcff]", lambda m: f"<0x{ord(m.group()) - _ESCAPED:02X}>", text)
+
+
+def special_ids(tokenizer: Any, *configs: Any) -> frozenset[int]:
+    """Ids that are no text: those the tokenizer calls special, and the begin, end and padding ids of `configs`."""
+    ids: set[int] = set(tokenizer.all_special_ids)
+    ids |= {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    for config in configs:
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            ids |= set(as_ids(getattr(config, name, None)))
+    return frozenset(ids)
+
+
+def as_ids(value: int | Sequence[int] | None) -> tuple[int, ...]:
+    """An id, several or none, as transformers' configurations hold them."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, int) else tuple(value)
+
+
+class TextStream:
+    """Text of a growing sequence: gives out characters only once all their bytes are there."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        """Starts empty."""
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._start = 0  # where decoding begins: a token or so back, since spaces depend on the token before
+        self._done = 0  # ids whose text is out
+
+    def push(self, token: int) -> str:
+        """The text that `token` completes; empty while a character lacks bytes."""
+        self._ids.append(token)
+        before = self._decode(self._ids[self._start : self._done])
+        now = self._decode(self._ids[self._start :])
+        if now.endswith("\ufffd") or len(now) <= len(before):
+            return ""
+        self._start, self._done = self._done, len(self._ids)
+        return now[len(before) :]
+
+    def _decode(self, ids: list[int]) -> str:
+        return self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def _style(tokenizer: Any) -> Literal["bytes", "marks", "other"]:
+    """How the vocabulary writes text, from the tokenizer's decoder."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    decoder = getattr(backend, "decoder", None)
+    if decoder is None:
+        return "marks" if any(piece.startswith(_SPACE_MARK) for piece in tokenizer.get_vocab()) else "other"
+    described = json.loads(decoder.__getstate__())  # the pickle protocol gives the JSON without the vocabulary
+    kinds = [part.get("type") for part in [described, *described.get("decoders", [])]]
+    if "ByteLevel" in kinds:
+        return "bytes"
+    return "marks" if "Metaspace" in kinds or _SPACE_MARK in json.dumps(described, ensure_ascii=False) else "other"
+
+
+@functools.cache
+def _byte_of() -> dict[str, int]:
+    """Which byte each character of a byte-level vocabulary stands for: printable Latin-1 for itself, the rest from U+0100 on."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(0x100) if byte not in printable]
+    return {**{chr(byte): byte for byte in printable}, **{chr(0x100 + i): byte for i, byte in enumerate(others)}}
