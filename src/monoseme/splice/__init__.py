@@ -1,1 +1,20 @@
+"""SAEs inside models: splices, ablations, changes of codes."""
 
+from monoseme.splice._ablation import Ablation, mean_ablation, zero_ablation
+from monoseme.splice._changes import ablate_latents, clamp_latents, scale_latents
+from monoseme.splice._contract import SAELike
+from monoseme.splice._splice import Change, SAEEdit, Spliced, splice
+
+__all__ = [
+    "Ablation",
+    "Change",
+    "SAEEdit",
+    "SAELike",
+    "Spliced",
+    "ablate_latents",
+    "clamp_latents",
+    "mean_ablation",
+    "scale_latents",
+    "splice",
+    "zero_ablation",
+]

@@ -1,0 +1,31 @@
+"""What a splice asks of an SAE, so that fakes and third parties fit.
+
+Letters: B rows, D model width.
+"""
+
+from typing import Any, Protocol
+
+from monoseme.saes import Codes
+from monoseme.tensors.shapes import Float, Tensor
+
+
+class SAELike(Protocol):
+    """The part of `monoseme.saes.SAE` that a splice uses."""
+
+    @property
+    def d_in(self) -> int:
+        """D."""
+        ...
+
+    @property
+    def reads(self) -> str:
+        """The view that `encode` takes; a splice gives single tokens."""
+        ...
+
+    def encode(self, x: Float[Tensor, "B D"], state: Any = None) -> Codes:
+        """Codes of raw activations."""
+        ...
+
+    def decode(self, codes: Codes) -> Float[Tensor, "B D"]:
+        """Raw activations from codes."""
+        ...
