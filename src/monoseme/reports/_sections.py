@@ -1,0 +1,31 @@
+"""Which figures a run's report has, in their order; one that lacks its data is left out."""
+
+from monoseme.reports._data import RunReport, SaeReport
+from monoseme.reports.figures import Figure, density_histogram, fvu_against_l0, l0_distribution, model_losses, training_curves
+from monoseme.reports.figures.quality import LOSS_NAMES
+
+
+def figures_of(report: RunReport) -> list[Figure]:
+    """All figures of the report."""
+    return [*_quality(report.saes), *_latents(report.saes), *training_curves(report.training)]
+
+
+def _quality(saes: tuple[SaeReport, ...]) -> list[Figure]:
+    losses = {sae.name: [m for m in sae.metrics() if m.name in LOSS_NAMES and m.value is not None] for sae in saes}
+    losses = {name: found for name, found in losses.items() if found}
+    pairs = {sae.name: (sae.metric("l0"), sae.metric("fvu")) for sae in saes}
+    points = {
+        name: (l0, fvu)
+        for name, (l0, fvu) in pairs.items()
+        if l0 is not None and fvu is not None and l0.value is not None and fvu.value is not None
+    }
+    return [
+        *([model_losses(losses)] if losses else []),
+        *([fvu_against_l0(points)] if len(points) > 1 else []),
+    ]
+
+
+def _latents(saes: tuple[SaeReport, ...]) -> list[Figure]:
+    density = {sae.name: table for sae in saes if (table := sae.table("density")) is not None}
+    l0 = {sae.name: table for sae in saes if (table := sae.table("l0")) is not None}
+    return [*([density_histogram(density)] if density else []), *([l0_distribution(l0)] if l0 else [])]

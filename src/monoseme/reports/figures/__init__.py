@@ -1,0 +1,21 @@
+"""Figures as Vega-Lite specifications (Altair): one source for the report, the web app, notebooks and files."""
+
+from monoseme.reports.figures._figure import FORMATS, Figure
+from monoseme.reports.figures._style import DARK, LIGHT, theme
+from monoseme.reports.figures.latents import density_histogram, l0_distribution
+from monoseme.reports.figures.quality import fvu_against_l0, metric_bars, model_losses
+from monoseme.reports.figures.training import training_curves
+
+__all__ = [
+    "DARK",
+    "FORMATS",
+    "LIGHT",
+    "Figure",
+    "density_histogram",
+    "fvu_against_l0",
+    "l0_distribution",
+    "metric_bars",
+    "model_losses",
+    "theme",
+    "training_curves",
+]
