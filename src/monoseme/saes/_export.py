@@ -4,7 +4,7 @@ With x_n = s x:  f = relu((s x - b_dec) W_enc + b_enc) = s relu((x - b_dec / s) 
 any threshold) by s gives the codes f / s, which are what `encode` returns anyway. Standardisation has no such s and stays.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -39,7 +39,7 @@ def with_thresholds(sae: SAE, thresholds: Tensor) -> SAE:
     """The architecture "thresholded" that keeps activations above `thresholds` ([F], in the normalised space of `sae`)."""
     config = folded_config(sae.config)
     kind = SAES.get("thresholded")
-    made = kind(kind.Config(**{name: getattr(config, name) for name in SAE.Config.__dataclass_fields__}))
+    made = kind(kind.Config(**{field.name: getattr(config, field.name) for field in fields(SAE.Config)}))
     made.to(device=sae.W_dec.device, dtype=sae.W_dec.dtype)
     folded = folded_state(sae)
     state = {name: folded[name] for name in made.state_dict() if name in folded and name != "threshold"}
