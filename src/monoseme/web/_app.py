@@ -1,0 +1,95 @@
+"""The app: the read API, the static front end, and the errors of both as JSON.
+
+`create_app` opens nothing slow: a run's tables are read when a page first asks, its model when a prompt is first typed.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import JSONResponse, Response
+
+import monoseme
+from monoseme.core.errors import ArtifactMissingError, MonosemeError
+from monoseme.web import _api, _static
+from monoseme.web._data import NotFoundError, RunReader, UnavailableError
+from monoseme.web._library import Library, run_ids
+from monoseme.web._prompt import ModelLoader, load_model
+from monoseme.web._run import FolderRun
+from monoseme.web._security import Guard
+
+
+def create_app(
+    runs: Sequence[Path],
+    *,
+    model_loader: ModelLoader = load_model,
+    hosts: Iterable[str] | None = (),
+    token: str | None = None,
+) -> FastAPI:
+    """The web app over finished runs, ready for any ASGI server.
+
+    `model_loader` gives the language model of a run when its prompt page first needs one. `hosts` are host names to answer for
+    beside the loopback ones (None: any name, which needs `token`). With `token`, each request has to carry it.
+
+    Raises ArtifactMissingError or another ArtifactError for a folder that is not a run that this version reads.
+    """
+    ids = run_ids(Path(run).resolve().name for run in runs)
+    readers = [FolderRun(Path(run), id=id_, model_loader=model_loader) for run, id_ in zip(runs, ids, strict=True)]
+    return app_over(readers, hosts=hosts, token=token)
+
+
+def app_over(readers: Iterable[RunReader], *, hosts: Iterable[str] | None = (), token: str | None = None) -> FastAPI:
+    """The app over anything that reads like a run; `create_app` for those that are not folders."""
+    if hosts is None and token is None:
+        raise ValueError("an app that answers for every host needs a token")
+    app = FastAPI(
+        title="monoseme",
+        version=monoseme.__version__,
+        description=_api.__doc__ or "",
+        # Both pages of documentation load scripts from a CDN; the schema itself stays at /api/openapi.json.
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+    )
+    app.state.library = Library(readers)
+    app.add_exception_handler(MonosemeError, _on_our_error)
+    app.add_exception_handler(RequestValidationError, _on_bad_request)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.include_router(_api.router)
+    app.include_router(_static.router())
+    app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=4)
+    app.add_middleware(Guard, hosts=hosts, token=token)
+    return app
+
+
+_STATUS: tuple[tuple[type[MonosemeError], int], ...] = (
+    (NotFoundError, 404),
+    (ArtifactMissingError, 404),
+    (UnavailableError, 409),
+)
+
+
+async def _on_our_error(_request: Request, error: Exception) -> Response:
+    """The first line of the message is the error, the rest the hint."""
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    line, _, rest = str(error).partition("\n")
+    return _answer(status, line, " ".join(rest.split()))
+
+
+async def _on_bad_request(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    return _answer(422, f"{where}: {first['msg']}", "The parameters and their bounds are in /api/openapi.json.")
+
+
+async def _on_http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _answer(error.status_code, str(error.detail), "")
+
+
+def _answer(status: int, error: str, hint: str) -> JSONResponse:
+    return JSONResponse({"error": error, "hint": hint}, status_code=status)

@@ -1,0 +1,93 @@
+"""What the overview says of a run beside its charts: how it was made, and every number measured on it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from monoseme.evaluation import EvalResult, Metric
+from monoseme.web import _schema as schema
+
+_TRAIN_FACTS = (
+    ("n_tokens", "Tokens trained on", "Tokens read in training, all SAEs on one pass of the model."),
+    ("batch_size", "Batch size", "Tokens in one step of the optimiser."),
+    ("lr", "Learning rate", "Peak of the schedule; none: chosen from the width."),
+    ("seed", "Seed", "Of training: order of the data and every draw."),
+)
+
+
+def corpus_name(config: Mapping[str, Any]) -> str:
+    """What the text is called in the config."""
+    return str(config.get("corpus", {}).get("source", ""))
+
+
+def facts(record: Mapping[str, Any], scanned: Mapping[str, int]) -> list[schema.Fact]:
+    """The settings that tell runs apart, and how much text was read; what is not known is left out."""
+    config = record["config"]
+    model, corpus, train = (config.get(name, {}) for name in ("model", "corpus", "train"))
+    found = [
+        _fact("Model", model.get("model"), "Folder or hub id."),
+        _fact("Revision", model.get("revision"), "Branch, tag or commit on the hub."),
+        _fact("Type of activations", model.get("dtype"), "Type of the model's weights and activations."),
+        _fact("Text", corpus.get("source"), "Where the documents come from."),
+        _fact("Context", corpus.get("context_len"), "Tokens that the model sees at once."),
+        _fact("Held out", _percent(corpus.get("holdout_fraction")), "Share of the sources that training never saw."),
+        *(_fact(label, train.get(key), help_) for key, label, help_ in _TRAIN_FACTS),
+        _fact("Tokens scanned", max(scanned.values(), default=None), "Tokens that the latents' pages rest on."),
+        _fact("Written by", f"monoseme {record.get('package_version', '?')}", ""),
+    ]
+    return [fact for fact in found if fact is not None]
+
+
+def _fact(label: str, value: Any, help_: str) -> schema.Fact | None:
+    if value is None or value == "":
+        return None
+    shown = (
+        f"{value:,}"
+        if isinstance(value, int) and not isinstance(value, bool)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+    return schema.Fact(label=label, value=shown, help=help_)
+
+
+def _percent(fraction: float | None) -> str | None:
+    return None if fraction is None else f"{100 * fraction:g} %"
+
+
+def metric(found: Metric) -> schema.MetricValue:
+    """A measured number as the API gives it."""
+    return schema.MetricValue(
+        name=found.name,
+        value=found.value,
+        standard_error=found.standard_error,
+        why_missing=found.why_missing,
+        unit=found.unit,
+        better=found.better,
+        n=found.n,
+        definition=found.definition,
+    )
+
+
+def domain_metrics(results: Sequence[EvalResult]) -> dict[str, list[schema.MetricValue]]:
+    """The metrics on each domain of the text; empty where the text has one domain only."""
+    domains: dict[str, list[schema.MetricValue]] = {}
+    for result in results:
+        known = {found.name: found for found in result.metrics}
+        for row in result.tables["domains"].to_pylist() if "domains" in result.tables else []:
+            whole = known.get(row["metric"])
+            if whole is not None:
+                domains.setdefault(row["domain"], []).append(_on_domain(row, whole))
+    return domains if len(domains) > 1 else {}
+
+
+def _on_domain(row: Mapping[str, Any], whole: Metric) -> schema.MetricValue:
+    return schema.MetricValue(
+        name=whole.name,
+        value=row["value"],
+        standard_error=row["standard_error"],
+        why_missing=row["why_missing"],
+        unit=whole.unit,
+        better=whole.better,
+        n=row["n"],
+        definition=whole.definition,
+    )

@@ -1,0 +1,216 @@
+"""An atlas as the pages show it: turns what `monoseme.atlas` reads into the API's models."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from monoseme.atlas import Annotation, Atlas, Example, LatentPage, Score, TokenLogit, scorers
+from monoseme.atlas.annotations import table_path
+from monoseme.atlas.latents import Latents
+from monoseme.core.errors import PluginError
+from monoseme.web import _schema as schema
+from monoseme.web._table import LatentsTable
+
+_TOP_TOKENS = 6
+"""Tokens named per latent in the table (count)."""
+_CARD_EXAMPLES = 3
+
+
+class _Scored(NamedTuple):
+    """The scores that the table shows."""
+
+    name: str
+    annotation: Annotation | None
+
+
+def latents_table(atlas: Atlas, sae: str, annotations: Sequence[Annotation]) -> LatentsTable:
+    """The table of one SAE with its newest explanations and their scores."""
+    latents = atlas.latents(sae)
+    n = latents.n_latents
+    explained = next((a for a in annotations if a.holds == "explanations"), None)
+    scored = _headline(annotations, explained)
+    columns = {
+        "index": np.arange(n),
+        "density": latents.densities(),
+        "max": pa.array(latents.column("max"), pa.float64()),
+        "explanation": _texts(explained, n),
+        "score": _values(scored, n),
+        "top_tokens": pa.array(_top_tokens(atlas, latents), pa.list_(pa.string())),
+    }
+    return LatentsTable(pa.table(columns), sae=sae, score_name=scored.name)
+
+
+def _headline(annotations: Sequence[Annotation], explained: Annotation | None) -> _Scored:
+    if explained is None:
+        return _Scored("", None)
+    about = (a for a in annotations if a.holds == "scores" and a.artifact.config["explanations"] == explained.label)
+    found = next(about, None)
+    return _Scored("", None) if found is None else _Scored(_first_number(found), found)
+
+
+def _first_number(annotation: Annotation) -> str:
+    """The number that a scorer puts first. Manifests sort their keys, so the order is only in the scorer itself."""
+    definitions = annotation.artifact.config["definitions"]
+    try:
+        names = scorers.get(annotation.artifact.config["scorer"]).definitions
+    except PluginError:
+        # A scorer that is not installed here: its numbers are still shown.
+        names = definitions
+    return next((name for name in names if name in definitions), next(iter(definitions), ""))
+
+
+def _texts(explained: Annotation | None, n: int) -> pa.Array:
+    texts: list[str | None] = [None] * n
+    if explained is not None:
+        rows = pq.read_table(table_path(explained), columns=["latent", "text"])
+        for latent, text in zip(rows["latent"].to_pylist(), rows["text"].to_pylist(), strict=True):
+            texts[latent] = text
+    return pa.array(texts, pa.string())
+
+
+def _values(scored: _Scored, n: int) -> pa.Array:
+    values: list[float | None] = [None] * n
+    if scored.annotation is not None:
+        chosen = [("name", "==", scored.name)]
+        rows = pq.read_table(table_path(scored.annotation), columns=["latent", "value"], filters=chosen)
+        for latent, value in zip(rows["latent"].to_pylist(), rows["value"].to_pylist(), strict=True):
+            values[latent] = value
+    return pa.array(values, pa.float64())
+
+
+def _top_tokens(atlas: Atlas, latents: Latents) -> list[list[str]]:
+    """For each latent the distinct tokens of its strongest examples, strongest first."""
+    columns = ["latent", "decile", "document", "position"]
+    rows = pq.read_table(latents.artifact.file("examples.parquet"), columns=columns)
+    strongest = rows.filter(rows["decile"].is_null())
+    owner = strongest["latent"].to_numpy()
+    documents, positions = strongest["document"].to_numpy(), strongest["position"].to_numpy()
+    found: list[dict[int, None]] = [{} for _ in range(latents.n_latents)]
+    if len(owner):
+        tokens = atlas.text.gather(documents, positions, [0])[:, 0]
+        for latent, token in zip(owner.tolist(), tokens.tolist(), strict=True):
+            found[latent].setdefault(token)
+    return [[atlas.text.token_text(token) for token in list(seen)[:_TOP_TOKENS]] for seen in found]
+
+
+def detail(page: LatentPage, annotations: Sequence[Annotation]) -> schema.LatentDetail:
+    """The page of a latent."""
+    stats = page.stats
+    return schema.LatentDetail(
+        sae=page.key,
+        index=page.latent,
+        n_latents=page.n_latents,
+        density=stats.density,
+        n_active=stats.n_fired,
+        n_tokens=stats.n_tokens,
+        n_documents=stats.n_documents if stats.n_documents_is_exact else None,
+        max=stats.max,
+        mean=stats.mean,
+        why_missing=page.why_missing,
+        explanations=_explanations(page, annotations),
+        groups=_groups(page),
+        histogram=_histogram(page),
+        logits=_logits(page),
+        why_no_logits=page.why_no_logits,
+        previous=page.latent - 1 if page.latent > 0 else None,
+        next=page.latent + 1 if page.latent + 1 < page.n_latents else None,
+    )
+
+
+def card(page: LatentPage, row: schema.LatentRow) -> schema.LatentCard:
+    """The card of a latent; `row` is its row of the table."""
+    return schema.LatentCard(
+        sae=page.key,
+        index=page.latent,
+        density=row.density,
+        max=row.max,
+        explanation=row.explanation,
+        score=row.score,
+        histogram=_histogram(page),
+        top_tokens=row.top_tokens,
+        promoted=[token.text for token in page.top_logits],
+        examples=[_example(example) for example in page.top[:_CARD_EXAMPLES]],
+    )
+
+
+def _groups(page: LatentPage) -> list[schema.ExampleGroup]:
+    """The strongest, then the tenths of the activations from strong to weak."""
+    groups = [schema.ExampleGroup(name="Strongest", low=None, high=None, examples=[_example(e) for e in page.top])]
+    for i, decile in reversed(list(enumerate(page.deciles))):
+        name = f"Decile {i + 1} of {len(page.deciles)}"
+        shown = [_example(example) for example in decile.examples]
+        groups.append(schema.ExampleGroup(name=name, low=decile.low, high=decile.high, examples=shown))
+    return [group for group in groups if group.examples]
+
+
+def _example(example: Example) -> schema.Example:
+    return schema.Example(
+        tokens=list(example.texts),
+        values=list(example.values),
+        peak=example.focus,
+        document=example.document,
+        position=example.position,
+        source=example.source,
+    )
+
+
+def _histogram(page: LatentPage) -> schema.Histogram | None:
+    if page.histogram is None:
+        return None
+    return schema.Histogram(edges=list(page.histogram.edges), counts=list(page.histogram.counts))
+
+
+def _logits(page: LatentPage) -> schema.Logits | None:
+    if page.why_no_logits is not None:
+        return None
+    return schema.Logits(top=_tokens(page.top_logits), bottom=_tokens(page.bottom_logits))
+
+
+def _tokens(found: Sequence[TokenLogit]) -> list[schema.LogitToken]:
+    return [schema.LogitToken(token=item.text, value=item.logit) for item in found]
+
+
+def _explanations(page: LatentPage, annotations: Sequence[Annotation]) -> list[schema.ExplanationText]:
+    parts = {annotation.label: annotation for annotation in annotations}
+    said = []
+    for explanation in page.explanations:
+        scores = [
+            score
+            for label, part in parts.items()
+            if part.holds == "scores" and part.artifact.config["explanations"] == explanation.source
+            for score in _scores(part, [s for s in page.scores if s.source == label])
+        ]
+        said.append(
+            schema.ExplanationText(
+                explainer=explanation.source, text=explanation.text, why_missing=explanation.why_missing, scores=scores
+            )
+        )
+    return said
+
+
+def _scores(part: Annotation, scores: Sequence[Score]) -> list[schema.Score]:
+    """The numbers of one scorer, its first one first and with the controls beside it."""
+    definitions: dict[str, str] = part.artifact.config["definitions"]
+    controls = [score for score in scores if definitions.get(score.name, "").startswith("control")]
+    numbers = [score for score in scores if score not in controls]
+    first = _first_number(part)
+    numbers.sort(key=lambda score: score.name != first)
+    beside = [
+        schema.MetricValue(name=c.name, value=c.value, why_missing=c.why_missing, n=c.n, definition=definitions.get(c.name, ""))
+        for c in controls
+    ]
+    return [
+        schema.Score(
+            name=score.name,
+            value=score.value,
+            standard_error=score.standard_error,
+            n=score.n,
+            why_missing=score.why_missing,
+            definition=definitions.get(score.name, ""),
+            controls=beside if score.name == first else [],
+        )
+        for score in numbers
+    ]

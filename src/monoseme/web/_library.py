@@ -1,0 +1,40 @@
+"""The runs that one app shows, each under an id that is safe in a URL."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from monoseme.core.config import suggest
+from monoseme.web._data import NotFoundError, RunReader
+
+
+class Library:
+    """A fixed set of runs, in the order given."""
+
+    def __init__(self, readers: Iterable[RunReader]) -> None:
+        self._readers = {reader.id: reader for reader in readers}
+
+    def __iter__(self) -> Iterator[RunReader]:
+        return iter(self._readers.values())
+
+    def get(self, run: str) -> RunReader:
+        """The run of this id. Raises NotFoundError."""
+        try:
+            return self._readers[run]
+        except KeyError:
+            raise NotFoundError(f"no run {run!r} is being served.{suggest(run, list(self._readers))}") from None
+
+
+def run_ids(names: Iterable[str]) -> list[str]:
+    """One id per folder name, in order: letters, digits, dots and dashes, told apart by a number where they are equal.
+
+    run_ids(["demo", "my run", "demo"]) == ["demo", "my-run", "demo-2"]
+    """
+    ids: list[str] = []
+    for name in names:
+        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "run"
+        candidate, n = stem, 1
+        while candidate in ids:
+            n += 1
+            candidate = f"{stem}-{n}"
+        ids.append(candidate)
+    return ids

@@ -1,0 +1,246 @@
+"""Reads a run folder for the pages: `run.json`, the SAEs' manifests, evaluations, training metrics, atlas.
+
+Everything is looked up when a page asks, so that a run which is still being evaluated, scanned or explained shows more at the
+next reload. What is slow to build (the atlas, its tables) is kept until the files it was built from are others.
+"""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from monoseme.atlas import Annotation, Atlas, open_atlas
+from monoseme.core.artifact import open_artifact
+from monoseme.core.config import from_dict, suggest
+from monoseme.core.errors import ArtifactMissingError
+from monoseme.evaluation import EvalResult, read_report
+from monoseme.models import ModelConfig
+from monoseme.pipeline import RunFolder
+from monoseme.training.metrics import read_metrics
+from monoseme.web import _charts, _latents
+from monoseme.web import _schema as schema
+from monoseme.web._data import LatentQuery, NotFoundError
+from monoseme.web._facts import corpus_name, domain_metrics, facts, metric
+from monoseme.web._prompt import ModelLoader, PromptReader, over_prompt
+from monoseme.web._table import LatentsTable
+
+_DENSITY = "density"
+
+
+class FolderRun:
+    """One run folder. Safe to ask from several threads."""
+
+    def __init__(self, path: Path, *, id: str, model_loader: ModelLoader) -> None:
+        """Raises ArtifactError if the folder is not a run that this version reads."""
+        self.id = id
+        self._run = RunFolder(path)
+        self._record = self._run.record
+        config = self._record()["config"]
+        self._prompts = PromptReader(
+            from_dict(ModelConfig, config.get("model", {}), where=f"{path}: model"),
+            loader=model_loader,
+            begins_with_bos=config.get("corpus", {}).get("bos", "auto") != "never",
+        )
+        self._lock = threading.Lock()
+        self._atlas: Atlas | None = None
+        self._tables: dict[str, tuple[tuple[str, ...], LatentsTable]] = {}
+
+    def __repr__(self) -> str:
+        return f"FolderRun({str(self._run.path)!r}, id={self.id!r})"
+
+    def summary(self) -> schema.RunSummary:
+        """One line about the run."""
+        record = self._record()
+        return schema.RunSummary(
+            id=self.id,
+            name=self._name,
+            path=str(self._run.path),
+            model=_model_name(record),
+            site=_sites(record),
+            saes=self._saes(),
+        )
+
+    def overview(self) -> schema.RunOverview:
+        """The whole first page."""
+        record = self._record()
+        return schema.RunOverview(
+            id=self.id,
+            name=self._name,
+            model=_model_name(record),
+            site=_sites(record),
+            corpus=corpus_name(record["config"]),
+            facts=facts(record, self._scanned()),
+            saes=[self._sae(name, record) for name in record["artifacts"].get("saes", {})],
+            charts=self._charts(record),
+        )
+
+    def chart(self, name: str) -> dict[str, Any]:
+        """A curve of training, or the densities."""
+        record = self._record()
+        if name not in [chart.name for chart in self._charts(record)]:
+            raise NotFoundError(f"this run has no chart {name!r}")
+        if name != _DENSITY:
+            return _charts.curve(self._metrics(record), name)
+        tables = {sae: found.tables[_DENSITY].to_pylist() for sae, found in self._density_results(record).items()}
+        return _charts.densities(tables)
+
+    def latents(self, sae: str, query: LatentQuery) -> schema.LatentTable:
+        """A page of the table."""
+        return self._table(sae).page(query)
+
+    def latent(self, sae: str, index: int) -> schema.LatentDetail:
+        """The page of a latent."""
+        atlas = self._atlas_with(sae)
+        self._check(atlas, sae, index)
+        return _latents.detail(atlas.latent(sae, index), atlas.annotations(sae))
+
+    def latent_chart(self, sae: str, index: int) -> dict[str, Any]:
+        """The histogram of a latent."""
+        atlas = self._atlas_with(sae)
+        self._check(atlas, sae, index)
+        found = atlas.latents(sae).histogram(index)
+        if found is None:
+            raise NotFoundError(f"latent {index} never fired, so there is no histogram")
+        return _charts.histogram(schema.Histogram(edges=list(found.edges), counts=list(found.counts)))
+
+    def card(self, sae: str, index: int) -> schema.LatentCard:
+        """The card of a latent."""
+        atlas = self._atlas_with(sae)
+        self._check(atlas, sae, index)
+        return _latents.card(atlas.latent(sae, index), self._table(sae).rows([index])[index])
+
+    def random_latent(self, sae: str) -> int:
+        """Some latent that fires."""
+        index = self._table(sae).random_alive()
+        if index is None:
+            raise NotFoundError(f"every latent of {sae} is dead on the scanned text")
+        return index
+
+    def read_prompt(self, sae: str, text: str) -> schema.PromptReading:
+        """The latents of an SAE on a text; works without an atlas, then with no explanations."""
+        record = self._record()
+        name, part = self._name_and_part(sae, record)
+        path = self._run.path / record["artifacts"]["saes"][name]
+        read = self._prompts.read(text, sae_path=path, site=_site_of(path, record, name), part=part)
+        rows = self._table(sae).rows if sae in self._scanned() else lambda _: {}
+        latents = over_prompt(read.tokens, rows)
+        return schema.PromptReading(
+            sae=sae,
+            text=text,
+            tokens=read.tokens,
+            latents=latents,
+            n_latents_fired=len(latents),
+            truncated=read.truncated,
+            seconds=read.seconds,
+        )
+
+    @property
+    def _name(self) -> str:
+        return self._run.path.resolve().name
+
+    def _saes(self) -> list[str]:
+        """Names of the SAEs, those of their scanned parts behind them."""
+        names = list(self._record()["artifacts"].get("saes", {}))
+        return names + [key for key in self._scanned() if key not in names]
+
+    def _scanned(self) -> dict[str, int]:
+        """(SAE, part) in the atlas -> tokens scanned; empty while there is none."""
+        atlas = self._open_atlas()
+        return {} if atlas is None else {key: atlas.latents(key).n_tokens for key in atlas.saes()}
+
+    def _open_atlas(self) -> Atlas | None:
+        with self._lock:
+            if self._atlas is None and "atlas" in self._record()["artifacts"]:
+                self._atlas = open_atlas(self._run.atlas)
+            return self._atlas
+
+    def _atlas_with(self, sae: str) -> Atlas:
+        """The atlas, once it is sure to hold `sae`."""
+        atlas, names = self._open_atlas(), self._saes()
+        if sae not in names:
+            raise NotFoundError(f"this run has no SAE {sae!r}.{suggest(sae, names)}")
+        if atlas is None or sae not in atlas.saes():
+            raise ArtifactMissingError(
+                f"{sae} has not been scanned, so its latents cannot be shown.\n  Scan it with:  monoseme scan {self._run.path}"
+            )
+        return atlas
+
+    def _check(self, atlas: Atlas, sae: str, index: int) -> None:
+        n_latents = atlas.latents(sae).n_latents
+        if index >= n_latents:
+            raise NotFoundError(f"{sae} has no latent {index:,}\n  Its latents are numbered 0 to {n_latents - 1:,}.")
+
+    def _table(self, sae: str) -> LatentsTable:
+        """The table of latents, built anew when there are new annotations."""
+        atlas = self._atlas_with(sae)
+        annotations: list[Annotation] = atlas.annotations(sae)
+        stamp = (atlas.latents(sae).content_hash, *(annotation.artifact.content_hash for annotation in annotations))
+        with self._lock:
+            found = self._tables.get(sae)
+            if found is None or found[0] != stamp:
+                found = self._tables[sae] = (stamp, _latents.latents_table(atlas, sae, annotations))
+            return found[1]
+
+    def _name_and_part(self, sae: str, record: dict[str, Any]) -> tuple[str, str | None]:
+        names = record["artifacts"].get("saes", {})
+        if sae in names:
+            return sae, None
+        atlas = self._atlas_with(sae)
+        described = atlas.latents(sae).artifact.config
+        if described["name"] not in names:
+            raise NotFoundError(f"this run has the atlas of {sae!r}, but not the SAE itself")
+        return described["name"], described["part"]
+
+    def _sae(self, name: str, record: dict[str, Any]) -> schema.SaeSummary:
+        path = self._run.path / record["artifacts"]["saes"][name]
+        config = open_artifact(path, kind="sae").config
+        results = self._results(name, record)
+        scanned = name in self._scanned()
+        return schema.SaeSummary(
+            name=name,
+            architecture=str(config.get("architecture", "")),
+            n_latents=config.get("n_latents"),
+            site=_site_of(path, record, name),
+            has_atlas=scanned,
+            why_no_atlas="" if scanned else "Not scanned yet, so its latents cannot be browsed.",
+            config=config,
+            metrics=[metric(found) for result in results for found in result.metrics],
+            domains=domain_metrics(results),
+        )
+
+    def _results(self, sae: str, record: dict[str, Any]) -> list[EvalResult]:
+        """Everything measured on one SAE."""
+        named = record["artifacts"].get("evaluations", {}).get(sae, {})
+        return [read_report(self._run.path / path) for path in named.values()]
+
+    def _density_results(self, record: dict[str, Any]) -> dict[str, EvalResult]:
+        found = ((sae, result) for sae in record["artifacts"].get("saes", {}) for result in self._results(sae, record))
+        return {sae: result for sae, result in found if _DENSITY in result.tables}
+
+    def _metrics(self, record: dict[str, Any]) -> list[dict[str, Any]]:
+        """The rows of training, none when they are not there or belong to a run that has not begun."""
+        path = self._run.path / record["artifacts"].get("training", "training") / "metrics.jsonl"
+        return [row for row in read_metrics(path) if "sae" in row and "tokens" in row] if path.is_file() else []
+
+    def _charts(self, record: dict[str, Any]) -> list[schema.Chart]:
+        charts = _charts.curves(self._metrics(record))
+        if self._density_results(record):
+            caption = "On held-out text. Dead latents are not shown."
+            charts.append(schema.Chart(name=_DENSITY, title="How often latents fire", group="latents", caption=caption))
+        return charts
+
+
+def _model_name(record: dict[str, Any]) -> str:
+    return str(record["config"].get("model", {}).get("model", "bundled"))
+
+
+def _sites(record: dict[str, Any]) -> str:
+    """The sites of the run, each once, in order."""
+    return ", ".join(dict.fromkeys(str(site) for site in record.get("jobs", {}).values()))
+
+
+def _site_of(path: Path, record: dict[str, Any], name: str) -> str:
+    """The site that an SAE reads."""
+    site = open_artifact(path, kind="sae").config.get("site") or record.get("jobs", {}).get(name)
+    if site is None:
+        raise ArtifactMissingError(f"neither {path} nor run.json says which site {name} reads")
+    return str(site)

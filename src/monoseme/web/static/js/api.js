@@ -1,0 +1,50 @@
+// Reads the API. Every failure becomes an ApiError with one line to show and one of advice.
+
+export class ApiError extends Error {
+  constructor(message, { hint = "", status = 0 } = {}) {
+    super(message);
+    this.hint = hint;
+    this.status = status;
+  }
+}
+
+/** The JSON at `path` under /api; `query` leaves out what is null or empty. */
+export async function get(path, { query = {}, signal } = {}) {
+  let answer;
+  try {
+    answer = await fetch(`/api${path}${search(query)}`, { signal, headers: { accept: "application/json" } });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("The server does not answer.", { hint: "Is monoseme serve still running? Start it again, then reload." });
+  }
+  const body = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new ApiError(body.error ?? `The server answered ${answer.status}.`, { hint: body.hint, status: answer.status });
+  return body;
+}
+
+/** A query string, with its question mark, or an empty text. */
+export function search(query) {
+  const pairs = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return pairs.length ? `?${new URLSearchParams(pairs)}` : "";
+}
+
+const cards = new Map();
+
+/** The card of a latent, asked for once. */
+export function card(path, signal) {
+  if (!cards.has(path)) {
+    const answer = get(`${path}/card`, { signal });
+    cards.set(path, answer);
+    answer.catch(() => cards.delete(path));
+  }
+  return cards.get(path);
+}
+
+/** Addresses of pages; the API has the same ones under /api. */
+export const address = {
+  run: (run) => `/runs/${encodeURIComponent(run)}`,
+  sae: (run, sae) => `/runs/${encodeURIComponent(run)}/saes/${encodeURIComponent(sae)}`,
+  latents: (run, sae, query = {}) => `${address.sae(run, sae)}/latents${search(query)}`,
+  latent: (run, sae, index) => `${address.sae(run, sae)}/latents/${index}`,
+  prompt: (run, sae, query = {}) => `${address.sae(run, sae)}/prompt${search(query)}`,
+};

@@ -1,0 +1,104 @@
+// The table of metrics: one row a metric, one column an SAE, the better value in bold; definitions on the name, reasons where a number is missing.
+
+import { h, unseen } from "./dom.js";
+import { term } from "./float.js";
+import { count, measured, words } from "./format.js";
+
+/** The value and its error as text; fractions of latents or tokens as percentages. */
+export function told(metric) {
+  const asPercent = /_fraction$/.test(metric.name) && metric.value !== null;
+  if (!asPercent) return measured(metric.value, metric.standard_error);
+  const { value, error } = measured(metric.value * 100, metric.standard_error === null ? null : metric.standard_error * 100);
+  return { value: `${value} %`, error };
+}
+
+const LAST = "As other tools define it";
+// The first that fits; a metric of an evaluation that is not known here goes to "Other".
+const GROUPS = [
+  [LAST, /_as_|^ev_centered_error$/],
+  ["Language model", /^(ce|kl)(_|$)/],
+  ["Reconstruction", /^(fvu|explained|mse|squared|l2_|cosine|relative)/],
+  ["Sparsity", /^(l0|l1|dead|dense|density)/],
+];
+
+const TITLES = {
+  ce_recovered: "CE recovered",
+  explained_variance: "Variance explained",
+  dead_fraction: "Dead latents",
+  dense_fraction: "Dense latents",
+  cosine: "Cosine",
+  l2_error: "Mean ‖x − x̂‖",
+  l2_norm_in: "Mean ‖x‖",
+  l2_norm_out: "Mean ‖x̂‖",
+  l2_ratio: "‖x̂‖ / ‖x‖",
+  squared_error: "Mean ‖x − x̂‖²",
+  kl: "KL(original ‖ spliced)",
+  kl_reversed: "KL(spliced ‖ original)",
+  ce_recovered_mean: "CE recovered, from the mean",
+};
+
+export function titleOf(name) {
+  return TITLES[name] ?? words(name);
+}
+
+export function metricTable(saes) {
+  const rows = new Map();
+  for (const sae of saes) for (const metric of sae.metrics) if (!rows.has(metric.name)) rows.set(metric.name, metric);
+  const groups = grouped([...rows.values()]);
+  const table = (names) =>
+    h(
+      "table",
+      { class: "metrics" },
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Metric"), saes.map((sae) => h("th", { scope: "col", class: "num" }, sae.name)), h("th", { scope: "col", class: "metrics__better" }, "Better"))),
+      names.map((name) => [h("tbody", {}, h("tr", { class: "metrics__group" }, h("th", { scope: "colgroup", colspan: saes.length + 2 }, name)), groups.get(name).map((metric) => row(metric, saes)))]),
+    );
+  const first = [...groups.keys()].filter((name) => name !== LAST);
+  return [
+    h("div", { class: "scroll" }, table(first)),
+    groups.has(LAST) && h("details", { class: "more" }, h("summary", {}, `${LAST} (${groups.get(LAST).length})`), h("div", { class: "scroll" }, table([LAST]))),
+  ];
+}
+
+function grouped(metrics) {
+  const groups = new Map();
+  for (const name of ["Language model", "Reconstruction", "Sparsity", "Other", LAST]) groups.set(name, []);
+  for (const metric of metrics) {
+    const [name] = GROUPS.find(([, pattern]) => pattern.test(metric.name)) ?? ["Other"];
+    groups.get(name).push(metric);
+  }
+  for (const [name, items] of groups) if (!items.length) groups.delete(name);
+  return groups;
+}
+
+function row(metric, saes) {
+  const values = saes.map((sae) => sae.metrics.find((item) => item.name === metric.name));
+  const best = bestOf(values, metric.better);
+  return h(
+    "tr",
+    {},
+    h("th", { scope: "row", class: "metrics__name" }, term(titleOf(metric.name), explain(metric))),
+    values.map((value) => h("td", { class: "num" }, cell(value, value === best))),
+    h("td", { class: "metrics__better muted small" }, { higher: "higher ↑", lower: "lower ↓", neither: "" }[metric.better]),
+  );
+}
+
+function explain(metric) {
+  const facts = [metric.unit && `Unit: ${metric.unit}.`, metric.n !== null && `n = ${count(metric.n)}.`].filter(Boolean).join(" ");
+  return [metric.definition, facts, metric.name].filter(Boolean).join("\n");
+}
+
+/** The best value, only where the difference is more than the noise of both. */
+function bestOf(values, better) {
+  const known = values.filter((item) => item && item.value !== null);
+  if (better === "neither" || known.length < 2) return null;
+  const sorted = known.toSorted((a, b) => (better === "higher" ? b.value - a.value : a.value - b.value));
+  const noise = Math.hypot(sorted[0].standard_error ?? 0, sorted[1].standard_error ?? 0);
+  return Math.abs(sorted[0].value - sorted[1].value) > noise ? sorted[0] : null;
+}
+
+function cell(metric, isBest) {
+  if (!metric) return h("span", { class: "muted" }, "–");
+  if (metric.value === null) return term("–", `Missing: ${metric.why_missing ?? "no reason given"}`);
+  const { value, error } = told(metric);
+  return [isBest ? h("b", {}, value, unseen(" (best)")) : value, h("span", { class: "error-bar" }, error ? ` ± ${error}` : "")];
+}

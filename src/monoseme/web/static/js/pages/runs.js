@@ -1,0 +1,27 @@
+// The runs being served; with one run, its overview.
+
+import { address } from "../api.js";
+import { h } from "../dom.js";
+import { plural } from "../format.js";
+import { overviewPage } from "./overview.js";
+
+export async function runsPage(context) {
+  const { runs, router } = context;
+  if (runs.length === 1) {
+    router.note(address.run(runs[0].id));
+    return overviewPage({ ...context, params: { run: runs[0].id } });
+  }
+  const rows = runs.map((run) =>
+    h(
+      "a",
+      { class: "panel run", href: address.run(run.id) },
+      h("h2", {}, run.name),
+      h("p", { class: "lead" }, `${run.model} · ${run.site}`),
+      h("p", { class: "muted small" }, `${plural(run.saes.length, "SAE")}: ${run.saes.join(", ")}`),
+    ),
+  );
+  return {
+    title: "Runs",
+    node: h("div", { class: "stack" }, h("h1", {}, plural(runs.length, "run")), h("div", { class: "grid" }, rows)),
+  };
+}

@@ -1,0 +1,86 @@
+// Text as tokens, each shaded by its activation: one hue, darker is stronger, zero is plain. The value is on hover and read aloud.
+
+import { h, unseen } from "./dom.js";
+import { activation } from "./format.js";
+
+const GLYPHS = { "\n": "↵", "\t": "⇥", "\r": "␍" };
+
+/** The text of a token for a strip; line ends get a sign, and break the line only where `breaks`. */
+export function tokenText(text, breaks = false) {
+  if (!/[\n\t\r]/.test(text) && text !== "") return [text];
+  if (text === "") return [h("span", { class: "glyph" }, "∅")];
+  return [...text].flatMap((character) => {
+    const glyph = GLYPHS[character];
+    if (!glyph) return [character];
+    return [h("span", { class: "glyph" }, glyph), breaks && character === "\n" ? "\n" : null];
+  });
+}
+
+/** How a token is named in a tip or a chip: its spaces made visible. */
+export function visible(text) {
+  return text === "" ? "∅" : text.replace(/ /g, "␣").replace(/[\n\t\r]/g, (character) => GLYPHS[character]);
+}
+
+/** How strong the shade is: a floor, so that a weak activation still shows, then linear up to `top`. */
+export function shade(value, top) {
+  if (!value || !top) return 0;
+  return Math.min(0.12 + 0.88 * (Math.abs(value) / top), 1);
+}
+
+/** One token of an example. */
+export function token(text, value, { top, peak = false, breaks = false, props = {}, tag = "span" }) {
+  const shown = visible(text);
+  return h(
+    tag,
+    {
+      class: "tok",
+      vars: value ? { "--v": shade(value, top).toFixed(3) } : {},
+      data: {
+        tip: value ? `${shown}   ${activation(value)}` : shown,
+        ...(peak ? { peak: "" } : {}),
+        ...(value < 0 ? { negative: "" } : {}),
+      },
+      ...props,
+    },
+    tokenText(text, breaks),
+    value ? unseen(` (${activation(value)}) `) : null,
+  );
+}
+
+/** An example's tokens; `around` keeps that many on each side of its peak. */
+export function strip(example, { top, around = null, breaks = false }) {
+  const last = example.tokens.length - 1;
+  const [from, to] = around === null ? [0, last] : reach(example.peak, around, last);
+  const shown = example.tokens.slice(from, to + 1);
+  return h(
+    "div",
+    { class: "strip" },
+    from > 0 && h("span", { class: "glyph", "aria-hidden": "true" }, "… "),
+    shown.map((text, i) => token(text, example.values[from + i], { top, breaks, peak: from + i === example.peak })),
+    to < last && h("span", { class: "glyph", "aria-hidden": "true" }, " …"),
+  );
+}
+
+/** A concordance line: the peak tokens of all lines stand in one column, so that what comes before and after can be compared. */
+export function line(example, { top, before, after }) {
+  const { tokens, values, peak } = example;
+  const draw = (from, to) => tokens.slice(from, to).map((text, i) => token(text, values[from + i], { top, peak: from + i === peak }));
+  return h(
+    "div",
+    { class: "strip line" },
+    h("span", { class: "line__left" }, h("span", {}, draw(Math.max(0, peak - before), peak))),
+    h("span", { class: "line__right" }, draw(peak, peak + after + 1)),
+  );
+}
+
+/** A window of 2 * around + 1 tokens about the peak, moved inside the example at its ends; two thirds before the peak. */
+function reach(peak, around, last) {
+  const before = Math.round(around * 1.4);
+  const from = Math.max(0, Math.min(peak - before, last - 2 * around));
+  return [from, Math.min(last, from + 2 * around)];
+}
+
+/** Tokens of the vocabulary as chips. */
+export function chips(tokens) {
+  return h("span", { class: "chips" }, tokens.map((text) => h("span", { class: "chip", data: { tip: visible(text) } }, visible(text))));
+}
