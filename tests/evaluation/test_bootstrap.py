@@ -65,7 +65,7 @@ def _fidelity_of_rows(given: SimpleNamespace, x: torch.Tensor, e: torch.Tensor, 
     mask = torch.ones(x.shape[:2], dtype=torch.bool)
     codes = torch.zeros(x.shape[0] * x.shape[1], 2)
     sae = given.Sae([(codes, (x - e).flatten(0, 1))], n_latents=2)
-    source = given.source_of(x, mask, documents, cuts=[])
+    source = given.source_of(x, mask, documents)
     config = Fidelity.Config(batch_contexts=len(x), n_replicates=n)
     return Fidelity(config).run(EvalSubject(name="given", sae=sae, site=given.SITE, source=source))
 

@@ -18,7 +18,7 @@ _FLOAT32 = 5e-6
 def _one_batch(given: SimpleNamespace, x: Tensor, x_hat: Tensor, codes: Tensor) -> EvalResult:
     """x, x_hat [n, S, D], codes [n, S, F] as one batch without a mask."""
     sae = given.Sae([(codes.flatten(0, 1), x_hat.flatten(0, 1))], n_latents=codes.shape[-1])
-    source = given.Source([given.block(x)])
+    source = given.source_of(x, contexts_per_block=len(x))
     subject = EvalSubject(name="given", sae=sae, site=given.SITE, source=source)
     return Fidelity(Fidelity.Config(batch_contexts=len(x))).run(subject)
 

@@ -36,16 +36,11 @@ def vectors(shared: Path) -> dict[str, Tensor]:
 
 
 def _measured(given: SimpleNamespace, vectors: dict[str, Tensor], group: str) -> EvalResult:
-    blocks, answers = [], []
-    for i in (0, 1):
-        tokens = vectors[f"tokens{i}"]
-        mask = torch.ones_like(tokens, dtype=torch.bool)
-        if group == "masked":
-            mask = ~torch.isin(tokens, vectors["ignore_tokens"])
-        blocks.append(given.block(vectors[f"x{i}"], tokens=tokens, mask=mask, documents=torch.full_like(tokens, i)))
-        answers.append((vectors[f"f{i}"][mask], vectors[f"x_hat{i}"][mask]))
-    sae = given.Sae(answers, n_latents=30)
-    subject = EvalSubject(name="given", sae=sae, site=given.SITE, source=given.Source(blocks))
+    tokens, x, x_hat, f = (torch.stack([vectors[f"{name}{i}"] for i in (0, 1)]) for name in ("tokens", "x", "x_hat", "f"))
+    mask = torch.ones_like(tokens, dtype=torch.bool) if group == "all" else ~torch.isin(tokens, vectors["ignore_tokens"])
+    sae = given.Sae([(f[i][mask[i]], x_hat[i][mask[i]]) for i in (0, 1)], n_latents=30)
+    source = given.source_of(x.flatten(0, 1), mask.flatten(0, 1), contexts_per_block=2)
+    subject = EvalSubject(name="given", sae=sae, site=given.SITE, source=source)
     return Fidelity(Fidelity.Config(batch_contexts=3)).run(subject)
 
 
