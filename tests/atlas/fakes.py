@@ -42,6 +42,10 @@ class FakeSource:
     def n_blocks(self) -> int:
         return len(self.given)
 
+    @property
+    def spec(self) -> dict[str, str]:
+        return {"kind": "fake"}
+
     def blocks(self, start: int = 0) -> Iterator[FakeBlock]:
         yield from self.given[start:]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from monoseme.atlas.state import LatentState, StateConfig, merge_states
     from monoseme.atlas.state_file import load_state, save_state
     from monoseme.atlas.table import LatentTable
-    from monoseme.atlas.text_draft import TextNames
+    from monoseme.atlas.text_draft import TextNames, names_of
     from monoseme.atlas.text_store import TextStore, TextWindow
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "explainers",
     "load_state",
     "merge_states",
+    "names_of",
     "open_atlas",
     "save_state",
     "scan",
@@ -86,6 +87,7 @@ _HOMES = {
     "explainers": "explain",
     "load_state": "state_file",
     "merge_states": "state",
+    "names_of": "text_draft",
     "open_atlas": "atlas",
     "save_state": "state_file",
     "scan": "scanning",

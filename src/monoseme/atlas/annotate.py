@@ -63,6 +63,7 @@ def score_explanations(
     n_numbers = len(said) * len(chosen.definitions)
     found = _counted(chosen(config).score(atlas.evidence(sae), said), f"score {sae}", n_numbers)
     described = {"scorer": scorer, "config": to_dict(config), "definitions": dict(chosen.definitions)}
+    described["headline"] = next(iter(chosen.definitions))  # a manifest sorts its keys, so the order would be lost
     write_scores(path, found, about=about, explanations=source, config=described)
     return find_annotation(atlas, sae, label)
 

@@ -4,12 +4,14 @@ Each lies in `annotations/<key>/<label>/` as an `atlas` artifact whose manifest 
 scanning, explaining and serving go on at once, and an annotation of another scan is refused.
 """
 
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -121,7 +123,7 @@ def open_annotations(atlas: Path, about: Latents) -> list[Annotation]:
 
 def read_explanations(annotation: Annotation, *, latent: int | None = None) -> list[Explanation]:
     """The explanations of a part, or of one latent of it."""
-    rows = _rows(annotation.artifact.file(_EXPLANATIONS), latent)
+    rows = _rows(annotation, latent)
     rules = [(_rules_of(row.pop("rules")), _rules_of(row.pop("habits"))) for row in rows]
     return [
         Explanation(**row, rules=said, habits=habits, source=annotation.label)
@@ -131,7 +133,7 @@ def read_explanations(annotation: Annotation, *, latent: int | None = None) -> l
 
 def read_scores(annotation: Annotation, *, latent: int | None = None) -> list[Score]:
     """The scores of a part, or of one latent of it."""
-    return [Score(**row, source=annotation.label) for row in _rows(annotation.artifact.file(_SCORES), latent)]
+    return [Score(**row, source=annotation.label) for row in _rows(annotation, latent)]
 
 
 def table_path(annotation: Annotation) -> Path:
@@ -139,9 +141,18 @@ def table_path(annotation: Annotation) -> Path:
     return annotation.artifact.file(_EXPLANATIONS if annotation.holds == "explanations" else _SCORES)
 
 
-def _rows(path: Path, latent: int | None) -> list[dict[str, Any]]:
-    chosen = None if latent is None else [("latent", "==", latent)]
-    return pq.read_table(path, filters=chosen).to_pylist()
+def _rows(annotation: Annotation, latent: int | None) -> list[dict[str, Any]]:
+    table = _table(table_path(annotation), annotation.artifact.content_hash)
+    if latent is not None:
+        table = table.take(np.nonzero(table["latent"].to_numpy() == latent)[0])
+    return table.to_pylist()
+
+
+@functools.lru_cache(maxsize=16)
+def _table(path: Path, content_hash: str) -> pa.Table:
+    """Annotations never change, so each is read once; the hash tells a removed one from another under its name."""
+    del content_hash
+    return pq.read_table(path)
 
 
 def _rules_text(rules: Iterable[Rule]) -> str:

@@ -167,6 +167,7 @@ class Latents:
             document=found["document"],
             position=found["position"],
             source=self._text.source_of(found["document"], found["position"]),
+            labels=self._text.labels_of(found["document"]),
             value=found["value"],
             focus=window.focus,
             tokens=tuple(tokens),

@@ -4,7 +4,7 @@ Letters: n contexts of a block, S positions, D model width, F latents, V vocabul
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -57,6 +57,11 @@ class ScannedSource(Protocol):
     @property
     def n_blocks(self) -> int:
         """Blocks in one pass (count)."""
+        ...
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What a manifest says of the source."""
         ...
 
     def blocks(self, start: int = 0) -> Iterator[ScannedBlock]:

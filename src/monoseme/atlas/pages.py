@@ -54,6 +54,8 @@ class Example:
     """Of the firing token, in its document."""
     source: str
     """What the document was cut from."""
+    labels: dict[str, str]
+    """Labels of the document, such as its domain."""
     value: float
     """Activation of the firing token."""
     focus: int

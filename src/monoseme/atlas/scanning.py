@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -82,7 +82,7 @@ def scan(
     text = add_text(folder, lambda writer: _pass(source, feeds, writer, config.keep), names)
     for feed in feeds:
         facts = _logit_facts(feed.target, model, n_tokens=config.n_logit_tokens)
-        _write(folder, feed, facts, text=text, config=config, model=model)
+        _write(folder, feed, facts, text=text, config=config, spec=source.spec, model=model)
     return ScanResult(folder, tuple(t.key for t in targets), feeds[0].state.n_rows, time.monotonic() - started)
 
 
@@ -150,7 +150,14 @@ def _logit_facts(target: Target, model: ScannedModel | None, *, n_tokens: int) -
 
 
 def _write(
-    folder: Path, feed: Feed, facts: LogitFacts, *, text: TextStore, config: ScanConfig, model: ScannedModel | None
+    folder: Path,
+    feed: Feed,
+    facts: LogitFacts,
+    *,
+    text: TextStore,
+    config: ScanConfig,
+    spec: dict[str, Any],
+    model: ScannedModel | None,
 ) -> None:
     target = feed.target
     described: dict[str, object] = {
@@ -161,6 +168,7 @@ def _write(
         "n_latents": feed.state.n_latents,
         "n_tokens": feed.state.n_rows,
         "scan": to_dict(config),
+        "source": spec,
     }
     inputs = {"text": text.content_hash, "sae": target.sae_hash or _hash_weights(target.sae.state_dict())}
     if model is not None:

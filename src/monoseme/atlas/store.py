@@ -4,7 +4,7 @@ Read by `latents.py`; DuckDB reads the tables too. Files:
 
 | file | rows |
 |---|---|
-| `latents.parquet` | one per latent: LATENT_SCHEMA |
+| `latents.parquet` | one per latent: counts, moments, decile edges, tokens of its logits and its strongest examples |
 | `examples.parquet` | shown examples by (latent, decile, rank), LATENTS_PER_GROUP latents to a row group |
 | `example_offsets.npy` | int64 [F + 1]: where each latent's examples begin |
 | `firings.parquet` | the uniform sample of firings by latent: latent, document, position, value |
@@ -40,8 +40,10 @@ class LogitFacts(NamedTuple):
 
 def write_latents(folder: Path, state: LatentState, *, logits: LogitFacts, text: TextStore, n_per_decile: int) -> None:
     """Write all files of a latents artifact into `folder`."""
-    _write(folder / "latents.parquet", _latent_columns(state) | _logit_columns(logits, text, state.n_latents))
-    _write_examples(folder, choose_examples(state, n_per_decile=n_per_decile), state.n_latents)
+    examples = choose_examples(state, n_per_decile=n_per_decile)
+    columns = _latent_columns(state) | _logit_columns(logits, text, state.n_latents)
+    _write(folder / "latents.parquet", columns | {"example_texts": _example_texts(examples, text, state.n_latents)})
+    _write_examples(folder, examples, state.n_latents)
     sample = state.sample.entries()
     firings = {"latent": sample.group.astype(np.int32), "document": sample.document, "position": sample.position}
     _write(folder / "firings.parquet", firings | {"value": sample.payload["value"]})
@@ -94,6 +96,16 @@ def _logit_columns(facts: LogitFacts, text: TextStore, n_latents: int) -> dict[s
             rows = [[text.token_text(token) for token in row] for row in rows] if name == "texts" else rows
             columns[f"{end}_{name}"] = pa.array(rows, pa.list_(kind))
     return columns | {"why_no_logits": pa.array([facts.why_missing] * n_latents, pa.string())}
+
+
+def _example_texts(rows: ExampleRows, text: TextStore, n_latents: int) -> pa.Array:
+    """The distinct tokens of each latent's strongest examples, the strongest first."""
+    top = np.nonzero(rows.decile < 0)[0]
+    tokens = text.gather(rows.entries.document[top], rows.entries.position[top], [0])[:, 0]
+    found: list[dict[str, None]] = [{} for _ in range(n_latents)]
+    for latent, token in zip(rows.latent[top].tolist(), tokens.tolist(), strict=True):
+        found[latent].setdefault(text.token_text(token))
+    return pa.array([list(seen) for seen in found], pa.list_(pa.string()))
 
 
 def _write_examples(folder: Path, rows: ExampleRows, n_latents: int) -> None:

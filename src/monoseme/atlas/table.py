@@ -11,7 +11,19 @@ from monoseme.atlas.latents import Latents
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
 
-_SHOWN = ("latent", "n_fired", "density", "n_documents", "max", "mean", "std", "is_dead", "why_missing", "top_texts")
+_SHOWN = (
+    "latent",
+    "n_fired",
+    "density",
+    "n_documents",
+    "max",
+    "mean",
+    "std",
+    "is_dead",
+    "why_missing",
+    "example_texts",
+    "top_texts",
+)
 
 
 class LatentTable(NamedTuple):
@@ -45,7 +57,8 @@ class TableQuery:
     ) -> LatentTable:
         """Rows `offset` to `offset + limit` in the order of a column; missing values come last, ties go by number.
 
-        `search` finds latents whose explanations or raised tokens contain the text, case aside, or whose number it is.
+        `search` finds latents with the text, case aside, in an explanation, in a token of their strongest examples or in a token
+        they raise most, and the latent whose number it is.
         """
         if sort not in self.columns:
             raise ConfigError(
@@ -66,7 +79,10 @@ class TableQuery:
     def _add_explanations(self, explained: Sequence[Annotation]) -> None:
         self._connection.execute("ALTER TABLE latents ADD COLUMN explanation VARCHAR")
         self._connection.execute("ALTER TABLE latents ADD COLUMN searched VARCHAR")
-        self._connection.execute("UPDATE latents SET searched = lower(coalesce(array_to_string(top_texts, chr(10)), ''))")
+        self._connection.execute(
+            "UPDATE latents SET searched = lower(concat_ws(chr(10), array_to_string(example_texts, chr(10)), "
+            "array_to_string(top_texts, chr(10))))"
+        )
         for i, annotation in enumerate(explained):
             found = f"{_read(table_path(annotation))} AS said WHERE said.latent = latents.latent AND said.text IS NOT NULL"
             chosen = "explanation = said.text, " if i == 0 else ""

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from monoseme.atlas.text_store import TextStore, TextWriter
 from monoseme.core.artifact import new_artifact, open_artifact
@@ -21,6 +21,26 @@ class TextNames(NamedTuple):
     """Ids in the vocabulary; None asks the model, or takes the largest seen."""
     sources: Mapping[int, str] = {}
     """Names of sources; a source without one is shown as its number."""
+    labels: Callable[[int], Mapping[str, str]] | None = None
+    """Labels of a document, such as its domain; None for none."""
+
+
+class NamedText(Protocol):
+    """What a token store knows of its text; `monoseme.text.TokenStore` fits."""
+
+    @property
+    def source_names(self) -> Sequence[str]:
+        """Name of each source by its number."""
+        ...
+
+    def document_labels(self, i: int) -> Mapping[str, str]:
+        """Labels of document i."""
+        ...
+
+
+def names_of(store: NamedText) -> TextNames:
+    """The names of a token store's sources and the labels of its documents."""
+    return TextNames(sources=dict(enumerate(store.source_names)), labels=store.document_labels)
 
 
 def add_text(folder: Path, fill: Callable[[TextWriter], None], names: TextNames) -> TextStore:
@@ -37,7 +57,8 @@ def add_text(folder: Path, fill: Callable[[TextWriter], None], names: TextNames)
         TextWriter(draft.folder) as writer,
     ):
         fill(writer)
-        writer.finish(texts=names.texts or _numbers, n_vocabulary=names.n_vocabulary, sources=names.sources)
+        writer.finish_vocabulary(names.texts or _numbers, n_vocabulary=names.n_vocabulary)
+        writer.finish_documents(names.sources, labels=names.labels)
     if not is_new:
         _compare(path, written)
     return TextStore(open_artifact(path, kind="atlas"))

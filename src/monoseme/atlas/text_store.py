@@ -2,12 +2,14 @@
 
 Written by the scan, read by viewers and explainers through memory maps. Files: `tokens.npy` uint32 and `mask.npy` bool (may the
 token reach an SAE), one entry per stored token; `segments.npy` int64 [5, n] with the rows of SEGMENT_COLUMNS, sorted by
-(document, position, n_tokens); `vocabulary.parquet` (token, text, n_tokens); `sources.parquet` (source, name).
+(document, position, n_tokens); `vocabulary.parquet` (token, text, n_tokens); `sources.parquet` (source, name);
+`documents.parquet` (document, labels as JSON).
 
 A **segment** is a run of tokens that are neighbours in both their document and their context: the most that a window may show
 together with values, because the model saw nothing else of that document there.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -74,27 +76,28 @@ class TextWriter:
         self._mask.append(grid.mask[stored])
         self._count(grid.tokens[grid.mask & stored])
 
-    def finish(
-        self, *, texts: Callable[[Sequence[int]], Sequence[str]], n_vocabulary: int | None, sources: Mapping[int, str]
-    ) -> None:
-        """Write what is known at the end: segments, the text of each token id, names of sources.
-
-        `n_vocabulary`: how many ids the vocabulary has; None takes the largest id seen.
-        """
-        columns = np.concatenate([np.empty((5, 0), np.int64), *self._segments], axis=1)
-        # of segments that begin alike (a packed BOS alone, or with its document's first tokens) look-ups take the longest
-        order = np.lexsort((columns[3], columns[2], columns[1], columns[0]))
-        np.save(self._folder / "segments.npy", columns[:, order])
+    def finish_vocabulary(self, texts: Callable[[Sequence[int]], Sequence[str]], *, n_vocabulary: int | None) -> None:
+        """Write the text and the count of each token id; `n_vocabulary` None takes the largest id seen."""
         n_ids = max(n_vocabulary or 0, len(self._counts))
         ids = np.arange(n_ids)
         words = [clean_text(word) for word in texts(ids.tolist())]
         counts = np.pad(self._counts, (0, n_ids - len(self._counts)))
         vocabulary = pa.table({"token": pa.array(ids, pa.int32()), "text": words, "n_tokens": counts})
         pq.write_table(vocabulary, self._folder / "vocabulary.parquet", compression="zstd")
-        names = pa.table(
-            {"source": pa.array(sources.keys(), pa.int64()), "name": pa.array(map(clean_text, sources.values()), pa.string())}
-        )
-        pq.write_table(names, self._folder / "sources.parquet", compression="zstd")
+
+    def finish_documents(self, sources: Mapping[int, str], *, labels: Callable[[int], Mapping[str, str]] | None) -> None:
+        """Write where documents lie, what their sources are called, and their labels."""
+        columns = np.concatenate([np.empty((5, 0), np.int64), *self._segments], axis=1)
+        # of segments that begin alike (a packed BOS alone, or with its document's first tokens) look-ups take the longest
+        order = np.lexsort((columns[3], columns[2], columns[1], columns[0]))
+        np.save(self._folder / "segments.npy", columns[:, order])
+        names = [clean_text(name) for name in sources.values()]
+        named = pa.table({"source": pa.array(sources.keys(), pa.int64()), "name": pa.array(names, pa.string())})
+        pq.write_table(named, self._folder / "sources.parquet", compression="zstd")
+        documents = np.unique(columns[0])
+        told = [_labels_text(labels(i)) if labels else "{}" for i in documents.tolist()]
+        table = pa.table({"document": documents, "labels": pa.array(told, pa.string())})
+        pq.write_table(table, self._folder / "documents.parquet", compression="zstd")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.__exit__(kind, error, trace)
@@ -103,6 +106,11 @@ class TextWriter:
         counts = np.bincount(tokens, minlength=len(self._counts)).astype(np.int64)
         counts[: len(self._counts)] += self._counts
         self._counts = counts
+
+
+def _labels_text(labels: Mapping[str, str]) -> str:
+    cleaned = {clean_text(name): clean_text(value) for name, value in labels.items()}
+    return json.dumps(cleaned, ensure_ascii=False, sort_keys=True)
 
 
 def clean_text(text: str) -> str:
@@ -139,6 +147,10 @@ class TextStore:
         sources = pq.read_table(artifact.file("sources.parquet"))
         self.source_names: dict[int, str] = dict(zip(sources["source"].to_pylist(), sources["name"].to_pylist(), strict=True))
 
+        documents = pq.read_table(artifact.file("documents.parquet"))
+        self._labelled: NDArray[np.int64] = documents["document"].to_numpy()
+        self._labels = documents["labels"]
+
     def __repr__(self) -> str:
         return f"TextStore({str(self.artifact.path)!r})"
 
@@ -160,6 +172,10 @@ class TextStore:
         """Name of the source of the text at a position; its number where it has no name."""
         source = int(self._source[self._segments_of(np.array([document]), np.array([position]))[0]])
         return self.source_names.get(source, str(source))
+
+    def labels_of(self, document: int) -> dict[str, str]:
+        """Labels of a stored document, such as its domain."""
+        return json.loads(self._labels[int(np.searchsorted(self._labelled, document))].as_py())
 
     def sources_of(self, documents: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Source number of each position."""
