@@ -7,6 +7,7 @@ and packaging, to the next; the hash of a token store tells them apart.
 
 import ast
 import functools
+import os
 import re
 import sysconfig
 import warnings
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from monoseme.core.seeds import derive_seed
 
 _LEFT_OUT = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
+_ENDINGS = (".py", ".txt", ".rst")
 _TOPICS = "pydoc_data/topics.py"
 _MIN_CHARS = 300
 _MIN_PROSE = 0.85
@@ -52,8 +54,12 @@ def _place(name: str) -> tuple[int, str]:
 
 
 def _file_names(library: Path) -> list[str]:
-    found = (path.relative_to(library) for path in library.rglob("*") if path.suffix in (".py", ".txt", ".rst"))
-    return [path.as_posix() for path in found if not _LEFT_OUT & set(path.parts) and path.as_posix() != _TOPICS]
+    names: list[str] = []
+    for folder, below, files in os.walk(library):
+        # In place, so that installed packages, which may be very many, are not even walked.
+        below[:] = [name for name in below if name not in _LEFT_OUT]
+        names += [Path(folder, name).relative_to(library).as_posix() for name in files if name.endswith(_ENDINGS)]
+    return [name for name in names if name != _TOPICS]
 
 
 def _topics(path: Path) -> dict[str, str]:
@@ -86,7 +92,7 @@ def _docstrings(text: str) -> list[tuple[int, str]]:
             tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
         return []
-    return [(_first_line(node), found) for node in _documented(tree) if (found := ast.get_docstring(node))]
+    return [(_first_line(node), found.strip()) for node in _documented(tree) if (found := ast.get_docstring(node))]
 
 
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -144,9 +144,8 @@ def _tsv(stream: BinaryIO, name: str, config: CorpusConfig) -> Iterator[Row | Ba
 
 
 def _delimited(stream: BinaryIO, name: str, config: CorpusConfig, *, dialect: type[csv.Dialect]) -> Iterator[Row | BadRow]:
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    rows = csv.reader(text, dialect)
-    with _long_fields():
+    with _long_fields(), _as_text(stream, errors="surrogateescape", newline="") as text:
+        rows = csv.reader(text, dialect)
         columns = list(config.columns or next(rows, []))
         while True:
             try:
@@ -200,14 +199,24 @@ def wanted_columns(config: CorpusConfig, present: list[str], *, where: str) -> l
 
 
 def _txt(stream: BinaryIO, name: str, config: CorpusConfig) -> Iterator[Row | BadRow]:
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig")
-    pieces = _separated(text, config.separator) if config.separator else _in_pieces(text)
     number = 0
+    with _as_text(stream, errors="strict", newline=None) as text:
+        pieces = _separated(text, config.separator) if config.separator else _in_pieces(text)
+        try:
+            for number, piece in enumerate(pieces, start=1):
+                yield Row(name, number, {config.field: piece}, own_source=config.separator is not None)
+        except UnicodeDecodeError as error:
+            yield BadRow(name, number + 1, f"not UTF-8, the rest of the file is left out: {error}")
+
+
+@contextlib.contextmanager
+def _as_text(stream: BinaryIO, *, errors: str, newline: str | None) -> Iterator[io.TextIOWrapper]:
+    """The bytes as UTF-8 text. The stream stays open: a wrapper left to itself closes it when it is collected."""
+    text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors=errors, newline=newline)
     try:
-        for number, piece in enumerate(pieces, start=1):
-            yield Row(name, number, {config.field: piece}, own_source=config.separator is not None)
-    except UnicodeDecodeError as error:
-        yield BadRow(name, number + 1, f"not UTF-8, the rest of the file is left out: {error}")
+        yield text
+    finally:
+        text.detach()
 
 
 def _separated(text: io.TextIOWrapper, separator: str) -> Iterator[str]:
