@@ -41,7 +41,7 @@ def _leaders(pre: Float[Tensor, "B F"], n: int) -> tuple[Tensor, Tensor]:
         return found.values, found.indices
     blocks = pre.view(n_rows, _WIDTH, n_blocks)  # strided blocks: the maximum runs along contiguous memory
     best = blocks.amax(1).topk(n, dim=1, sorted=False).indices
-    inside = blocks.gather(2, best.unsqueeze(1).expand(-1, _WIDTH, -1)).reshape(n_rows, -1)
+    inside = blocks.gather(2, best.unsqueeze(1).expand(-1, _WIDTH, -1)).reshape(n_rows, _WIDTH * n)
     found = inside.topk(n, dim=1)
     latents = found.indices.div(n, rounding_mode="floor") * n_blocks + best.gather(1, found.indices % n)
     return found.values, latents
