@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads: threads that wait should sleep, not spin
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -31,8 +31,8 @@ class Mixture(NamedTuple):
 
 # The generated stories are the model's main domain and few (2.9 M tokens in either form); the books are ten times more.
 MIXTURE = {
-    "stories": Mixture(0.58, 0.75),
-    "books": Mixture(0.36, 0.0),
+    "stories": Mixture(0.50, 0.75),
+    "books": Mixture(0.44, 0.0),
     "wikipedia": Mixture(0.035, 0.5),
     "medical": Mixture(0.025, 0.5),
 }

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from monoseme.cli._sae_flags import build, take
+from monoseme.cli._sae_flags import Listed, build, take
 from monoseme.core.errors import ConfigError
 
 
@@ -33,7 +33,7 @@ CONFIGS = {"one": One, "two": Two}
 
 def _build(*words: str) -> list[object]:
     flags, _ = take(words)
-    return build(flags, {name: CONFIGS[name] for name in flags.names})
+    return build(flags, [Listed(name, CONFIGS[name]) for name in flags.names])
 
 
 def test_words_that_are_not_ours_are_left_in_order() -> None:
@@ -49,6 +49,12 @@ def test_lists_multiply_into_a_sweep() -> None:
 
 def test_a_setting_reaches_every_architecture_that_has_it_or_only_the_one_named() -> None:
     assert _build("--sae", "one,two", "--sae.k", "8", "--sae.two.k", "4", "--sae.on", "true") == [One(k=8, on=True), Two(k=4)]
+
+
+def test_settings_come_on_top_of_those_of_a_preset() -> None:
+    flags, _ = take(["--sae.inner.eps", "1e-3"])
+    found = build(flags, [Listed("one", One, {"k": 5, "inner": {"kind": "none"}}), Listed("one", One, {"k": 6})])
+    assert found == [One(k=5, inner=Inner(kind="none", eps=1e-3)), One(k=6, inner=Inner(eps=1e-3))]
 
 
 def test_a_list_setting_is_one_value_not_a_sweep() -> None:

@@ -22,7 +22,6 @@ def parse(cls: type[C], words: Sequence[str], *, verb: str, summary: str, defaul
     """
     import tyro
 
-    options = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagConversionOff, tyro.conf.CascadeSubcommandArgs)
     start: Any = tyro.MISSING_NONPROP if default is None else default
     return tyro.cli(
         cls,
@@ -30,29 +29,29 @@ def parse(cls: type[C], words: Sequence[str], *, verb: str, summary: str, defaul
         description=summary,
         args=list(words),
         default=start,
-        config=options,
         use_underscores=True,
     )
 
 
-def with_file(default: C, words: Sequence[str]) -> tuple[C, list[str], dict[str, Any]]:
-    """`default` with the tables of every `--config FILE` on top, the words without them, and what the files said.
+def take_files(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """What the tables of every `--config FILE` say, later files on top, and the words without them.
 
-    Raises ConfigError for an unknown or wrong setting.
+    Raises ConfigError for a file that cannot be read.
     """
     said: dict[str, Any] = {}
     rest: list[str] = []
     queue = list(words)
     while queue:
         word = queue.pop(0)
-        if word == "--config" or word.startswith("--config="):
-            value = word.partition("=")[2] or (queue.pop(0) if queue else "")
-            if not value:
-                raise ConfigError("--config needs a file (.json, .toml, .yaml)")
-            said = merge(said, load_file(Path(value)))
-        else:
+        flag, equals, value = word.partition("=")
+        if flag != "--config":
             rest.append(word)
-    return default, rest, said
+            continue
+        value = value if equals else (queue.pop(0) if queue else "")
+        if not value:
+            raise ConfigError("--config needs a file (.json, .toml, .yaml)")
+        said = merge(said, load_file(Path(value)))
+    return said, rest
 
 
 def settings(default: Any, said: Mapping[str, Any], *, where: str) -> Any:

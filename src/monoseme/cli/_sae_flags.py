@@ -52,33 +52,39 @@ def take(words: Sequence[str]) -> tuple[SaeFlags, list[str]]:
     return SaeFlags(names, settings), rest
 
 
-def build(flags: SaeFlags, configs: Mapping[str, type], *, base: Mapping[str, Mapping[str, Any]] | None = None) -> list[Any]:
-    """One config per architecture and combination of listed values, in the order typed.
+class Listed(NamedTuple):
+    """One architecture of a command, before its flags are applied."""
 
-    `configs` maps the names of the listed architectures to their Config classes; `base` holds settings from a preset or a file.
+    name: str
+    config: type
+    """Its Config class."""
+    base: Mapping[str, Any] = {}
+    """Settings from a preset or a file."""
+
+
+def build(flags: SaeFlags, listed: Sequence[Listed]) -> list[Any]:
+    """One config per architecture and combination of listed values, in the order given.
+
     Raises ConfigError for a setting that no listed architecture has, or a value of the wrong type.
     """
-    _refuse_unknown(flags, configs)
+    _refuse_unknown(flags, {entry.name: entry.config for entry in listed})
     out: list[Any] = []
-    for name, cls in configs.items():
-        chosen = {key: _texts(text, _hint(cls, key)) for key, text in _settings_of(name, flags, cls).items()}
+    for entry in listed:
+        chosen = {k: _texts(text, _hint(entry.config, k)) for k, text in _settings_of(entry, flags).items()}
         for values in itertools.product(*chosen.values()):
-            data = dict((base or {}).get(name, {}))
+            data = dict(entry.base)
             for key, value in zip(chosen, values, strict=True):
                 data = merge(data, _nested(key, value))
-            out.append(from_dict(cls, data, where=f"sae.{name}"))
+            out.append(from_dict(entry.config, data, where=f"sae.{entry.name}"))
     return out
 
 
-def _settings_of(name: str, flags: SaeFlags, cls: type) -> dict[str, str]:
+def _settings_of(entry: Listed, flags: SaeFlags) -> dict[str, str]:
     """The settings that reach one architecture; one that names it wins over one for all."""
-    shared = {key: text for key, text in flags.settings.items() if _hint(cls, key) is not None}
-    own = {
-        key.removeprefix(f"{name}."): text
-        for key, text in flags.settings.items()
-        if key.startswith(f"{name}.") and _hint(cls, key.removeprefix(f"{name}.")) is not None
-    }
-    return shared | own
+    own_prefix = f"{entry.name}."
+    shared = {key: text for key, text in flags.settings.items() if _hint(entry.config, key) is not None}
+    named = {key.removeprefix(own_prefix): text for key, text in flags.settings.items() if key.startswith(own_prefix)}
+    return shared | {key: text for key, text in named.items() if _hint(entry.config, key) is not None}
 
 
 def _refuse_unknown(flags: SaeFlags, configs: Mapping[str, type]) -> None:

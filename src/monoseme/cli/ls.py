@@ -22,7 +22,7 @@ KINDS: dict[str, Registry[object]] = {
         ("explainers", "monoseme.atlas.explain", "monoseme.atlas.explain._base:Explainer"),
         ("scorers", "monoseme.atlas.score", "monoseme.atlas.score._base:Scorer"),
         ("trackers", "monoseme.training.trackers", "monoseme.training.trackers._base:Tracker"),
-        ("presets", "monoseme.presets", "monoseme.presets._base:Preset"),
+        ("presets", "monoseme.presets", "builtins:object"),
     )
 }
 

@@ -1,6 +1,6 @@
 """Show what is in an artifact or a run: kind, config, inputs, files, timings.
 
-    monoseme show PATH
+monoseme show PATH
 """
 
 from pathlib import Path

@@ -57,12 +57,16 @@ class Registry(Generic[T]):
 
         Raises UnknownPluginError with a suggestion, PluginError when the file fails to import or defines not exactly one class.
         """
+        return self._load(name, self.source(name))
+
+    def source(self, name: str) -> str:
+        """Where the plug-in of that name is: `module` or `module:Class`. Raises UnknownPluginError with a suggestion."""
         sources = self._sources()
         if name not in sources:
             raise UnknownPluginError(
                 f'no {self.kind} plug-in is named "{name}".{suggest(name, sources)}\n  Allowed: {", ".join(sorted(sources))}'
             )
-        return self._load(name, sources[name])
+        return sources[name]
 
     def _sources(self) -> dict[str, str]:
         found = {name: f"{self.package}.{name}" for name in _modules(self.package)}

@@ -77,19 +77,28 @@ class RunFolder:
         write_json(self.path / RUN_FILE, record)
 
     def sae_names(self) -> list[str]:
-        """The finished SAEs, in the order of the config."""
-        return list(self.record()["artifacts"].get("saes", {}))
+        """The finished SAEs, by name."""
+        return sorted(self.record()["artifacts"].get("saes", {}))
 
 
-def new_run(path: Path, config: dict[str, Any]) -> RunFolder:
-    """Makes the folder of a new run. Raises ArtifactExistsError when something is there, DiskFullError."""
-    if path.exists() and any(path.iterdir()):
+def require_free(path: Path) -> None:
+    """Raises ArtifactExistsError when there is anything at `path` but an empty folder."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise exists_error(path)
+
+
+def new_run(path: Path, *, config: dict[str, Any], jobs: dict[str, str]) -> RunFolder:
+    """Makes the folder of a new run; `jobs` maps the names of its SAEs to their sites.
+
+    Raises ArtifactExistsError when something is there, DiskFullError.
+    """
+    require_free(path)
     record = {
         "kind": "run",
         "schema": SCHEMAS["run"],
         "package_version": monoseme.__version__,
         "config": config,
+        "jobs": jobs,
         "artifacts": {"training": "training"},
     }
     write_json(path / RUN_FILE, record)

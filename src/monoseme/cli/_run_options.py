@@ -1,0 +1,99 @@
+"""The options of `train` and `run`: a whole run config from a preset, files and flags."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import tyro
+
+from monoseme.cli._options import expand, parse, settings, take_files, wants_help, write
+from monoseme.cli._sae_flags import Listed, build, help_text, take
+from monoseme.core.config import to_dict
+from monoseme.core.errors import ConfigError
+from monoseme.pipeline import RUN_FILE, RunConfig, RunFolder, RunSettings, run_config
+from monoseme.presets import PRESETS, preset
+from monoseme.saes import SAES, config_from_dict
+
+SHORT = {"--model": "--model.model", "--corpus": "--corpus.source", "--site": "--sites", "--preset": "--preset"}
+"""Short flags for the settings that users mean most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunWords:
+    """What the command line says besides the SAEs."""
+
+    out: Path = Path("runs/run")
+    """Folder of the run."""
+    resume: bool = False
+    """Go on with the run in that folder, to the same bits as without the interruption."""
+    settings: Annotated[RunSettings, tyro.conf.arg(name="")] = field(default_factory=RunSettings)
+    """Everything else."""
+
+
+class RunCommand(NamedTuple):
+    """A command to make or resume a run."""
+
+    config: RunConfig
+    out: Path
+    resume: bool
+
+
+def parse_run(words: Sequence[str], *, verb: str, summary: str, default: RunConfig, out: Path) -> RunCommand:
+    """The run that the words describe: default or preset, then `--config` files, then flags.
+
+    Raises ConfigError, UnknownPluginError. `--help` prints the options and ends the program.
+    """
+    chosen, rest = _take_preset(words, default)
+    said, rest = take_files(rest)
+    flags, rest = take(rest)
+    if wants_help(rest):
+        _print_sae_help(flags.names or tuple(sae.plugin_name for sae in chosen.saes))
+    base = settings(chosen.settings, {k: v for k, v in said.items() if k != "saes"}, where="config")
+    found = parse(RunWords, expand(rest, SHORT), verb=verb, summary=summary, default=RunWords(out=out, settings=base))
+    listed = _listed(flags.names, chosen, said)
+    return RunCommand(RunConfig.of(found.settings, build(flags, listed)), found.out, found.resume)
+
+
+def known_config(words: Sequence[str], out: Path) -> RunConfig:
+    """The config in the run's folder when that run is resumed, so that nothing needs to be typed again; else the default."""
+    if "--resume" not in words or wants_help(words):
+        return RunConfig()
+    folder = Path(words[words.index("--out") + 1]) if "--out" in words[:-1] else out
+    return run_config(RunFolder(folder)) if (folder / RUN_FILE).is_file() else RunConfig()
+
+
+def _take_preset(words: Sequence[str], default: RunConfig) -> tuple[RunConfig, list[str]]:
+    rest = list(words)
+    for i, word in enumerate(rest):
+        name, equals, value = word.partition("=")
+        if name == "--preset":
+            if not equals and i + 1 == len(rest):
+                raise ConfigError(f"--preset needs a name.\n  Allowed: {', '.join(PRESETS.names())}")
+            return preset(value if equals else rest[i + 1]), rest[:i] + rest[i + (1 if equals else 2) :]
+    return default, rest
+
+
+def _listed(names: tuple[str, ...], chosen: RunConfig, said: dict[str, Any]) -> list[Listed]:
+    """The architectures, each with the settings that a preset or a file gives it."""
+    configs = chosen.saes
+    if "saes" in said:
+        if not isinstance(said["saes"], list):
+            raise ConfigError("config.saes must be a list of tables, each with its architecture")
+        configs = tuple(config_from_dict(sae, where=f"config.saes[{i}]") for i, sae in enumerate(said["saes"]))
+    given = [Listed(config.plugin_name, type(config), to_dict(config)) for config in configs]
+    if not names:
+        return given
+    out: list[Listed] = []
+    for name in names:
+        same = [entry for entry in given if entry.name == name]
+        out += same or [Listed(name, SAES.get(name).Config)]
+    return out
+
+
+def _print_sae_help(names: tuple[str, ...]) -> None:
+    write(help_text({name: SAES.get(name).Config for name in names or ("topk",)}))
+    write(f"\n--sae takes one or more of: {', '.join(SAES.names())}")
+    write(f"--preset takes one of: {', '.join(PRESETS.names())}; --config takes a .json, .toml or .yaml file\n")
+    sys.stdout.flush()

@@ -1,0 +1,22 @@
+"""Write one HTML page of a run that needs no network, with figures and report.json.
+
+monoseme report RUN
+monoseme report RUN --overwrite
+"""
+
+from pathlib import Path
+
+from monoseme.cli._run_words import read_words
+from monoseme.core.display import get_display
+from monoseme.pipeline import RunFolder, report_run
+
+
+def main(words: list[str]) -> int:
+    """Writes the report of each run named."""
+    said = read_words(words, verb="report", switches=("--overwrite",))
+    if said is None:
+        return 0
+    for word in said.paths:
+        report_run(RunFolder(Path(word)), overwrite="--overwrite" in said.switches)
+    get_display().result({"reports": [str(RunFolder(Path(word)).report) for word in said.paths]})
+    return 0

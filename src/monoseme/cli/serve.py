@@ -1,0 +1,28 @@
+"""Open runs in the web app: metrics, latents, their pages, and your own prompts.
+
+monoseme serve RUN [RUN ...]
+monoseme serve RUN --port 9000 --open
+monoseme serve RUN --host 0.0.0.0 --expose     beyond this machine; needs the token in the URL it prints
+"""
+
+from pathlib import Path
+
+from monoseme.cli._run_words import read_words
+from monoseme.web import serve
+
+_PORT = 8321
+
+
+def main(words: list[str]) -> int:
+    """Serves until it is stopped."""
+    said = read_words(words, verb="serve", switches=("--open", "--expose"), options=("--host", "--port"))
+    if said is None:
+        return 0
+    serve(
+        [Path(word) for word in said.paths],
+        host=said.options.get("--host", "127.0.0.1"),
+        port=said.number("--port", _PORT),
+        open_browser="--open" in said.switches,
+        expose="--expose" in said.switches,
+    )
+    return 0

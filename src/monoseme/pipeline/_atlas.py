@@ -1,0 +1,36 @@
+"""The atlas stages: one scan over the text for all SAEs of a run, then an explanation with its score for each latent."""
+
+from monoseme.atlas import Target, TextNames, explain_latents, open_atlas, scan, score_explanations
+from monoseme.core.display import get_display
+from monoseme.pipeline._evaluate import run_config
+from monoseme.pipeline._explain_config import ExplainConfig
+from monoseme.pipeline._folder import RunFolder
+from monoseme.pipeline._materials import Materials
+from monoseme.pipeline._saes import open_saes
+
+
+def scan_run(run: RunFolder, *, materials: Materials | None = None) -> None:
+    """Writes the atlas of every SAE of the run. Raises ArtifactExistsError for one scanned before."""
+    materials = materials or Materials(run_config(run))
+    targets = [Target(s.name, s.sae, s.site, sae_hash=s.content_hash) for s in open_saes(str(run.path))]
+    source = materials.whole
+    names = TextNames(sources=dict(enumerate(materials.text.source_names)))
+    result = scan(source, targets, run.atlas, config=materials.config.atlas.scan, model=materials.model, names=names)
+    run.add({"atlas": "atlas"})
+    get_display().say(f"scanned {result.n_tokens:,} tokens -> {run.atlas}")
+
+
+def explain_run(run: RunFolder, config: ExplainConfig | None = None) -> None:
+    """Explains the latents of every SAE in the run's atlas, and scores what it says. Needs neither model nor network.
+
+    Raises ArtifactMissingError before a scan, ArtifactExistsError for SAEs explained before, UnknownPluginError.
+    """
+    config = config or run_config(run).atlas.explain
+    for name in open_atlas(run.atlas).saes():
+        atlas = open_atlas(run.atlas)
+        most = config.most_latents
+        latents = None if most is None else range(min(most, atlas.latents(name).n_latents))
+        explain_latents(atlas, name, explainer=config.explainer, latents=latents)
+        if config.scorer is not None:
+            score_explanations(open_atlas(run.atlas), name, explanations=config.explainer, scorer=config.scorer)
+    get_display().say(f"explained the latents of {', '.join(open_atlas(run.atlas).saes())} -> {run.atlas}")

@@ -1,0 +1,137 @@
+"""The whole config of a run: a model, a text, places, SAEs, and how each stage works."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from monoseme.atlas import ScanConfig
+from monoseme.core.config import from_dict, to_dict
+from monoseme.core.errors import ConfigError
+from monoseme.evaluation.fidelity import Fidelity
+from monoseme.models import ModelConfig, Site
+from monoseme.pipeline._explain_config import ExplainConfig
+from monoseme.saes import SAE, config_from_dict, config_to_dict
+from monoseme.text import CorpusConfig
+from monoseme.training import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """How the model's activations are captured."""
+
+    contexts_per_block: int = 16
+    """Contexts in one forward of the model (count)."""
+    max_tokens: int | None = None
+    """Tokens of the corpus that are used, held-out ones included (count). None: all of them."""
+    drop_sinks: bool = True
+    """Leave out positions whose activation norm is far above the median (attention sinks); how many is said."""
+    validation_loss_tokens: int | None = 4096
+    """Held-out tokens on which each validation also measures the model's loss with the SAE in it (count). None: not measured."""
+
+    def __post_init__(self) -> None:
+        for name in ("contexts_per_block", "max_tokens", "validation_loss_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"stream.{name} must be at least 1, not {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtlasConfig:
+    """How much text an atlas is made from, and what is kept of it."""
+
+    n_tokens: int = 500_000
+    """Tokens scanned, held-out ones included, as far as the corpus goes (count)."""
+    scan: ScanConfig = field(default_factory=ScanConfig)
+    """What is kept."""
+    explain: ExplainConfig = field(default_factory=ExplainConfig)
+    """How latents are explained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Everything a run is made from but the SAEs; all of it has defaults."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The language model."""
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    """The text."""
+    stream: StreamConfig = field(default_factory=StreamConfig)
+    """The activations."""
+    sites: tuple[str, ...] | None = None
+    """Places in the model to learn from, such as resid_post.3, each with all SAEs. None: resid_post of the middle layer."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """The training loop."""
+    fidelity: Fidelity.Config = field(default_factory=Fidelity.Config)
+    """The evaluation on held-out text."""
+    atlas: AtlasConfig = field(default_factory=AtlasConfig)
+    """Scan and explanations."""
+
+    def __post_init__(self) -> None:
+        for site in self.sites or ():
+            Site.parse(site)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(RunSettings):
+    """Everything a run is made from."""
+
+    saes: tuple[SAE.Config, ...] = ()
+    """The architectures to train, side by side on one pass of the model."""
+
+    @property
+    def settings(self) -> RunSettings:
+        """All but the SAEs."""
+        return RunSettings(**{field.name: getattr(self, field.name) for field in dataclasses.fields(RunSettings)})
+
+    @classmethod
+    def of(cls, settings: RunSettings, saes: Iterable[SAE.Config]) -> "RunConfig":
+        """Settings and SAEs put together."""
+        return cls(**{f.name: getattr(settings, f.name) for f in dataclasses.fields(RunSettings)}, saes=tuple(saes))
+
+
+def run_config_to_dict(config: RunConfig) -> dict[str, Any]:
+    """The config as JSON-able values; each SAE with the name of its architecture."""
+    return to_dict(config.settings) | {"saes": [config_to_dict(sae) for sae in config.saes]}
+
+
+def run_config_from_dict(data: Mapping[str, Any], *, where: str = "config") -> RunConfig:
+    """The inverse of `run_config_to_dict`. Raises ConfigError, UnknownPluginError."""
+    saes = data.get("saes", [])
+    if not isinstance(saes, list):
+        raise ConfigError(f"{where}.saes must be a list of tables, each with its architecture")
+    settings = from_dict(RunSettings, {key: value for key, value in data.items() if key != "saes"}, where=where)
+    return RunConfig.of(settings, [config_from_dict(sae, where=f"{where}.saes[{i}]") for i, sae in enumerate(saes)])
+
+
+def job_names(config: RunConfig, sites: tuple[Site, ...]) -> list[tuple[str, SAE.Config, Site]]:
+    """A name for each SAE at each site: the architecture, and whatever tells it from another of the same one.
+
+    Raises ConfigError when two SAEs of a run are one and the same.
+    """
+    jobs = [(sae, site) for site in sites for sae in config.saes]
+    names: list[str] = []
+    for sae, site in jobs:
+        twins = [other for other in config.saes if other.plugin_name == sae.plugin_name]
+        differing = _differences(sae, twins)
+        names.append(".".join([sae.plugin_name, *differing, *([_site_word(site)] if len(sites) > 1 else [])]))
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ConfigError(f"two SAEs of this run are the same: {', '.join(doubled)}")
+    return [(name, sae, site) for name, (sae, site) in zip(names, jobs, strict=True)]
+
+
+def _site_word(site: Site) -> str:
+    return str(site).replace(".", "_").replace("/", "_")
+
+
+def _differences(config: SAE.Config, twins: list[SAE.Config]) -> list[str]:
+    """`k16`, `n_latents4096`: the settings in which a config differs from another of its architecture."""
+    plain = to_dict(config)
+    others = [to_dict(twin) for twin in twins]
+    return [f"{key}{_word(value)}" for key, value in plain.items() if any(other[key] != value for other in others)]
+
+
+def _word(value: Any) -> str:
+    text = "_".join(str(v) for v in value.values()) if isinstance(value, dict) else str(value)
+    return "".join(c if c.isalnum() or c in "_-" else "_" for c in text)

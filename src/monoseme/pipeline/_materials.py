@@ -1,0 +1,76 @@
+"""What the stages of a run share: the model, the tokenised text, and sources of activations, each made when first asked for."""
+
+import functools
+from typing import TYPE_CHECKING
+
+from monoseme.activations import LiveSource, SinkFilter
+from monoseme.core.display import get_display
+from monoseme.models import LanguageModel, Site
+from monoseme.pipeline._config import RunConfig
+from monoseme.pipeline._first_blocks import FirstBlocks
+from monoseme.text import ContextPlan, TokenStore
+
+if TYPE_CHECKING:
+    from monoseme.activations import ActivationSource
+
+
+class Materials:
+    """The model and the text of one run."""
+
+    def __init__(self, config: RunConfig, *, model: LanguageModel | None = None) -> None:
+        """`model` is taken instead of loading the one in the config, when it is in memory already."""
+        self.config = config
+        self._given = model
+
+    @functools.cached_property
+    def model(self) -> LanguageModel:
+        """The language model. Raises what `LanguageModel.load` raises."""
+        if self._given is not None:
+            return self._given
+        get_display().say(f"loading {self.config.model.model}")
+        return LanguageModel.load(self.config.model)
+
+    @functools.cached_property
+    def text(self) -> TokenStore:
+        """The tokenised corpus. Raises what `TokenStore.build` raises."""
+        return TokenStore.build(self.config.corpus, self.model.tokenizer, max_tokens=self.config.stream.max_tokens)
+
+    @functools.cached_property
+    def sites(self) -> tuple[Site, ...]:
+        """The places learned from. Raises SiteError for one that the model does not have."""
+        if self.config.sites is None:
+            return (Site("resid_post", (self.model.spec.n_layers - 1) // 2),)
+        sites = tuple(Site.parse(site) for site in self.config.sites)
+        for site in sites:
+            self.model.spec.site_width(site)
+        return sites
+
+    @functools.cached_property
+    def training(self) -> LiveSource:
+        """Activations of the documents that SAEs learn from."""
+        return self._source(self.text.contexts("train"), self._sinks(None))
+
+    @functools.cached_property
+    def held_out(self) -> LiveSource:
+        """Activations of the documents that no SAE learns from, with the sink thresholds of the training side."""
+        return self._source(self.text.contexts("heldout"), self._sinks(self.training))
+
+    @functools.cached_property
+    def whole(self) -> "ActivationSource":
+        """Activations of all documents, as far as `atlas.n_tokens` goes, with the sink thresholds of the training side."""
+        source = self._source(self.text.contexts("all"), self._sinks(self.training))
+        per_block = self.config.stream.contexts_per_block * self.config.corpus.context_len
+        return FirstBlocks(source, max(1, self.config.atlas.n_tokens // per_block))
+
+    def _source(self, plan: ContextPlan, sinks: SinkFilter | None) -> LiveSource:
+        per_block = self.config.stream.contexts_per_block
+        return LiveSource(self.model, plan, self.sites, contexts_per_block=per_block, filter=sinks)
+
+    def _sinks(self, like: LiveSource | None) -> SinkFilter | None:
+        if not self.config.stream.drop_sinks:
+            return None
+        return SinkFilter(thresholds=None if like is None else like.sink_thresholds)
+
+    def domain_of(self, document: int) -> str:
+        """The domain of a document: its label of that name, else "all"."""
+        return self.text.document_labels(document).get("domain", "all")

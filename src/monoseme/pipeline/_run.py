@@ -1,0 +1,71 @@
+"""The whole road: train, evaluate, scan, explain, report; each stage that is there already is kept."""
+
+import time
+from pathlib import Path
+
+from monoseme.core.display import get_display
+from monoseme.core.files import write_json
+from monoseme.pipeline._atlas import explain_run, scan_run
+from monoseme.pipeline._config import RunConfig
+from monoseme.pipeline._evaluate import evaluate_run
+from monoseme.pipeline._folder import RUN_FILE, RunFolder
+from monoseme.pipeline._materials import Materials
+from monoseme.pipeline._report import report_run
+from monoseme.pipeline._train import train_run
+
+
+def run_all(config: RunConfig, folder: Path, *, materials: Materials | None = None, resume: bool = False) -> RunFolder:
+    """Makes a run from its config to its report.
+
+    With `resume`, goes on where an earlier call was stopped: training from its last checkpoint, later stages from the first
+    that is not complete. Raises what the stages raise; what was complete stays usable.
+    """
+    materials = materials or Materials(config)
+    seconds: dict[str, float] = {}
+    run = RunFolder(folder)
+    done = run.record()["artifacts"] if resume and (folder / RUN_FILE).is_file() else {}
+    if not _trained(run, done):
+        with _Clock(seconds, "train"):
+            run = train_run(config, folder, materials=materials, resume=resume)
+    if "evaluations" not in done:
+        with _Clock(seconds, "eval"):
+            evaluate_run(run, materials=materials, overwrite=resume)
+    if "atlas" not in done:
+        with _Clock(seconds, "scan"):
+            scan_run(run, materials=materials)
+    if "explanations" not in done:
+        with _Clock(seconds, "explain"):
+            explain_run(run, config.atlas.explain)
+            run.add({"explanations": "atlas/annotations"})
+    with _Clock(seconds, "report"):
+        report_run(run, overwrite=resume)
+    _note(run, seconds)
+    return run
+
+
+def _trained(run: RunFolder, done: dict[str, object]) -> bool:
+    """Whether every SAE of the run is an artifact."""
+    saes = done.get("saes")
+    return isinstance(saes, dict) and set(saes) == set(run.record()["jobs"])
+
+
+def _note(run: RunFolder, seconds: dict[str, float]) -> None:
+    """Adds the stages' seconds to the run's record; they are no part of what it is."""
+    record = run.record()
+    record["environment"] = record.get("environment", {}) | {f"seconds_{stage}": round(s, 2) for stage, s in seconds.items()}
+    write_json(run.path / RUN_FILE, record)
+    parts = ", ".join(f"{stage} {s:.0f} s" for stage, s in seconds.items())
+    get_display().say(f"done in {sum(seconds.values()):.0f} s ({parts}) -> {run.path}")
+
+
+class _Clock:
+    """Counts the seconds of a stage."""
+
+    def __init__(self, seconds: dict[str, float], stage: str) -> None:
+        self._seconds, self._stage = seconds, stage
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *error: object) -> None:
+        self._seconds[self._stage] = time.perf_counter() - self._began

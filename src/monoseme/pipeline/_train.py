@@ -1,0 +1,77 @@
+"""The training stage: SAEs side by side on one pass of the model, each ending as an artifact."""
+
+import dataclasses
+from pathlib import Path
+
+from monoseme.core.display import get_display
+from monoseme.core.errors import ConfigError, ResumeError
+from monoseme.pipeline._config import RunConfig, job_names, run_config_from_dict, run_config_to_dict
+from monoseme.pipeline._folder import RUN_FILE, RunFolder, new_run, require_free
+from monoseme.pipeline._materials import Materials
+from monoseme.pipeline._validate import SplicedLoss
+from monoseme.saes import build, save_sae
+from monoseme.training import Callbacks, Job, TrainResult, train
+
+
+def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = None, resume: bool = False) -> RunFolder:
+    """Trains the config's SAEs and saves them under `folder`; returns the run.
+
+    With `resume`, goes on from the last checkpoint, to the same bits as without the interruption.
+    Raises ConfigError, ArtifactExistsError, ResumeError when the folder's run has another config, and what the model, the text
+    and the loop raise.
+    """
+    if not config.saes:
+        raise ConfigError("a run needs at least one SAE.\n  Type, for example:  --sae topk")
+    if not resume:
+        require_free(folder)  # before a model is loaded for nothing
+    materials = materials or Materials(config)
+    names = job_names(config, materials.sites)
+    run = _open(config, folder, jobs={name: str(site) for name, _, site in names}, resume=resume)
+    widths = materials.training.widths
+    jobs = [Job(name, build(dataclasses.replace(sae, d_in=widths[site])), (site,)) for name, sae, site in names]
+    result = train(
+        materials.training,
+        jobs,
+        config.train,
+        folder=run.training,
+        held_out=materials.held_out if config.corpus.holdout_fraction > 0 else None,
+        callbacks=_callbacks(materials, jobs, folder),
+        resume=resume,
+    )
+    _save(run, materials, jobs, result)
+    return run
+
+
+def _callbacks(materials: Materials, jobs: list[Job], folder: Path) -> Callbacks:
+    n_tokens = materials.config.stream.validation_loss_tokens
+    sites = {job.name: job.sites[0] for job in jobs}
+    validate = None if n_tokens is None else SplicedLoss(materials, sites, n_tokens=n_tokens).measure
+    return Callbacks(validate=validate, resume_command=f"monoseme train --out {folder} --resume")
+
+
+def _open(config: RunConfig, folder: Path, *, jobs: dict[str, str], resume: bool) -> RunFolder:
+    """A new run, or the one that is there if it is the same."""
+    plain = run_config_to_dict(config)
+    if not (resume and (folder / RUN_FILE).is_file()):
+        return new_run(folder, config=plain, jobs=jobs)
+    run = RunFolder(folder)
+    told = run_config_to_dict(run_config_from_dict(run.record()["config"]))
+    if told != plain:
+        differing = sorted(key for key in plain if told.get(key) != plain[key])
+        raise ResumeError(
+            f"{folder} holds a run with other settings: {', '.join(differing)} differ.\n"
+            f"  Resume it as it is with:  monoseme train --out {folder} --resume\n  or give another --out."
+        )
+    return run
+
+
+def _save(run: RunFolder, materials: Materials, jobs: list[Job], result: TrainResult) -> None:
+    inputs = {"model": materials.model.content_hash(), "text": materials.text.content_hash}
+    for job in jobs:
+        site = job.sites[0]
+        described = {"site": str(site), "model": materials.config.model.model, "tokens_trained": result.n_tokens}
+        sae = result.saes[job.name].export()
+        if not run.sae(job.name).exists():  # a resumed run may have been killed between two of these
+            save_sae(sae, run.sae(job.name), inputs=inputs, extra_config=described)
+        run.add({"saes": {job.name: f"saes/{job.name}"}})
+    get_display().say(f"trained {', '.join(job.name for job in jobs)} on {result.n_tokens:,} tokens -> {run.path / 'saes'}")

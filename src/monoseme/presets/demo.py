@@ -1,0 +1,31 @@
+"""The demo: a TopK and a BatchTopK SAE on the bundled model and text, on two CPU cores within three minutes."""
+
+from monoseme.evaluation.fidelity import Fidelity
+from monoseme.pipeline import AtlasConfig, RunConfig, StreamConfig
+from monoseme.saes.batchtopk import BatchTopK
+from monoseme.saes.topk import TopK
+from monoseme.training import ScheduleConfig, TrainConfig
+
+
+def config() -> RunConfig:
+    """4,096 latents, about 21 a dimension, 32 active; a million tokens, one pass of the model for both."""
+    n_latents, k = 4096, 32
+    return RunConfig(
+        sites=("resid_post.3",),
+        stream=StreamConfig(contexts_per_block=16, max_tokens=1_500_000),
+        # Four times the rate of the width rule: the run is short, and a latent that starts badly has no later to mend in.
+        train=TrainConfig(
+            n_tokens=1_000_000,
+            lr=1e-3,
+            schedule=ScheduleConfig(kind="linear", decay_fraction=0.3),
+            validate_every=250,
+            checkpoint_at=(0.5,),
+        ),
+        fidelity=Fidelity.Config(max_tokens=100_000, max_loss_tokens=40_000),
+        atlas=AtlasConfig(n_tokens=300_000),
+        # A latent silent for a tenth of the run is dead: the field's ten million tokens would revive none here.
+        saes=(
+            TopK.Config(n_latents=n_latents, k=k, dead_after_tokens=100_000),
+            BatchTopK.Config(n_latents=n_latents, k=k, dead_after_tokens=100_000),
+        ),
+    )
