@@ -5,7 +5,7 @@ from typing import Any
 
 from monoseme.web import _schema as schema
 
-_SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
+_SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 _MAX_POINTS = 400
 """Points drawn per curve; more than a screen has columns."""
 

@@ -61,7 +61,7 @@ function header(latent, params, go, random) {
 }
 
 function explanation(item, large) {
-  return h("div", { class: "explained" }, h("p", { class: large ? "latent__words" : "lead" }, item.text), h("p", { class: "explained__by" }, h("span", { class: "muted small" }, `by ${item.explainer}`), item.scores.map(score)));
+  return h("div", { class: "explained" }, h("p", { class: large ? "latent__words" : "lead" }, item.text ?? h("span", { class: "muted" }, `Not explained: ${item.why_missing ?? "no reason given"}.`)), h("p", { class: "explained__by" }, h("span", { class: "muted small" }, `by ${item.explainer}`), item.text === null ? null : item.scores.map(score)));
 }
 
 /** A score and, at its side, what an explanation without content would get. */
@@ -82,7 +82,7 @@ function score(item) {
 }
 
 function deadNotice(latent) {
-  return h("div", { class: "notice" }, h("h2", {}, "This latent is dead here"), h("p", {}, `It was zero on every one of the ${count(latent.n_tokens)} scanned tokens, so there is nothing to show. It may still fire on other text: `, "type some on the prompt page."));
+  return h("div", { class: "notice" }, h("h2", {}, "This latent is dead here"), h("p", {}, `It was zero on every one of the ${count(latent.n_tokens)} scanned tokens, so there is nothing to show. It may still fire on other text; try some on the prompt page.`));
 }
 
 function facts(latent) {
@@ -92,6 +92,7 @@ function facts(latent) {
     { class: "panel numbers" },
     row("Density", percent(latent.density), `Share of scanned tokens on which it is not zero: ${rarity(latent.density)}.`),
     row("Fired on", plural(latent.n_active, "token"), `Of ${count(latent.n_tokens)} scanned.`),
+    latent.n_documents !== null && row("In", plural(latent.n_documents, "document"), "Documents with at least one firing."),
     row("Max", activation(latent.max), "Largest activation on the scanned text; the shading of tokens ends here."),
     row("Mean when active", activation(latent.mean), "Mean over the tokens on which it is not zero."),
   );

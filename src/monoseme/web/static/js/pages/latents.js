@@ -15,6 +15,11 @@ const COLUMNS = [
   { key: "density", title: "Density", descending: true, numeric: true },
   { key: "max", title: "Max", descending: true, numeric: true },
 ];
+const TIPS = {
+  "Top tokens": "The tokens of its strongest examples, strongest first",
+  Density: "Share of scanned tokens on which it is not zero",
+  Max: "Largest activation on the scanned text",
+};
 const STATES = [
   ["all", "All"],
   ["alive", "Alive"],
@@ -113,8 +118,12 @@ class LatentTable {
       const sorted = key !== null && key === sort;
       const next = sorted ? (order === "descending" ? "ascending" : "descending") : descending ? "descending" : "ascending";
       const arrow = sorted ? (order === "descending" ? " ↓" : " ↑") : "";
-      const shown = title === "Score" && this.table.score_name ? `Score (${this.table.score_name.replaceAll("_", " ")})` : title;
-      return h("th", { scope: "col", class: numeric ? "num" : null, "aria-sort": sorted ? order : null }, key ? h("button", { type: "button", class: "sort", onclick: () => this.change({ sort: key, order: next }) }, shown, arrow) : shown);
+      const tip = key === "score" ? (this.table.score_name || "no scores yet").replaceAll("_", " ") : TIPS[title];
+      return h(
+        "th",
+        { scope: "col", class: numeric ? "num" : null, "aria-sort": sorted ? order : null, data: tip ? { tip } : {} },
+        key ? h("button", { type: "button", class: "sort", onclick: () => this.change({ sort: key, order: next }) }, title, arrow) : title,
+      );
     };
     return h("thead", {}, h("tr", {}, COLUMNS.map(cell)));
   }
@@ -130,10 +139,10 @@ class LatentTable {
       { onclick: open, data: { row: i } },
       h("td", { class: "latents__index" }, latentLink(this.run, this.sae, latent.index, latent.index)),
       h("td", { class: "latents__words" }, words),
-      h("td", { class: "num" }, number(latent.score, 2)),
+      h("td", { class: "num", "data-label": "score" }, number(latent.score, 2)),
       h("td", { class: "latents__tokens" }, chips(latent.top_tokens.slice(0, 5))),
-      h("td", { class: "num" }, h("span", { data: { tip: rarity(latent.density) } }, percent(latent.density)), densityBar(latent.density)),
-      h("td", { class: "num" }, activation(latent.max)),
+      h("td", { class: "num", "data-label": "density" }, h("span", { data: { tip: rarity(latent.density) } }, percent(latent.density)), densityBar(latent.density)),
+      h("td", { class: "num", "data-label": "max" }, activation(latent.max)),
     );
   }
 

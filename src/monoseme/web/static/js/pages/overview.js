@@ -46,7 +46,7 @@ function saePanel(run, sae) {
   return h(
     "section",
     { class: "panel sae", "aria-label": sae.name },
-    h("div", { class: "head" }, h("h2", {}, sae.name), h("span", { class: "muted small" }, [sae.architecture, sae.n_latents && `${count(sae.n_latents)} latents`].filter(Boolean).join(" · "))),
+    h("div", { class: "head" }, h("h2", {}, sae.name), h("span", { class: "muted small" }, described(sae, run))),
     h("dl", { class: "tiles" }, shown.map(tile)),
     h(
       "div",
@@ -59,13 +59,26 @@ function saePanel(run, sae) {
   );
 }
 
+/** What tells this SAE from the others: only what its name does not say already. */
+function described(sae, run) {
+  const sites = new Set(run.saes.map((other) => other.site));
+  return [
+    sae.architecture !== sae.name && sae.architecture,
+    sae.n_latents && `${count(sae.n_latents)} latents`,
+    sae.config.k && `k = ${count(sae.config.k)}`,
+    sites.size > 1 && sae.site,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
+
 function tile(metric) {
   const { value, error } = told(metric);
   return h(
     "div",
     { class: "tile" },
     h("dt", {}, term(titleOf(metric.name), metric.definition)),
-    h("dd", {}, h("span", { class: "tile__value" }, value), error && h("span", { class: "error-bar" }, ` ± ${error}`), metric.value === null && h("span", { class: "small muted" }, ` ${metric.why_missing ?? ""}`)),
+    h("dd", {}, h("span", { class: "tile__value" }, value), error && h("span", { class: "error-bar" }, `± ${error}`), metric.value === null && h("span", { class: "small muted" }, ` ${metric.why_missing ?? ""}`)),
   );
 }
 
@@ -98,11 +111,20 @@ function switched(title, items, path, signal) {
 }
 
 function metrics(run) {
+  const holder = h("div", { class: "panel panel--flush" }, metricTable(run.saes));
+  const domains = [...new Set(run.saes.flatMap((sae) => Object.keys(sae.domains)))];
+  const draw = (domain) => holder.replaceChildren(...metricTable(domain ? run.saes.map((sae) => ({ ...sae, metrics: sae.domains[domain] ?? [] })) : run.saes).filter(Boolean));
+  const pick = h(
+    "select",
+    { class: "field head__end", "aria-label": "Which text", onchange: (event) => draw(event.target.value) },
+    h("option", { value: "" }, "All text"),
+    domains.map((domain) => h("option", { value: domain }, domain.replaceAll("_", " "))),
+  );
   return h(
     "section",
     {},
-    h("div", { class: "head" }, h("h2", {}, "Measured on held-out text"), h("span", { class: "muted small" }, "value ± standard error, bootstrap over documents")),
-    h("div", { class: "panel panel--flush" }, metricTable(run.saes)),
+    h("div", { class: "head" }, h("h2", {}, "Measured on held-out text"), h("span", { class: "muted small" }, "value ± standard error, bootstrap over documents"), domains.length > 0 && pick),
+    holder,
   );
 }
 

@@ -118,7 +118,7 @@ class PromptView {
       "section",
       { "aria-label": "Latents on this text" },
       h("div", { class: "head" }, h("h2", {}, "Latents on this text"), h("div", { class: "head__end" }, picker)),
-      h("div", { class: "panel panel--flush" }, list.length ? h("ol", { class: "fired" }, list.slice(0, SHOWN).map((item) => this.latentRow(item, item.max))) : h("div", { class: "empty" }, h("p", {}, "No latent fired."))),
+      h("div", { class: "panel panel--flush" }, list.length ? h("ol", { class: "fired" }, listHead(), list.slice(0, SHOWN).map((item) => this.latentRow(item, item.max))) : h("div", { class: "empty" }, h("p", {}, "No latent fired."))),
       h("p", { class: "small muted prompt__more" }, list.length > SHOWN && `The first ${SHOWN} of ${count(list.length)}. `, hidden > 0 && [`${plural(hidden, "latent")} that ${hidden === 1 ? "fires" : "fire"} on more than 10 % of all text ${common ? "shown" : "hidden"}. `, h("button", { type: "button", class: "linkish", onclick: () => this.choose({ common: !common }) }, common ? "Hide" : "Show")]),
     );
   }
@@ -128,9 +128,9 @@ class PromptView {
     const item = this.reading.tokens[at];
     const title = item ? ["On ", h("span", { class: "chip" }, visible(item.text))] : "On one token";
     const content = item
-      ? h("ol", { class: "fired" }, item.firings.map((firing) => this.latentRow(this.byIndex.get(firing.latent) ?? { index: firing.latent, explanation: null, density: null }, firing.value)))
+      ? h("ol", { class: "fired" }, listHead(), item.firings.map((firing) => this.latentRow(this.byIndex.get(firing.latent) ?? { index: firing.latent, explanation: null, density: null }, firing.value)))
       : h("div", { class: "empty" }, h("p", {}, "Choose a token above to see what fires on it."));
-    return h("section", { "aria-label": "Latents on the chosen token" }, h("div", { class: "head" }, h("h2", {}, title), item && h("span", { class: "muted small" }, plural(item.n_firings, "latent"))), h("div", { class: "panel panel--flush" }, content));
+    return h("section", { "aria-label": "Latents on the chosen token", "data-chosen": item ? "" : null }, h("div", { class: "head" }, h("h2", {}, title), item && h("span", { class: "muted small" }, plural(item.n_firings, "latent"))), h("div", { class: "panel panel--flush" }, content));
   }
 
   latentRow(latent, value) {
@@ -154,6 +154,10 @@ class PromptView {
     const back = { run: move(-1), says: "previous token" };
     return { j: next, ArrowRight: next, k: back, ArrowLeft: back };
   }
+}
+
+function listHead() {
+  return h("li", { class: "fired__row fired__head", "aria-hidden": "true" }, h("span", {}, "Activation"), h("span", {}, "Latent"), h("span", { class: "fired__facts" }, "Density"));
 }
 
 function order(sort) {
