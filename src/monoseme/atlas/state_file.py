@@ -1,5 +1,6 @@
 """A scan's state on disk: plain arrays in one .npz, written between chunks of a pass, read to go on or to merge."""
 
+import os
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from monoseme.core.files import guard_disk
 
 
 def save_state(state: LatentState, path: Path) -> None:
-    """Write a state as an .npz of plain arrays, from which `load_state` goes on."""
+    """Write a state atomically as an .npz of plain arrays, from which `load_state` goes on."""
     arrays: dict[str, NDArray] = {name: getattr(state, name) for name in (*COUNTERS, "maximum", "mean", "squares")}
     arrays |= {"n_fired": state.n_fired, "n_rows": np.array(state.n_rows), "n_latents": np.array(state.n_latents)}
     arrays |= {f"config.{name}": np.array(value) for name, value in asdict(state.config).items()}
@@ -24,14 +25,16 @@ def save_state(state: LatentState, path: Path) -> None:
         arrays |= {f"{name}.{column}": getattr(kept, column) for column in ("group", "key", "document", "position")}
         arrays |= {f"{name}.payload.{column}": values for column, values in kept.payload.items()}
     arrays |= {f"background.{name}": column for name, column in state.background.kept()._asdict().items()}
-    with guard_disk(path), path.open("wb") as file:
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    with guard_disk(path), draft.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
+    draft.replace(path)
 
 
 def load_state(path: Path) -> LatentState:
     """Read what `save_state` wrote. Raises ArtifactDamagedError if an array is missing or the file is cut short."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return _from_arrays({name: arrays[name] for name in arrays.files})
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ArtifactDamagedError(f"{path} is not a whole scan state: {error}. Scan again.") from error

@@ -61,7 +61,9 @@ class SignReader:
         n_tokens = len(text.token_counts)
         self._base = n_tokens + 1
         words = [text.token_text(token) for token in range(n_tokens)]
+        # the last entry is for -1, what lies outside the segment
         self._starts_word = np.array([_starts_word(word) for word in words] + [True])
+        self._ends_word = np.array([not word or not word[-1].isalnum() for word in words] + [True])
         self._shape = np.array([_shape(word) for word in words] + [NONE], dtype=np.int64)
         self._words: dict[int, str] = {}
 
@@ -103,6 +105,7 @@ class SignReader:
     def _word_codes(self, back: NDArray[np.int64]) -> NDArray[np.int64]:
         """The word up to and with the token, lower case and without white space, as a hash."""
         starts = self._starts_word[back]
+        starts[:, 1:] |= self._ends_word[back[:, :-1]]
         # a token belongs to the word if no later one, the current included, begins a word
         later_starts = np.cumsum(starts[:, ::-1], axis=1)[:, ::-1] - starts
         inside = np.where(later_starts == 0, back, -1)

@@ -16,9 +16,8 @@ from monoseme.atlas.explain._features import FAMILIES, NONE, Family
 _MOST_CANDIDATES = 48
 _SMALLEST_GAIN = 0.02
 """Share of firings below which a sign is not worth naming; from few firings, three must have it."""
-_DEVIATIONS = 3.5
-"""How far above chance a sign must be, in standard deviations of its count if firings were like other tokens: about one in
-4,000, since a latent has some hundreds of candidates."""
+_LOG_CHANCE = float(np.log(1e-4))
+"""Largest probability (its logarithm) that so many firings have a sign by chance: a latent has some hundreds of candidates."""
 
 
 class Sign(NamedTuple):
@@ -81,8 +80,8 @@ def choose_signs(firings: NDArray[np.int64], index: BackgroundIndex, fires: NDAr
     while len(chosen) < most:
         adds, false_adds = matched.mean(axis=1), false.sum(axis=1) / n_others
         usual = (false_adds * n_others + 1) / (n_others + 2)  # smoothed: a sign not seen elsewhere is rare, not impossible
-        chance = _DEVIATIONS * np.sqrt(usual * (1 - usual) / len(firings))
-        gain = np.where(adds - false_adds > chance, adds - false_adds - cost, -1.0)
+        is_sure = _log_chance(adds, usual, n=len(firings)) < _LOG_CHANCE
+        gain = np.where(is_sure, adds - false_adds - cost, -1.0)
         best = int(gain.argmax())
         if gain[best] < smallest:
             break
@@ -91,6 +90,16 @@ def choose_signs(firings: NDArray[np.int64], index: BackgroundIndex, fires: NDAr
         matched = matched & ~matched[best]
         false = false & ~false[best]
     return chosen
+
+
+def _log_chance(share: NDArray[np.float64], usual: NDArray[np.float64], *, n: int) -> NDArray[np.float64]:
+    """Upper bound on log P(at least share * n of n draws) where each has probability `usual`; 0 where share <= usual.
+
+    Source: Chernoff's bound, exp(-n KL(share, usual)); the normal approximation is far off for rare signs.
+    """
+    inside = share * np.log(np.maximum(share, 1e-300) / usual)
+    outside = (1 - share) * np.log(np.maximum(1 - share, 1e-300) / (1 - usual))
+    return np.where(share > usual, -n * (inside + outside), 0.0)
 
 
 class _Candidate(NamedTuple):

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from monoseme.atlas import Target, TextNames, explain_latents, open_atlas, scan, score_explanations
 from monoseme.models.site import Site
 from monoseme.tensors.sparse import SparseCodes
 
@@ -129,3 +131,29 @@ def random_source(
         x[torch.rand(x.shape, generator=draw) < sparsity] = 0
         blocks.append(make_block(tokens, documents, positions, x))
     return FakeSource(blocks)
+
+
+def planted_source() -> FakeSource:
+    """Latent 0 fires on " cat", 1 after " the", 2 never, 3 and 4 at random (30 %)."""
+    source = random_source(n_blocks=7, n_contexts=11, seq_len=17, n_latents=5, n_documents=23, seed=0)
+    for block in source.given:
+        x = block.activations[SITE]
+        x[..., 0] = (block.tokens == 2) * 2.5
+        x[..., 1:3] = 0
+        is_same = block.documents[:, 1:] == block.documents[:, :-1]
+        x[:, 1:, 1] = ((block.tokens[:, :-1] == 1) & is_same) * 1.0
+    return source
+
+
+def planted_model(*, norm: str = "rms") -> FakeModel:
+    draw = torch.Generator().manual_seed(3)
+    return FakeModel(torch.randn(5, len(WORDS), generator=draw), torch.linspace(0.5, 2.0, 5), norm)
+
+
+def planted_atlas(folder: Path) -> None:
+    """Scan, explain and score the planted source as "topk"."""
+    names = TextNames(sources={0: "stories", 1: '<img src="x">'}, labels=lambda i: {"domain": f"d{i % 2}"})
+    scan(planted_source(), [Target("topk", FakeSAE(5), SITE)], folder, model=planted_model(), names=names)
+    atlas = open_atlas(folder)
+    explain_latents(atlas, "topk")
+    score_explanations(atlas, "topk")
