@@ -20,22 +20,20 @@ class LaneCursor(NamedTuple):
 
 
 class StreamCursor(NamedTuple):
-    """Where a stream of several views stands.
+    """Where a stream of several views stands: each as far as its items were used.
 
-    `made` is the first emission that was not yet made; the views' own cursors are at or before it, each as far as its items
-    were used.
+    Nothing else needs keeping. An emission is made only when a view lacks items, and all others have less than two batches
+    then; so making the emissions again from the earliest cursor on leads to the same items in hand.
     """
 
-    made: Cursor
     lanes: tuple[LaneCursor, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, for a checkpoint."""
-        lanes = [{"next": list(lane.next), "n_dropped": lane.n_dropped} for lane in self.lanes]
-        return {"made": list(self.made), "lanes": lanes}
+        return {"lanes": [{"next": list(lane.next), "n_dropped": lane.n_dropped} for lane in self.lanes]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "StreamCursor":
         """The inverse of `to_json`."""
         lanes = cast(Sequence[Mapping[str, Any]], data["lanes"])
-        return cls(Cursor(*data["made"]), tuple(LaneCursor(Cursor(*lane["next"]), int(lane["n_dropped"])) for lane in lanes))
+        return cls(tuple(LaneCursor(Cursor(*lane["next"]), int(lane["n_dropped"])) for lane in lanes))

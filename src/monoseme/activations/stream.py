@@ -130,7 +130,7 @@ class MultiStream:
     @property
     def cursor(self) -> StreamCursor:
         """Where the next step begins."""
-        return StreamCursor(self._made, tuple(lane.cursor(self._made) for lane in self._lanes))
+        return StreamCursor(tuple(lane.cursor(self._made) for lane in self._lanes))
 
     @property
     def n_dropped(self) -> tuple[int, ...]:
@@ -140,16 +140,14 @@ class MultiStream:
     def seek(self, cursor: StreamCursor) -> None:
         """Goes to a cursor of a stream with the same source, requests, seed and window: the same bits follow.
 
-        Makes again the blocks that the next batches are cut from. Raises ConfigError if the requests are other ones.
+        The next step makes again the blocks that its batches are cut from. Raises ConfigError if the requests are other ones.
         """
         if len(cursor.lanes) != len(self._lanes):
             raise ConfigError(f"the cursor is of {len(cursor.lanes)} views, this stream has {len(self._lanes)}")
         for lane, place in zip(self._lanes, cursor.lanes, strict=True):
             lane.start(place)
         self._blocks.clear()
-        self._made = min([cursor.made, *(place.next._replace(row=0) for place in cursor.lanes)])
-        while self._made < cursor.made and self._make():
-            pass
+        self._made = min(place.next._replace(row=0) for place in cursor.lanes)
 
     def __iter__(self) -> Iterator[list[Batch]]:
         """The steps from here on, each a list of batches in the order of the requests."""
@@ -236,7 +234,7 @@ class ViewStream:
 
     def seek(self, cursor: Cursor) -> None:
         """Goes to a cursor of a stream with the same source, view, seed and window: the same bits follow."""
-        self._stream.seek(StreamCursor(cursor._replace(row=0), (LaneCursor(cursor),)))
+        self._stream.seek(StreamCursor((LaneCursor(cursor),)))
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches from here on; the last may be smaller."""
