@@ -16,7 +16,6 @@ from monoseme.activations import (
     MultiStream,
     PrefetchSource,
     StreamCursor,
-    StreamFeed,
     StreamRequest,
     View,
     ViewStream,
@@ -231,19 +230,6 @@ def test_requests_that_cannot_be_served_are_refused() -> None:
     stream = MultiStream(source, _requests())
     with pytest.raises(ConfigError, match="the cursor is of 1 views"):
         stream.seek(StreamCursor(stream.cursor.lanes[:1]))
-
-
-def test_a_feed_gives_vectors_and_goes_back() -> None:
-    feed = StreamFeed(_source(), _requests(), seed=3)
-    for _ in range(5):
-        feed.advance()
-    cursor = json.loads(json.dumps(feed.cursor()))
-    after = [feed.advance() for _ in range(4)]
-    other = StreamFeed(_source(), _requests(), seed=3)
-    other.seek(cursor)
-    for step in after:
-        assert all(torch.equal(a, b) for a, b in zip(step, other.advance(), strict=True))
-    assert feed.seconds_model() == 0.0
 
 
 def test_reading_ahead_changes_neither_order_nor_bits() -> None:

@@ -2,7 +2,6 @@
 
 from monoseme.activations.block import Block
 from monoseme.activations.cursor import Cursor, LaneCursor, StreamCursor
-from monoseme.activations.feed import StreamFeed
 from monoseme.activations.live import LiveSource
 from monoseme.activations.mixing import MixingReport, measure_mixing
 from monoseme.activations.prefetch import PrefetchSource
@@ -24,7 +23,6 @@ __all__ = [
     "PrefetchSource",
     "SinkFilter",
     "StreamCursor",
-    "StreamFeed",
     "StreamRequest",
     "View",
     "ViewStream",
