@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from monoseme.evaluation._chunks import TokenChunk
-from monoseme.evaluation._next_token import divergences, losses, predictions, targets
+from monoseme.evaluation._next_token import compare, log_probabilities, losses, predictions, targets
 
 
 def _bool(rows: list[list[int]]) -> torch.Tensor:
@@ -40,26 +40,32 @@ def test_loss_worked_by_hand():
 
 def test_divergences_worked_by_hand_in_both_directions():
     p, q = torch.tensor([[0.5, 0.5]]).double(), torch.tensor([[0.25, 0.75]]).double()
-    found = divergences(p.log(), q.log())
-    assert found["kl"].item() == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3), rel=1e-12)
-    assert found["kl_reversed"].item() == pytest.approx(0.25 * math.log(0.5) + 0.75 * math.log(1.5), rel=1e-12)
+    found = compare(p.log(), q.log() + 1.5, torch.tensor([1]))
+    assert found.ce.item() == pytest.approx(-math.log(0.75), rel=1e-12)
+    assert found.kl.item() == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3), rel=1e-12)
+    assert found.kl_reversed.item() == pytest.approx(0.25 * math.log(0.5) + 0.75 * math.log(1.5), rel=1e-12)
+
+
+def _kl(original: torch.Tensor, changed: torch.Tensor) -> torch.Tensor:
+    return compare(log_probabilities(original), changed, torch.zeros(len(original), dtype=torch.int64)).kl
 
 
 def test_a_token_that_is_impossible_adds_nothing():
     logits = torch.tensor([[0.0, 1.0, -math.inf]])
-    assert divergences(logits, logits)["kl"].item() == 0.0
-    assert divergences(logits, torch.zeros(1, 3))["kl"].isfinite().all()
-    assert divergences(torch.zeros(1, 3), logits)["kl"].item() == math.inf
+    assert _kl(logits, logits).item() == 0.0
+    assert _kl(logits, torch.zeros(1, 3)).isfinite().all()
+    assert _kl(torch.zeros(1, 3), logits).item() == math.inf
 
 
 def test_slices_change_nothing(monkeypatch: pytest.MonkeyPatch):
     gen = torch.Generator().manual_seed(0)
     a, b = torch.randn(11, 7, generator=gen), torch.randn(11, 7, generator=gen)
     target = torch.randint(0, 7, (11,), generator=gen)
-    whole = losses(a, target), divergences(a, b)
+    whole = losses(a, target), compare(log_probabilities(a), b, target)
     monkeypatch.setattr("monoseme.evaluation._next_token._SLICE_ENTRIES", 15)
     assert torch.equal(losses(a, target), whole[0])
-    assert torch.equal(divergences(a, b)["kl"], whole[1]["kl"])
+    for cut, all_at_once in zip(compare(log_probabilities(a), b, target), whole[1], strict=True):
+        assert torch.equal(cut, all_at_once)
 
 
 def test_bfloat16_logits_are_reduced_in_float32():

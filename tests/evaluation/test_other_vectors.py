@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from monoseme.evaluation._base import EvalResult, EvalSubject
-from monoseme.evaluation._next_token import divergences
+from monoseme.evaluation._next_token import compare, log_probabilities
 from monoseme.evaluation.fidelity import Fidelity
 
 _FLOAT32 = 5e-6
@@ -36,7 +36,8 @@ def test_kl_as_mlsae_sums_positions_and_averages_contexts(shared: Path):
     v = load_file(shared / "vectors" / "mlsae.safetensors")
     for layer in range(5):
         true, pred = v["logits.true"][layer], v["logits.pred"][layer]
-        found = divergences(true.flatten(0, 1), pred.flatten(0, 1))["kl_reversed"]
+        any_target = torch.zeros(true.shape[:2].numel(), dtype=torch.int64)
+        found = compare(log_probabilities(true.flatten(0, 1)), pred.flatten(0, 1), any_target).kl_reversed
         assert float(found.double().sum() / len(true)) == pytest.approx(float(v["logits.kldiv"][layer]), rel=_FLOAT32)
 
 

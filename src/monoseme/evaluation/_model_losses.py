@@ -15,7 +15,7 @@ from monoseme.evaluation._formula import evaluate, missing
 from monoseme.evaluation._ledger import Ledger
 from monoseme.evaluation._losses import LOSSES
 from monoseme.evaluation._metric import Metric
-from monoseme.evaluation._next_token import divergences, losses, predictions, targets
+from monoseme.evaluation._next_token import compare, log_probabilities, losses, predictions, targets
 from monoseme.splice import mean_ablation, splice, zero_ablation
 from monoseme.tensors.shapes import Bool, Float, Tensor
 
@@ -59,15 +59,15 @@ class LossMeter:
             return
         target = targets(text, counts)
         run = self._model.run(text.tokens, mask=text.mask, real=text.real, capture=tuple(self._means))
-        original = run.logits[counts.to(run.logits.device)]
+        original = log_probabilities(run.logits[counts.to(run.logits.device)])
         shared = _shared_values(counts) | {"ce_original": losses(original, target)}
         ablated = {site: self._ablations(x, site, text, counts) for site, x in run.captured.items()}
         rows = document_rows(text.documents[counts].cpu())
         for subject in self._subjects:
             edit = splice(subject.sae, subject.site, part=subject.part)
-            spliced = self._logits(run.captured[subject.site], edit, text, counts)
-            values = shared | ablated[subject.site] | divergences(original, spliced)
-            values["ce_spliced"] = losses(spliced, target)
+            found = compare(original, self._logits(run.captured[subject.site], edit, text, counts), target)
+            values = shared | ablated[subject.site]
+            values |= {"ce_spliced": found.ce, "kl": found.kl, "kl_reversed": found.kl_reversed}
             self.ledgers[subject.name].add({name: rows.sums(value.cpu()) for name, value in values.items()}, rows)
 
     def _ablations(

@@ -7,6 +7,7 @@ Letters: C contexts, S positions, V vocabulary, P predictions that count.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 
@@ -30,22 +31,43 @@ def targets(text: TokenChunk, counts: Bool[Tensor, "C S"]) -> Int[Tensor, " P"]:
     return text.tokens[:, 1:][counts[:, :-1]]
 
 
+def log_probabilities(logits: Float[Tensor, "P V"]) -> Float[Tensor, "P V"]:
+    """Log-softmax in float32, or float64 for float64 logits."""
+    return torch.cat([_log_p(logits[part]) for part in _slices(len(logits), logits.shape[-1])])
+
+
 def losses(logits: Float[Tensor, "P V"], target: Int[Tensor, " P"]) -> Float[Tensor, " P"]:
-    """−log p(target) in nats. Log-softmax is in float32, or float64 for float64 logits."""
+    """−log p(target) in nats, in the dtype of `log_probabilities`."""
     target = target.to(logits.device)
     parts = _slices(len(target), logits.shape[-1])
-    return _cat([-_log_p(logits[part]).gather(1, target[part, None]).squeeze(1) for part in parts], logits)
+    return torch.cat([_ce(_log_p(logits[part]), target[part]) for part in parts])
 
 
-def divergences(original: Float[Tensor, "P V"], changed: Float[Tensor, "P V"]) -> dict[str, Float[Tensor, " P"]]:
-    """`kl` = KL(original ‖ changed) and `kl_reversed` = KL(changed ‖ original) in nats, in the dtype of `losses`."""
-    kl: list[Tensor] = []
-    reverse: list[Tensor] = []
-    for part in _slices(len(original), original.shape[-1]):
-        log_p, log_q = _log_p(original[part]), _log_p(changed[part])
-        kl.append(_kl(log_p, log_q))
-        reverse.append(_kl(log_q, log_p))
-    return {"kl": _cat(kl, original), "kl_reversed": _cat(reverse, original)}
+class Comparison(NamedTuple):
+    """What a changed run costs, per prediction, in nats."""
+
+    ce: Float[Tensor, " P"]
+    """−log q(target)."""
+    kl: Float[Tensor, " P"]
+    """KL(original ‖ changed)."""
+    kl_reversed: Float[Tensor, " P"]
+    """KL(changed ‖ original)."""
+
+
+def compare(log_p: Float[Tensor, "P V"], changed: Float[Tensor, "P V"], target: Int[Tensor, " P"]) -> Comparison:
+    """The logits of a changed run against the original's `log_probabilities`; sums over V are in their dtype."""
+    target = target.to(changed.device)
+    parts = _slices(len(target), changed.shape[-1])
+    found = [_compared(log_p[part], _log_p(changed[part]), target[part]) for part in parts]
+    return Comparison(*(torch.cat(column) for column in zip(*found, strict=True)))
+
+
+def _compared(log_p: Tensor, log_q: Tensor, target: Tensor) -> Comparison:
+    return Comparison(_ce(log_q, target), _kl(log_p, log_q), _kl(log_q, log_p))
+
+
+def _ce(log_p: Tensor, target: Tensor) -> Tensor:
+    return -log_p.gather(1, target[:, None]).squeeze(1)
 
 
 def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
@@ -61,7 +83,3 @@ def _log_p(logits: Tensor) -> Tensor:
 def _slices(n: int, width: int) -> Iterator[slice]:
     step = max(1, _SLICE_ENTRIES // width)
     return (slice(start, start + step) for start in range(0, n, step))
-
-
-def _cat(pieces: list[Tensor], like: Tensor) -> Tensor:
-    return torch.cat(pieces) if pieces else like.new_zeros(0)
