@@ -54,8 +54,15 @@ def tiny_sae(seed: int = 0, **settings: Any) -> SAE:
 
 
 def tiny_config(**settings: Any) -> TrainConfig:
-    defaults: dict[str, Any] = {"n_steps": 13, "batch_size": B, "start_tokens": 17, "log_every": 3, "validate_every": 4}
-    return TrainConfig(**{**defaults, "checkpoint_every": 2, "checkpoint_at": (), **settings})
+    defaults: dict[str, Any] = {
+        "n_steps": 13,
+        "batch_size": B,
+        "start_tokens": 17,
+        "lr": 0.008,
+        "log_every": 3,
+        "validate_every": 4,
+    }
+    return TrainConfig(**{**defaults, "validate_every": 4, "checkpoint_every": 2, "checkpoint_at": (), **settings})
 
 
 def tiny_held_out(names: tuple[str, ...]) -> dict[str, HeldOut]:

@@ -61,7 +61,7 @@ def test_decoder_rows_have_unit_norm_after_a_step(tiny: ModuleType) -> None:
 
 
 def test_the_rate_is_that_of_the_width_unless_given(tiny: ModuleType) -> None:
-    assert make(tiny).optimiser.peak_rate == pytest.approx(2e-4 / (tiny.F / 2**14) ** 0.5)
+    assert make(tiny, n_steps=30_000, lr=None).optimiser.peak_rate == pytest.approx(2e-4 / (tiny.F / 2**14) ** 0.5)
     assert make(tiny, lr=0.25).optimiser.peak_rate == 0.25
 
 

@@ -155,7 +155,7 @@ def test_a_folder_with_a_run_is_refused_without_resume(tiny: ModuleType, tmp_pat
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lr": 0.5}, "train.lr was None, is 0.5"),
+        ({"lr": 0.5}, "train.lr was 0.008, is 0.5"),
         ({"names": ("one", "three")}, "one, two, not one, three"),
         ({"n_steps": 14}, "train.n_steps was 13, is 14"),
     ],

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monoseme.training.config import ScheduleConfig
-from monoseme.training.schedule import rate_factor, warmup_steps, width_rate
+from monoseme.training.schedule import default_rate, rate_factor, warmup_steps
 
 
 def factors(n_steps: int, **settings) -> list[float]:
@@ -15,9 +15,15 @@ def factors(n_steps: int, **settings) -> list[float]:
     return [rate_factor(step, config=config, n_steps=n_steps) for step in range(n_steps)]
 
 
-def test_width_rate_is_that_of_dictionary_learning_at_16384_latents() -> None:
-    assert width_rate(16_384) == 2e-4
-    assert width_rate(4_096) == pytest.approx(4e-4)
+def test_the_default_rate_of_a_long_run_falls_with_the_root_of_the_width() -> None:
+    assert default_rate(16_384, 100_000) == 2e-4
+    assert default_rate(4_096, 30_000) == pytest.approx(4e-4)
+
+
+def test_the_default_rate_of_a_short_run_is_higher_up_to_ten_times() -> None:
+    assert default_rate(4_096, 1_200) == pytest.approx(2e-3)
+    assert default_rate(4_096, 300) == pytest.approx(4e-3)
+    assert default_rate(4_096, 75) == pytest.approx(4e-3)
 
 
 def test_warmup_is_a_twentieth_of_the_run_and_at_most_a_thousand_steps() -> None:

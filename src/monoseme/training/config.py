@@ -51,7 +51,7 @@ class TrainConfig:
     optimiser: Literal["adam", "adamw"] = "adam"
     """"adamw" takes weight decay apart from the gradient; without weight decay the two are one."""
     lr: float | None = None
-    """Peak learning rate. None: 2e-4 / sqrt(n_latents / 16,384) for each SAE."""
+    """Peak learning rate. None: 2e-4 / sqrt(n_latents / 16,384) for each SAE; more in runs below 30,000 steps (schedule.py)."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay rates of Adam's two moments."""
     eps: float = 6.25e-10

@@ -18,7 +18,7 @@ from monoseme.training.feed import Rows
 from monoseme.training.metrics import Window, batch_facts
 from monoseme.training.optimiser import Optimiser
 from monoseme.training.parts import join_losses, without_graph
-from monoseme.training.schedule import rate_factor, width_rate
+from monoseme.training.schedule import default_rate, rate_factor
 
 
 class Job(NamedTuple):
@@ -54,7 +54,8 @@ class Learner:
         self.sae = job.sae
         self.sites = job.sites
         self.view = view_learned(job)
-        self.optimiser = Optimiser(job.sae.named_parameters(), config, peak_rate=config.lr or width_rate(job.sae.n_latents))
+        peak_rate = config.lr or default_rate(job.sae.n_latents, config.steps)
+        self.optimiser = Optimiser(job.sae.named_parameters(), config, peak_rate=peak_rate)
         self.window = Window()
         self.best: Best | None = None
         self.validations_since_best = 0

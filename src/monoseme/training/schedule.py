@@ -1,7 +1,17 @@
 """The learning rate of a step: pure functions of the step, so that a resume needs no state for them.
 
-Source of the width rule: Gao et al. 2024 (arXiv:2406.04093), figure 3: the best rate falls as 1/sqrt(latents); the constant is
-the one of dictionary_learning, 2e-4 at 16,384 latents.
+**The default peak**: 2e-4 / sqrt(latents / 16,384) * sqrt(30,000 / steps), the last factor from 1 to 10.
+
+The first part is the width rule of Gao et al. 2024 (arXiv:2406.04093, figure 3: the best rate falls as 1/sqrt(latents)) with the
+constant of dictionary_learning, which is for runs of 30,000 steps and more. A short run ends long before that rate has moved the
+dictionary far enough. Measured with TopK, 4,096 latents, k 32, on the bundled model's middle layer (held-out FVU; latents silent
+on 12,000 held-out tokens; * is the rule's choice):
+
+    75 steps of 1,024      4e-3* 0.205 3 %    8e-3 0.173 11 %    1.6e-2 0.168 33 %
+    300 steps of 1,024     4e-4 0.256 0 %    1e-3 0.178 0 %    2e-3 0.139 0 %    4e-3* 0.114 2 %    8e-3 0.102 14 %
+    1,200 steps of 256     1e-3 0.126 0 %    2e-3* 0.103 0 %
+
+Past it FVU falls further only while latents die.
 """
 
 import math
@@ -9,17 +19,19 @@ import math
 from monoseme.training.config import ScheduleConfig
 
 _RATE, _LATENTS = 2e-4, 2**14
+_LONG_RUN_STEPS, _LARGEST_FACTOR = 30_000, 10.0
 _LONGEST_WARMUP_STEPS = 1000
 _WARMUP_FRACTION = 0.05
 _DECAY_FRACTIONS = {"constant": 0.0, "linear": 0.2, "cosine": 1.0}
 
 
-def width_rate(n_latents: int) -> float:
-    """Peak learning rate for an SAE of that width: 2e-4 / sqrt(n_latents / 16,384).
+def default_rate(n_latents: int, n_steps: int) -> float:
+    """Peak learning rate for an SAE of that width in a run of that length: the rule at the top of this file.
 
-    For losses and inputs of the scale we train at (variance 1, so Adam's steps are those of the paper).
+    For losses and inputs of the scale we train at (variance 1, so that Adam's steps are those of the paper).
     """
-    return _RATE / math.sqrt(n_latents / _LATENTS)
+    shortness = math.sqrt(_LONG_RUN_STEPS / n_steps)
+    return _RATE / math.sqrt(n_latents / _LATENTS) * min(_LARGEST_FACTOR, max(1.0, shortness))
 
 
 def warmup_steps(config: ScheduleConfig, n_steps: int) -> int:
