@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from monoseme.core.errors import ExtraMissingError, GatedModelError, ModelError, ModelNotFoundError
@@ -41,12 +42,24 @@ def load(config: ModelConfig) -> Loaded:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **where)
         with _without_progress_bar():
-            model = cast(nn.Module, AutoModelForCausalLM.from_pretrained(name, **where, **_options(config)))
-    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+            loaded: Any = AutoModelForCausalLM.from_pretrained(name, **where, **_options(config), output_loading_info=True)
+    except (OSError, ValueError, ImportError, RuntimeError, KeyError, SafetensorError) as error:
         raise _explained(error, config) from error
+    model, report = cast(tuple[nn.Module, Any], loaded)
+    _check_whole(report, config)
     if config.device_map is None and config.quantise is None:
         model = model.to(_device(config.device))
     return Loaded(model, tokenizer, folder or _snapshot(name, config, hub))
+
+
+def _check_whole(report: Any, config: ModelConfig) -> None:
+    """Raises ModelError when weights are not in the files: transformers would draw them at random and only log it."""
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{config.model} lacks {len(missing)} of its weights, first {', '.join(missing[:3])}. "
+            "Is a file missing, or is config.json that of another model?"
+        )
 
 
 @contextlib.contextmanager

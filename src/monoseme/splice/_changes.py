@@ -61,7 +61,7 @@ def _per_latent(like: Tensor, factors: Mapping[int, float], n_latents: int | Non
 
 
 def _clamped_dense(code: Tensor, values: Mapping[int, float]) -> Tensor:
-    columns = torch.tensor(list(values), device=code.device)
+    columns = torch.tensor(list(values), dtype=torch.int64, device=code.device)
     return code.index_copy(-1, columns, code.new_tensor(list(values.values())).expand(*code.shape[:-1], -1))
 
 

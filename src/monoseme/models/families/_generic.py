@@ -114,8 +114,8 @@ def _place(seen: _Seen, block: nn.Module, n_heads: int | None) -> tuple[dict[str
     attention = next((n for n in children if _ATTENTION.search(n) and not _NORM.search(n)), None)
     mlp = next((n for n in children if _MLP.search(n) and not _NORM.search(n)), None)
     places: dict[str, str | None] = {
-        "attn_in": attention if attention in seen.inputs else None,
-        "mlp_in": mlp if mlp in seen.inputs else None,
+        "attn_in": attention if _is_read(seen, attention) else None,
+        "mlp_in": mlp if _is_read(seen, mlp) else None,
     }
     places["attn_out"], places["mlp_out"] = _addends(seen)
     w_o = _find_w_o(block.get_submodule(attention), n_heads) if attention else None
@@ -123,7 +123,7 @@ def _place(seen: _Seen, block: nn.Module, n_heads: int | None) -> tuple[dict[str
     here = f"in {type(block).__name__} with the parts {', '.join(children) or 'none'}"
     reasons = {
         "attn_in": f"no attention was found {here}",
-        "mlp_in": f"no MLP was found {here}",
+        "mlp_in": f"no MLP that is given [n, S, D] was found {here}",
         "attn_out": f"no two parts add up to what the block adds to the residual, {here}",
         "mlp_out": f"no two parts add up to what the block adds to the residual, {here}",
         "head_out": f"no output projection of attention (one of {', '.join(_W_O)}) was found {here}",
@@ -131,6 +131,11 @@ def _place(seen: _Seen, block: nn.Module, n_heads: int | None) -> tuple[dict[str
     }
     found = {kind: path for kind, path in places.items() if path is not None}
     return found, {kind: reason for kind, reason in reasons.items() if kind not in found}
+
+
+def _is_read(seen: _Seen, name: str | None) -> bool:
+    """Whether that part is given a tensor of the residual's shape; OPT flattens before its MLP."""
+    return name in seen.inputs and seen.inputs[name].shape == seen.before.shape
 
 
 def _addends(seen: _Seen) -> tuple[str | None, str | None]:

@@ -1,0 +1,180 @@
+"""Generation with a KV cache is the full recompute, token by token; rows do not hang on one another."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from monoseme.core.errors import ConfigError, ModelError, SiteError
+from monoseme.models import EditContext, FunctionEdit, LanguageModel, Site, TokenEvent
+from monoseme.models._generate import Sampling, choose
+
+PROMPTS = [[1, 85, 73, 70, 263, 99, 120], [1, 40], [1, 77, 31, 200]]
+"""Ragged, and with what is generated longer than the sliding windows."""
+N_NEW = 8
+
+
+def _recomputed(model: LanguageModel, prompt: Sequence[int], edits: Sequence[FunctionEdit] = ()) -> list[int]:
+    """Greedy tokens by a whole forward for each."""
+    ids = list(prompt)
+    for _ in range(N_NEW):
+        ids.append(int(model.run(torch.tensor([ids]), edits=edits).logits[0, -1].argmax()))
+        if ids[-1] in model.end_ids:
+            break
+    return ids[len(prompt) :]
+
+
+def _push(x: torch.Tensor, context: EditContext) -> torch.Tensor:
+    """Depends on place, token and mask, so that a wrong context shows."""
+    shift = torch.sin(context.positions + context.tokens.float()) * context.mask
+    return x + shift.unsqueeze(-1).to(x.dtype) * torch.linspace(-1, 1, x.shape[-1])
+
+
+def test_cached_batch_generation_is_the_full_recompute(model: LanguageModel) -> None:
+    done = model.generate(PROMPTS, max_new_tokens=N_NEW)
+    assert [g.token_ids for g in done] == [_recomputed(model, p) for p in PROMPTS]
+    assert [g.prompt_ids for g in done] == PROMPTS
+
+
+def test_cached_batch_generation_with_edits_is_the_full_recompute(model: LanguageModel) -> None:
+    edits = [FunctionEdit(Site("resid_post", 0), _push), FunctionEdit(Site("mlp_out", 1), _push)]
+    done = model.generate(PROMPTS, edits=edits, max_new_tokens=N_NEW)
+    assert [g.token_ids for g in done] == [_recomputed(model, p, edits) for p in PROMPTS]
+    assert done != model.generate(PROMPTS, max_new_tokens=N_NEW)
+
+
+def test_sampled_rows_do_not_hang_on_their_batch(llama: LanguageModel) -> None:
+    """Row 0 of a batch draws as row 0 alone."""
+    together = llama.generate(PROMPTS, max_new_tokens=N_NEW, temperature=1.0, seed=5)
+    alone = llama.generate(PROMPTS[:1], max_new_tokens=N_NEW, temperature=1.0, seed=5)
+    assert together[0] == alone[0]
+
+
+def test_the_seed_decides(llama: LanguageModel) -> None:
+    def drawn(seed: int) -> list[int]:
+        return llama.generate(PROMPTS[:1], max_new_tokens=N_NEW, temperature=1.5, seed=seed)[0].token_ids
+
+    before = torch.get_rng_state()
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+    assert torch.equal(torch.get_rng_state(), before)  # the global generator is not touched
+
+
+def test_identical_prompts_draw_different_texts(llama: LanguageModel) -> None:
+    first, second = llama.generate(PROMPTS[:1] * 2, max_new_tokens=N_NEW, temperature=1.5)
+    assert first.token_ids != second.token_ids
+
+
+def test_draws_follow_the_distribution_and_top_p_cuts_its_tail() -> None:
+    logits = torch.tensor([0.1, 0.5, 0.05, 0.35]).log()
+    random = torch.Generator().manual_seed(0)
+    counts = torch.bincount(torch.tensor([choose(logits, Sampling(temperature=1.0), random) for _ in range(4000)]), minlength=4)
+    torch.testing.assert_close(counts / 4000, logits.exp(), atol=0.025, rtol=0)  # 3 standard errors at p = 0.5
+    kept = {choose(logits, Sampling(temperature=1.0, top_p=0.84), random) for _ in range(200)}
+    assert kept == {1, 3}
+    assert {choose(logits, Sampling(temperature=1.0, top_p=0.3), random) for _ in range(50)} == {1}
+    assert choose(logits, Sampling(temperature=0.0), random) == 1
+
+
+def test_temperature_divides_the_logits() -> None:
+    logits = torch.tensor([0.0, 1.0])
+    random = torch.Generator().manual_seed(0)
+    ones = sum(choose(logits, Sampling(temperature=0.5), random) for _ in range(4000)) / 4000
+    assert ones == pytest.approx(float(torch.sigmoid(torch.tensor(2.0))), abs=0.02)
+
+
+def test_tokens_are_told_as_they_come(llama: LanguageModel) -> None:
+    events: list[TokenEvent] = []
+    done = llama.generate(PROMPTS, max_new_tokens=N_NEW, temperature=1.0, on_token=events.append)
+    for row, generation in enumerate(done):
+        mine = [event for event in events if event.row == row]
+        assert [event.token_id for event in mine] == generation.token_ids
+        assert [event.step for event in mine] == list(range(len(mine)))
+        assert generation.text.startswith("".join(event.text for event in mine))
+
+
+def test_what_the_callback_raises_ends_the_generation(llama: LanguageModel, tokens: torch.Tensor) -> None:
+    class Enough(Exception):
+        pass
+
+    def stop(event: TokenEvent) -> None:
+        if event.step == 2:
+            raise Enough
+
+    before = llama.run(tokens).logits
+    with pytest.raises(Enough):
+        llama.generate(PROMPTS, max_new_tokens=N_NEW, on_token=stop, edits=[FunctionEdit(Site("mlp_in", 0), _push)])
+    assert torch.equal(llama.run(tokens).logits, before)  # no edit stays behind
+
+
+def test_a_row_ends_at_an_end_token_while_others_go_on(llama: LanguageModel) -> None:
+    def to_the_end(x: torch.Tensor, context: EditContext) -> torch.Tensor:
+        """Row 1 is pushed towards token 1, the end, once two tokens are there."""
+        direction = llama.unembedding()[:, 1] - llama.unembedding().mean(1)
+        wants = (context.row == 1).unsqueeze(1) & (context.positions >= 3)
+        return x + 1000.0 * wants.unsqueeze(-1) * direction
+
+    done = llama.generate([PROMPTS[0], [1, 40, 50]], edits=[FunctionEdit(Site("resid_post", 2), to_the_end)], max_new_tokens=6)
+    assert done[1].is_ended
+    assert done[1].token_ids[-1] == 1
+    assert len(done[1].token_ids) == 2
+    assert "<s>" not in done[1].text
+    assert not done[0].is_ended
+    assert len(done[0].token_ids) == 6
+
+
+def test_edits_know_prompt_from_generated_and_keep_state_per_sequence(llama: LanguageModel) -> None:
+    seen: list[EditContext] = []
+
+    def count(x: torch.Tensor, context: EditContext) -> torch.Tensor:
+        seen.append(context)
+        for row, state in enumerate(context.state):
+            state["tokens"] = state.get("tokens", 0) + int(context.mask[row].sum())
+        return x
+
+    # Only the editing is looked at: another model may end early, this one with this prompt does not.
+    done = llama.generate(PROMPTS, edits=[FunctionEdit(Site("resid_pre", 1), count)], max_new_tokens=4)
+    assert not any(g.is_ended for g in done)
+    assert [tuple(c.tokens.shape) for c in seen] == [(3, 7), (3, 1), (3, 1), (3, 1)]
+    assert seen[0].is_prompt.all()
+    assert not any(c.is_prompt.any() for c in seen[1:])
+    assert seen[0].positions[1].tolist() == [0, 0, 0, 0, 0, 0, 1]
+    assert seen[1].positions.flatten().tolist() == [7, 2, 4]
+    assert not seen[0].mask[1, :6].any()  # padding, then BOS
+    # Everything but BOS that was read: the last new token is not.
+    assert [state["tokens"] for state in seen[-1].state] == [len(p) - 1 + 3 for p in PROMPTS]
+    assert seen[0].scratch is not seen[1].scratch
+
+
+def test_texts_are_prompts_too(llama: LanguageModel) -> None:
+    (done,) = llama.generate(["the cat sat"], max_new_tokens=3)
+    assert done.prompt_ids == llama.encode("the cat sat")
+    assert done.prompt_ids[0] == llama.bos_id
+    assert done == llama.generate(torch.tensor([done.prompt_ids]), max_new_tokens=3)[0]
+
+
+def test_nothing_to_do_is_nothing_done(llama: LanguageModel) -> None:
+    assert llama.generate([]) == []
+    assert llama.generate(PROMPTS[:1], max_new_tokens=0)[0].token_ids == []
+
+
+_WRONG = [("temperature", -0.1), ("temperature", float("nan")), ("top_p", 0.0), ("top_p", 1.1), ("max_new_tokens", -1)]
+
+
+@pytest.mark.parametrize(("setting", "value"), _WRONG)
+def test_settings_out_of_range_are_refused(llama: LanguageModel, setting: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=setting):
+        llama.generate(PROMPTS, **{setting: value})  # pyright: ignore[reportArgumentType]
+
+
+def test_empty_and_too_long_prompts_are_refused(llama: LanguageModel) -> None:
+    with pytest.raises(ModelError, match="prompt 1 is empty"):
+        llama.generate([[1, 2], []], max_new_tokens=5)
+    with pytest.raises(ModelError, match=r"prompt 0 has 60 tokens.*at most 64"):
+        llama.generate([[1] * 60], max_new_tokens=6)
+    assert len(llama.generate([[5] * 60], max_new_tokens=5)[0].token_ids) <= 5
+
+
+def test_an_edit_at_a_site_the_model_lacks_is_refused(llama: LanguageModel) -> None:
+    with pytest.raises(SiteError):
+        llama.generate(PROMPTS, edits=[FunctionEdit(Site("mlp_in", 7), _push)])
