@@ -3,23 +3,22 @@
 Letters: B rows, D model width.
 """
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from monoseme.saes import Codes
 from monoseme.tensors.shapes import Float, Tensor
 
 
+@runtime_checkable
 class SAELike(Protocol):
     """The part of `monoseme.saes.SAE` that a splice uses."""
+
+    reads: ClassVar[str]
+    """The view that `encode` takes; a splice gives single tokens."""
 
     @property
     def d_in(self) -> int:
         """D."""
-        ...
-
-    @property
-    def reads(self) -> str:
-        """The view that `encode` takes; a splice gives single tokens."""
         ...
 
     def encode(self, x: Float[Tensor, "B D"], state: Any = None) -> Codes:
