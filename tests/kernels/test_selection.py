@@ -4,10 +4,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monoseme.kernels._selection import batch_topk_flat, topk_latents
+from monoseme.kernels._selection import batch_topk_chosen, topk_latents
 from monoseme.kernels.reference import batch_topk_by_sort, topk_by_sort
 
 _SIZES = st.sampled_from([1, 2, 13, 16, 17, 64, 97, 128, 160, 272, 512])
+
+
+def batch_topk_flat(pre: torch.Tensor, n: int) -> torch.Tensor:
+    """Flat indices, whole and in pieces of three rows, which must agree; and the values must be those of the matrix."""
+    whole = batch_topk_chosen([pre], n)
+    pieces = batch_topk_chosen(pre.split(3), n)
+    assert torch.equal(whole.flat, pieces.flat)
+    for chosen in (whole, pieces):
+        assert torch.equal(chosen.values.nan_to_num(9e9), pre.reshape(-1)[chosen.flat].nan_to_num(9e9))
+    return whole.flat
 
 
 def _matrix(n_rows: int, n_latents: int, *, seed: int, levels: int | None) -> torch.Tensor:

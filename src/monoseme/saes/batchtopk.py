@@ -34,8 +34,9 @@ class BatchTopK(SAE):
         """Weight of the auxiliary loss that revives dead latents; 0 turns it off."""
         k_aux: int | None = None
         """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
-        threshold_decay: float = 0.99
-        """Weight of the past in the running inference threshold, per step (0 <= it < 1)."""
+        threshold_decay: float = 0.95
+        """Weight of the past in the running inference threshold, per step (0 <= it < 1). A batch's own cut is a precise
+        estimate, and that of early steps is far from that of later ones: a memory of twenty steps does not drag it along."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
