@@ -24,9 +24,8 @@ def guard_disk(path: Path) -> Iterator[None]:
     """Turns "no space left" while writing at `path` into `DiskFullError`."""
     try:
         yield
-    except OSError as error:
-        # safetensors and pyarrow wrap the number in the text of their own errors; only plain OSErrors carry it.
-        if error.errno in _NO_SPACE or "No space left on device" in str(error):
+    except Exception as error:  # libraries that write wrap the system's error in their own; anything else goes on as it is
+        if getattr(error, "errno", None) in _NO_SPACE or "No space left on device" in str(error):
             raise disk_full(path) from error
         raise
 

@@ -11,6 +11,7 @@ from monoseme.pipeline._materials import Materials
 from monoseme.pipeline._validate import SplicedLoss
 from monoseme.saes import build, save_sae
 from monoseme.training import Callbacks, Job, TrainResult, train
+from monoseme.training.trackers import registry as trackers
 
 
 def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = None, resume: bool = False) -> RunFolder:
@@ -26,9 +27,12 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
         require_free(folder)  # before a model is loaded for nothing
     materials = materials or Materials(config)
     names = job_names(config, materials.sites)
-    run = _open(config, folder, jobs={name: str(site) for name, _, site in names}, resume=resume)
+    for tracker in config.train.trackers:
+        trackers.source(tracker)
     widths = materials.training.widths
     jobs = [Job(name, build(dataclasses.replace(sae, d_in=widths[site])), (site,)) for name, sae, site in names]
+    materials.text.has_group(0)  # everything that can be wrong with the text or the SAEs is known before a folder is made
+    run = _open(config, folder, jobs={name: str(site) for name, _, site in names}, resume=resume)
     result = train(
         materials.training,
         jobs,

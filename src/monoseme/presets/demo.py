@@ -13,10 +13,8 @@ def config() -> RunConfig:
     return RunConfig(
         sites=("resid_post.3",),
         stream=StreamConfig(contexts_per_block=16, max_tokens=1_500_000),
-        # Four times the rate of the width rule: the run is short, and a latent that starts badly has no later to mend in.
         train=TrainConfig(
             n_tokens=1_000_000,
-            lr=1e-3,
             schedule=ScheduleConfig(kind="linear", decay_fraction=0.3),
             validate_every=250,
             checkpoint_at=(0.5,),

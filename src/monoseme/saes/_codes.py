@@ -5,7 +5,7 @@ Letters: B rows, D model width, F latents.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
@@ -54,7 +54,7 @@ class Codes:
         part = self.part(name)
         return part.to_dense() if isinstance(part, SparseCodes) else part
 
-    def with_all(self, code: SparseCodes | Tensor) -> Self:
+    def with_all(self, code: SparseCodes | Tensor) -> "Codes":
         """The same vectors with another whole code (an edited one); the other parts are dropped, as they no longer hold."""
         return replace(self, parts={next(iter(self.parts)): code})
 

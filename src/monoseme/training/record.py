@@ -14,10 +14,9 @@ class Record:
 
     def __init__(self, path: Path, *, keep_bytes: int, trackers: Sequence[str], facts: Mapping[str, Any]) -> None:
         """`facts` (the resolved configuration) go to the trackers. Raises ExtraMissingError, ResumeError."""
+        # The file last: it is open only if nothing else failed.
+        self._trackers: list[Tracker] = [open_tracker(name, folder=path.parent, facts=facts) for name in trackers]
         self._file = MetricsFile(path, keep_bytes=keep_bytes)
-        self._trackers: list[Tracker] = []
-        for name in trackers:
-            self._trackers.append(open_tracker(name, folder=path.parent, facts=facts))
 
     def write(self, row: Mapping[str, Any]) -> None:
         """One row, to all."""

@@ -1,0 +1,64 @@
+"""A tiny model and text on disk, and one finished run over them that many tests look at."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from monoseme.atlas import ScanConfig
+from monoseme.evaluation.fidelity import Fidelity
+from monoseme.models import ModelConfig
+from monoseme.pipeline import AtlasConfig, RunConfig, RunFolder, StreamConfig, run_all
+from monoseme.saes.batchtopk import BatchTopK
+from monoseme.saes.topk import TopK
+from monoseme.testing.tiny_model import tiny_model
+from monoseme.text import CorpusConfig
+from monoseme.training import ScheduleConfig, TrainConfig
+
+NOUNS = ("cat", "dog", "sun", "tree", "house", "river")
+VERBS = ("saw", "liked", "chased", "found")
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    model = tiny_model("llama")
+    model._model.save_pretrained(folder)  # pyright: ignore
+    model.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("corpus") / "texts.jsonl"
+    sentences = [f"The {a} {v} the {b}. <script>alert('{a}')</script>" for a in NOUNS for b in NOUNS for v in VERBS]
+    rows = [{"text": " ".join(sentences[i : i + 5]), "domain": NOUNS[i % 2]} for i in range(len(sentences) - 5)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def tiny_config(model: Path, corpus: Path, *, n_steps: int = 12) -> RunConfig:
+    """A whole run in seconds: two SAEs at two sites."""
+    return RunConfig(
+        model=ModelConfig(model=str(model)),
+        corpus=CorpusConfig(source=str(corpus), context_len=32, label_fields=("domain",)),
+        stream=StreamConfig(contexts_per_block=8, validation_loss_tokens=200, max_tokens=12_000),
+        sites=("resid_post.0", "mlp_out.1"),
+        train=TrainConfig(
+            n_steps=n_steps,
+            batch_size=96,
+            schedule=ScheduleConfig(kind="constant"),
+            validate_every=6,
+            validation_tokens=200,
+            log_every=4,
+            start_tokens=512,
+        ),
+        fidelity=Fidelity.Config(max_tokens=400, n_replicates=8),
+        atlas=AtlasConfig(n_tokens=2000, scan=ScanConfig()),
+        saes=(TopK.Config(n_latents=37, k=5), BatchTopK.Config(n_latents=37, k=5)),
+    )
+
+
+@pytest.fixture(scope="session")
+def run(model_folder: Path, corpus_file: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return run_all(tiny_config(model_folder, corpus_file), tmp_path_factory.mktemp("runs") / "tiny")

@@ -1,0 +1,135 @@
+"""A run leaves everything that its record names, can be gone on with, and refuses what would spoil it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from monoseme.atlas import open_atlas
+from monoseme.core.artifact import check_artifact, open_artifact
+from monoseme.core.errors import (
+    ArtifactExistsError,
+    ArtifactKindError,
+    ArtifactMissingError,
+    ArtifactVersionError,
+    ConfigError,
+    ResumeError,
+)
+from monoseme.core.files import read_json
+from monoseme.evaluation import read_report
+from monoseme.pipeline import RUN_FILE, RunFolder, open_sae, open_saes, run_all, run_config, train_run
+from monoseme.pipeline._config import job_names
+from monoseme.saes.topk import TopK
+from tests.pipeline.conftest import tiny_config
+
+NAMES = ["batchtopk.mlp_out_1", "batchtopk.resid_post_0", "topk.mlp_out_1", "topk.resid_post_0"]
+
+
+def test_a_run_trains_every_sae_at_every_site(run: RunFolder) -> None:
+    assert run.sae_names() == NAMES
+    site = open_artifact(run.sae("topk.mlp_out_1"), kind="sae").config["site"]
+    assert site == "mlp_out.1"
+
+
+def test_every_artifact_of_a_run_is_sound(run: RunFolder) -> None:
+    manifests = [path.parent for path in run.path.rglob("manifest.json")]
+    assert len(manifests) >= 4 * 3 + 2
+    assert {str(path): check_artifact(path) for path in manifests} == {str(path): [] for path in manifests}
+
+
+def test_the_report_holds_each_metric_of_each_sae_with_n_and_standard_error(run: RunFolder) -> None:
+    report = read_json(run.report / "report.json")
+    assert sorted(report["saes"]) == NAMES
+    for name in NAMES:
+        shown = {metric["name"]: metric for metric in report["saes"][name]["metrics"]}
+        measured = read_report(run.evaluation(name, "fidelity"))
+        assert list(shown) == [metric.name for metric in measured.metrics]
+        fvu = shown["fvu"]
+        assert fvu["value"] == measured["fvu"].value
+        assert fvu["n"] > 100
+        assert fvu["standard_error"] > 0
+
+
+def test_domains_of_the_text_reach_the_evaluation(run: RunFolder) -> None:
+    table = read_report(run.evaluation(NAMES[0], "fidelity")).tables["domains"]
+    assert set(table["domain"].to_pylist()) == {"cat", "dog"}
+
+
+def test_markup_in_the_text_stays_text_in_the_report(run: RunFolder) -> None:
+    page = (run.report / "index.html").read_text()
+    assert "<script>alert(" not in page
+
+
+def test_the_atlas_explains_and_scores_every_sae(run: RunFolder) -> None:
+    atlas = open_atlas(run.atlas)
+    assert sorted(atlas.saes()) == NAMES
+    assert {"explanation", "detection_balanced_accuracy"} <= set(atlas.table(NAMES[0], limit=1).columns)
+
+
+def test_the_config_of_a_run_is_read_back_whole(run: RunFolder, model_folder: Path, corpus_file: Path) -> None:
+    assert run_config(run) == tiny_config(model_folder, corpus_file)
+
+
+def test_saes_are_found_by_run_name_and_checkpoint(run: RunFolder) -> None:
+    assert [sae.name for sae in open_saes(str(run.path))] == NAMES
+    finished = open_sae(str(run.sae(NAMES[2])))
+    last = {sae.name: sae for sae in open_saes(f"{run.path}@last")}[NAMES[2]]
+    assert str(last.site) == str(finished.site) == "mlp_out.1"
+    assert torch.equal(last.sae.W_dec, finished.sae.W_dec)
+    with pytest.raises(ArtifactMissingError, match="holds 4 SAEs; name one"):
+        open_sae(str(run.path))
+    with pytest.raises(ArtifactMissingError, match="Did you mean"):
+        open_sae(str(run.sae("topk.mlp_out_2")))
+    with pytest.raises(ArtifactMissingError, match="no checkpoint 99"):
+        open_saes(f"{run.path}@99")
+
+
+def test_a_run_is_never_overwritten(run: RunFolder) -> None:
+    with pytest.raises(ArtifactExistsError, match="--out"):
+        run_all(run_config(run), run.path)
+
+
+def test_resuming_a_finished_run_keeps_its_saes(run: RunFolder) -> None:
+    before = open_artifact(run.sae(NAMES[0])).content_hash
+    run_all(run_config(run), run.path, resume=True)
+    assert open_artifact(run.sae(NAMES[0])).content_hash == before
+
+
+def test_resuming_with_other_settings_says_which(run: RunFolder) -> None:
+    config = run_config(run)
+    other = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=64))
+    with pytest.raises(ResumeError, match="train differ"):
+        train_run(other, run.path, resume=True)
+
+
+def test_a_run_without_saes_is_refused(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(tiny_config(model_folder, corpus_file), saes=())
+    with pytest.raises(ConfigError, match="--sae topk"):
+        train_run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_names_tell_apart_what_differs_and_refuse_twins() -> None:
+    config = tiny_config(Path("m"), Path("c"))
+    sites = ("a",)
+    swept = dataclasses.replace(config, saes=(TopK.Config(k=4), TopK.Config(k=8), TopK.Config(k=8, n_latents=64)))
+    assert [name for name, _, _ in job_names(swept, sites)] == [  # pyright: ignore
+        "topk.n_latents4096.k4",
+        "topk.n_latents4096.k8",
+        "topk.n_latents64.k8",
+    ]
+    twins = dataclasses.replace(config, saes=(TopK.Config(k=4), TopK.Config(k=4)))
+    with pytest.raises(ConfigError, match="two SAEs of this run are the same: topk"):
+        job_names(twins, sites)  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    ("change", "error"), [({"kind": "sae"}, ArtifactKindError), ({"schema": 9, "package_version": "9"}, ArtifactVersionError)]
+)
+def test_a_foreign_or_newer_record_is_refused(tmp_path: Path, change: dict[str, object], error: type[Exception]) -> None:
+    record = {"kind": "run", "schema": 1, "config": {}, "jobs": {}, "artifacts": {}}
+    (tmp_path / RUN_FILE).write_text(json.dumps(record | change))
+    with pytest.raises(error):
+        RunFolder(tmp_path).record()
