@@ -163,7 +163,7 @@ def _headline(metric: Metric, label: str, meaning: str) -> Headline:
     percent = metric.unit == "fraction"
     value = f"{metric.value:.1%}" if percent else f"{metric.value:.1f}"
     spread = _Z * (metric.standard_error or 0)
-    return Headline(label, value, meaning, "" if not spread else f"± {100 * spread:.2g} %" if percent else f"± {spread:.2g}")
+    return Headline(label, value, meaning, "" if not spread else f"± {100 * spread:.2g}%" if percent else f"± {spread:.2g}")
 
 
 class DomainRow(NamedTuple):
@@ -174,7 +174,7 @@ class DomainRow(NamedTuple):
     cells: tuple[Cell, ...]
 
 
-DOMAIN_METRICS = ("ce_recovered", "ce_increase", "kl", "fvu", "cosine", "l0")
+DOMAIN_METRICS = ("ce_recovered", "ce_increase", "kl", "fvu", "l0")
 
 
 def domain_rows(report: RunReport) -> list[DomainRow]:
@@ -196,7 +196,10 @@ def domain_rows(report: RunReport) -> list[DomainRow]:
                 found.setdefault((row["domain"], sae.name), {})[metric.name] = cell(metric)
     if len({domain for domain, _ in found}) < 2:
         return []
+    domains = sorted({domain for domain, _ in found})
     return [
-        DomainRow(domain, sae, tuple(cells.get(name, cell(None)) for name in DOMAIN_METRICS))
-        for (domain, sae), cells in sorted(found.items())
+        DomainRow(domain, sae.name, tuple(found[domain, sae.name].get(name, cell(None)) for name in DOMAIN_METRICS))
+        for domain in domains
+        for sae in report.saes
+        if (domain, sae.name) in found
     ]

@@ -7,7 +7,7 @@ Written by the pipeline and `monoseme report`; `report.json` is read by users' o
                                         "metrics": [{name, value, why_missing, unit, better, n, n_documents, standard_error,
                                                      definition}, ...]}}}
     index.html       self-contained; opens from disk without a network
-    figures/*.{svg,png,json}   the same figures as files; the JSON is the Vega-Lite specification
+    figures/*.{svg,json}   the same figures as files; the JSON is the Vega-Lite specification (png and pdf on request)
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ def write_run_report(
     path: Path,
     *,
     inputs: Mapping[str, str],
-    formats: tuple[str, ...] = ("svg", "png", "json"),
+    formats: tuple[str, ...] = ("svg", "json"),
     environment: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> None:
