@@ -13,7 +13,7 @@ from monoseme.tensors.shapes import Float, Tensor
 class SAELike(Protocol):
     """The part of `monoseme.saes.SAE` that a splice uses."""
 
-    reads: ClassVar[str]
+    reads: ClassVar[Any]  # a text; Any, because a class attribute of a protocol would have to be of exactly its type
     """The view that `encode` takes; a splice gives single tokens."""
 
     @property
