@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from monoseme.atlas import Target, TextNames, explain_latents, open_atlas, scan, score_explanations
 from monoseme.models.site import Site
+from monoseme.saes._base import View
 from monoseme.tensors.sparse import SparseCodes
 
 SITE = Site.parse("resid_post.1")
@@ -67,7 +68,7 @@ class FakeSAE:
     """Latent f is coordinate f of x where that is positive."""
 
     n_latents: int
-    reads: str = "tokens"
+    reads: ClassVar[View] = "tokens"
     W_dec: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,6 +79,12 @@ class FakeSAE:
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"W_dec": self.W_dec}
+
+
+class FakeContextSAE(FakeSAE):
+    """Says that it reads whole contexts."""
+
+    reads: ClassVar[View] = "contexts"
 
 
 class FakeSpec(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from atlas_fakes import SITE, FakeBlock, FakeSAE, random_source
+from atlas_fakes import SITE, FakeBlock, FakeContextSAE, FakeSAE, random_source
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -198,4 +198,4 @@ def test_codes_that_are_not_finite_are_refused() -> None:
 
 def test_an_sae_that_does_not_read_tokens_is_refused() -> None:
     with pytest.raises(ConfigError, match="reads contexts"):
-        Feed(Target("tfa", FakeSAE(F, reads="contexts"), SITE), CONFIG, rows_per_encode=4096)
+        Feed(Target("tfa", FakeContextSAE(F), SITE), CONFIG, rows_per_encode=4096)

@@ -4,11 +4,12 @@ Letters: n contexts of a block, S positions, D model width, F latents, V vocabul
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
 from monoseme.models.site import Site
+from monoseme.saes._base import View
 from monoseme.tensors.sparse import SparseCodes
 
 
@@ -80,10 +81,8 @@ class ScannedCodes(Protocol):
 class ScannedSAE(Protocol):
     """An SAE that encodes single tokens."""
 
-    @property
-    def reads(self) -> str:
-        """The view it reads: `tokens`."""
-        ...
+    reads: ClassVar[View]
+    """The view it reads: `tokens`."""
 
     @property
     def n_latents(self) -> int:
