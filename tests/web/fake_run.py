@@ -45,7 +45,7 @@ class FakeRun:
                 schema.Chart(name="fvu", title="FVU", group="training"),
                 schema.Chart(name="loss", title="Loss", group="training"),
                 schema.Chart(
-                    name="density", title="How often latents fire", group="latents", caption="Dead latents are not shown."
+                    name="density", title="How often latents fire", group="measured", caption="Dead latents are not shown."
                 ),
             ],
         )

@@ -33,10 +33,12 @@ def test_overview_holds_every_metric_of_every_sae(real: TestClient, run_folder: 
 
 def test_every_chart_named_is_a_specification_with_data(real: TestClient) -> None:
     charts = real.get(RUN).json()["charts"]
-    assert {"fvu", "loss", "density"} <= {chart["name"] for chart in charts}
+    assert {"training_fvu", "density", "model_losses"} <= {chart["name"] for chart in charts}
     for chart in charts:
         spec = real.get(f"{RUN}/charts/{chart['name']}").json()
-        assert spec["data"]["values"], chart
+        data = [layer["data"] for layer in [spec, *spec.get("layer", [])] if "data" in layer]
+        assert any(found.get("values") for found in data), chart
+        assert spec["width"] == "container"
 
 
 def test_densities_in_the_table_are_those_of_the_pages(real: TestClient, rows: list[dict[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """The read API: what the pages show, as JSON under `/api`.
 
     GET /api/runs                                        the runs being served
+    GET /api/chart-themes                                Vega-Lite configs that go under every chart
     GET /api/runs/{run}                                  overview: model, corpus, SAEs, metrics
     GET /api/runs/{run}/charts/{chart}                   a Vega-Lite specification
     GET /api/runs/{run}/saes/{sae}/latents               table: ?sort=&order=&q=&state=&offset=&limit=
@@ -49,6 +50,14 @@ router = APIRouter(
 def runs(library: Annotated[Library, Depends(_library)]) -> list[schema.RunSummary]:
     """The runs being served."""
     return [reader.summary() for reader in library]
+
+
+@router.get("/chart-themes")
+def chart_themes() -> schema.ChartThemes:
+    """The configs under which charts are drawn, light and dark."""
+    from monoseme.web import _charts  # Altair takes a second to import: not before a chart is wanted
+
+    return _charts.themes()
 
 
 @router.get("/runs/{run}")

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,22 +18,25 @@ from monoseme.core.errors import ArtifactMissingError, MonosemeError
 from monoseme.web import _api, _static
 from monoseme.web._data import NotFoundError, RunReader, UnavailableError
 from monoseme.web._library import Library, run_ids
-from monoseme.web._prompt import ModelLoader, load_model
 from monoseme.web._run import FolderRun
 from monoseme.web._security import Guard
+
+if TYPE_CHECKING:
+    from monoseme.web._prompt import ModelLoader
 
 
 def create_app(
     runs: Sequence[Path],
     *,
-    model_loader: ModelLoader = load_model,
+    model_loader: "ModelLoader | None" = None,
     hosts: Iterable[str] | None = (),
     token: str | None = None,
 ) -> FastAPI:
     """The web app over finished runs, ready for any ASGI server.
 
-    `model_loader` gives the language model of a run when its prompt page first needs one. `hosts` are host names to answer for
-    beside the loopback ones (None: any name, which needs `token`). With `token`, each request has to carry it.
+    `model_loader` gives the language model of a run when its prompt page first needs one; None is `LanguageModel.load`.
+    `hosts` are host names to answer for beside the loopback ones (None: any name, which needs `token`). With `token`, each
+    request has to carry it.
 
     Raises ArtifactMissingError or another ArtifactError for a folder that is not a run that this version reads.
     """

@@ -153,7 +153,7 @@ def _example(example: Example) -> schema.Example:
         peak=example.focus,
         document=example.document,
         position=example.position,
-        source=example.source,
+        source=" · ".join(dict.fromkeys([*example.labels.values(), example.source])),
     )
 
 

@@ -1,45 +1,42 @@
 """Reads a run folder for the pages: `run.json`, the SAEs' manifests, evaluations, training metrics, atlas.
 
 Everything is looked up when a page asks, so that a run which is still being evaluated, scanned or explained shows more at the
-next reload. What is slow to build (the atlas, its tables) is kept until the files it was built from are others.
+next reload. What is slow to build (the atlas, its tables) is kept until the files it was built from are others. Imports that
+bring torch or Altair with them wait for the page that needs them, so that the server itself starts at once.
 """
 
+import json
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from monoseme.atlas import Annotation, Atlas, open_atlas
 from monoseme.core.artifact import open_artifact
 from monoseme.core.config import from_dict, suggest
 from monoseme.core.errors import ArtifactMissingError
 from monoseme.evaluation import EvalResult, read_report
-from monoseme.models import ModelConfig
 from monoseme.pipeline import RunFolder
-from monoseme.training.metrics import read_metrics
-from monoseme.web import _charts, _latents
 from monoseme.web import _schema as schema
 from monoseme.web._data import LatentQuery, NotFoundError
 from monoseme.web._facts import corpus_name, domain_metrics, facts, metric
-from monoseme.web._prompt import ModelLoader, PromptReader, over_prompt
-from monoseme.web._table import LatentsTable
 
-_DENSITY = "density"
+if TYPE_CHECKING:
+    from monoseme.atlas import Annotation, Atlas
+    from monoseme.reports.figures import Figure
+    from monoseme.web._prompt import ModelLoader, PromptReader
+    from monoseme.web._table import LatentsTable
 
 
 class FolderRun:
     """One run folder. Safe to ask from several threads."""
 
-    def __init__(self, path: Path, *, id: str, model_loader: ModelLoader) -> None:
+    def __init__(self, path: Path, *, id: str, model_loader: "ModelLoader | None") -> None:
         """Raises ArtifactError if the folder is not a run that this version reads."""
         self.id = id
         self._run = RunFolder(path)
         self._record = self._run.record
-        config = self._record()["config"]
-        self._prompts = PromptReader(
-            from_dict(ModelConfig, config.get("model", {}), where=f"{path}: model"),
-            loader=model_loader,
-            begins_with_bos=config.get("corpus", {}).get("bos", "auto") != "never",
-        )
+        self._record()
+        self._loader = model_loader
+        self._prompts: PromptReader | None = None
         self._lock = threading.Lock()
         self._atlas: Atlas | None = None
         self._tables: dict[str, tuple[tuple[str, ...], LatentsTable]] = {}
@@ -74,14 +71,12 @@ class FolderRun:
         )
 
     def chart(self, name: str) -> dict[str, Any]:
-        """A curve of training, or the densities."""
+        """A figure of the report."""
         record = self._record()
-        if name not in [chart.name for chart in self._charts(record)]:
-            raise NotFoundError(f"this run has no chart {name!r}")
-        if name != _DENSITY:
-            return _charts.curve(self._metrics(record), name)
-        tables = {sae: found.tables[_DENSITY].to_pylist() for sae, found in self._density_results(record).items()}
-        return _charts.densities(tables)
+        figures = self._figures(record)
+        if name not in figures:
+            raise NotFoundError(f"this run has no chart {name!r}.{suggest(name, figures)}")
+        return figures[name].spec(width="container")
 
     def latents(self, sae: str, query: LatentQuery) -> schema.LatentTable:
         """A page of the table."""
@@ -89,6 +84,8 @@ class FolderRun:
 
     def latent(self, sae: str, index: int) -> schema.LatentDetail:
         """The page of a latent."""
+        from monoseme.web import _latents
+
         atlas = self._atlas_with(sae)
         self._check(atlas, sae, index)
         return _latents.detail(atlas.latent(sae, index), atlas.annotations(sae))
@@ -100,10 +97,14 @@ class FolderRun:
         found = atlas.latents(sae).histogram(index)
         if found is None:
             raise NotFoundError(f"latent {index} never fired, so there is no histogram")
+        from monoseme.web import _charts
+
         return _charts.histogram(schema.Histogram(edges=list(found.edges), counts=list(found.counts)))
 
     def card(self, sae: str, index: int) -> schema.LatentCard:
         """The card of a latent."""
+        from monoseme.web import _latents
+
         atlas = self._atlas_with(sae)
         self._check(atlas, sae, index)
         return _latents.card(atlas.latent(sae, index), self._table(sae).rows([index])[index])
@@ -117,10 +118,13 @@ class FolderRun:
 
     def read_prompt(self, sae: str, text: str) -> schema.PromptReading:
         """The latents of an SAE on a text; works without an atlas, then with no explanations."""
+        # Torch and transformers take seconds to import, and no other page needs them.
+        from monoseme.web._prompt import over_prompt
+
         record = self._record()
         name, part = self._name_and_part(sae, record)
         path = self._run.path / record["artifacts"]["saes"][name]
-        read = self._prompts.read(text, sae_path=path, site=_site_of(path, record, name), part=part)
+        read = self._prompt_reader(record).read(text, sae_path=path, site=_site_of(path, record, name), part=part)
         rows = self._table(sae).rows if sae in self._scanned() else lambda _: {}
         latents = over_prompt(read.tokens, rows)
         return schema.PromptReading(
@@ -132,6 +136,20 @@ class FolderRun:
             truncated=read.truncated,
             seconds=read.seconds,
         )
+
+    def _prompt_reader(self, record: dict[str, Any]) -> "PromptReader":
+        from monoseme.models import ModelConfig
+        from monoseme.web._prompt import PromptReader, load_model
+
+        with self._lock:
+            if self._prompts is None:
+                config = record["config"]
+                self._prompts = PromptReader(
+                    from_dict(ModelConfig, config.get("model", {}), where=f"{self._run.path}: model"),
+                    loader=self._loader or load_model,
+                    begins_with_bos=config.get("corpus", {}).get("bos", "auto") != "never",
+                )
+            return self._prompts
 
     @property
     def _name(self) -> str:
@@ -147,13 +165,15 @@ class FolderRun:
         atlas = self._open_atlas()
         return {} if atlas is None else {key: atlas.latents(key).n_tokens for key in atlas.saes()}
 
-    def _open_atlas(self) -> Atlas | None:
+    def _open_atlas(self) -> "Atlas | None":
         with self._lock:
             if self._atlas is None and "atlas" in self._record()["artifacts"]:
+                from monoseme.atlas import open_atlas
+
                 self._atlas = open_atlas(self._run.atlas)
             return self._atlas
 
-    def _atlas_with(self, sae: str) -> Atlas:
+    def _atlas_with(self, sae: str) -> "Atlas":
         """The atlas, once it is sure to hold `sae`."""
         atlas, names = self._open_atlas(), self._saes()
         if sae not in names:
@@ -164,13 +184,15 @@ class FolderRun:
             )
         return atlas
 
-    def _check(self, atlas: Atlas, sae: str, index: int) -> None:
+    def _check(self, atlas: "Atlas", sae: str, index: int) -> None:
         n_latents = atlas.latents(sae).n_latents
         if index >= n_latents:
             raise NotFoundError(f"{sae} has no latent {index:,}\n  Its latents are numbered 0 to {n_latents - 1:,}.")
 
-    def _table(self, sae: str) -> LatentsTable:
+    def _table(self, sae: str) -> "LatentsTable":
         """The table of latents, built anew when there are new annotations."""
+        from monoseme.web import _latents
+
         atlas = self._atlas_with(sae)
         annotations: list[Annotation] = atlas.annotations(sae)
         stamp = (atlas.latents(sae).content_hash, *(annotation.artifact.content_hash for annotation in annotations))
@@ -212,21 +234,23 @@ class FolderRun:
         named = record["artifacts"].get("evaluations", {}).get(sae, {})
         return [read_report(self._run.path / path) for path in named.values()]
 
-    def _density_results(self, record: dict[str, Any]) -> dict[str, EvalResult]:
-        found = ((sae, result) for sae in record["artifacts"].get("saes", {}) for result in self._results(sae, record))
-        return {sae: result for sae, result in found if _DENSITY in result.tables}
-
     def _metrics(self, record: dict[str, Any]) -> list[dict[str, Any]]:
         """The rows of training, none when they are not there or belong to a run that has not begun."""
         path = self._run.path / record["artifacts"].get("training", "training") / "metrics.jsonl"
-        return [row for row in read_metrics(path) if "sae" in row and "tokens" in row] if path.is_file() else []
+        # As `monoseme.training.read_metrics`, which would import torch; the last line may be cut short by a kill.
+        lines = path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+        return [row for row in map(json.loads, lines) if "sae" in row and "tokens" in row]
 
     def _charts(self, record: dict[str, Any]) -> list[schema.Chart]:
-        charts = _charts.curves(self._metrics(record))
-        if self._density_results(record):
-            caption = "On held-out text. Dead latents are not shown."
-            charts.append(schema.Chart(name=_DENSITY, title="How often latents fire", group="latents", caption=caption))
-        return charts
+        from monoseme.web import _charts
+
+        return _charts.listed(self._figures(record))
+
+    def _figures(self, record: dict[str, Any]) -> dict[str, "Figure"]:
+        from monoseme.web import _charts  # with Altair
+
+        results = {name: self._results(name, record) for name in record["artifacts"].get("saes", {})}
+        return _charts.figures(results, self._metrics(record))
 
 
 def _model_name(record: dict[str, Any]) -> str:

@@ -35,8 +35,15 @@ class Chart(_Model):
 
     name: str
     title: str
-    group: Literal["training", "latents"]
+    group: Literal["training", "measured"]
     caption: str = ""
+
+
+class ChartThemes(_Model):
+    """Vega-Lite configs that give every chart the colours of the page."""
+
+    light: dict[str, Any]
+    dark: dict[str, Any]
 
 
 class MetricValue(_Model):

@@ -26,7 +26,7 @@ COLUMNS = pa.schema(
 """What a table of latents has to hold; missing numbers and explanations are null."""
 
 _STATES = {"all": "true", "alive": "density > 0", "dead": "density = 0", "explained": "explanation IS NOT NULL"}
-_ORDER = {"index": '"index"', "density": "density", "max": '"max"', "score": "score", "explanation": "lower(explanation)"}
+_ORDER = {"index": '"index"', "density": "density", "max": '"max"', "score": "score", "explanation": "words"}
 
 
 _SELECTED = ", ".join(f'"{name}"' for name in COLUMNS.names)
@@ -47,7 +47,11 @@ class LatentsTable:
         self._connection = duckdb.connect()
         ready = latents.select(COLUMNS.names).cast(COLUMNS)
         self._connection.register("given", ready)
-        self._connection.execute("CREATE TABLE latents AS SELECT * FROM given")
+        # What is searched and sorted by is lowered once, not at each key press.
+        self._connection.execute(
+            "CREATE TABLE latents AS SELECT *, lower(explanation) AS words, "
+            "lower(concat(explanation, chr(10), array_to_string(top_tokens, chr(10)))) AS searched FROM given"
+        )
         self._connection.unregister("given")
         self.n_latents = ready.num_rows
         self.n_dead = self._count(_Where("density = 0", []))
@@ -105,8 +109,8 @@ def _where(query: LatentQuery) -> _Where:
             values.append(value)
     text = query.q.strip().lower()
     if text:
-        matches = "contains(lower(explanation), ?) OR contains(lower(array_to_string(top_tokens, chr(10))), ?)"
-        values += [text, text]
+        matches = "contains(searched, ?)"
+        values.append(text)
         if text.isdecimal() and len(text) < 10:
             matches += ' OR "index" = ?'
             values.append(int(text))

@@ -6,10 +6,14 @@ import { hideTip, showTip } from "./float.js";
 import { isDark, onTheme } from "./theme.js";
 
 let library;
+let themes;
 
-function load() {
+/** The drawing library, and the figures' own colours, each fetched once. */
+async function load(signal) {
   library ??= import("/assets/vega.js").then(() => window.vegaEmbed);
-  return library;
+  themes ??= get("/chart-themes", { signal });
+  themes.catch(() => (themes = null));
+  return { embed: await library, themes: await themes };
 }
 
 /** A figure with the specification at `path` of the API drawn in it; redrawn when the theme changes. */
@@ -21,10 +25,10 @@ export function chart(path, { label, caption = "", height = 240, signal }) {
   const redraw = async () => {
     try {
       state.spec ??= await get(path, { signal });
-      const embed = await load();
+      const { embed, themes } = await load(signal);
       if (signal?.aborted) return;
       state.view?.finalize();
-      state.view = await embed(draw, dressed(state.spec, height), options());
+      state.view = await embed(draw, dressed(state.spec, height, themes), options());
       draw.setAttribute("aria-busy", "false");
     } catch (error) {
       if (error.name !== "AbortError") fill(draw, h("p", { class: "muted small" }, `This chart cannot be drawn: ${error.message}`));
@@ -55,34 +59,11 @@ function options() {
   return { ast: true, actions: false, defaultStyle: false, renderer: "svg", tooltip };
 }
 
-/** The specification at the width of its box, in the colours and type of the page. */
-function dressed(spec, height) {
-  const plain = { ...spec, config: { ...spec.config, ...colours() }, background: "transparent", padding: 0 };
-  const single = plain.mark || plain.layer;
-  return single ? { ...plain, width: "container", height, autosize: { type: "fit", contains: "padding" } } : plain;
-}
-
-function colours() {
-  const style = getComputedStyle(document.documentElement);
-  const value = (name) => style.getPropertyValue(name).trim();
+/** The specification at the size of its box, in the colours of the figures and the type of the page. */
+function dressed(spec, height, themes) {
   const font = getComputedStyle(document.body).fontFamily;
-  const quiet = { labelColor: value("--ink-3"), titleColor: value("--ink-2"), labelFont: font, titleFont: font, titleFontWeight: 500, labelFontSize: 12, titleFontSize: 12 };
-  const mark = isDark() ? "#e0963a" : "#c97b12";
-  return {
-    font,
-    view: { stroke: null },
-    axis: { ...quiet, gridColor: value("--line"), domainColor: value("--line-strong"), tickColor: value("--line-strong") },
-    legend: { ...quiet, orient: "top", title: null, symbolStrokeWidth: 2 },
-    header: quiet,
-    title: { color: value("--ink"), font, anchor: "start" },
-    bar: { fill: mark },
-    line: { stroke: mark, strokeWidth: 2 },
-    area: { fill: mark },
-    rule: { stroke: value("--ink-3") },
-    text: { fill: value("--ink-2"), font },
-    // Okabe and Ito's colours without the yellow, which no white page shows.
-    range: { category: isDark() ? ["#56b4e9", "#e69f00", "#2fc49a", "#ee8fc4", "#ff8a4d", "#9db8ff"] : ["#0072b2", "#d07c00", "#00835f", "#b4568b", "#c24a00", "#4b5fc1"] },
-  };
+  const config = { ...(isDark() ? themes.dark : themes.light), font, bar: { fill: isDark() ? "#e0963a" : "#c97b12" } };
+  return { ...spec, config, width: "container", height, autosize: { type: "fit", contains: "padding" }, background: "transparent", padding: 0 };
 }
 
 /** The library's own tooltip writes markup and styles into the page; ours is the one tokens use. */

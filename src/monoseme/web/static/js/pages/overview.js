@@ -90,24 +90,26 @@ function charts(run, signal) {
   return h(
     "div",
     { class: "grid grid--charts" },
-    training.length > 0 && switched("Training", training, path, signal),
-    others.map((item) =>
-      h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, item.title)), chart(path(item), { label: item.title, caption: item.caption, height: 280, signal })),
-    ),
+    training.length > 0 && switched(training, path, signal),
+    others.map((item) => h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, item.title)), drawn(item, path, signal))),
   );
 }
 
+function drawn(item, path, signal) {
+  return chart(path(item), { label: item.title, caption: item.caption, height: 270, signal });
+}
+
 /** One box for several charts, with a choice of which. */
-function switched(title, items, path, signal) {
+function switched(items, path, signal) {
   const holder = h("div", {});
-  const draw = (item) => holder.replaceChildren(chart(path(item), { label: `${title}: ${item.title}`, caption: item.caption, height: 280, signal }));
+  const draw = (item) => holder.replaceChildren(drawn(item, path, signal));
   const pick = h(
     "select",
-    { class: "field head__end", "aria-label": "Curve", onchange: (event) => draw(items[Number(event.target.value)]) },
+    { class: "field", "aria-label": "Curve of training", onchange: (event) => draw(items[Number(event.target.value)]) },
     items.map((item, i) => h("option", { value: i }, item.title)),
   );
   draw(items[0]);
-  return h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, title), pick), holder);
+  return h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, pick)), holder);
 }
 
 function metrics(run) {

@@ -113,12 +113,13 @@ class PromptView {
     const { sort, common } = this.state;
     const hidden = this.reading.latents.filter((item) => (item.density ?? 0) > COMMON).length;
     const list = this.reading.latents.filter((item) => common || (item.density ?? 0) <= COMMON).sort(order(sort));
+    const top = Math.max(...list.map((item) => Math.abs(item.max)), 1e-9);
     const picker = h("select", { class: "field", "aria-label": "Order of latents", onchange: (event) => this.choose({ sort: event.target.value }) }, SORTS.map(([key, title, tip]) => h("option", { value: key, title: tip, selected: key === sort }, title)));
     return h(
       "section",
       { "aria-label": "Latents on this text" },
       h("div", { class: "head" }, h("h2", {}, "Latents on this text"), h("div", { class: "head__end" }, picker)),
-      h("div", { class: "panel panel--flush" }, list.length ? h("ol", { class: "fired" }, listHead(), list.slice(0, SHOWN).map((item) => this.latentRow(item, item.max))) : h("div", { class: "empty" }, h("p", {}, "No latent fired."))),
+      h("div", { class: "panel panel--flush" }, list.length ? h("ol", { class: "fired" }, listHead(), list.slice(0, SHOWN).map((item) => this.latentRow(item, item.max, top))) : h("div", { class: "empty" }, h("p", {}, "No latent fired."))),
       h("p", { class: "small muted prompt__more" }, list.length > SHOWN && `The first ${SHOWN} of ${count(list.length)}. `, hidden > 0 && [`${plural(hidden, "latent")} that ${hidden === 1 ? "fires" : "fire"} on more than 10 % of all text ${common ? "shown" : "hidden"}. `, h("button", { type: "button", class: "linkish", onclick: () => this.choose({ common: !common }) }, common ? "Hide" : "Show")]),
     );
   }
@@ -128,17 +129,17 @@ class PromptView {
     const item = this.reading.tokens[at];
     const title = item ? ["On ", h("span", { class: "chip" }, visible(item.text))] : "On one token";
     const content = item
-      ? h("ol", { class: "fired" }, listHead(), item.firings.map((firing) => this.latentRow(this.byIndex.get(firing.latent) ?? { index: firing.latent, explanation: null, density: null }, firing.value)))
+      ? h("ol", { class: "fired" }, listHead(), item.firings.map((firing) => this.latentRow(this.byIndex.get(firing.latent) ?? { index: firing.latent, explanation: null, density: null }, firing.value, item.firings[0].value)))
       : h("div", { class: "empty" }, h("p", {}, "Choose a token above to see what fires on it."));
     return h("section", { "aria-label": "Latents on the chosen token", "data-chosen": item ? "" : null }, h("div", { class: "head" }, h("h2", {}, title), item && h("span", { class: "muted small" }, plural(item.n_firings, "latent"))), h("div", { class: "panel panel--flush" }, content));
   }
 
-  latentRow(latent, value) {
+  latentRow(latent, value, top) {
     const chosen = this.state.latent === latent.index;
     return h(
       "li",
       { class: "fired__row", "data-chosen": chosen ? "" : null },
-      h("button", { type: "button", class: "fired__paint", "aria-pressed": String(chosen), "aria-label": `Shade the text by latent ${latent.index}`, data: { tip: "Shade the text by this latent" }, onclick: () => this.choose({ latent: chosen ? null : latent.index }) }, activation(value)),
+      h("button", { type: "button", class: "fired__paint", vars: { "--share": `${Math.min(Math.abs(value / top) * 100, 100).toFixed(1)}%` }, "aria-pressed": String(chosen), "aria-label": `Shade the text by latent ${latent.index}`, data: { tip: "Shade the text by this latent" }, onclick: () => this.choose({ latent: chosen ? null : latent.index }) }, activation(value)),
       h("span", { class: "fired__words" }, latentLink(this.run, this.sae, latent.index, latent.index), " ", latent.explanation ?? h("span", { class: "muted" }, "no explanation")),
       h("span", { class: "fired__facts muted small" }, latent.density !== null && percent(latent.density)),
     );
