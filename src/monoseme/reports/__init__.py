@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from monoseme.reports._data import LatentSample, RunReport, SaeReport, TokenExample
+    from monoseme.reports._sections import figures_of
     from monoseme.reports._write import report_json, write_run_report
     from monoseme.reports.html import render_html
 
@@ -13,12 +14,22 @@ _HOMES = {
     "RunReport": "_data",
     "SaeReport": "_data",
     "TokenExample": "_data",
+    "figures_of": "_sections",
     "render_html": "html",
     "report_json": "_write",
     "write_run_report": "_write",
 }
 
-__all__ = ["LatentSample", "RunReport", "SaeReport", "TokenExample", "render_html", "report_json", "write_run_report"]
+__all__ = [
+    "LatentSample",
+    "RunReport",
+    "SaeReport",
+    "TokenExample",
+    "figures_of",
+    "render_html",
+    "report_json",
+    "write_run_report",
+]
 
 
 def __getattr__(name: str) -> Any:
