@@ -58,7 +58,7 @@ class Chosen(NamedTuple):
     values: Float[Tensor, " n"]
 
 
-def batch_topk_chosen(chunks: Sequence[Float[Tensor, "b F"]], n: int) -> Chosen:
+def batch_topk_chosen(chunks: Sequence[Float[Tensor, "_ F"]], n: int) -> Chosen:
     """The min(n, B F) largest entries of a matrix given as consecutive rows; equal to `batch_topk_by_sort`."""
     found = _candidates(chunks, n)
     if found is None:
@@ -74,7 +74,7 @@ def batch_topk_chosen(chunks: Sequence[Float[Tensor, "b F"]], n: int) -> Chosen:
     return Chosen(found.flat[keep], found.values[keep])
 
 
-def _candidates(chunks: Sequence[Float[Tensor, "b F"]], n: int) -> Chosen | None:
+def _candidates(chunks: Sequence[Float[Tensor, "_ F"]], n: int) -> Chosen | None:
     """At least n entries, among them the n largest and all that tie with the last of them.
 
     None where blocks do not help (odd or few columns, most of the matrix kept) or something is NaN.

@@ -2,7 +2,7 @@
 
 Source: Bussmann et al. 2024, arXiv:2412.06410. AuxK as in Gao et al. 2024, arXiv:2406.04093, appendix A.2.
 Differs from the paper: the inference threshold is an exponential average of the smallest positive kept activation (they average
-over training), with a memory of 100 steps rather than 1,000, because the early ones are far off and a short run must forget them.
+over training), with a short memory, because early cuts are far off and a short run must forget them.
 Letters: B tokens, D model width, F latents.
 """
 

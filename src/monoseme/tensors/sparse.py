@@ -9,7 +9,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 
@@ -48,7 +48,7 @@ class SparseCodes:
     """Entries of every row where that is one number by construction, else None."""
 
     @classmethod
-    def from_topk(cls, indices: Int[Tensor, "*lead K"], values: Float[Tensor, "*lead K"], n_latents: int) -> Self:
+    def from_topk(cls, indices: Int[Tensor, "*lead K"], values: Float[Tensor, "*lead K"], n_latents: int) -> "SparseCodes":
         """K entries per row; their order within a row is kept."""
         k = indices.shape[-1]
         n_rows = math.prod(indices.shape[:-1])
@@ -57,7 +57,7 @@ class SparseCodes:
 
     @classmethod
     def from_rows(cls, rows: Int[Tensor, " nnz"], indices: Int[Tensor, " nnz"], values: Float[Tensor, " nnz"], *,
-                  n_rows: int, n_latents: int) -> Self:  # fmt: skip
+                  n_rows: int, n_latents: int) -> "SparseCodes":  # fmt: skip
         """Entries given as (row, latent, value); `rows` must not decrease."""
         counts = torch.bincount(rows, minlength=n_rows)
         offsets = torch.zeros(n_rows + 1, dtype=torch.int64, device=rows.device)
@@ -65,7 +65,7 @@ class SparseCodes:
         return cls(indices.to(torch.int32), values, offsets, n_latents, (n_rows,))
 
     @classmethod
-    def from_dense(cls, x: Float[Tensor, "*lead F"]) -> Self:
+    def from_dense(cls, x: Float[Tensor, "*lead F"]) -> "SparseCodes":
         """Exactly the non-zero entries of x."""
         flat = x.reshape(-1, x.shape[-1])
         rows, indices = flat.nonzero(as_tuple=True)
@@ -114,25 +114,25 @@ class SparseCodes:
         flat = torch.zeros(self.n_rows, self.n_latents, dtype=self.values.dtype, device=self.device)
         return flat.index_put((self.rows(), self.indices.long()), self.values).reshape(*self.leading, self.n_latents)
 
-    def with_values(self, values: Float[Tensor, " nnz"]) -> Self:
+    def with_values(self, values: Float[Tensor, " nnz"]) -> "SparseCodes":
         """The same entries with other values."""
         return replace(self, values=values)
 
-    def detach(self) -> Self:
+    def detach(self) -> "SparseCodes":
         """Without gradient history."""
         return self.with_values(self.values.detach())
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "SparseCodes":
         """On another device."""
         return replace(self, indices=self.indices.to(device), values=self.values.to(device), offsets=self.offsets.to(device))
 
-    def reshape_leading(self, *shape: int) -> Self:
+    def reshape_leading(self, *shape: int) -> "SparseCodes":
         """The same rows in another leading shape. Raises ValueError when the counts differ."""
         if math.prod(shape) != self.n_rows:
             raise ValueError(f"{self.n_rows} rows cannot take the shape {shape}")
         return replace(self, leading=tuple(shape))
 
-    def drop_zeros(self) -> Self:
+    def drop_zeros(self) -> "SparseCodes":
         """Without the entries that are exactly zero."""
         keep = self.values != 0
         if bool(keep.all()):
@@ -142,7 +142,7 @@ class SparseCodes:
         )
         return kept.reshape_leading(*self.leading)
 
-    def select_rows(self, rows: Bool[Tensor, "*lead"] | Int[Tensor, " n"]) -> Self:
+    def select_rows(self, rows: Bool[Tensor, "*lead"] | Int[Tensor, " n"]) -> "SparseCodes":
         """The rows a boolean mask of the leading shape marks, or flattened rows by number, in that order; leading is (n,)."""
         chosen = rows.reshape(-1).nonzero().squeeze(1) if rows.dtype == torch.bool else rows.long()
         counts = self.offsets.diff()[chosen]
@@ -156,7 +156,7 @@ class SparseCodes:
         return replace(self, indices=self.indices[entries], values=self.values[entries], offsets=offsets, leading=leading)
 
     @classmethod
-    def cat(cls, codes: Sequence["SparseCodes"]) -> Self:
+    def cat(cls, codes: Sequence["SparseCodes"]) -> "SparseCodes":
         """Joined along the first leading dimension; the others must agree. Raises ValueError for none, or unlike shapes."""
         if not codes or len({(c.n_latents, c.leading[1:]) for c in codes}) != 1:
             raise ValueError(f"cannot join {[(c.leading, c.n_latents) for c in codes]}")
