@@ -15,7 +15,9 @@ from monoseme.atlas.explain._features import FAMILIES, NONE, Family
 
 _MOST_CANDIDATES = 48
 _SMALLEST_GAIN = 0.02
-"""Share of firings below which a sign is not worth naming; from few firings, three must have it."""
+"""Share of firings below which a sign is not worth naming."""
+_FEWEST = 3
+"""Firings that must have a sign (count)."""
 _LOG_CHANCE = float(np.log(1e-4))
 """Largest probability (its logarithm) that so many firings have a sign by chance: a latent has some hundreds of candidates."""
 
@@ -44,6 +46,11 @@ class BackgroundIndex:
         first, last = np.searchsorted(codes, [code, code + 1])
         return rows[first:last]
 
+    def counts(self, family: str, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many rows have each sign, one code of each column counted."""
+        known = self._families[family].codes
+        return np.searchsorted(known, codes, side="right") - np.searchsorted(known, codes, side="left")
+
 
 class _Inverted(NamedTuple):
     codes: NDArray[np.int64]
@@ -60,7 +67,7 @@ def choose_signs(firings: NDArray[np.int64], index: BackgroundIndex, fires: NDAr
     """At most `most` signs of one latent, the most telling first.
 
     `firings` [P, columns] are the codes where it fires; `fires` are the background rows on which it fires too, which count
-    neither way. Signs seen on a single firing are not considered.
+    neither way. Signs seen on fewer than _FEWEST firings are not considered.
     """
     candidates = _candidates(firings, index)
     if not candidates:
@@ -75,7 +82,7 @@ def choose_signs(firings: NDArray[np.int64], index: BackgroundIndex, fires: NDAr
     false &= others
     recall, false_rate = matched.mean(axis=1), false.sum(axis=1) / n_others
     cost = np.array([candidate.family.cost for candidate in candidates])
-    smallest = max(_SMALLEST_GAIN, 2.5 / len(firings))
+    smallest = max(_SMALLEST_GAIN, (_FEWEST - 0.5) / len(firings))
     chosen: list[Sign] = []
     while len(chosen) < most:
         adds, false_adds = matched.mean(axis=1), false.sum(axis=1) / n_others
@@ -110,15 +117,15 @@ class _Candidate(NamedTuple):
 
 def _candidates(firings: NDArray[np.int64], index: BackgroundIndex) -> list[_Candidate]:
     """The signs with the largest difference of shares, each taken alone."""
-    found: list[tuple[float, _Candidate]] = []
+    found: list[_Candidate] = []
+    differences: list[NDArray[np.float64]] = []
     for family in FAMILIES:
         codes = firings[:, family.columns]
         distinct, counts = np.unique(codes, return_counts=True)
-        frequent = distinct[(counts > 1) & (distinct != NONE)]
+        frequent = distinct[(counts >= _FEWEST) & (distinct != NONE)]
         matches = (codes[:, :, None] == frequent).any(axis=1).T
-        for code, row in zip(frequent.tolist(), matches, strict=True):
-            if row.sum() > 1:
-                share = len(index.rows(family.name, code)) / max(1, index.n_rows)
-                found.append((float(row.mean()) - share - family.cost, _Candidate(family, code, row)))
-    found.sort(key=lambda pair: -pair[0])  # stable: the simpler family stays first among equals
-    return [candidate for _, candidate in found[:_MOST_CANDIDATES]]
+        share = index.counts(family.name, frequent) / max(1, index.n_rows)
+        differences.append(matches.mean(axis=1) - share - family.cost)
+        found += [_Candidate(family, code, row) for code, row in zip(frequent.tolist(), matches, strict=True)]
+    best = np.argsort(-np.concatenate(differences), kind="stable")  # stable: the simpler family stays first among equals
+    return [found[i] for i in best[:_MOST_CANDIDATES]]
