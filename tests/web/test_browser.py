@@ -183,8 +183,8 @@ def test_keys_go_through_latents_and_back_returns(fake: Site) -> None:
 def test_the_table_is_sorted_searched_and_turned_by_address(fake: Site) -> None:
     page = fake.page
     fake.open("/runs/demo/saes/topk/latents")
-    densities = page.locator("td[data-label=density] span:first-child").all_inner_texts()
-    assert [float(text.split()[0]) for text in densities] == sorted((float(text.split()[0]) for text in densities), reverse=True)
+    scores = [float(text) for text in page.locator("td[data-label=score]").all_inner_texts()]
+    assert scores == sorted(scores, reverse=True)
     page.get_by_role("button", name="Next").click()
     fake.at(r"offset=50")
     assert page.locator(".pager span").inner_text() == f"51–100 of {N_LATENTS - 1}"

@@ -138,3 +138,11 @@ def test_a_run_that_is_only_trained_says_what_to_type(run_folder: Path, tmp_path
     reading = client.get("/api/runs/early/saes/topk/prompt", params={"text": "hello"}).json()
     assert reading["latents"]
     assert reading["latents"][0]["explanation"] is None
+
+
+def test_an_sae_has_one_colour_on_every_chart(real: TestClient) -> None:
+    names = [sae["name"] for sae in real.get(RUN).json()["saes"]]
+    for chart in ("training_fvu", "density"):
+        spec = real.get(f"{RUN}/charts/{chart}").json()
+        layer = spec.get("layer", [spec])[0]
+        assert layer["encoding"]["color"]["scale"]["domain"] == names

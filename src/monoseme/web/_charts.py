@@ -16,7 +16,10 @@ _TRAINING = "training_"
 def figures(results: Mapping[str, Sequence[EvalResult]], rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
     """All figures that the evaluations of a run's SAEs and its training metrics have the data for, by name."""
     saes = tuple(SaeReport(name=name, architecture="", results=tuple(found)) for name, found in results.items())
-    return {figure.name: figure for figure in figures_of(RunReport(title="", saes=saes, training=tuple(rows)))}
+    # Figures colour SAEs in the order in which they meet them: one order, one colour on every chart of the page.
+    order = {name: i for i, name in enumerate(results)}
+    training = tuple(sorted(rows, key=lambda row: order.get(row["sae"], len(order))))
+    return {figure.name: figure for figure in figures_of(RunReport(title="", saes=saes, training=training))}
 
 
 def listed(found: Mapping[str, Figure]) -> list[schema.Chart]:
@@ -57,7 +60,9 @@ def histogram(bins: schema.Histogram) -> dict[str, Any]:
         "x": x,
         "x2": {"field": "high"},
         "y": {"field": "n", "type": "quantitative", "title": "tokens", "axis": {"tickCount": 4, "format": "~s"}},
+        "y2": {"datum": 0},
         "tooltip": tooltip,
     }
-    # Without a fill of its own the bars take the page's colour for activations.
-    return {"data": {"values": values}, "mark": "bar", "encoding": encoding}
+    # Rectangles, because a bar with two ends in x takes y for its place and not its height. They have no fill of their own and
+    # so take the page's colour for activations.
+    return {"data": {"values": values}, "mark": "rect", "encoding": encoding}

@@ -64,7 +64,7 @@ function content(latent) {
     !dead && [
       latent.histogram && miniHistogram(latent.histogram),
       h("div", { class: "muted small" }, `density ${percent(latent.density)} · max ${activation(latent.max)}`),
-      latent.examples.slice(0, 3).map((example) => strip(example, { top: latent.max, around: 7 })),
+      latent.examples.slice(0, 3).map((example) => strip(example, { top: latent.max, around: 5 })),
       latent.promoted.length > 0 && h("div", { class: "float__more" }, h("span", { class: "muted small" }, "raises "), chips(latent.promoted.slice(0, 5))),
     ],
   ];

@@ -62,8 +62,9 @@ function options() {
 /** The specification at the size of its box, in the colours of the figures and the type of the page. */
 function dressed(spec, height, themes) {
   const font = getComputedStyle(document.body).fontFamily;
-  const config = { ...(isDark() ? themes.dark : themes.light), font, bar: { fill: isDark() ? "#e0963a" : "#c97b12" } };
-  return { ...spec, config, width: "container", height, autosize: { type: "fit", contains: "padding" }, background: "transparent", padding: 0 };
+  const heat = { fill: isDark() ? "#e0963a" : "#c97b12" };
+  const config = { ...(isDark() ? themes.dark : themes.light), font, rect: heat };
+  return { ...spec, config, width: "container", height, autosize: { type: "fit", contains: "padding" }, background: "transparent", padding: 4 };
 }
 
 /** The library's own tooltip writes markup and styles into the page; ours is the one tokens use. */

@@ -4,21 +4,28 @@ import { h, unseen } from "./dom.js";
 import { activation } from "./format.js";
 
 const GLYPHS = { "\n": "↵", "\t": "⇥", "\r": "␍" };
+// Line ends, other control characters, and the marks that turn the direction of text around.
+const CONTROL = /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
+
+/** A visible sign for a character that has none. */
+function signOf(character) {
+  return GLYPHS[character] ?? `\\x${character.codePointAt(0).toString(16).padStart(2, "0")}`;
+}
 
 /** The text of a token for a strip; line ends get a sign, and break the line only where `breaks`. */
 export function tokenText(text, breaks = false) {
-  if (!/[\n\t\r]/.test(text) && text !== "") return [text];
+  if (!CONTROL.test(text) && text !== "") return [text];
   if (text === "") return [h("span", { class: "glyph" }, "∅")];
   return [...text].flatMap((character) => {
-    const glyph = GLYPHS[character];
-    if (!glyph) return [character];
+    if (!CONTROL.test(character)) return [character];
+    const glyph = signOf(character);
     return [h("span", { class: "glyph" }, glyph), breaks && character === "\n" ? "\n" : null];
   });
 }
 
 /** How a token is named in a tip or a chip: its spaces made visible. */
 export function visible(text) {
-  return text === "" ? "∅" : text.replace(/ /g, "␣").replace(/[\n\t\r]/g, (character) => GLYPHS[character]);
+  return text === "" ? "∅" : [...text].map((character) => (character === " " ? "␣" : CONTROL.test(character) ? signOf(character) : character)).join("");
 }
 
 /** How strong the shade is: a floor, so that a weak activation still shows, then linear up to `top`. */
@@ -27,23 +34,24 @@ export function shade(value, top) {
   return Math.min(0.12 + 0.88 * (Math.abs(value) / top), 1);
 }
 
-/** One token of an example. */
-export function token(text, value, { top, peak = false, breaks = false, props = {}, tag = "span" }) {
+/** One token. `says` is what its tip and a screen reader tell; without it, the activation. */
+export function token(text, value, { top, peak = false, breaks = false, props = {}, tag = "span", says = null }) {
   const shown = visible(text);
+  const told = says ?? (value ? activation(value) : "");
   return h(
     tag,
     {
       class: "tok",
       vars: value ? { "--v": shade(value, top).toFixed(3) } : {},
       data: {
-        tip: value ? `${shown}   ${activation(value)}` : shown,
+        tip: told ? `${shown}   ${told}` : shown,
         ...(peak ? { peak: "" } : {}),
         ...(value < 0 ? { negative: "" } : {}),
       },
       ...props,
     },
     tokenText(text, breaks),
-    value ? unseen(` (${activation(value)}) `) : null,
+    told ? unseen(` (${told}) `) : null,
   );
 }
 

@@ -66,7 +66,7 @@ function explanation(item, large) {
 
 /** A score and, at its side, what an explanation without content would get. */
 function score(item) {
-  const { value, error } = measured(item.value, item.standard_error);
+  const { value, error } = item.standard_error === null ? { value: number(item.value), error: "" } : measured(item.value, item.standard_error);
   const missing = item.value === null && item.why_missing ? ` (${item.why_missing})` : "";
   return h(
     "span",
@@ -77,7 +77,7 @@ function score(item) {
     error && h("span", { class: "error-bar" }, ` ± ${error}`),
     missing,
     item.n !== null && h("span", { class: "error-bar" }, ` n=${count(item.n)}`),
-    item.controls.map((control) => h("span", { class: "error-bar" }, " · ", term(control.name.replaceAll("_", " "), control.definition), ` ${measured(control.value, control.standard_error).value}`)),
+    item.controls.map((control) => h("span", { class: "error-bar" }, " · ", term(control.name.replaceAll("_", " "), control.definition), ` ${number(control.value)}`)),
   );
 }
 

@@ -20,6 +20,8 @@ const TIPS = {
   Density: "Share of scanned tokens on which it is not zero",
   Max: "Largest activation on the scanned text",
 };
+// The best explained first: the table is a place to begin, and those are the latents one can read.
+const DEFAULTS = { sort: "score", order: "descending", q: "", state: "alive", offset: 0 };
 const STATES = [
   ["all", "All"],
   ["alive", "Alive"],
@@ -41,7 +43,7 @@ export async function latentsPage({ params, query, signal, router }) {
 class LatentTable {
   constructor({ run, sae }, query, signal, router) {
     Object.assign(this, { run, sae, signal, router, active: -1, asked: 0 });
-    this.query = { sort: "density", order: "descending", q: "", state: "alive", offset: 0, ...query };
+    this.query = { ...DEFAULTS, ...query };
     this.query.offset = Number(this.query.offset) || 0;
     this.summary = h("span", { class: "muted small", role: "status" });
     this.body = h("div", { class: "panel panel--flush" });
@@ -53,9 +55,9 @@ class LatentTable {
   async change(changes, { replace = false } = {}) {
     this.query = { ...this.query, offset: 0, ...changes };
     const { run, sae, query } = this;
-    const told = { ...query, offset: query.offset || null, sort: query.sort === "density" && query.order === "descending" ? null : query.sort };
-    if (!told.sort) told.order = null;
-    if (told.state === "alive") told.state = null;
+    const told = { ...query, offset: query.offset || null };
+    if (query.sort === DEFAULTS.sort && query.order === DEFAULTS.order) told.sort = told.order = null;
+    if (query.state === DEFAULTS.state) told.state = null;
     this.router.note(address.latents(run, sae, told), { replace });
     this.router.busy(true);
     try {

@@ -29,9 +29,9 @@ export async function overviewPage({ params, signal }) {
 function lead(run) {
   return [
     "Sparse autoencoders on ",
-    h("b", {}, run.model),
+    h("b", {}, run.model === "bundled" ? "the bundled model" : run.model),
     run.site && [" at ", h("span", { class: "mono" }, run.site)],
-    run.corpus && [", trained on ", h("b", {}, run.corpus)],
+    run.corpus && [", trained on ", h("b", {}, run.corpus === "bundled" ? "the bundled text" : run.corpus)],
     ".",
   ];
 }

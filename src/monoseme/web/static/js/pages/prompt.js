@@ -8,8 +8,8 @@ import { token, visible } from "../tokens.js";
 
 const TRIES = ["Once upon a time there was a little dog who lived in a big red house.", "“Where are you going?” asked the boy. His mother smiled and said nothing.", "The function returns a list of integers, or None if the file does not exist."];
 const SORTS = [
-  ["max", "Strongest", "Largest activation on this text"],
   ["share_of_max", "Closest to own max", "Largest activation here over the largest in the scanned corpus"],
+  ["max", "Strongest", "Largest activation on this text"],
   ["density", "Rarest", "Density in the scanned corpus"],
   ["n_tokens", "Most tokens", "Number of tokens of this text on which it fires"],
   ["peak", "In order of text", "Position of the token on which it is strongest"],
@@ -26,7 +26,7 @@ export async function promptPage({ params, query, signal, router }) {
 class PromptView {
   constructor({ run, sae }, query, router, signal) {
     Object.assign(this, { run, sae, router, signal });
-    this.state = { text: query.text ?? "", token: whole(query.token), latent: whole(query.latent), sort: query.sort ?? "max", common: query.common === "1" };
+    this.state = { text: query.text ?? "", token: whole(query.token), latent: whole(query.latent), sort: query.sort ?? SORTS[0][0], common: query.common === "1" };
     this.box = h("textarea", { class: "field prompt__box", rows: 3, maxlength: 8000, placeholder: "Type or paste some text…", "aria-label": "Text to read", data: { search: "" }, value: this.state.text, onkeydown: (event) => this.typed(event) });
     this.answer = h("div", { class: "stack", vars: { "--gap": "24px" } });
     this.node = h(
@@ -68,7 +68,7 @@ class PromptView {
   choose(changes) {
     Object.assign(this.state, changes);
     const { text, token: at, latent, sort, common } = this.state;
-    this.router.note(address.prompt(this.run, this.sae, { text, token: at, latent, sort: sort === "max" ? null : sort, common: common ? "1" : null }));
+    this.router.note(address.prompt(this.run, this.sae, { text, token: at, latent, sort: sort === SORTS[0][0] ? null : sort, common: common ? "1" : null }));
     this.draw();
   }
 
@@ -84,11 +84,13 @@ class PromptView {
     const { latent } = this.state;
     const chosen = this.byIndex.get(latent);
     const values = tokens.map((item) => (latent === null ? null : (item.firings.find((firing) => firing.latent === latent)?.value ?? 0)));
-    const loads = tokens.map((item) => (item.special ? 0 : (item.firings[0]?.value ?? 0)));
-    const top = Math.max(...(latent === null ? loads : values).map(Math.abs), 1e-9);
+    const loads = tokens.map((item) => Math.max(0, ...item.firings.map((firing) => this.share(firing))));
+    const top = latent === null ? 1 : Math.max(...values.map(Math.abs), 1e-9);
     const buttons = tokens.map((item, i) => [
-      token(item.text, latent === null ? loads[i] : values[i], {
+      // Squared, because most tokens bring some latent halfway to its maximum.
+      token(item.text, latent === null ? loads[i] ** 2 : values[i], {
         top,
+        says: latent === null && loads[i] > 0 ? `${Math.round(loads[i] * 100)} % of a latent's maximum` : null,
         tag: "button",
         peak: chosen?.peak === i,
         props: { type: "button", class: `tok tok--pick${item.special ? " tok--special" : ""}`, "data-at": i, "aria-pressed": String(this.state.token === i), disabled: item.special, onclick: () => this.choose({ token: this.state.token === i ? null : i }) },
@@ -98,7 +100,7 @@ class PromptView {
     ]);
     const caption =
       latent === null
-        ? "Shaded by the strongest latent on each token. Choose a token, or a latent below."
+        ? "Shaded by how close any latent comes to its own maximum. Choose a token to see what fires on it, or a latent to shade the text by it."
         : ["Shaded by ", latentLink(this.run, this.sae, latent, `latent ${latent}`), chosen?.explanation && `: ${chosen.explanation}`, chosen ? "" : " (it does not fire here)"];
     return h(
       "section",
@@ -107,6 +109,13 @@ class PromptView {
       h("div", { class: "strip strip--large" }, buttons),
       h("p", { class: "muted small prompt__count" }, `${plural(tokens.length, "token")} · ${plural(this.reading.n_latents_fired, "latent")} fired · ${this.reading.seconds.toFixed(2)} s`),
     );
+  }
+
+  /** A firing over the latent's largest in the corpus; 0 for one that fires everywhere or was never scanned. */
+  share({ latent, value }) {
+    const known = this.byIndex.get(latent);
+    if (!known?.share_of_max || known.density > COMMON) return 0;
+    return (value / known.max) * known.share_of_max;
   }
 
   latentList() {

@@ -1,0 +1,48 @@
+"""Makes the pictures of the documentation from a run: `python -m tests.web.screenshots RUN LATENT docs/images`."""
+
+import shutil
+import sys
+import threading
+import time
+from pathlib import Path
+
+import uvicorn
+from playwright.sync_api import sync_playwright
+
+from monoseme.web import create_app
+
+_PROMPT = "Once upon a time, a little girl named Lily found a string. The function returns None if the list is empty."
+
+
+def main(run: Path, latent: int, folder: Path) -> None:
+    """One PNG per page, 1280 by 900, light."""
+    server = uvicorn.Server(uvicorn.Config(create_app([run]), port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.05)
+    home = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/runs/{run.resolve().name}"
+    pages = {
+        "overview": "",
+        "latents": "/saes/topk/latents",
+        "latent": f"/saes/topk/latents/{latent}",
+        "prompt": f"/saes/topk/prompt?text={_PROMPT}&latent={latent}&token=12",
+    }
+    try:
+        with sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            for name, path in pages.items():
+                page.goto(home + path)
+                page.wait_for_selector("#main[aria-busy=false] > *")
+                if page.locator(".chart").count():
+                    page.wait_for_selector(".chart__draw[aria-busy=false] svg", timeout=90_000)
+                page.wait_for_timeout(2500)
+                page.screenshot(path=folder / f"{name}.png")
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
