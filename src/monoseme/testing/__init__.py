@@ -4,9 +4,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from monoseme.testing.conformance import SAE_CHECKS, ConformanceError, Subject, check_sae, subject_of
+    from monoseme.testing.conformance import SAE_CHECKS, check_sae
     from monoseme.testing.planted import PlantedDictionary, fit, planted_dictionary, recovery
     from monoseme.testing.sources import TensorSource, random_source
+    from monoseme.testing.subject import ConformanceError, Subject, subject_of
     from monoseme.testing.tiny_model import tiny_model, tiny_tokenizer
 
 __all__ = [
@@ -27,10 +28,10 @@ __all__ = [
 
 _PLACES = {
     "SAE_CHECKS": "conformance",
-    "ConformanceError": "conformance",
-    "Subject": "conformance",
+    "ConformanceError": "subject",
+    "Subject": "subject",
     "check_sae": "conformance",
-    "subject_of": "conformance",
+    "subject_of": "subject",
     "PlantedDictionary": "planted",
     "fit": "planted",
     "planted_dictionary": "planted",

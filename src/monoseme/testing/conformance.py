@@ -13,7 +13,6 @@ fails. To run one fact per test, parametrise over `SAE_CHECKS`.
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,8 @@ from monoseme.saes._base import SAE
 from monoseme.saes._codes import Losses
 from monoseme.tensors.shapes import Tensor
 from monoseme.testing.planted import fit, planted_dictionary, recovery
+from monoseme.testing.subject import ConformanceError, Subject, subject_of
 
-_VIEWS = {"tokens": (), "pairs": (2,), "contexts": (3,), "layers": (2,)}
-"""View -> shape between the batch and the width."""
 _KINDS: tuple[dict[str, Any], ...] = (
     {"kind": "none"},
     {"kind": "unit_mean_square"},
@@ -40,53 +38,7 @@ _KINDS: tuple[dict[str, Any], ...] = (
 )
 
 
-class ConformanceError(AssertionError):
-    """An architecture breaks a fact of the contract."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """An architecture under test: its class and two of its configs."""
-
-    architecture: type[SAE]
-    small: Any
-    """Config with d_in 7 and n_latents 11, whose k (if any) is 2: most facts."""
-    planted: Any
-    """Config with d_in 32 for the planted dictionary."""
-    min_recovery: float | None = 0.95
-    """Fraction of planted directions to find; None for an architecture that finds none by itself (fine-tuning only)."""
-
-    def build(self, **changes: Any) -> SAE:
-        """A small SAE that has seen a sample and has biases other than zero."""
-        sae = self.architecture(replace(self.small, **changes))
-        sae.start(self.batch(101, sae.learns_from, part="start"))
-        stream = generator(0, "biases")
-        with torch.no_grad():
-            for name in ("b_enc", "b_dec"):
-                parameter = dict(sae.named_parameters()).get(name)
-                if parameter is not None:
-                    parameter += 0.05 * torch.randn(parameter.shape, generator=stream)
-        return sae
-
-    def batch(self, n: int, view: str, *, part: str = "batch") -> Tensor:
-        """n random raw activations of a view, away from zero mean and unit scale."""
-        shape = (n, *_VIEWS[view], self.small.d_in)
-        return 3.0 * torch.randn(shape, generator=generator(0, "batch", part)) + 0.5
-
-
 Check = Callable[[Subject], None]
-
-
-def subject_of(architecture: type[SAE], *, small: Any = None, planted: Any = None, min_recovery: float | None = 0.95) -> Subject:
-    """The subject with the battery's sizes; pass configs where an architecture needs other settings than its defaults."""
-    k = {"k": 2} if "k" in _settings(architecture) else {}
-    if small is None:
-        small = _config(architecture, d_in=7, n_latents=11, **k)
-    if planted is None:
-        # Exp(1) sizes make one direction in four too small to matter, so 3 of 4 leave none to be shared out wrongly
-        k = {"k": 3} if k else {}
-        planted = _config(architecture, d_in=32, n_latents=128, dead_after_tokens=5_000, **k)
-    return Subject(architecture, small, planted, min_recovery)
 
 
 def check_sae(architecture: type[SAE], **settings: Any) -> None:
@@ -108,14 +60,6 @@ def check_sae(architecture: type[SAE], **settings: Any) -> None:
 def _require(fact: bool, message: str) -> None:
     if not fact:
         raise ConformanceError(message)
-
-
-def _config(architecture: type[SAE], **settings: Any) -> SAE.Config:
-    return architecture.Config(**settings)
-
-
-def _settings(architecture: type[SAE]) -> set[str]:
-    return {field.name for field in fields(architecture.Config)}
 
 
 def _same(left: dict[str, Tensor], right: dict[str, Tensor]) -> list[str]:
