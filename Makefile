@@ -2,7 +2,7 @@
 # make test   environment, install, all tests that need no GPU, no network and no patience
 # make check  formatting, lint, types, layers
 # make docs   the documentation as a site in site/
-# make bench  the benchmarks
+# make bench  a training step against the plain dense one, as ratios
 
 PYTHON ?= python3
 VENV := .venv
@@ -23,8 +23,8 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.installed-dev
-	$(BIN)/ruff format --check src tests scripts
-	$(BIN)/ruff check src tests scripts
+	$(BIN)/ruff format --check src tests scripts benchmarks
+	$(BIN)/ruff check src tests scripts benchmarks
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
@@ -32,7 +32,7 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/mkdocs build --strict $(ARGS)
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/monoseme bench $(ARGS)
+	$(BIN)/python benchmarks/train_step.py $(ARGS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'monoseme needs Python 3.11 or newer: make PYTHON=/path/to/python3.11')"

@@ -4,10 +4,20 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # before torch loads: threads that wait should sleep, not spin
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# Every shape that a signature states is checked when it is called. Before the first import of what is checked.
+_SHAPED = ("evaluation", "kernels", "models", "saes", "splice", "tensors")
+install_import_hook([f"monoseme.{package}" for package in _SHAPED], "beartype.beartype")
+
+# The first example pays for imports, so a deadline would fail on a busy machine and nowhere else.
+settings.register_profile("monoseme", deadline=None)
+settings.load_profile("monoseme")
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 

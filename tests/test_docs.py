@@ -9,6 +9,10 @@ import pytest
 
 from monoseme.cli._verbs import document, names
 from monoseme.core.errors import UnknownPluginError
+from monoseme.pipeline import RunFolder
+from tests.pipeline.conftest import corpus_file, model_folder, run
+
+__all__ = ["corpus_file", "model_folder", "run"]
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -28,9 +32,12 @@ def _commands() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("page", _blocks("python"))
-def test_python_in_the_docs_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_in_the_docs_runs(page: str, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not (ROOT / "src/monoseme/bundled/model/config.json").is_file():
         pytest.skip("the bundled model is not in this checkout")
+    demo = tmp_path / "runs" / "demo" / "evaluations"  # what examples may take as given
+    demo.mkdir(parents=True)
+    (demo / "topk").symlink_to(run.path / "evaluations" / "topk.resid_post_0")
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {"__name__": "monoseme_docs"}
     for block in _blocks("python")[page]:

@@ -1,6 +1,6 @@
 """The atlas stages: one scan over the text for all SAEs of a run, then an explanation with its score for each latent."""
 
-from monoseme.atlas import Target, TextNames, explain_latents, open_atlas, scan, score_explanations
+from monoseme.atlas import Target, explain_latents, names_of, open_atlas, scan, score_explanations
 from monoseme.core.display import get_display
 from monoseme.pipeline._evaluate import run_config
 from monoseme.pipeline._explain_config import ExplainConfig
@@ -14,8 +14,9 @@ def scan_run(run: RunFolder, *, materials: Materials | None = None) -> None:
     materials = materials or Materials(run_config(run))
     targets = [Target(s.name, s.sae, s.site, sae_hash=s.content_hash) for s in open_saes(str(run.path))]
     source = materials.whole
-    names = TextNames(sources=dict(enumerate(materials.text.source_names)))
-    result = scan(source, targets, run.atlas, config=materials.config.atlas.scan, model=materials.model, names=names)
+    result = scan(
+        source, targets, run.atlas, config=materials.config.atlas.scan, model=materials.model, names=names_of(materials.text)
+    )
     run.add({"atlas": "atlas"})
     get_display().say(f"scanned {result.n_tokens:,} tokens -> {run.atlas}")
 

@@ -5,7 +5,6 @@ Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample varia
 """
 
 from collections.abc import Mapping
-from typing import Self
 
 import torch
 
@@ -57,7 +56,7 @@ class RunningMoments:
         mean = rows.mean(0)
         self._absorb(rows.shape[0], mean, (rows - mean).square().sum(0))
 
-    def merge(self, other: Self) -> None:
+    def merge(self, other: "RunningMoments") -> None:
         """Adds the rows `other` has seen, as if they had been given here (up to float64 rounding)."""
         if other.n:
             device = self._mean.device
@@ -75,7 +74,7 @@ class RunningMoments:
         return {"n": torch.tensor(self.n), "mean": self._mean.clone(), "squares": self._squares.clone()}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor]) -> Self:
+    def from_state(cls, state: Mapping[str, Tensor]) -> "RunningMoments":
         """The inverse of `state`."""
         made = cls(state["mean"].shape[0], device=state["mean"].device)
         made.n = int(state["n"])
