@@ -53,7 +53,7 @@ def subject_of(architecture: type[SAE], *, small: Any = None, planted: Any = Non
     if small is None:
         small = _config(architecture, d_in=7, n_latents=11, **k)
     if planted is None:
-        # Below the 4 active on average: at k 4 BatchTopK spends the rest on mixtures and found 0.80 to 0.95, at k 3 0.97 to 1
+        # Over five seeds TopK found all with k 3 and with k 4; BatchTopK 0.95 to 1 with k 3, 0.89 to 1 with k 4.
         k = {"k": 3} if k else {}
         planted = _config(architecture, d_in=32, n_latents=128, dead_after_tokens=5_000, **k)
     return Subject(architecture, small, planted, min_recovery)
