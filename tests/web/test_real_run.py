@@ -98,17 +98,22 @@ def test_a_prompt_gives_each_token_its_k_latents(real: TestClient) -> None:
 
 
 def test_a_prompt_reads_what_the_scan_read(real: TestClient, rows: list[dict[str, Any]]) -> None:
-    """A whole document of the corpus, typed in, fires what the atlas says it fires on that token."""
-    page = real.get(f"{SAE}/latents/{rows[0]['index']}").json()
-    whole = [e for e in page["groups"][0]["examples"] if e["position"] < 12 and e["values"][0] is None]
-    for example in whole[:2]:
-        text = "".join(example["tokens"][1 : example["peak"] + 1])
-        reading = real.get(f"{SAE}/prompt", params={"text": text.removeprefix(" ")}).json()
-        if [t["text"] for t in reading["tokens"]] != example["tokens"][: example["peak"] + 1]:
-            continue
-        firings = {f["latent"]: f["value"] for f in reading["tokens"][-1]["firings"]}
-        # Rows of a float32 product depend on the batch's shape, so the last bits may differ.
-        assert firings[rows[0]["index"]] == pytest.approx(example["values"][example["peak"]], rel=1e-3)
+    """The beginning of a context, typed in, fires what the atlas says it fires on that token."""
+    compared = 0
+    for row in rows[:20]:
+        page = real.get(f"{SAE}/latents/{row['index']}").json()
+        shown = [example for group in page["groups"] for example in group["examples"]]
+        begun = [example for example in shown if example["values"][0] is None]
+        for example in begun[:3]:
+            tokens = example["tokens"][: example["peak"] + 1]
+            reading = real.get(f"{SAE}/prompt", params={"text": "".join(tokens[1:])}).json()
+            if [token["text"] for token in reading["tokens"]] != tokens:
+                continue  # a cut or joined text may be tokenised in another way
+            firings = {f["latent"]: f["value"] for f in reading["tokens"][-1]["firings"]}
+            # Rows of a float32 product depend on the batch's shape, so the last bits may differ.
+            assert firings[row["index"]] == pytest.approx(example["values"][example["peak"]], rel=1e-3)
+            compared += 1
+    assert compared >= 5
 
 
 def test_a_model_that_is_gone_is_said_and_everything_else_stays(run_folder: Path) -> None:

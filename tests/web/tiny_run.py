@@ -42,7 +42,8 @@ def make_run(folder: Path, corpus: Path) -> Path:
     """Train, evaluate, scan and explain."""
     config = RunConfig(
         sites=("resid_post.1",),
-        corpus=CorpusConfig(source=str(corpus), context_len=32),
+        # Not packed: in a packed context a document may begin with the one before it in sight, and no prompt is read so.
+        corpus=CorpusConfig(source=str(corpus), context_len=32, packing="one_per_context"),
         stream=StreamConfig(max_tokens=12_000, drop_sinks=False, validation_loss_tokens=None),
         train=TrainConfig(n_tokens=8_000, batch_size=256, log_every=5),
         fidelity=Fidelity.Config(max_tokens=1_000, max_loss_tokens=500, n_replicates=11),
