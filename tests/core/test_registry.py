@@ -78,3 +78,19 @@ def test_entry_points_add_plugins_and_clashes_name_both(things: Registry[object]
     entries.append(_Entry("good", "elsewhere:Good"))
     with pytest.raises(PluginError, match=r"good and elsewhere:Good"):
         things.names()
+
+
+def test_a_class_can_be_added_for_this_process(things: Registry[object]) -> None:
+    base = things.get("good").__mro__[1]
+    mine = type("Mine", (base,), {"go": lambda self: 11, "__module__": "notebook"})
+    things.add("mine", mine)
+    assert things.get("mine") is mine
+    assert "mine" in things.names()
+    assert mine.plugin_name == "mine"  # pyright: ignore
+    again = type("Mine", (base,), {"go": lambda self: 12, "__module__": "notebook"})
+    things.add("mine", again)
+    assert things.get("mine") is again
+    with pytest.raises(PluginError, match='named "good" already'):
+        things.add("good", mine)
+    with pytest.raises(PluginError, match="is no Thing"):
+        things.add("other", int)

@@ -39,6 +39,7 @@ class Registry(Generic[T]):
         self.kind = kind
         self.package = package
         self._base = base
+        self._added: dict[str, type[T]] = {}
 
     def __repr__(self) -> str:
         return f"Registry(kind={self.kind!r}, package={self.package!r}, base={self._base!r})"
@@ -52,12 +53,25 @@ class Registry(Generic[T]):
         sources = self._sources()
         return [PluginInfo(name, _summary(sources[name].split(":")[0]), sources[name]) for name in sorted(sources)]
 
+    def add(self, name: str, cls: type[T]) -> None:
+        """Makes a class a plug-in of this process, as in a notebook; adding another one of that name replaces it.
+
+        Raises PluginError for a name that a file or an entry point has, or a class that does not extend the base.
+        """
+        if not issubclass(cls, self._base_class()):
+            raise PluginError(f'"{name}" cannot be added: {cls.__name__} is no {self._base_class().__name__}')
+        if name in self._sources() and name not in self._added:
+            raise PluginError(f'there is a {self.kind} plug-in named "{name}" already: {self._sources()[name]}')
+        _mark(cls, name)
+        self._added[name] = cls
+
     def get(self, name: str) -> type[T]:
         """The class of that name; only its file is imported.
 
         Raises UnknownPluginError with a suggestion, PluginError when the file fails to import or defines not exactly one class.
         """
-        return self._load(name, self.source(name))
+        source = self.source(name)
+        return self._added[name] if name in self._added else self._load(name, source)
 
     def source(self, name: str) -> str:
         """Where the plug-in of that name is: `module` or `module:Class`. Raises UnknownPluginError with a suggestion."""
@@ -74,7 +88,7 @@ class Registry(Generic[T]):
             if found.get(entry.name, entry.value) != entry.value:
                 raise PluginError(f'two {self.kind} plug-ins are named "{entry.name}": {found[entry.name]} and {entry.value}')
             found[entry.name] = entry.value
-        return found
+        return found | {name: f"{cls.__module__}:{cls.__qualname__}" for name, cls in self._added.items()}
 
     def _load(self, name: str, source: str) -> type[T]:
         module_name, _, class_name = source.partition(":")

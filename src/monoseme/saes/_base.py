@@ -194,7 +194,7 @@ class SAE(nn.Module, ABC):
         """
 
     @torch.no_grad()
-    def start(self, sample: Float[Tensor, "N D"]) -> None:
+    def start(self, sample: Float[Tensor, "*lead D"]) -> None:
         """Measures, from raw activations: the scale of the input, b_dec in the normalised space, the variance of the input.
 
         Reductions are in float64. Raises TrainingError when the sample holds NaN, infinities or only one point.
