@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from atlas_fakes import SITE, FakeSAE, planted_atlas, planted_model, planted_source
 
-from monoseme.atlas import Atlas, Explanation, Target, explain_latents, explainers, open_atlas, scan, score_explanations, scorers
+from monoseme.atlas import EXPLAINERS, SCORERS, Atlas, Explanation, Target, explain_latents, open_atlas, scan, score_explanations
 from monoseme.atlas.explain._features import FAMILIES, SignReader
 from monoseme.atlas.explain._rules import BackgroundIndex, choose_signs
 from monoseme.atlas.explain.offline import Offline
@@ -155,10 +155,10 @@ def test_chosen_latents_are_explained_in_the_order_asked_for(planted: Atlas) -> 
 
 
 def test_plug_ins_are_found_by_name() -> None:
-    assert explainers.get("offline") is Offline
-    assert scorers.get("detection") is Detection
+    assert EXPLAINERS.get("offline") is Offline
+    assert SCORERS.get("detection") is Detection
     with pytest.raises(UnknownPluginError, match='Did you mean "offline"'):
-        explainers.get("ofline")
+        EXPLAINERS.get("ofline")
 
 
 def test_scores_of_scores_are_refused(tmp_path: Path) -> None:

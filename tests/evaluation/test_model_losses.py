@@ -11,8 +11,8 @@ from monoseme.evaluation.fidelity import Fidelity
 from monoseme.models import LanguageModel, Site
 from monoseme.models.edit import EditContext, FunctionEdit
 from monoseme.saes import Codes
+from monoseme.testing.models import tiny_model
 from monoseme.testing.sources import TensorSource
-from monoseme.testing.tiny_model import tiny_model
 
 _N, _S = 7, 11
 _SITE = Site("resid_post", 1)

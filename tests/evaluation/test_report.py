@@ -12,10 +12,10 @@ from monoseme.core.artifact import check_artifact, new_artifact
 from monoseme.core.errors import ArtifactExistsError, ArtifactKindError, ConfigError, UndefinedMetricError
 from monoseme.core.files import read_json, write_json
 from monoseme.evaluation import (
+    EVALUATIONS,
     EvalResult,
     Evaluation,
     Metric,
-    evaluations,
     metrics_from_json,
     metrics_to_json,
     read_report,
@@ -97,15 +97,15 @@ def test_a_report_of_another_sort_is_refused(tmp_path: Path):
 
 
 def test_fidelity_is_found_by_its_file_name():
-    assert "fidelity" in evaluations.names()
-    cls = evaluations.get("fidelity")
+    assert "fidelity" in EVALUATIONS.names()
+    cls = EVALUATIONS.get("fidelity")
     assert issubclass(cls, Evaluation)
     assert cls.plugin_name == cls.Config.plugin_name == "fidelity"
-    assert all(not name.startswith("_") for name in evaluations.names())
+    assert all(not name.startswith("_") for name in EVALUATIONS.names())
 
 
 def test_every_definition_reads_as_a_sentence():
-    for definition in evaluations.get("fidelity").definitions():
+    for definition in EVALUATIONS.get("fidelity").definitions():
         assert definition.definition.endswith("."), definition.name
         assert definition.unit
         assert definition.better in ("higher", "lower", "neither")
@@ -113,7 +113,7 @@ def test_every_definition_reads_as_a_sentence():
 
 def test_listing_evaluations_imports_neither_torch_nor_pyarrow():
     code = (
-        "import sys, monoseme.evaluation as e; e.evaluations.infos(); e.Metric;"
+        "import sys, monoseme.evaluation as e; e.EVALUATIONS.infos(); e.Metric;"
         "print([m for m in ('torch', 'pyarrow') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

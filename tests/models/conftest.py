@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from monoseme.models import LanguageModel
-from monoseme.testing.tiny_model import TINY_FAMILIES, tiny_model
+from monoseme.testing.models import TINY_FAMILIES, tiny_model
 
 make = functools.cache(tiny_model)
 

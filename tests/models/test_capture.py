@@ -65,7 +65,7 @@ def test_the_heads_mix_to_attention_before_any_post_norm(model: LanguageModel, t
 
 
 def test_a_neox_of_sequential_blocks_is_told_from_a_parallel_one(tokens: torch.Tensor) -> None:
-    from monoseme.testing.tiny_model import tiny_model
+    from monoseme.testing.models import tiny_model
 
     sequential = tiny_model("gpt_neox", overrides={"use_parallel_residual": False})
     assert sequential.spec.parallel is False

@@ -8,7 +8,7 @@ import transformers
 
 from monoseme.core.errors import ModelError, SiteError
 from monoseme.models import LanguageModel, Site
-from monoseme.testing.tiny_model import random_modules, tiny_tokenizer
+from monoseme.testing.models import random_modules, tiny_tokenizer
 
 _LLAMA_LIKE: dict[str, Any] = {
     "hidden_size": 24,

@@ -19,7 +19,7 @@ from monoseme.models._env import hub_settings, read_env
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Llama on disk."""
-    from monoseme.testing.tiny_model import tiny_model
+    from monoseme.testing.models import tiny_model
 
     path = tmp_path_factory.mktemp("models") / "tiny"
     model = tiny_model("llama")
@@ -197,7 +197,7 @@ def test_the_hash_follows_weights_and_tokenizer_not_the_place(folder: Path, tmp_
 
 
 def test_the_hash_of_a_model_in_memory_follows_its_tensors() -> None:
-    from monoseme.testing.tiny_model import tiny_model
+    from monoseme.testing.models import tiny_model
 
     first, again, other = tiny_model("llama"), tiny_model("llama"), tiny_model("llama", seed=1)
     assert first.content_hash() == again.content_hash() != other.content_hash()

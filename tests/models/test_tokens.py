@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from monoseme.models import LanguageModel
 from monoseme.models._tokens import TextStream, TokenTexts, show_bytes
-from monoseme.testing.tiny_model import tiny_tokenizer
+from monoseme.testing.models import tiny_tokenizer
 
 TINY = tiny_tokenizer()
 

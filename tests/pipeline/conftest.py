@@ -11,7 +11,7 @@ from monoseme.models import ModelConfig
 from monoseme.pipeline import AtlasConfig, RunConfig, RunFolder, StreamConfig, run_all
 from monoseme.saes.batchtopk import BatchTopK
 from monoseme.saes.topk import TopK
-from monoseme.testing.tiny_model import tiny_model
+from monoseme.testing.models import tiny_model
 from monoseme.text import CorpusConfig
 from monoseme.training import ScheduleConfig, TrainConfig
 

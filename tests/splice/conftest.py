@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from monoseme.models import LanguageModel
 from monoseme.saes import Codes
 from monoseme.tensors.sparse import SparseCodes
-from monoseme.testing.tiny_model import TINY_FAMILIES, tiny_model
+from monoseme.testing.models import TINY_FAMILIES, tiny_model
 
 make = functools.cache(tiny_model)
 N_LATENTS = 31

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from monoseme.core.errors import ExtraMissingError, UnknownPluginError
-from monoseme.training.trackers import open_tracker, registry
+from monoseme.training.trackers import TRACKERS, open_tracker
 from monoseme.training.trackers._base import Scalar, scalars
 
 ROW = {"step": 6, "tokens": 30, "sae": "one", "loss": 0.5, "loss/auxk": 0.0, "fvu": None}
@@ -54,7 +54,7 @@ def test_the_numbers_of_a_row_are_named_after_its_sae() -> None:
 
 
 def test_there_are_three() -> None:
-    assert registry.names() == ["mlflow", "tensorboard", "wandb"]
+    assert TRACKERS.names() == ["mlflow", "tensorboard", "wandb"]
 
 
 def test_a_misspelt_tracker_is_answered_with_a_suggestion(tmp_path: Path) -> None:

@@ -1,19 +1,20 @@
 """The atlas: what every latent of an SAE does over a text, and what is said about it. Torch is imported only when needed."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from monoseme.core.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from monoseme.atlas.annotate import explain_latents, score_explanations
     from monoseme.atlas.annotations import Annotation
     from monoseme.atlas.atlas import Atlas, check_atlas, open_atlas
-    from monoseme.atlas.explain import explainers
+    from monoseme.atlas.explain import EXPLAINERS
     from monoseme.atlas.explain._base import Explainer
     from monoseme.atlas.feed import Target
     from monoseme.atlas.pages import Decile, Example, Histogram, LatentPage, LatentStats, TokenLogit
     from monoseme.atlas.said import Condition, Explanation, Rule, Score
     from monoseme.atlas.scanning import ScanConfig, ScanResult, scan
-    from monoseme.atlas.score import scorers
+    from monoseme.atlas.score import SCORERS
     from monoseme.atlas.score._base import Scorer
     from monoseme.atlas.state import LatentState, StateConfig, merge_states
     from monoseme.atlas.state_file import load_state, save_state
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from monoseme.atlas.text_store import TextStore, TextWindow
 
 __all__ = [
+    "EXPLAINERS",
+    "SCORERS",
     "Annotation",
     "Atlas",
     "Condition",
@@ -47,7 +50,6 @@ __all__ = [
     "TokenLogit",
     "check_atlas",
     "explain_latents",
-    "explainers",
     "load_state",
     "merge_states",
     "names_of",
@@ -55,48 +57,26 @@ __all__ = [
     "save_state",
     "scan",
     "score_explanations",
-    "scorers",
 ]
 
-_HOMES = {
-    "Annotation": "annotations",
-    "Atlas": "atlas",
-    "Condition": "said",
-    "Decile": "pages",
-    "Example": "pages",
-    "Explainer": "explain._base",
-    "Explanation": "said",
-    "Histogram": "pages",
-    "LatentPage": "pages",
-    "LatentState": "state",
-    "LatentStats": "pages",
-    "LatentTable": "table",
-    "Rule": "said",
-    "ScanConfig": "scanning",
-    "ScanResult": "scanning",
-    "Score": "said",
-    "Scorer": "score._base",
-    "StateConfig": "state",
-    "Target": "feed",
-    "TextNames": "text_draft",
-    "TextStore": "text_store",
-    "TextWindow": "text_store",
-    "TokenLogit": "pages",
-    "check_atlas": "atlas",
-    "explain_latents": "annotate",
-    "explainers": "explain",
-    "load_state": "state_file",
-    "merge_states": "state",
-    "names_of": "text_draft",
-    "open_atlas": "atlas",
-    "save_state": "state_file",
-    "scan": "scanning",
-    "score_explanations": "annotate",
-    "scorers": "score",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "annotate": ["explain_latents", "score_explanations"],
+        "annotations": ["Annotation"],
+        "atlas": ["Atlas", "check_atlas", "open_atlas"],
+        "explain": ["EXPLAINERS"],
+        "explain._base": ["Explainer"],
+        "feed": ["Target"],
+        "pages": ["Decile", "Example", "Histogram", "LatentPage", "LatentStats", "TokenLogit"],
+        "said": ["Condition", "Explanation", "Rule", "Score"],
+        "scanning": ["ScanConfig", "ScanResult", "scan"],
+        "score": ["SCORERS"],
+        "score._base": ["Scorer"],
+        "state": ["LatentState", "StateConfig", "merge_states"],
+        "state_file": ["load_state", "save_state"],
+        "table": ["LatentTable"],
+        "text_draft": ["TextNames", "names_of"],
+        "text_store": ["TextStore", "TextWindow"],
+    },
+)

@@ -5,9 +5,9 @@ from typing import TypeVar
 
 from monoseme.atlas.annotations import Annotation, check_free, read_explanations, write_explanations, write_scores
 from monoseme.atlas.atlas import Atlas
-from monoseme.atlas.explain import explainers
+from monoseme.atlas.explain import EXPLAINERS
 from monoseme.atlas.explain._base import Explainer
-from monoseme.atlas.score import scorers
+from monoseme.atlas.score import SCORERS
 from monoseme.atlas.score._base import Scorer
 from monoseme.core.config import suggest, to_dict
 from monoseme.core.display import get_display
@@ -32,7 +32,7 @@ def explain_latents(
     label = label or explainer
     about = atlas.latents(sae)
     path = check_free(atlas.path, sae, label)
-    chosen = explainers.get(explainer)
+    chosen = EXPLAINERS.get(explainer)
     config = config or chosen.Config()
     wanted = range(about.n_latents) if latents is None else latents
     found = chosen(config).explain(atlas.evidence(sae), wanted)
@@ -58,7 +58,7 @@ def score_explanations(
     if source.holds != "explanations":
         raise ConfigError(f'"{explanations}" of {sae} holds {source.holds}, not explanations.')
     said = read_explanations(source)
-    chosen = scorers.get(scorer)
+    chosen = SCORERS.get(scorer)
     config = config or chosen.Config()
     n_numbers = len(said) * len(chosen.definitions)
     found = _counted(chosen(config).score(atlas.evidence(sae), said), f"score {sae}", n_numbers)

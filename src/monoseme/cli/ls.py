@@ -1,29 +1,29 @@
-"""List what can be plugged in: saes, evaluations, families, explainers, scorers, presets.
+"""List what can be plugged in: saes, evaluations, families, explainers, scorers, trackers, presets.
 
     monoseme ls            the kinds
     monoseme ls saes       one kind, a line each; --json gives [{name, summary, source}]
 
-Docstrings are read from the source; nothing is imported.
+Docstrings are read from the source; no plug-in is imported.
 """
 
+from typing import Any
+
+from monoseme.atlas.explain import EXPLAINERS
+from monoseme.atlas.score import SCORERS
 from monoseme.cli._options import wants_help, write
 from monoseme.cli._verbs import document
 from monoseme.core.config import suggest
 from monoseme.core.display import JsonDisplay, get_display
 from monoseme.core.errors import ConfigError
 from monoseme.core.registry import Registry
+from monoseme.evaluation import EVALUATIONS
+from monoseme.models import FAMILIES
+from monoseme.presets import PRESETS
+from monoseme.saes import SAES
+from monoseme.training.trackers import TRACKERS
 
-KINDS: dict[str, Registry[object]] = {
-    kind: Registry(kind=kind, package=package, base=base)
-    for kind, package, base in (
-        ("saes", "monoseme.saes", "monoseme.saes._base:SAE"),
-        ("evaluations", "monoseme.evaluation", "monoseme.evaluation._base:Evaluation"),
-        ("families", "monoseme.models.families", "monoseme.models._family:Family"),
-        ("explainers", "monoseme.atlas.explain", "monoseme.atlas.explain._base:Explainer"),
-        ("scorers", "monoseme.atlas.score", "monoseme.atlas.score._base:Scorer"),
-        ("trackers", "monoseme.training.trackers", "monoseme.training.trackers._base:Tracker"),
-        ("presets", "monoseme.presets", "builtins:object"),
-    )
+KINDS: dict[str, Registry[Any]] = {
+    registry.kind: registry for registry in (SAES, EVALUATIONS, FAMILIES, EXPLAINERS, SCORERS, TRACKERS, PRESETS)
 }
 
 

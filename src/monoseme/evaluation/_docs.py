@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monoseme.core.errors import ConfigError
 from monoseme.core.files import write_atomic
-from monoseme.evaluation import evaluations
+from monoseme.evaluation import EVALUATIONS
 from monoseme.evaluation._metric import Definition
 
 START = "<!-- definitions: made from the code by `python -m monoseme.evaluation._docs docs/metrics.md` -->"
@@ -18,7 +18,7 @@ _ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 
 def definitions_as_markdown() -> str:
     """A section with a table for each evaluation."""
-    sections = (f"## `{name}`\n\n{_table(evaluations.get(name).definitions())}" for name in evaluations.names())
+    sections = (f"## `{name}`\n\n{_table(EVALUATIONS.get(name).definitions())}" for name in EVALUATIONS.names())
     return "\n\n".join(sections)
 
 

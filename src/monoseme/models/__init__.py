@@ -1,10 +1,10 @@
 """Language models: sites, edits, capture, generation. What needs torch is imported when it is first asked for."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from monoseme.core.lazy import lazy_attributes
 from monoseme.models._env import HubSettings, hub_settings, read_env
-from monoseme.models._registry import families
+from monoseme.models._registry import FAMILIES
 from monoseme.models.config import ModelConfig
 from monoseme.models.site import KINDS, WRITES_RESIDUAL, Site, expand_sites
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from monoseme.models.spec import ModelSpec
 
 __all__ = [
+    "FAMILIES",
     "KINDS",
     "WRITES_RESIDUAL",
     "Anatomy",
@@ -33,29 +34,18 @@ __all__ = [
     "Site",
     "TokenEvent",
     "expand_sites",
-    "families",
     "hub_settings",
     "read_env",
     "replacement",
 ]
 
-_HOMES = {
-    "Anatomy": "_family",
-    "Edit": "edit",
-    "EditContext": "edit",
-    "Family": "_family",
-    "FunctionEdit": "edit",
-    "Generation": "_generate",
-    "LanguageModel": "language_model",
-    "ModelSpec": "spec",
-    "RunOutput": "language_model",
-    "Sampling": "_generate",
-    "TokenEvent": "_generate",
-    "replacement": "edit",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "_family": ["Anatomy", "Family"],
+        "_generate": ["Generation", "Sampling", "TokenEvent"],
+        "edit": ["Edit", "EditContext", "FunctionEdit", "replacement"],
+        "language_model": ["LanguageModel", "RunOutput"],
+        "spec": ["ModelSpec"],
+    },
+)

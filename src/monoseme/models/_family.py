@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import nn
 
-from monoseme.models._registry import families
+from monoseme.models._registry import FAMILIES
 from monoseme.models._taps import Tap
 
 
@@ -50,8 +50,8 @@ class Family(ABC):
 def family_of(model_type: str) -> Family:
     """The family for a `model_type` of transformers; the generic one for a type that has no file."""
     name = model_type.removesuffix("_text")
-    if name in families.names():
-        return families.get(name)()
+    if name in FAMILIES.names():
+        return FAMILIES.get(name)()
     from monoseme.models.families._generic import Generic
 
     return Generic()

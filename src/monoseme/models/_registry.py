@@ -7,6 +7,6 @@ from monoseme.core.registry import Registry
 if TYPE_CHECKING:
     from monoseme.models._family import Family
 
-families: "Registry[Family]" = Registry(
+FAMILIES: "Registry[Family]" = Registry(
     kind="families", package="monoseme.models.families", base="monoseme.models._family:Family"
 )

@@ -1,8 +1,8 @@
 """Stages put together: from a model and some text to a run's folder of artifacts."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from monoseme.core.lazy import lazy_attributes
 from monoseme.pipeline._folder import RUN_FILE, RunFolder
 
 if TYPE_CHECKING:
@@ -48,32 +48,17 @@ __all__ = [
     "train_run",
 ]
 
-_HOMES = {
-    "AtlasConfig": "_config",
-    "ExplainConfig": "_explain_config",
-    "Materials": "_materials",
-    "NamedSae": "_saes",
-    "RunConfig": "_config",
-    "RunSettings": "_config",
-    "StreamConfig": "_config",
-    "evaluate_run": "_evaluate",
-    "explain_run": "_atlas",
-    "headline": "_evaluate",
-    "measure": "_evaluate",
-    "open_sae": "_saes",
-    "open_saes": "_saes",
-    "report_run": "_report",
-    "run_all": "_run",
-    "run_config": "_evaluate",
-    "run_config_from_dict": "_config",
-    "run_config_to_dict": "_config",
-    "scan_run": "_atlas",
-    "train_run": "_train",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports what needs torch when it is first asked for."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "_atlas": ["explain_run", "scan_run"],
+        "_config": ["AtlasConfig", "RunConfig", "RunSettings", "StreamConfig", "run_config_from_dict", "run_config_to_dict"],
+        "_evaluate": ["evaluate_run", "headline", "measure", "run_config"],
+        "_explain_config": ["ExplainConfig"],
+        "_materials": ["Materials"],
+        "_report": ["report_run"],
+        "_run": ["run_all"],
+        "_saes": ["NamedSae", "open_sae", "open_saes"],
+        "_train": ["train_run"],
+    },
+)

@@ -11,7 +11,7 @@ from monoseme.pipeline._materials import Materials
 from monoseme.pipeline._validate import SplicedLoss
 from monoseme.saes import build, save_sae
 from monoseme.training import Callbacks, Job, TrainResult, train
-from monoseme.training.trackers import registry as trackers
+from monoseme.training.trackers import TRACKERS
 
 
 def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = None, resume: bool = False) -> RunFolder:
@@ -28,7 +28,7 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
     materials = materials or Materials(config)
     names = job_names(config, materials.sites)
     for tracker in config.train.trackers:
-        trackers.source(tracker)
+        TRACKERS.source(tracker)
     widths = materials.training.widths
     jobs = [Job(name, build(dataclasses.replace(sae, d_in=widths[site])), (site,)) for name, sae, site in names]
     materials.text.has_group(0)  # everything that can be wrong with the text or the SAEs is known before a folder is made

@@ -1,7 +1,8 @@
 """Reports of a run: figures (`monoseme.reports.figures`), a self-contained HTML page, and `report.json`."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from monoseme.core.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from monoseme.reports._data import LatentSample, RunReport, SaeReport, TokenExample
@@ -9,16 +10,6 @@ if TYPE_CHECKING:
     from monoseme.reports._write import report_json, write_run_report
     from monoseme.reports.html import render_html
 
-_HOMES = {
-    "LatentSample": "_data",
-    "RunReport": "_data",
-    "SaeReport": "_data",
-    "TokenExample": "_data",
-    "figures_of": "_sections",
-    "render_html": "html",
-    "report_json": "_write",
-    "write_run_report": "_write",
-}
 
 __all__ = [
     "LatentSample",
@@ -31,9 +22,12 @@ __all__ = [
     "write_run_report",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Loads Altair and Jinja on first use."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "_data": ["LatentSample", "RunReport", "SaeReport", "TokenExample"],
+        "_sections": ["figures_of"],
+        "_write": ["report_json", "write_run_report"],
+        "html": ["render_html"],
+    },
+)

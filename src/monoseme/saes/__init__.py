@@ -1,8 +1,8 @@
 """Sparse autoencoders: the contract, and one public file per architecture. Importing this imports no torch."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from monoseme.core.lazy import lazy_attributes
 from monoseme.saes._registry import SAES, build, config_from_dict, config_to_dict
 
 if TYPE_CHECKING:
@@ -34,26 +34,14 @@ __all__ = [
     "save_sae",
 ]
 
-_LAZY = {
-    "DEFAULT_KNOBS": "_codes",
-    "MOVES": "_reconstruct",
-    "MOVES_WITH_AUXK": "_reconstruct",
-    "SAE": "_base",
-    "AuxK": "_reconstruct",
-    "Codes": "_codes",
-    "Knobs": "_codes",
-    "Losses": "_codes",
-    "NormaliseConfig": "_normalise",
-    "folded_copy": "_export",
-    "load_sae": "_store",
-    "reconstruction_losses": "_reconstruct",
-    "rows_of": "_reconstruct",
-    "save_sae": "_store",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports what needs torch when it is first asked for."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "_base": ["SAE"],
+        "_codes": ["Codes", "DEFAULT_KNOBS", "Knobs", "Losses"],
+        "_export": ["folded_copy"],
+        "_normalise": ["NormaliseConfig"],
+        "_reconstruct": ["AuxK", "MOVES", "MOVES_WITH_AUXK", "reconstruction_losses", "rows_of"],
+        "_store": ["load_sae", "save_sae"],
+    },
+)

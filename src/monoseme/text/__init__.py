@@ -1,7 +1,8 @@
 """Text: corpora of any form to documents, tokens, and contexts in which every token knows where it comes from."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from monoseme.core.lazy import lazy_attributes
 from monoseme.text.config import CorpusConfig
 from monoseme.text.document import ROLES, CorpusFacts, Document, Turn
 
@@ -25,20 +26,14 @@ __all__ = [
     "read_documents",
 ]
 
-# The configuration is read by the command line before anything runs; these would bring numpy and torch with them.
-_LAZY = {
-    "ContextPlan": "monoseme.text.plan",
-    "TextTokenizer": "monoseme.text.tokenizer",
-    "TokenBlock": "monoseme.text.block",
-    "TokenStore": "monoseme.text.store",
-    "read_documents": "monoseme.text.documents",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports a heavier part on first use."""
-    import importlib
-
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_LAZY[name]), name)
+# The command line reads the configuration before anything runs; these would bring numpy and torch with them.
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "block": ["TokenBlock"],
+        "documents": ["read_documents"],
+        "plan": ["ContextPlan"],
+        "store": ["TokenStore"],
+        "tokenizer": ["TextTokenizer"],
+    },
+)

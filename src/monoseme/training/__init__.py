@@ -3,9 +3,9 @@
 Settings import no torch, so that the command line can show them.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from monoseme.core.lazy import lazy_attributes
 from monoseme.training.config import ScheduleConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -27,20 +27,12 @@ __all__ = [
     "train_on",
 ]
 
-_LAZY = {
-    "Best": "learner",
-    "Callbacks": "loop",
-    "Job": "learner",
-    "TrainResult": "loop",
-    "open_checkpoint": "checkpoint",
-    "read_metrics": "metrics",
-    "train": "loop",
-    "train_on": "loop",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports what needs torch when it is first asked for."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "checkpoint": ["open_checkpoint"],
+        "learner": ["Best", "Job"],
+        "loop": ["Callbacks", "TrainResult", "train", "train_on"],
+        "metrics": ["read_metrics"],
+    },
+)

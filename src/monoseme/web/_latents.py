@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from monoseme.atlas import Annotation, Atlas, Example, LatentPage, Score, TokenLogit, scorers
+from monoseme.atlas import SCORERS, Annotation, Atlas, Example, LatentPage, Score, TokenLogit
 from monoseme.atlas.annotations import table_path
 from monoseme.atlas.latents import Latents
 from monoseme.core.errors import PluginError
@@ -55,7 +55,7 @@ def _first_number(annotation: Annotation) -> str:
     """The number that a scorer puts first. Manifests sort their keys, so the order is only in the scorer itself."""
     definitions = annotation.artifact.config["definitions"]
     try:
-        names = scorers.get(annotation.artifact.config["scorer"]).definitions
+        names = SCORERS.get(annotation.artifact.config["scorer"]).definitions
     except PluginError:
         # A scorer that is not installed here: its numbers are still shown.
         names = definitions

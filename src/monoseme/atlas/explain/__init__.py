@@ -1,5 +1,5 @@
 """Explainers: one file each says what makes a latent fire."""
 
-from monoseme.atlas.explain._registry import explainers
+from monoseme.atlas.explain._registry import EXPLAINERS
 
-__all__ = ["explainers"]
+__all__ = ["EXPLAINERS"]

@@ -7,6 +7,6 @@ from monoseme.core.registry import Registry
 if TYPE_CHECKING:
     from monoseme.atlas.explain._base import Explainer
 
-explainers: "Registry[Explainer]" = Registry(
+EXPLAINERS: "Registry[Explainer]" = Registry(
     kind="explainers", package="monoseme.atlas.explain", base="monoseme.atlas.explain._base:Explainer"
 )

@@ -1,5 +1,5 @@
 """Scorers: one file each measures how well an explanation tells a latent's firings from other text."""
 
-from monoseme.atlas.score._registry import scorers
+from monoseme.atlas.score._registry import SCORERS
 
-__all__ = ["scorers"]
+__all__ = ["SCORERS"]

@@ -7,4 +7,4 @@ from monoseme.core.registry import Registry
 if TYPE_CHECKING:
     from monoseme.atlas.score._base import Scorer
 
-scorers: "Registry[Scorer]" = Registry(kind="scorers", package="monoseme.atlas.score", base="monoseme.atlas.score._base:Scorer")
+SCORERS: "Registry[Scorer]" = Registry(kind="scorers", package="monoseme.atlas.score", base="monoseme.atlas.score._base:Scorer")

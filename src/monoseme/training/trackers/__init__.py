@@ -7,14 +7,14 @@ from typing import Any
 from monoseme.core.registry import Registry
 from monoseme.training.trackers._base import Tracker
 
-registry: Registry[Tracker] = Registry(
+TRACKERS: Registry[Tracker] = Registry(
     kind="trackers", package="monoseme.training.trackers", base="monoseme.training.trackers._base:Tracker"
 )
 
 
 def open_tracker(name: str, *, folder: Path, facts: Mapping[str, Any]) -> Tracker:
     """The tracker of that name, begun. Raises UnknownPluginError with a suggestion, ExtraMissingError."""
-    return registry.get(name)(folder=folder, facts=facts)
+    return TRACKERS.get(name)(folder=folder, facts=facts)
 
 
-__all__ = ["Tracker", "open_tracker", "registry"]
+__all__ = ["TRACKERS", "Tracker", "open_tracker"]
