@@ -1,6 +1,8 @@
 """The scan from source to pages."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -69,7 +71,17 @@ def test_logits_name_their_tokens(planted: Atlas) -> None:
 
 def test_pages_are_json_without_nan(planted: Atlas) -> None:
     for latent in range(5):
-        json.dumps(planted.latent("topk", latent).to_json(), allow_nan=False)
+        page = planted.latent("topk", latent).to_json()
+        assert json.loads(json.dumps(page, allow_nan=False)) == page
+
+
+def test_a_page_is_read_without_torch(planted: Atlas) -> None:
+    code = (
+        "import sys; from monoseme.atlas import open_atlas; atlas = open_atlas(sys.argv[1]);"
+        "print(atlas.latent('topk', 1).stats.n_fired, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(planted.path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(planted.latent("topk", 1).stats.n_fired), "False"]
 
 
 def test_duckdb_reads_the_tables(planted: Atlas) -> None:

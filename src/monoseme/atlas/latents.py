@@ -1,4 +1,4 @@
-"""Reads the latents of one (SAE, part) from an atlas: what `store.py` wrote."""
+"""Reads the latents of one (SAE, part) from an atlas: what `store.py` wrote. Needs no torch, so that viewers open quickly."""
 
 import functools
 import threading
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from monoseme.atlas.bins import bin_edges
 from monoseme.atlas.pages import Decile, Example, Histogram, LatentStats, TokenLogit
-from monoseme.atlas.store import LATENTS_PER_GROUP
 from monoseme.atlas.text_store import TextStore
 from monoseme.core.artifact import Artifact
 from monoseme.core.errors import ArtifactDamagedError, ConfigError
+
+LATENTS_PER_GROUP = 32
+"""Latents in a row group of examples: small enough that a page reads in milliseconds, large enough to compress."""
 
 
 class FiringSample(NamedTuple):

@@ -22,13 +22,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from monoseme.atlas.latents import LATENTS_PER_GROUP
 from monoseme.atlas.logits import LatentLogits
 from monoseme.atlas.select import ExampleRows, choose_examples, decile_edges
 from monoseme.atlas.state import LatentState
 from monoseme.atlas.text_store import TextStore
-
-LATENTS_PER_GROUP = 32
-"""Latents in a row group of examples: small enough that a page reads in milliseconds, large enough to compress."""
 
 
 class LogitFacts(NamedTuple):
