@@ -8,8 +8,7 @@ import pytest
 from monoseme.core.artifact import check_artifact, open_artifact
 from monoseme.core.errors import ArtifactExistsError, ConfigError
 from monoseme.evaluation import metrics_from_json
-from monoseme.reports import RunReport, write_run_report
-from monoseme.reports._sections import figures_of
+from monoseme.reports import RunReport, figures_of, write_run_report
 from monoseme.reports.figures import density_histogram, metric_bars, training_curves
 from monoseme.reports.figures.training import thin
 

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monoseme.evaluation import EvalResult
-from monoseme.reports import RunReport, SaeReport
-from monoseme.reports._sections import figures_of
+from monoseme.reports import RunReport, SaeReport, figures_of
 from monoseme.reports.figures import DARK, LIGHT, Figure, theme
 from monoseme.web import _schema as schema
 
