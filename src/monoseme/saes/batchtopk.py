@@ -62,7 +62,7 @@ class BatchTopK(SAE):
         self.register_buffer("threshold_updates", torch.zeros((), dtype=torch.int64))
         self._aux = AuxK(config.k_aux or default_k_aux(self.d_in), config.auxk_coefficient)
 
-    def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:  # noqa: ARG002  rows are independent
+    def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:
         """Every activation above the inference threshold: rows do not depend on each other."""
         rows = self.normalise(x)
         return self.public_codes(self.kernels.encode_threshold(rows.rows, self.encoder, self.threshold), rows)

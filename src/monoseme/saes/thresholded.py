@@ -38,7 +38,7 @@ class Thresholded(SAE):
         self.add_dictionary()
         self.register_buffer("threshold", torch.zeros(config.n_latents))
 
-    def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:  # noqa: ARG002  rows are independent
+    def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:
         """Every activation above its latent's threshold."""
         rows = self.normalise(x)
         return self.public_codes(self.kernels.encode_threshold(rows.rows, self.encoder, self.threshold), rows)
@@ -46,7 +46,7 @@ class Thresholded(SAE):
     def loss(
         self,
         x: Float[Tensor, "*lead D"],
-        knobs: Knobs = DEFAULT_KNOBS,  # noqa: ARG002  nothing here is scheduled
+        knobs: Knobs = DEFAULT_KNOBS,
         *,
         mask: Bool[Tensor, "*lead"] | None = None,
     ) -> Losses:

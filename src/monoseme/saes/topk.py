@@ -49,7 +49,7 @@ class TopK(SAE):
         self.add_dictionary()
         self._aux = AuxK(config.k_aux or default_k_aux(self.d_in), config.auxk_coefficient)
 
-    def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:  # noqa: ARG002  rows are independent
+    def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:
         """The k largest latents of each vector, where positive."""
         rows = self.normalise(x)
         return self.public_codes(self._codes(rows.rows, self.config.k), rows)
