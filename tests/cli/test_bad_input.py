@@ -145,6 +145,11 @@ def test_a_path_without_a_run_is_refused(shell: Shell, verb: str) -> None:
     _refused(shell(verb, "--no-such-flag", "x"))
 
 
+def test_no_latents_to_explain_is_refused_and_not_taken_for_all(shell: Shell) -> None:
+    assert shell.train().code == 0
+    _refused(shell("explain", "run", "--most-latents", "0"), "most_latents must be at least 1")
+
+
 def test_a_port_in_use_is_refused(shell: Shell) -> None:
     assert shell.train().code == 0
     with socket.socket() as taken:

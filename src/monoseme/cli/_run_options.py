@@ -21,7 +21,7 @@ SHORT = {"--model": "--model.model", "--corpus": "--corpus.source", "--site": "-
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunWords:
+class RunFlags:
     """What the command line says besides the SAEs."""
 
     out: Path = Path("runs/run")
@@ -51,7 +51,7 @@ def parse_run(words: Sequence[str], *, verb: str, summary: str, default: RunConf
     if wants_help(rest):
         _print_sae_help(flags.names or tuple(sae.plugin_name for sae in chosen.saes))
     base = settings(chosen.settings, {k: v for k, v in said.items() if k != "saes"}, where="config")
-    found = parse(RunWords, expand(rest, SHORT), verb=verb, summary=summary, default=RunWords(out=out, settings=base))
+    found = parse(RunFlags, expand(rest, SHORT), verb=verb, summary=summary, default=RunFlags(out=out, settings=base))
     listed = _listed(flags.names, chosen, said)
     return RunCommand(RunConfig.of(found.settings, build(flags, listed)), found.out, found.resume)
 

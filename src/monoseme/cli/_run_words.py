@@ -17,11 +17,11 @@ class RunWords(NamedTuple):
     switches: frozenset[str]
     options: dict[str, str]
 
-    def number(self, flag: str, default: int) -> int:
-        """The whole number given with a flag. Raises ConfigError for anything else."""
+    def number(self, flag: str) -> int | None:
+        """The whole number given with a flag, None without it. Raises ConfigError for anything else."""
         text = self.options.get(flag)
         if text is None:
-            return default
+            return None
         if not text.isdigit():
             raise ConfigError(f"{flag} must be a whole number, not {text!r}")
         return int(text)

@@ -18,10 +18,11 @@ def main(words: list[str]) -> int:
     said = read_words(words, verb="serve", switches=("--open", "--expose"), options=("--host", "--port"))
     if said is None:
         return 0
+    port = said.number("--port")
     serve(
         [Path(word) for word in said.paths],
         host=said.options.get("--host", "127.0.0.1"),
-        port=said.number("--port", _PORT),
+        port=_PORT if port is None else port,
         open_browser="--open" in said.switches,
         expose="--expose" in said.switches,
     )
