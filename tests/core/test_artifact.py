@@ -122,4 +122,5 @@ def test_json_refuses_nan(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         files.write_json(tmp_path / "f.json", {"a": float("nan")})
     with pytest.raises(ValueError, match="JSON compliant"):
-        files.append_jsonl(tmp_path / "f.jsonl", {"a": float("inf")})
+        files.write_json(tmp_path / "f.json", {"a": float("inf")})
+    assert list(tmp_path.iterdir()) == []

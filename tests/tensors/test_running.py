@@ -31,7 +31,6 @@ def test_two_rows_worked_by_hand():
     assert moments.mean.tolist() == [2.0, 5.0]
     assert moments.var().tolist() == [1.0, 0.0]
     assert moments.var(unbiased=True).tolist() == [2.0, 0.0]
-    assert moments.total_var() == 1.0
 
 
 @settings(deadline=None)  # the first call pays for imports

@@ -77,15 +77,6 @@ def read_json(path: Path) -> Any:
         raise ArtifactDamagedError(f"{path} is not valid JSON ({error})") from error
 
 
-def append_jsonl(path: Path, value: Any) -> None:
-    """Appends `value` as one line of JSON. Raises DiskFullError; ValueError on NaN or infinity."""
-    line = json.dumps(value, allow_nan=False, ensure_ascii=False) + "\n"
-    with guard_disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(line)
-
-
 def hash_bytes(data: bytes) -> str:
     """`sha256:` and the hexadecimal digest of `data`."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"

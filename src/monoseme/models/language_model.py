@@ -6,9 +6,8 @@ padding, None for no padding), `mask` is where edits may act (None for every rea
 Letters: n sequences, S positions, D model width, V vocabulary.
 """
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -212,12 +211,6 @@ class LanguageModel:
             folder = self._folder
             self._hash = hash_folder(folder) if folder else hash_modules(self._model, self.tokenizer)
         return self._hash
-
-    @contextlib.contextmanager
-    def holding_lock(self) -> Iterator[None]:
-        """Keeps other threads' forwards out of this model, as every single forward does by itself."""
-        with self._forward.lock:
-            yield
 
     def editable(self, tokens: Int[Tensor, "n S"], real: Bool[Tensor, "n S"] | None = None) -> Bool[Tensor, "n S"]:
         """Where edits act by default: real tokens that are not special."""

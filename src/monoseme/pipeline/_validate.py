@@ -9,7 +9,7 @@ from monoseme.models import Site
 from monoseme.pipeline._materials import Materials
 from monoseme.saes import SAE
 
-_TOLD = {"ce_recovered": "ce_recovered", "kl": "kl"}
+_TOLD = ("ce_recovered", "kl")
 
 
 class SplicedLoss:
@@ -28,7 +28,7 @@ class SplicedLoss:
         )
         with use_display(SilentDisplay()):  # the training bar is on the screen
             result = self._fidelity.run(subject)
-        numbers = {ours: value for ours, theirs in _TOLD.items() if (value := result[theirs].value) is not None}
+        numbers = {name: value for name in _TOLD if (value := result[name].value) is not None}
         original, spliced = result["ce_original"].value, result["ce_spliced"].value
         if original is not None and spliced is not None:
             numbers["ce_increase"] = spliced - original

@@ -44,10 +44,6 @@ class RunningMoments:
         divisor = self.n - 1 if unbiased else self.n
         return self._squares / divisor if divisor > 0 else torch.full_like(self._squares, torch.nan)
 
-    def total_var(self, *, unbiased: bool = False) -> float:
-        """Sum of the columns' variances: the mean squared distance of a row from the mean row."""
-        return float(self.var(unbiased=unbiased).sum())
-
     def update(self, rows: Float[Tensor, "B D"]) -> None:
         """Adds B rows; the dtype may be any float, the sums are float64."""
         if rows.shape[0] == 0:
