@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 
 from monoseme.atlas import SCORERS, Annotation, Atlas, Example, LatentPage, Score, TokenLogit
 from monoseme.atlas.annotations import table_path
-from monoseme.atlas.latents import Latents
 from monoseme.core.errors import PluginError
 from monoseme.web import _schema as schema
 from monoseme.web._table import LatentsTable
@@ -38,7 +37,7 @@ def latents_table(atlas: Atlas, sae: str, annotations: Sequence[Annotation]) -> 
         "max": pa.array(latents.column("max"), pa.float64()),
         "explanation": _texts(explained, n),
         "score": _values(scored, n),
-        "top_tokens": pa.array(_top_tokens(atlas, latents), pa.list_(pa.string())),
+        "top_tokens": pa.array([texts[:_TOP_TOKENS] for texts in latents.column("example_texts")], pa.list_(pa.string())),
     }
     return LatentsTable(pa.table(columns), sae=sae, score_name=scored.name)
 
@@ -79,21 +78,6 @@ def _values(scored: _Scored, n: int) -> pa.Array:
         for latent, value in zip(rows["latent"].to_pylist(), rows["value"].to_pylist(), strict=True):
             values[latent] = value
     return pa.array(values, pa.float64())
-
-
-def _top_tokens(atlas: Atlas, latents: Latents) -> list[list[str]]:
-    """For each latent the distinct tokens of its strongest examples, strongest first."""
-    columns = ["latent", "decile", "document", "position"]
-    rows = pq.read_table(latents.artifact.file("examples.parquet"), columns=columns)
-    strongest = rows.filter(rows["decile"].is_null())
-    owner = strongest["latent"].to_numpy()
-    documents, positions = strongest["document"].to_numpy(), strongest["position"].to_numpy()
-    found: list[dict[int, None]] = [{} for _ in range(latents.n_latents)]
-    if len(owner):
-        tokens = atlas.text.gather(documents, positions, [0])[:, 0]
-        for latent, token in zip(owner.tolist(), tokens.tolist(), strict=True):
-            found[latent].setdefault(token)
-    return [[atlas.text.token_text(token) for token in list(seen)[:_TOP_TOKENS]] for seen in found]
 
 
 def detail(page: LatentPage, annotations: Sequence[Annotation]) -> schema.LatentDetail:
