@@ -33,8 +33,6 @@ def _commands() -> list[list[str]]:
 
 @pytest.mark.parametrize("page", _blocks("python"))
 def test_python_in_the_docs_runs(page: str, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not (ROOT / "src/monoseme/bundled/model/config.json").is_file():
-        pytest.skip("the bundled model is not in this checkout")
     demo = tmp_path / "runs" / "demo" / "evaluations"  # what examples may take as given
     demo.mkdir(parents=True)
     (demo / "topk").symlink_to(run.path / "evaluations" / "topk.resid_post_0")

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import monoseme
 from monoseme.activations import LiveSource
 from monoseme.atlas import Target, check_atlas, explain_latents, names_of, open_atlas, scan, score_explanations
 from monoseme.models import LanguageModel, Site
@@ -13,10 +12,7 @@ from monoseme.saes import SAE
 from monoseme.saes.topk import TopK
 from monoseme.text import CorpusConfig, TokenStore
 
-_MODEL = Path(monoseme.__file__).parent / "bundled" / "model"
 
-
-@pytest.mark.skipif(not (_MODEL / "model.safetensors").is_file(), reason="the bundled model is not there")
 def test_an_atlas_of_the_bundled_model_has_pages_whose_values_the_sae_gives_again(tmp_path: Path) -> None:
     model = LanguageModel.load("bundled")
     site = Site("resid_post", model.spec.n_layers // 2)

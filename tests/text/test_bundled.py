@@ -6,12 +6,9 @@ from typing import Any
 
 import pytest
 
-from monoseme import bundled
 from monoseme.core.errors import ConfigError
 from monoseme.text import CorpusConfig, TokenStore, read_documents
 from monoseme.text.python_docs import python_docs
-
-needs_stories = pytest.mark.skipif(not bundled.stories_file().is_file(), reason="the stories are not in this checkout")
 
 
 def test_python_docs_are_prose_of_this_installation() -> None:
@@ -43,7 +40,6 @@ def test_python_docs_find_docstrings_comments_and_topics(tmp_path: Path) -> None
     )
 
 
-@needs_stories
 def test_every_stretch_holds_both_domains() -> None:
     documents = list(itertools.islice(read_documents(CorpusConfig()), 200))
     assert [d.labels["domain"] for d in documents[:2]] == ["stories", "python_docs"]
@@ -53,7 +49,6 @@ def test_every_stretch_holds_both_domains() -> None:
     assert 0.5 < sizes["stories"] / sizes["python_docs"] < 2
 
 
-@needs_stories
 def test_both_domains_are_on_both_sides(words: Any) -> None:
     store = TokenStore.build(CorpusConfig(), words, max_tokens=30_000)
     sides = {(store.document_labels(i)["domain"], store.is_heldout(i)) for i in range(store.n_documents)}
@@ -61,7 +56,6 @@ def test_both_domains_are_on_both_sides(words: Any) -> None:
     assert "python" in store.spec
 
 
-@needs_stories
 def test_one_domain_alone() -> None:
     for domain in ("stories", "python_docs"):
         documents = itertools.islice(read_documents(CorpusConfig(source=f"bundled:{domain}")), 20)

@@ -7,9 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from monoseme.atlas import SCORERS, Annotation, Atlas, Example, LatentPage, Score, TokenLogit
+from monoseme.atlas import Annotation, Atlas, Example, LatentPage, Score, TokenLogit
 from monoseme.atlas.annotations import table_path
-from monoseme.core.errors import PluginError
 from monoseme.web import _schema as schema
 from monoseme.web._table import LatentsTable
 
@@ -47,18 +46,7 @@ def _headline(annotations: Sequence[Annotation], explained: Annotation | None) -
         return _Scored("", None)
     about = (a for a in annotations if a.holds == "scores" and a.artifact.config["explanations"] == explained.label)
     found = next(about, None)
-    return _Scored("", None) if found is None else _Scored(_first_number(found), found)
-
-
-def _first_number(annotation: Annotation) -> str:
-    """The number that a scorer puts first. Manifests sort their keys, so the order is only in the scorer itself."""
-    definitions = annotation.artifact.config["definitions"]
-    try:
-        names = SCORERS.get(annotation.artifact.config["scorer"]).definitions
-    except PluginError:
-        # A scorer that is not installed here: its numbers are still shown.
-        names = definitions
-    return next((name for name in names if name in definitions), next(iter(definitions), ""))
+    return _Scored("", None) if found is None else _Scored(found.artifact.config["headline"], found)
 
 
 def _texts(explained: Annotation | None, n: int) -> pa.Array:
@@ -180,7 +168,7 @@ def _scores(part: Annotation, scores: Sequence[Score]) -> list[schema.Score]:
     definitions: dict[str, str] = part.artifact.config["definitions"]
     controls = [score for score in scores if definitions.get(score.name, "").startswith("control")]
     numbers = [score for score in scores if score not in controls]
-    first = _first_number(part)
+    first = part.artifact.config["headline"]
     numbers.sort(key=lambda score: score.name != first)
     beside = [
         schema.MetricValue(name=c.name, value=c.value, why_missing=c.why_missing, n=c.n, definition=definitions.get(c.name, ""))
