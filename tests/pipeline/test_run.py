@@ -97,6 +97,14 @@ def test_resuming_a_finished_run_keeps_its_saes(run: RunFolder) -> None:
     assert open_artifact(run.sae(NAMES[0])).content_hash == before
 
 
+def test_reading_ahead_changes_no_bit(run: RunFolder, tmp_path: Path) -> None:
+    config = run_config(run)
+    ahead = dataclasses.replace(config, stream=dataclasses.replace(config.stream, prefetch=True))
+    other = train_run(ahead, tmp_path / "ahead")
+    for name in NAMES:
+        assert torch.equal(open_sae(str(other.sae(name))).sae.W_dec, open_sae(str(run.sae(name))).sae.W_dec)
+
+
 def test_resuming_with_other_settings_says_which(run: RunFolder) -> None:
     config = run_config(run)
     other = dataclasses.replace(config, train=dataclasses.replace(config.train, batch_size=64))

@@ -3,10 +3,19 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from monoseme.training.interrupt import stop_wish
+
+
+@pytest.fixture(autouse=True)
+def _as_at_a_prompt() -> Iterator[None]:
+    """Python's own handler of Ctrl-C: a shell starts background jobs with the signal ignored, and Python leaves it so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -26,6 +26,8 @@ class StreamConfig:
     """Tokens of the corpus that are used, held-out ones included (count). None: all of them."""
     drop_sinks: bool = True
     """Leave out positions whose activation norm is far above the median (attention sinks); how many is said."""
+    prefetch: bool = False
+    """Run the model on the next block while the SAEs learn from this one: the same bits, sooner where they share no processor."""
     validation_loss_tokens: int | None = 4096
     """Held-out tokens on which each validation also measures the model's loss with the SAE in it (count). None: not measured."""
 

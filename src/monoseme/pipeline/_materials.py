@@ -1,17 +1,13 @@
 """What the stages of a run share: the model, the tokenised text, and sources of activations, each made when first asked for."""
 
 import functools
-from typing import TYPE_CHECKING
 
-from monoseme.activations import LiveSource, SinkFilter
+from monoseme.activations import ActivationSource, LiveSource, PrefetchSource, SinkFilter
 from monoseme.core.display import get_display
 from monoseme.models import LanguageModel, Site
 from monoseme.pipeline._config import RunConfig
 from monoseme.pipeline._first_blocks import FirstBlocks
 from monoseme.text import ContextPlan, TokenStore
-
-if TYPE_CHECKING:
-    from monoseme.activations import ActivationSource
 
 
 class Materials:
@@ -46,30 +42,34 @@ class Materials:
         return sites
 
     @functools.cached_property
-    def training(self) -> LiveSource:
+    def training(self) -> ActivationSource:
         """Activations of the documents that SAEs learn from."""
-        return self._source(self.text.contexts("train"), self._sinks(None))
+        return PrefetchSource(self._live) if self.config.stream.prefetch else self._live
 
     @functools.cached_property
-    def held_out(self) -> LiveSource:
+    def held_out(self) -> ActivationSource:
         """Activations of the documents that no SAE learns from, with the sink thresholds of the training side."""
-        return self._source(self.text.contexts("heldout"), self._sinks(self.training))
+        return self._source(self.text.contexts("heldout"), self._sinks_as_in_training())
 
     @functools.cached_property
-    def whole(self) -> "ActivationSource":
+    def whole(self) -> ActivationSource:
         """Activations of all documents, as far as `atlas.n_tokens` goes, with the sink thresholds of the training side."""
-        source = self._source(self.text.contexts("all"), self._sinks(self.training))
+        source = self._source(self.text.contexts("all"), self._sinks_as_in_training())
         per_block = self.config.stream.contexts_per_block * self.config.corpus.context_len
         return FirstBlocks(source, max(1, self.config.atlas.n_tokens // per_block))
+
+    @functools.cached_property
+    def _live(self) -> LiveSource:
+        source = self._source(self.text.contexts("train"), SinkFilter() if self.config.stream.drop_sinks else None)
+        _ = source.sink_thresholds  # measured, and told, here and not in a thread that reads ahead
+        return source
 
     def _source(self, plan: ContextPlan, sinks: SinkFilter | None) -> LiveSource:
         per_block = self.config.stream.contexts_per_block
         return LiveSource(self.model, plan, self.sites, contexts_per_block=per_block, filter=sinks)
 
-    def _sinks(self, like: LiveSource | None) -> SinkFilter | None:
-        if not self.config.stream.drop_sinks:
-            return None
-        return SinkFilter(thresholds=None if like is None else like.sink_thresholds)
+    def _sinks_as_in_training(self) -> SinkFilter | None:
+        return SinkFilter(thresholds=self._live.sink_thresholds) if self.config.stream.drop_sinks else None
 
     def domain_of(self, document: int) -> str:
         """The domain of a document: its label of that name, else "all"."""

@@ -8,20 +8,20 @@ from monoseme.training import ScheduleConfig, TrainConfig
 
 
 def config() -> RunConfig:
-    """4,096 latents, about 21 to a dimension, 32 of them active; 600,000 tokens, one pass of the model for both SAEs."""
+    """4,096 latents, about 21 to a dimension, 32 of them active; 450,000 tokens, one pass of the model for both SAEs."""
     n_latents, k = 4096, 32
     return RunConfig(
         sites=("resid_post.3",),
         stream=StreamConfig(contexts_per_block=16, max_tokens=1_000_000),
         train=TrainConfig(
-            n_tokens=600_000,
+            n_tokens=450_000,
             schedule=ScheduleConfig(kind="linear", decay_fraction=0.3),
-            validate_every=250,
+            validate_every=100,
             checkpoint_at=(0.5,),
         ),
-        fidelity=Fidelity.Config(max_tokens=100_000, max_loss_tokens=40_000),
-        atlas=AtlasConfig(n_tokens=200_000),
-        # A latent silent for a sixth of the run is dead: the field's ten million tokens would revive none here.
+        fidelity=Fidelity.Config(max_tokens=60_000, max_loss_tokens=24_000),
+        atlas=AtlasConfig(n_tokens=150_000),
+        # A latent silent for a fifth of the run is dead: the field's ten million tokens would revive none here.
         saes=(
             TopK.Config(n_latents=n_latents, k=k, dead_after_tokens=100_000),
             BatchTopK.Config(n_latents=n_latents, k=k, dead_after_tokens=100_000),
