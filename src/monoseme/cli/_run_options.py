@@ -1,5 +1,6 @@
 """The options of `train` and `run`: a whole run config from a preset, files and flags."""
 
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -60,8 +61,17 @@ def known_config(words: Sequence[str], out: Path) -> RunConfig:
     """The config in the run's folder when that run is resumed, so that nothing needs to be typed again; else the default."""
     if "--resume" not in words or wants_help(words):
         return RunConfig()
-    folder = Path(words[words.index("--out") + 1]) if "--out" in words[:-1] else out
+    folder = _folder(words) or out
     return run_config(RunFolder(folder)) if (folder / RUN_FILE).is_file() else RunConfig()
+
+
+def _folder(words: Sequence[str]) -> Path | None:
+    """What `--out FOLDER` or `--out=FOLDER` says, before anything else is read."""
+    for word, following in itertools.zip_longest(words, words[1:]):
+        flag, equals, value = word.partition("=")
+        if flag == "--out" and (value if equals else following):
+            return Path(value if equals else following)
+    return None
 
 
 def _take_preset(words: Sequence[str], default: RunConfig) -> tuple[RunConfig, list[str]]:

@@ -6,6 +6,7 @@ Source: Gao et al. 2024 (arXiv:2406.04093), section 2.1 (normalised MSE) and app
 
 from typing import NamedTuple
 
+from monoseme.core.errors import ConfigError
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import Losses, add_up
 from monoseme.saes._dead import auxk, still_dead
@@ -26,6 +27,16 @@ class AuxK(NamedTuple):
     k: int
     """Dead latents per row (count)."""
     coefficient: float
+
+
+def check_sparsity(k: int, *, n_latents: int, auxk_coefficient: float, k_aux: int | None) -> None:
+    """Raises ConfigError unless 1 <= k <= n_latents, the coefficient is not negative and k_aux is at least 1 where given."""
+    if not 1 <= k <= n_latents:
+        raise ConfigError(f"k is {k}; it must be from 1 to n_latents = {n_latents}")
+    if auxk_coefficient < 0:
+        raise ConfigError(f"auxk_coefficient is {auxk_coefficient}; it must be at least 0 (0 turns the auxiliary loss off)")
+    if k_aux is not None and k_aux < 1:
+        raise ConfigError(f"k_aux is {k_aux}; it must be at least 1, or None for the power of two nearest half the width")
 
 
 def rows_of(x: Float[Tensor, "*lead D"], mask: Bool[Tensor, "*lead"] | None) -> Float[Tensor, "B D"]:
