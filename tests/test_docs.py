@@ -36,6 +36,11 @@ def test_python_in_the_docs_runs(page: str, run: RunFolder, tmp_path: Path, monk
     demo = tmp_path / "runs" / "demo" / "evaluations"  # what examples may take as given
     demo.mkdir(parents=True)
     (demo / "topk").symlink_to(run.path / "evaluations" / "topk.resid_post_0")
+    atlas = tmp_path / "runs" / "demo" / "atlas"
+    for part in ("latents", "annotations"):
+        (atlas / part).mkdir(parents=True)
+        (atlas / part / "topk").symlink_to(run.atlas / part / "topk.resid_post_0")
+    (atlas / "text").symlink_to(run.atlas / "text")
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {"__name__": "monoseme_docs"}
     for block in _blocks("python")[page]:
