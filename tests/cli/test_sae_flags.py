@@ -1,16 +1,17 @@
 """`--sae` flags: lists multiply, one architecture can be reached alone, and a wrong setting is refused with what was meant."""
 
 import dataclasses
+from typing import Literal
 
 import pytest
 
-from monoseme.cli._sae_flags import Listed, build, take
+from monoseme.cli._sae_flags import Listed, build, help_text, take
 from monoseme.core.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Inner:
-    kind: str = "unit"
+    kind: Literal["unit", "none"] = "unit"
     eps: float = 1e-5
 
 
@@ -73,6 +74,7 @@ def test_none_dashes_and_underscores() -> None:
         (("--sae", "one,two", "--sae.one.sizes", "3"), "none of one, two has this setting"),
         (("--sae", "one", "--sae.k", "many"), "sae.one.k must be a whole number, not 'many'"),
         (("--sae", "one", "--sae.k"), "--sae.k needs a value"),
+        (("--sae.k", "3"), "--sae.k needs an architecture"),
         (("--sae", "one", "--sae.on", "yes"), "must be true or false"),
     ],
 )
@@ -80,3 +82,10 @@ def test_a_bad_setting_is_refused_by_name(words: tuple[str, ...], message: str) 
     with pytest.raises(ConfigError) as caught:
         _build(*words)
     assert message in str(caught.value)
+
+
+def test_help_shows_choices_and_the_defaults_of_settings_inside_settings() -> None:
+    lines = help_text({"one": One}).splitlines()
+    assert "  --sae.inner.kind {unit,none} (default: unit)" in lines
+    assert "  --sae.inner.eps float (default: 1e-05)" in lines
+    assert "  --sae.limit int | None (default: None)" in lines

@@ -9,6 +9,7 @@ A flag that no listed architecture has is an error, with what was probably meant
 """
 
 import dataclasses
+import functools
 import itertools
 import types
 import typing
@@ -88,6 +89,8 @@ def _settings_of(entry: Listed, flags: SaeFlags) -> dict[str, str]:
 
 
 def _refuse_unknown(flags: SaeFlags, configs: Mapping[str, type]) -> None:
+    if flags.settings and not configs:
+        raise ConfigError(f"--sae.{next(iter(flags.settings))} needs an architecture.\n  Type, for example:  --sae topk")
     for key in flags.settings:
         if any(key in known(cls) or key in {f"{name}.{k}" for k in known(cls)} for name, cls in configs.items()):
             continue
@@ -149,10 +152,23 @@ def help_text(configs: Mapping[str, type]) -> str:
     lines: list[str] = []
     for name, cls in configs.items():
         lines.append(f"--sae {name}")
-        defaults = {field.name: field.default for field in dataclasses.fields(cls)}
         for key, hint in known(cls).items():
-            kind = getattr(hint, "__name__", str(hint).replace("typing.", ""))
-            default = defaults.get(key, dataclasses.MISSING)
+            default = _default(cls, key)
             shown = "" if default is dataclasses.MISSING else f" (default: {default})"
-            lines.append(f"  --sae.{key} {kind}{shown}")
+            lines.append(f"  --sae.{key} {_kind(hint)}{shown}")
     return "\n".join(lines)
+
+
+def _kind(hint: Any) -> str:
+    """A type as help shows it: the choices where there are some."""
+    if typing.get_origin(hint) is typing.Literal:
+        return "{" + ",".join(str(choice) for choice in typing.get_args(hint)) + "}"
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+
+
+def _default(cls: type, key: str) -> Any:
+    """The default of a dotted setting, MISSING where there is none."""
+    first, *rest = key.split(".")
+    field = next(field for field in dataclasses.fields(cls) if field.name == first)
+    value: Any = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return value if value is dataclasses.MISSING else functools.reduce(getattr, rest, value)

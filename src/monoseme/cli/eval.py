@@ -4,6 +4,7 @@
     monoseme eval RUN@2000             a checkpoint; prints, writes nothing
     monoseme eval RUN --overwrite      measures again
 
+How much is measured (`--fidelity.max_tokens`, `--fidelity.max_loss_tokens`) is set when the run is made.
 Definitions of all metrics: docs, "Metrics".
 """
 

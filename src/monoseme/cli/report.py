@@ -1,7 +1,9 @@
 """Write one HTML page of a run that needs no network, with figures and report.json.
 
-monoseme report RUN
-monoseme report RUN --overwrite
+    monoseme report RUN
+    monoseme report RUN --overwrite      after a new eval, scan or explain
+
+Writes RUN/report.
 """
 
 from pathlib import Path

@@ -1,8 +1,10 @@
 """The whole road on your model and text: train, evaluate, scan, explain, report.
 
-monoseme run --model gpt2 --corpus books.jsonl --sae topk,batchtopk --out runs/a
-monoseme run --preset gemma_2_2b --out runs/gemma
-monoseme run --out runs/a --resume
+    monoseme run --model gpt2 --corpus books.jsonl --sae topk,batchtopk --out runs/a
+    monoseme run --preset gemma_2_2b --out runs/gemma
+    monoseme run --out runs/a --resume
+
+Each stage that is complete is kept; `--resume` goes on where it stopped.
 """
 
 from pathlib import Path

@@ -1,6 +1,8 @@
 """Find what each latent responds to, in one pass over the text: the atlas.
 
-monoseme scan RUN
+    monoseme scan RUN
+
+How much and what is kept (`--atlas.n_tokens`, `--atlas.scan.*`) is set when the run is made.
 """
 
 from pathlib import Path

@@ -1,8 +1,10 @@
 """Open runs in the web app: metrics, latents, their pages, and your own prompts.
 
-monoseme serve RUN [RUN ...]
-monoseme serve RUN --port 9000 --open
-monoseme serve RUN --host 0.0.0.0 --expose     beyond this machine; needs the token in the URL it prints
+    monoseme serve RUN [RUN ...]
+    monoseme serve RUN --port 9000 --open          another port than 8321; opens the browser
+    monoseme serve RUN --host 0.0.0.0 --expose     beyond this machine; needs the token in the URL it prints
+
+Listens on this machine only, unless told otherwise. Ctrl-C ends it.
 """
 
 from pathlib import Path

@@ -1,6 +1,9 @@
 """Show what is in an artifact or a run: kind, config, inputs, files, timings.
 
-monoseme show PATH
+    monoseme show PATH
+    monoseme show PATH --json
+
+PATH is a run or an artifact, such as runs/demo/saes/topk.
 """
 
 from pathlib import Path
