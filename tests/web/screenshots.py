@@ -11,7 +11,7 @@ from playwright.sync_api import sync_playwright
 
 from monoseme.web import create_app
 
-_PROMPT = "Once upon a time, a little girl named Lily found a string. The function returns None if the list is empty."
+_PROMPT = "Once upon a time, a little girl named Lily found 3 strings. The function returns 12 if the list is empty."
 
 
 def main(run: Path, latent: int, folder: Path) -> None:
@@ -24,7 +24,7 @@ def main(run: Path, latent: int, folder: Path) -> None:
     home = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/runs/{run.resolve().name}"
     pages = {
         "overview": "",
-        "latents": "/saes/topk/latents",
+        "latents": "/saes/topk/latents?q=in the word",
         "latent": f"/saes/topk/latents/{latent}",
         "prompt": f"/saes/topk/prompt?text={_PROMPT}&latent={latent}&token=12",
     }
