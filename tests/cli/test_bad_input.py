@@ -138,6 +138,36 @@ def test_damaged_wrong_and_newer_artifacts_are_told_apart(shell: Shell) -> None:
     _refused(shell("eval", "run"), "'sae' is needed")
 
 
+def test_check_tells_all_that_is_wrong_with_a_run(shell: Shell) -> None:
+    assert shell.train("--sae", "topk,batchtopk").code == 0
+    Path("run/saes/topk/manifest.json").write_text("{")
+    shutil.rmtree("run/saes/batchtopk")
+    _refused(shell("check", "run"), "run/saes/topk/manifest.json", "not valid JSON", "run/saes/batchtopk: missing")
+    Path("run/run.json").write_text("no json")
+    _refused(shell("check", "run"), "run/saes/topk/manifest.json", "run.json is not valid JSON")
+
+
+def test_a_file_where_a_folder_is_needed_is_told_without_a_traceback(shell: Shell) -> None:
+    Path("file").write_text("")
+    _refused(shell.train("--out", "file/run"), "cannot use file/run", "Not a directory")
+    Path("folder.toml").mkdir()
+    _refused(shell.train("--config", "folder.toml"), "cannot use folder.toml", "Is a directory")
+
+
+def test_a_path_to_type_is_quoted_for_the_shell(shell: Shell) -> None:
+    outcome = shell.train("--out", "a b")
+    assert outcome.code == 0
+    assert "monoseme eval 'a b'" in outcome.told
+    _refused(shell.train("--out", "a b"), "rm -r 'a b'")
+
+
+@pytest.mark.parametrize("words", [("ls",), ("ls", "saes"), ("check", "run"), ("show", "run"), ("eval", "run")])
+def test_json_is_one_value_on_the_output(shell: Shell, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    assert shell.train().code == 0
+    assert main([*words, "--json"]) == 0
+    json.loads(capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("verb", ["eval", "scan", "explain", "report", "serve", "check", "show"])
 def test_a_path_without_a_run_is_refused(shell: Shell, verb: str) -> None:
     _refused(shell(verb, "nowhere"), "nowhere")

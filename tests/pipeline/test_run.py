@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from monoseme.atlas import open_atlas
 from monoseme.core.artifact import check_artifact, open_artifact
 from monoseme.core.errors import (
+    ArtifactDamagedError,
     ArtifactExistsError,
     ArtifactKindError,
     ArtifactMissingError,
@@ -95,6 +97,56 @@ def test_resuming_a_finished_run_keeps_its_saes(run: RunFolder) -> None:
     before = open_artifact(run.sae(NAMES[0])).content_hash
     run_all(run_config(run), run.path, resume=True)
     assert open_artifact(run.sae(NAMES[0])).content_hash == before
+
+
+def _copy_unrecorded(run: RunFolder, to: Path, *, without: str) -> RunFolder:
+    """A copy of a run as a kill leaves it while a stage works: all before it is noted, the stage itself is not."""
+    shutil.copytree(run.path, to)
+    stages = ("training", "saes", "evaluations", "atlas", "explanations", "report")
+    record = read_json(to / RUN_FILE)
+    record["artifacts"] = {key: record["artifacts"][key] for key in stages[: stages.index(without)]}
+    (to / RUN_FILE).write_text(json.dumps(record))
+    return RunFolder(to)
+
+
+def test_a_run_killed_between_two_evaluations_measures_the_rest(run: RunFolder, tmp_path: Path) -> None:
+    killed = _copy_unrecorded(run, tmp_path / "run", without="evaluations")
+    shutil.rmtree(killed.path / "evaluations" / NAMES[3])
+    killed.add({"evaluations": {name: {"fidelity": f"evaluations/{name}/fidelity"} for name in NAMES[:3]}})
+    run_all(run_config(run), killed.path, resume=True)
+    assert sorted(killed.record()["artifacts"]["evaluations"]) == NAMES
+    assert read_report(killed.evaluation(NAMES[3], "fidelity"))["fvu"] == read_report(run.evaluation(NAMES[3], "fidelity"))["fvu"]
+
+
+@pytest.mark.parametrize("n_scanned", [0, 2, 4])
+def test_a_run_killed_in_its_scan_scans_the_rest(run: RunFolder, tmp_path: Path, n_scanned: int) -> None:
+    killed = _copy_unrecorded(run, tmp_path / "run", without="atlas")
+    shutil.rmtree(killed.atlas / "annotations")
+    for name in NAMES[n_scanned:]:
+        shutil.rmtree(killed.atlas / "latents" / name)
+    run_all(run_config(run), killed.path, resume=True)
+    for name in NAMES:
+        again, whole = (open_artifact(folder.atlas / "latents" / name) for folder in (killed, run))
+        assert again.content_hash == whole.content_hash
+
+
+def test_a_run_killed_in_its_explanations_makes_the_rest(run: RunFolder, tmp_path: Path) -> None:
+    killed = _copy_unrecorded(run, tmp_path / "run", without="explanations")
+    shutil.rmtree(killed.atlas / "annotations" / NAMES[1] / "detection.offline")
+    shutil.rmtree(killed.atlas / "annotations" / NAMES[2])
+    run_all(run_config(run), killed.path, resume=True)
+    atlas = open_atlas(killed.atlas)
+    for name in NAMES:
+        assert {said.label for said in atlas.annotations(name)} == {"offline", "detection.offline"}
+
+
+@pytest.mark.parametrize("key", ["config", "jobs", "artifacts"])
+def test_a_record_that_lacks_a_table_is_called_damaged(tmp_path: Path, key: str) -> None:
+    record: dict[str, object] = {"kind": "run", "schema": 1, "config": {}, "jobs": {}, "artifacts": {}}
+    del record[key]
+    (tmp_path / RUN_FILE).write_text(json.dumps(record))
+    with pytest.raises(ArtifactDamagedError, match=key):
+        RunFolder(tmp_path).record()
 
 
 def test_reading_ahead_changes_no_bit(run: RunFolder, tmp_path: Path) -> None:

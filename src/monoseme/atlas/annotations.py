@@ -19,6 +19,7 @@ from monoseme.atlas.latents import Latents
 from monoseme.atlas.said import Condition, Explanation, Rule, Score
 from monoseme.core.artifact import MANIFEST, Artifact, new_artifact, open_artifact
 from monoseme.core.errors import ArtifactDamagedError, ArtifactExistsError, ConfigError
+from monoseme.core.files import typed
 
 _EXPLANATIONS, _SCORES = "explanations.parquet", "scores.parquet"
 _EXPLANATION_TYPES = pa.schema(
@@ -116,7 +117,7 @@ def open_annotations(atlas: Path, about: Latents) -> list[Annotation]:
         if annotation.artifact.inputs.get("latents") != about.content_hash:
             raise ArtifactDamagedError(
                 f"{annotation.artifact.path} annotates another scan of {about.key} than this atlas holds.\n"
-                f"  Explain again, after removing it:  rm -r {annotation.artifact.path}"
+                f"  Explain again, after removing it:  rm -r {typed(annotation.artifact.path)}"
             )
     return sorted(found, key=lambda annotation: annotation.started, reverse=True)
 

@@ -5,13 +5,16 @@
 Exit code 0 when all is sound, 2 with one line per problem otherwise.
 """
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 from monoseme.cli._options import wants_help, write
 from monoseme.cli._verbs import document
 from monoseme.core.artifact import MANIFEST, check_artifact
 from monoseme.core.display import get_display
-from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError, ConfigError
+from monoseme.core.errors import ArtifactDamagedError, ArtifactError, ArtifactMissingError, ConfigError
+from monoseme.pipeline import RUN_FILE, RunFolder
 
 
 def main(words: list[str]) -> int:
@@ -24,13 +27,40 @@ def main(words: list[str]) -> int:
     problems: dict[str, list[str]] = {}
     for word in words:
         for artifact in _artifacts(Path(word)):
-            problems[str(artifact)] = check_artifact(artifact)
+            problems[str(artifact)] = _problems(artifact)
             get_display().say(f"{artifact}: {'sound' if not problems[str(artifact)] else 'DAMAGED'}")
+        if (Path(word) / RUN_FILE).is_file():
+            problems[word] = problems.get(word, []) + _not_there(Path(word))
     get_display().result({"artifacts": problems})
     bad = [f"{path}/{line}" for path, lines in problems.items() for line in lines]
     if bad:
         raise ArtifactDamagedError("\n  ".join(["these files are damaged:", *bad]))
     return 0
+
+
+def _problems(artifact: Path) -> list[str]:
+    """What is wrong with an artifact, its manifest included: one that cannot be read must not hide the others."""
+    try:
+        return check_artifact(artifact)
+    except ArtifactError as error:
+        return [f"{MANIFEST}: {error}"]
+
+
+def _not_there(run: Path) -> list[str]:
+    """What is wrong with a run's own record, and the artifacts it names that are not there."""
+    try:
+        named = RunFolder(run).record()["artifacts"]
+    except ArtifactError as error:
+        return [f"{RUN_FILE}: {error}"]
+    return [f"{path}: missing, but named in {RUN_FILE}" for path in _paths(named) if not (run / path).is_dir()]
+
+
+def _paths(named: Any) -> Iterator[str]:
+    if isinstance(named, Mapping):
+        for inner in cast(Mapping[str, Any], named).values():
+            yield from _paths(inner)
+    else:
+        yield str(named)
 
 
 def _artifacts(path: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from monoseme.cli._run_options import parse_run
 from monoseme.cli._verbs import document
 from monoseme.cli.run import result_of
 from monoseme.core.display import get_display
+from monoseme.core.files import typed
 from monoseme.pipeline import RUN_FILE, run_all
 from monoseme.presets import preset
 
@@ -30,7 +31,7 @@ def main(words: list[str]) -> int:
     rest = [word for word in words if word not in own]
     config, out, resume = parse_run(rest, verb="demo", summary=document("demo"), default=preset("demo"), out=_OUT)
     run = run_all(config, out, resume=resume or (out / RUN_FILE).is_file())
-    get_display().say(f"\nThe report:  {run.report / 'index.html'}\nThe web app:  monoseme serve {run.path}\n{_NEXT}")
+    get_display().say(f"\nThe report:  {run.report / 'index.html'}\nThe web app:  monoseme serve {typed(run.path)}\n{_NEXT}")
     get_display().result(result_of(run))
     if own.isdisjoint(words):
         from monoseme.web import serve

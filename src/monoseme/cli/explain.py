@@ -13,6 +13,7 @@ from typing import Any
 
 from monoseme.cli._run_words import RunWords, read_words
 from monoseme.core.display import get_display
+from monoseme.core.files import typed
 from monoseme.pipeline import ExplainConfig, RunFolder, explain_run, run_config
 
 
@@ -25,7 +26,7 @@ def main(words: list[str]) -> int:
         run = RunFolder(Path(word))
         explain_run(run, _settings(said, run_config(run).atlas.explain))
         run.add({"explanations": "atlas/annotations"})
-        get_display().say(f"  look at them:  monoseme serve {word}")
+        get_display().say(f"  look at them:  monoseme serve {typed(word)}")
     get_display().result({"atlases": [str(RunFolder(Path(word)).atlas) for word in said.paths]})
     return 0
 

@@ -32,6 +32,10 @@ def main(words: list[str]) -> int:
     if wants_help(words):
         write(document("ls"))
         return 0
+    display = get_display()
+    if not words and isinstance(display, JsonDisplay):
+        display.result({kind: registry.names() for kind, registry in KINDS.items()})
+        return 0
     if not words:
         write("\n".join(f"{kind:<12} {len(registry.names())}" for kind, registry in KINDS.items()))
         return 0
@@ -39,7 +43,6 @@ def main(words: list[str]) -> int:
     if kind not in KINDS:
         raise ConfigError(f'there is no kind "{kind}".{suggest(kind, KINDS)}\n  Allowed: {", ".join(KINDS)}')
     infos = KINDS[kind].infos()
-    display = get_display()
     if isinstance(display, JsonDisplay):
         display.rows([info._asdict() for info in infos])
     else:

@@ -45,6 +45,10 @@ def _run(verb: str, words: list[str]) -> int:
         return _refuse("interrupted", code=INTERRUPTED)
     except BrokenPipeError:
         return 0  # the reader of our output, such as `head`, has seen enough
+    except OSError as error:
+        if error.filename is None:
+            raise  # not about a file that the user can see to
+        return _refuse(f"cannot use {error.filename}: {error.strerror}")
 
 
 def _refuse(message: str, *, code: int = 2) -> int:

@@ -24,7 +24,7 @@ from monoseme.core.errors import (
     ArtifactMissingError,
     ArtifactVersionError,
 )
-from monoseme.core.files import guard_disk, hash_file, hash_json, read_json, sync_folder, write_json
+from monoseme.core.files import guard_disk, hash_file, hash_json, read_json, sync_folder, typed, write_json
 from monoseme.core.schema import SCHEMAS
 
 MANIFEST = "manifest.json"
@@ -79,7 +79,7 @@ class Artifact:
         path = self.path / name
         if name not in self.manifest["files"] or not path.is_file():
             raise ArtifactDamagedError(
-                f"{self.path} lacks its file {name}.\n  See what else is wrong with:  monoseme check {self.path}"
+                f"{self.path} lacks its file {name}.\n  See what else is wrong with:  monoseme check {typed(self.path)}"
             )
         return path
 
@@ -126,7 +126,9 @@ def new_artifact(
 
 def exists_error(path: Path) -> ArtifactExistsError:
     """The error for an output folder that is there already."""
-    return ArtifactExistsError(f"{path} exists already.\n  Choose another folder with --out, or remove it first:  rm -r {path}")
+    return ArtifactExistsError(
+        f"{path} exists already.\n  Choose another folder with --out, or remove it first:  rm -r {typed(path)}"
+    )
 
 
 def _is_kind(path: Path, kind: str) -> bool:

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,11 @@ def disk_full(path: Path) -> DiskFullError:
         f"the disk is full: could not write {path}.\n"
         "  What was complete before is untouched. Free some space, or choose another folder with --out, then type it again."
     )
+
+
+def typed(path: Path | str) -> str:
+    """`path` as one types it in a shell: quoted where it holds a space or another character that a shell reads."""
+    return shlex.quote(str(path))
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:

@@ -16,7 +16,7 @@ import monoseme
 from monoseme.core.artifact import exists_error
 from monoseme.core.config import merge
 from monoseme.core.errors import ArtifactDamagedError, ArtifactKindError, ArtifactMissingError, ArtifactVersionError
-from monoseme.core.files import read_json, write_json
+from monoseme.core.files import read_json, typed, write_json
 from monoseme.core.schema import SCHEMAS
 
 RUN_FILE = "run.json"
@@ -56,10 +56,10 @@ class RunFolder:
         file = self.path / RUN_FILE
         if not file.is_file():
             raise ArtifactMissingError(
-                f"{self.path} is not a run: it has no {RUN_FILE}.\n  Make one with:  monoseme run --out {self.path}"
+                f"{self.path} is not a run: it has no {RUN_FILE}.\n  Make one with:  monoseme run --out {typed(self.path)}"
             )
         record = read_json(file)
-        if not isinstance(record, dict) or not isinstance(record.get("artifacts"), dict):
+        if not isinstance(record, dict):
             raise ArtifactDamagedError(f"{file} is not a run's record")
         if record.get("kind") != "run":
             raise ArtifactKindError(f"{file} is of kind {record.get('kind')!r}, not 'run'")
@@ -68,6 +68,9 @@ class RunFolder:
                 f"{file} was written by a newer monoseme ({record.get('package_version')}); this is {monoseme.__version__}.\n"
                 "  Update with:  pip install --upgrade monoseme"
             )
+        lacking = [key for key in ("config", "jobs", "artifacts") if not isinstance(record.get(key), dict)]
+        if lacking:
+            raise ArtifactDamagedError(f"{file} is damaged: it has no table {', '.join(lacking)}")
         return record
 
     def add(self, artifacts: dict[str, Any]) -> None:

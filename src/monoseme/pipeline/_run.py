@@ -24,18 +24,18 @@ def run_all(config: RunConfig, folder: Path, *, materials: Materials | None = No
     seconds: dict[str, float] = {}
     run = RunFolder(folder)
     done = run.record()["artifacts"] if resume and (folder / RUN_FILE).is_file() else {}
-    if not _trained(run, done):
+    if not _holds_every_sae(run, done, "saes"):
         with _Clock(seconds, "train"):
             run = train_run(config, folder, materials=materials, resume=resume)
-    if "evaluations" not in done:
+    if not _holds_every_sae(run, done, "evaluations"):
         with _Clock(seconds, "eval"):
             evaluate_run(run, materials=materials, overwrite=resume)
     if "atlas" not in done:
         with _Clock(seconds, "scan"):
-            scan_run(run, materials=materials)
+            scan_run(run, materials=materials, resume=resume)
     if "explanations" not in done:
         with _Clock(seconds, "explain"):
-            explain_run(run, config.atlas.explain)
+            explain_run(run, config.atlas.explain, resume=resume)
             run.add({"explanations": "atlas/annotations"})
     with _Clock(seconds, "report"):
         report_run(run, overwrite=resume)
@@ -43,10 +43,10 @@ def run_all(config: RunConfig, folder: Path, *, materials: Materials | None = No
     return run
 
 
-def _trained(run: RunFolder, done: dict[str, object]) -> bool:
-    """Whether every SAE of the run is an artifact."""
-    saes = done.get("saes")
-    return isinstance(saes, dict) and set(saes) == set(run.record()["jobs"])
+def _holds_every_sae(run: RunFolder, done: dict[str, object], stage: str) -> bool:
+    """Whether a stage that notes its artifacts one by one has noted one of every SAE."""
+    noted = done.get(stage)
+    return isinstance(noted, dict) and set(noted) == set(run.record()["jobs"])
 
 
 def _note(run: RunFolder, seconds: dict[str, float]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError, ResumeError
+from monoseme.core.files import typed
 from monoseme.pipeline._config import RunConfig, job_names, run_config_from_dict, run_config_to_dict
 from monoseme.pipeline._folder import RUN_FILE, RunFolder, new_run, require_free
 from monoseme.pipeline._materials import Materials
@@ -50,7 +51,7 @@ def _callbacks(materials: Materials, jobs: list[Job], folder: Path) -> Callbacks
     n_tokens = materials.config.stream.validation_loss_tokens
     sites = {job.name: job.sites[0] for job in jobs}
     validate = None if n_tokens is None else SplicedLoss(materials, sites, n_tokens=n_tokens).measure
-    return Callbacks(validate=validate, resume_command=f"monoseme train --out {folder} --resume")
+    return Callbacks(validate=validate, resume_command=f"monoseme train --out {typed(folder)} --resume")
 
 
 def _open(config: RunConfig, folder: Path, *, jobs: dict[str, str], resume: bool) -> RunFolder:
@@ -64,7 +65,7 @@ def _open(config: RunConfig, folder: Path, *, jobs: dict[str, str], resume: bool
         differing = sorted(key for key in plain if told.get(key) != plain[key])
         raise ResumeError(
             f"{folder} holds a run with other settings: {', '.join(differing)} differ.\n"
-            f"  Resume it as it is with:  monoseme train --out {folder} --resume\n  or give another --out."
+            f"  Resume it as it is with:  monoseme train --out {typed(folder)} --resume\n  or give another --out."
         )
     return run
 

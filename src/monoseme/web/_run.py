@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from monoseme.core.artifact import open_artifact
 from monoseme.core.config import from_dict, suggest
 from monoseme.core.errors import ArtifactMissingError
+from monoseme.core.files import typed
 from monoseme.evaluation import EvalResult, read_report
 from monoseme.pipeline import RunFolder
 from monoseme.web import _schema as schema
@@ -180,7 +181,8 @@ class FolderRun:
             raise NotFoundError(f"this run has no SAE {sae!r}.{suggest(sae, names)}")
         if atlas is None or sae not in atlas.saes():
             raise ArtifactMissingError(
-                f"{sae} has not been scanned, so its latents cannot be shown.\n  Scan it with:  monoseme scan {self._run.path}"
+                f"{sae} has not been scanned, so its latents cannot be shown.\n"
+                f"  Scan it with:  monoseme scan {typed(self._run.path)}"
             )
         return atlas
 
