@@ -10,6 +10,7 @@ import torch
 
 from monoseme.atlas import open_atlas
 from monoseme.core.artifact import check_artifact, open_artifact
+from monoseme.core.display import SilentDisplay, use_display
 from monoseme.core.errors import (
     ArtifactDamagedError,
     ArtifactExistsError,
@@ -17,6 +18,7 @@ from monoseme.core.errors import (
     ArtifactMissingError,
     ArtifactVersionError,
     ConfigError,
+    Interrupted,
     ResumeError,
 )
 from monoseme.core.files import read_json
@@ -138,6 +140,25 @@ def test_a_run_killed_in_its_explanations_makes_the_rest(run: RunFolder, tmp_pat
     atlas = open_atlas(killed.atlas)
     for name in NAMES:
         assert {said.label for said in atlas.annotations(name)} == {"offline", "detection.offline"}
+
+
+class _InterruptedAt(SilentDisplay):
+    """Ctrl-C at the moment when a message comes."""
+
+    def __init__(self, start: str) -> None:
+        self._start = start
+
+    def say(self, text: str) -> None:
+        if text.startswith(self._start):
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_in_a_late_stage_says_how_to_go_on(run: RunFolder, tmp_path: Path) -> None:
+    killed = _copy_unrecorded(run, tmp_path / "a run", without="explanations")
+    shutil.rmtree(killed.atlas / "annotations")
+    with use_display(_InterruptedAt("explained")), pytest.raises(Interrupted, match="--out '.*a run' --resume"):
+        run_all(run_config(run), killed.path, resume=True)
+    assert run_all(run_config(run), killed.path, resume=True).record()["artifacts"]["report"] == "report"
 
 
 @pytest.mark.parametrize("key", ["config", "jobs", "artifacts"])

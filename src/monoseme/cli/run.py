@@ -12,6 +12,7 @@ from pathlib import Path
 from monoseme.cli._run_options import known_config, parse_run
 from monoseme.cli._verbs import document
 from monoseme.core.display import get_display
+from monoseme.core.files import typed
 from monoseme.pipeline import RunFolder, run_all
 
 _OUT = Path("runs/run")
@@ -21,7 +22,7 @@ def main(words: list[str]) -> int:
     """Makes a run, or goes on with one."""
     config, out, resume = parse_run(words, verb="run", summary=document("run"), default=known_config(words, _OUT), out=_OUT)
     run = run_all(config, out, resume=resume)
-    get_display().say(f"  look at it:  monoseme serve {run.path}\n  the report:  {run.report / 'index.html'}")
+    get_display().say(f"  look at it:  monoseme serve {typed(run.path)}\n  the report:  {run.report / 'index.html'}")
     get_display().result(result_of(run))
     return 0
 

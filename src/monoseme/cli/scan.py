@@ -9,6 +9,7 @@ from pathlib import Path
 
 from monoseme.cli._run_words import read_words
 from monoseme.core.display import get_display
+from monoseme.core.files import typed
 from monoseme.pipeline import RunFolder, scan_run
 
 
@@ -19,6 +20,6 @@ def main(words: list[str]) -> int:
         return 0
     for word in said.paths:
         scan_run(RunFolder(Path(word)))
-        get_display().say(f"  explain it:  monoseme explain {word}")
+        get_display().say(f"  explain it:  monoseme explain {typed(word)}")
     get_display().result({"atlases": [str(RunFolder(Path(word)).atlas) for word in said.paths]})
     return 0

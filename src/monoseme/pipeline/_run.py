@@ -4,7 +4,8 @@ import time
 from pathlib import Path
 
 from monoseme.core.display import get_display
-from monoseme.core.files import write_json
+from monoseme.core.errors import Interrupted
+from monoseme.core.files import typed, write_json
 from monoseme.pipeline._atlas import explain_run, scan_run
 from monoseme.pipeline._config import RunConfig
 from monoseme.pipeline._evaluate import evaluate_run
@@ -18,9 +19,19 @@ def run_all(config: RunConfig, folder: Path, *, materials: Materials | None = No
     """Makes a run from its config to its report.
 
     With `resume`, goes on where an earlier call was stopped: training from its last checkpoint, later stages from the first
-    that is not complete. Raises what the stages raise; what was complete stays usable.
+    that is not complete. Raises what the stages raise, Interrupted after Ctrl-C; what was complete stays usable.
     """
-    materials = materials or Materials(config)
+    try:
+        return _stages(config, folder, materials=materials or Materials(config), resume=resume)
+    except KeyboardInterrupt as error:
+        if not (folder / RUN_FILE).is_file():
+            raise  # nothing was begun
+        raise Interrupted(
+            f"interrupted; the stages that were complete are kept.\n  Go on with:  monoseme run --out {typed(folder)} --resume"
+        ) from error
+
+
+def _stages(config: RunConfig, folder: Path, *, materials: Materials, resume: bool) -> RunFolder:
     seconds: dict[str, float] = {}
     run = RunFolder(folder)
     done = run.record()["artifacts"] if resume and (folder / RUN_FILE).is_file() else {}
