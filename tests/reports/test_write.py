@@ -1,6 +1,7 @@
 """The report artifact and its figures."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,21 @@ def test_density_says_how_many_latents_are_dead_and_draws_the_rest(report: RunRe
     figure = density_histogram({"topk": report.saes[0].table("density")})
     assert "topk 3" in figure.caption
     assert sum(row["n_latents"] for row in figure.spec()["data"]["values"][:-1]) == 14
+
+
+def test_an_sae_has_one_colour_in_all_figures(report: RunReport):
+    names = [sae.name for sae in report.saes]
+    turned = replace(report, training=tuple(sorted(report.training, key=lambda row: names.index(str(row["sae"])), reverse=True)))
+    orders = {figure.name: _colour_order(json.loads(figure.render("json"))) for figure in figures_of(turned)}
+    assert orders
+    assert {name: order for name, order in orders.items() if order != names} == {}
+
+
+def _colour_order(spec: object) -> list[str] | None:
+    """The names that the first colour scale of a specification lists."""
+    if isinstance(spec, list):
+        return next((found for item in spec if (found := _colour_order(item))), None)
+    if not isinstance(spec, dict):
+        return None
+    own = spec.get("color", {}).get("scale", {}).get("domain") if isinstance(spec.get("color"), dict) else None
+    return own or _colour_order(list(spec.values()))

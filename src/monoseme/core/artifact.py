@@ -124,11 +124,9 @@ def new_artifact(
         shutil.rmtree(draft.folder, ignore_errors=True)
 
 
-def exists_error(path: Path) -> ArtifactExistsError:
-    """The error for an output folder that is there already."""
-    return ArtifactExistsError(
-        f"{path} exists already.\n  Choose another folder with --out, or remove it first:  rm -r {typed(path)}"
-    )
+def exists_error(path: Path, *, instead: str = "Choose another folder with --out") -> ArtifactExistsError:
+    """The error for an output folder that is there already; `instead` is what else than removing it helps."""
+    return ArtifactExistsError(f"{path} exists already.\n  {instead}, or remove it first:  rm -r {typed(path)}")
 
 
 def _is_kind(path: Path, kind: str) -> bool:

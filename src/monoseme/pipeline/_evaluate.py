@@ -7,7 +7,7 @@ from monoseme.core.display import get_display
 from monoseme.evaluation import EvalResult, EvalSubject, write_report
 from monoseme.evaluation.fidelity import Fidelity
 from monoseme.pipeline._config import RunConfig, run_config_from_dict
-from monoseme.pipeline._folder import RunFolder
+from monoseme.pipeline._folder import RunFolder, refuse_again
 from monoseme.pipeline._materials import Materials
 from monoseme.pipeline._saes import NamedSae, open_saes
 
@@ -19,8 +19,10 @@ def evaluate_run(run: RunFolder, *, materials: Materials | None = None, overwrit
 
     Raises ArtifactExistsError for one measured before unless `overwrite`, and what the model and the text raise.
     """
-    materials = materials or Materials(run_config(run))
     saes = open_saes(str(run.path))
+    for sae in saes:
+        refuse_again(run.evaluation(sae.name, _FIDELITY), overwrite=overwrite)
+    materials = materials or Materials(run_config(run))
     results = {result.subject: result for result in measure(saes, materials)}
     for sae in saes:
         path = run.evaluation(sae.name, _FIDELITY)

@@ -84,6 +84,12 @@ class RunFolder:
         return sorted(self.record()["artifacts"].get("saes", {}))
 
 
+def refuse_again(path: Path, *, overwrite: bool) -> None:
+    """Raises ArtifactExistsError for a result that is there already, before the work is done again."""
+    if path.exists() and not overwrite:
+        raise exists_error(path, instead="Make it again with --overwrite")
+
+
 def require_free(path: Path) -> None:
     """Raises ArtifactExistsError when there is anything at `path` but an empty folder."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):

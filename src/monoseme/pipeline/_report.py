@@ -8,7 +8,7 @@ from monoseme.atlas.pages import Example, LatentPage
 from monoseme.core.artifact import open_artifact
 from monoseme.core.display import get_display
 from monoseme.evaluation import Metric, read_report
-from monoseme.pipeline._folder import RunFolder
+from monoseme.pipeline._folder import RunFolder, refuse_again
 from monoseme.reports import LatentSample, RunReport, SaeReport, TokenExample, write_run_report
 from monoseme.training import read_metrics
 
@@ -23,6 +23,7 @@ def report_run(run: RunFolder, *, overwrite: bool = False) -> None:
 
     Raises ArtifactExistsError unless `overwrite`, ArtifactMissingError without a finished SAE.
     """
+    refuse_again(run.report, overwrite=overwrite)
     record = run.record()
     atlas = open_atlas(run.atlas) if "atlas" in record["artifacts"] else None
     report = RunReport(

@@ -7,7 +7,10 @@ from monoseme.reports.figures.quality import LOSS_NAMES
 
 def figures_of(report: RunReport) -> list[Figure]:
     """All figures of the report."""
-    return [*_quality(report.saes), *_latents(report.saes), *training_curves(report.training)]
+    # Figures colour SAEs in the order in which they meet them: one order, one colour in every figure.
+    order = {sae.name: i for i, sae in enumerate(report.saes)}
+    training = sorted(report.training, key=lambda row: order.get(str(row.get("sae")), len(order)))
+    return [*_quality(report.saes), *_latents(report.saes), *training_curves(training)]
 
 
 def _quality(saes: tuple[SaeReport, ...]) -> list[Figure]:

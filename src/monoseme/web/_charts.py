@@ -15,10 +15,7 @@ _TRAINING = "training_"
 def figures(results: Mapping[str, Sequence[EvalResult]], rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
     """All figures that the evaluations of a run's SAEs and its training metrics have the data for, by name."""
     saes = tuple(SaeReport(name=name, architecture="", results=tuple(found)) for name, found in results.items())
-    # Figures colour SAEs in the order in which they meet them: one order, one colour on every chart of the page.
-    order = {name: i for i, name in enumerate(results)}
-    training = tuple(sorted(rows, key=lambda row: order.get(row["sae"], len(order))))
-    return {figure.name: figure for figure in figures_of(RunReport(title="", saes=saes, training=training))}
+    return {figure.name: figure for figure in figures_of(RunReport(title="", saes=saes, training=tuple(rows)))}
 
 
 def listed(found: Mapping[str, Figure]) -> list[schema.Chart]:
