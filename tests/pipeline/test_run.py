@@ -25,6 +25,7 @@ from monoseme.core.files import read_json
 from monoseme.evaluation import read_report
 from monoseme.pipeline import RUN_FILE, RunFolder, open_sae, open_saes, run_all, run_config, train_run
 from monoseme.pipeline._config import job_names
+from monoseme.pipeline._evaluate import headline
 from monoseme.saes.topk import TopK
 from tests.pipeline.conftest import tiny_config
 
@@ -64,6 +65,12 @@ def test_domains_of_the_text_reach_the_evaluation(run: RunFolder) -> None:
 def test_markup_in_the_text_stays_text_in_the_report(run: RunFolder) -> None:
     page = (run.report / "index.html").read_text()
     assert "<script>alert(" not in page
+
+
+def test_an_sae_without_held_out_text_says_why_it_has_no_numbers(run: RunFolder) -> None:
+    measured = read_report(run.evaluation(NAMES[0], "fidelity"))
+    missing = [dataclasses.replace(m, value=None, standard_error=None, why_missing="no tokens") for m in measured.metrics]
+    assert headline(dataclasses.replace(measured, metrics=tuple(missing))) == f"{NAMES[0]}: nothing measured (no tokens)"
 
 
 def test_the_atlas_explains_and_scores_every_sae(run: RunFolder) -> None:
@@ -156,7 +163,7 @@ class _InterruptedAt(SilentDisplay):
 def test_ctrl_c_in_a_late_stage_says_how_to_go_on(run: RunFolder, tmp_path: Path) -> None:
     killed = _copy_unrecorded(run, tmp_path / "a run", without="explanations")
     shutil.rmtree(killed.atlas / "annotations")
-    with use_display(_InterruptedAt("explained")), pytest.raises(Interrupted, match="--out '.*a run' --resume"):
+    with use_display(_InterruptedAt("explained")), pytest.raises(Interrupted, match=r"--out '.*a run' --resume"):
         run_all(run_config(run), killed.path, resume=True)
     assert run_all(run_config(run), killed.path, resume=True).record()["artifacts"]["report"] == "report"
 

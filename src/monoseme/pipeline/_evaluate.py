@@ -59,7 +59,8 @@ def headline(result: EvalResult) -> str:
     """The numbers that people ask for first, on a line."""
     told = (("FVU", "fvu"), ("L0", "l0"), ("CE recovered", "ce_recovered"), ("dead", "dead_fraction"))
     parts = [f"{label} {value:.4g}" for label, name in told if (value := result[name].value) is not None]
-    return f"{result.subject}: {', '.join(parts)}"
+    numbers = ", ".join(parts) or f"nothing measured ({result['fvu'].why_missing})"
+    return f"{result.subject}: {numbers}"
 
 
 def run_config(run: RunFolder) -> RunConfig:
