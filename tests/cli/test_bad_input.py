@@ -180,6 +180,14 @@ def test_no_latents_to_explain_is_refused_and_not_taken_for_all(shell: Shell) ->
     _refused(shell("explain", "run", "--most-latents", "0"), "most_latents must be at least 1")
 
 
+def test_one_sae_of_a_run_can_be_measured_alone(shell: Shell) -> None:
+    assert shell.train("--fidelity.max_tokens", "300", "--fidelity.n_replicates", "4").code == 0
+    outcome = shell("eval", "run/saes/topk")
+    assert outcome.code == 0, outcome.told
+    assert "topk: FVU" in outcome.told
+    assert not Path("run/evaluations").exists()
+
+
 def test_a_port_in_use_is_refused(shell: Shell) -> None:
     assert shell.train().code == 0
     with socket.socket() as taken:

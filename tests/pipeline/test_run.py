@@ -57,6 +57,13 @@ def test_the_report_holds_each_metric_of_each_sae_with_n_and_standard_error(run:
         assert fvu["standard_error"] > 0
 
 
+def test_the_report_calls_an_sae_what_it_was_trained_as(run: RunFolder) -> None:
+    report = read_json(run.report / "report.json")["saes"]["batchtopk.mlp_out_1"]
+    assert report["architecture"] == "batchtopk"
+    assert report["facts"]["k"] == "5"
+    assert open_artifact(run.sae("batchtopk.mlp_out_1")).config["architecture"] == "thresholded"
+
+
 def test_domains_of_the_text_reach_the_evaluation(run: RunFolder) -> None:
     table = read_report(run.evaluation(NAMES[0], "fidelity")).tables["domains"]
     assert set(table["domain"].to_pylist()) == {"cat", "dog"}

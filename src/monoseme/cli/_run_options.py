@@ -104,7 +104,9 @@ def _listed(names: tuple[str, ...], chosen: RunConfig, said: dict[str, Any]) -> 
 
 def _print_sae_help(names: tuple[str, ...]) -> None:
     write(help_text({name: SAES.get(name).Config for name in names or ("topk",)}))
-    write("\nA list with commas is a sweep (--sae.k 16,32); --sae.NAME.k is for one architecture; a preset may set other defaults.")
+    write(
+        "\nA list with commas is a sweep (--sae.k 16,32); --sae.NAME.k is for one architecture; a preset may set other defaults."
+    )
     write("Short forms: --model for --model.model, --corpus for --corpus.source, --site for --sites")
     write(f"--sae takes one or more of: {', '.join(SAES.names())}")
     write(f"--preset takes one of: {', '.join(PRESETS.names())}; --config takes a .json, .toml or .yaml file\n")

@@ -2,6 +2,7 @@
 
     monoseme eval RUN                  every SAE of the run, on its held-out documents; writes reports
     monoseme eval RUN@2000             a checkpoint; prints, writes nothing
+    monoseme eval RUN/saes/NAME        one SAE; prints, writes nothing
     monoseme eval RUN --overwrite      measures again
 
 How much is measured (`--fidelity.max_tokens`, `--fidelity.max_loss_tokens`) is set when the run is made.
@@ -23,12 +24,18 @@ def main(words: list[str]) -> int:
         return 0
     results: dict[str, list[EvalResult]] = {}
     for word in said.paths:
-        base, at, _ = word.rpartition("@")
-        if at:
-            run = RunFolder(Path(base))
-            results[word] = measure(open_saes(word), Materials(run_config(run)))
+        run = _run_of(word)
+        if run.path == Path(word):
+            results[word] = list(evaluate_run(run, overwrite="--overwrite" in said.switches).values())
         else:
-            results[word] = list(evaluate_run(RunFolder(Path(word)), overwrite="--overwrite" in said.switches).values())
+            results[word] = measure(open_saes(word), Materials(run_config(run)))
     told = {path: {r.subject: metrics_to_json(r.metrics) for r in found} for path, found in results.items()}
     get_display().result({"results": told})
     return 0
+
+
+def _run_of(word: str) -> RunFolder:
+    """The run that a checkpoint or an SAE belongs to, or the run itself."""
+    base, at, _ = word.rpartition("@")
+    path = Path(base if at else word)
+    return RunFolder(path.parent.parent if path.parent.name == "saes" else path)

@@ -64,8 +64,8 @@ class RunSettings:
     """Places in the model to learn from, such as resid_post.3, each with all SAEs. None: resid_post of the middle layer."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """The training loop."""
-    fidelity: Fidelity.Config = field(default_factory=Fidelity.Config)
-    """The evaluation on held-out text."""
+    fidelity: Fidelity.Config = field(default_factory=lambda: Fidelity.Config(max_tokens=300_000, max_loss_tokens=60_000))
+    """The evaluation on held-out text; bounded, since a tenth of a large corpus would take hours and say no more."""
     atlas: AtlasConfig = field(default_factory=AtlasConfig)
     """Scan and explanations."""
 

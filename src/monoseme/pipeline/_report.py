@@ -52,14 +52,16 @@ def _facts(record: dict[str, Any]) -> dict[str, str]:
 def _sae_report(run: RunFolder, name: str, atlas: Atlas | None) -> SaeReport:
     artifact = open_artifact(run.sae(name), kind="sae")
     evaluations = run.record()["artifacts"].get("evaluations", {}).get(name, {})
+    trained = artifact.config["trained_as"]
     facts = {
+        **({"k": str(trained["k"])} if "k" in trained else {}),
         "Latents": f"{artifact.config['n_latents']:,}",
         "Trained on": f"{artifact.config['tokens_trained']:,} tokens",
         "Site": artifact.config["site"],
     }
     return SaeReport(
         name=name,
-        architecture=artifact.config["architecture"],
+        architecture=trained["architecture"],
         facts=facts,
         results=tuple(read_report(run.path / Path(path)) for path in evaluations.values()),
         samples=_samples(atlas, name) if atlas is not None and name in atlas.saes() else (),

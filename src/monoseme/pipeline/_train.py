@@ -10,7 +10,7 @@ from monoseme.pipeline._config import RunConfig, job_names, run_config_from_dict
 from monoseme.pipeline._folder import RUN_FILE, RunFolder, new_run, require_free
 from monoseme.pipeline._materials import Materials
 from monoseme.pipeline._validate import SplicedLoss
-from monoseme.saes import build, save_sae
+from monoseme.saes import build, config_to_dict, save_sae
 from monoseme.training import Callbacks, Job, TrainResult, train
 from monoseme.training.trackers import TRACKERS
 
@@ -74,7 +74,12 @@ def _save(run: RunFolder, materials: Materials, jobs: list[Job], result: TrainRe
     inputs = {"model": materials.model.content_hash(), "text": materials.text.content_hash}
     for job in jobs:
         site = job.sites[0]
-        described = {"site": str(site), "model": materials.config.model.model, "tokens_trained": result.n_tokens}
+        described = {
+            "site": str(site),
+            "model": materials.config.model.model,
+            "tokens_trained": result.n_tokens,
+            "trained_as": config_to_dict(job.sae.config),  # what is saved may be simpler: BatchTopK ends as a threshold
+        }
         sae = result.saes[job.name].export()
         if not run.sae(job.name).exists():  # a resumed run may have been killed between two of these
             save_sae(sae, run.sae(job.name), inputs=inputs, extra_config=described)

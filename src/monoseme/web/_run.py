@@ -217,11 +217,12 @@ class FolderRun:
     def _sae(self, name: str, record: dict[str, Any]) -> schema.SaeSummary:
         path = self._run.path / record["artifacts"]["saes"][name]
         config = open_artifact(path, kind="sae").config
+        trained = config.get("trained_as", config)
         results = self._results(name, record)
         scanned = name in self._scanned()
         return schema.SaeSummary(
             name=name,
-            architecture=str(config.get("architecture", "")),
+            architecture=str(trained.get("architecture", "")),
             n_latents=config.get("n_latents"),
             site=_site_of(path, record, name),
             has_atlas=scanned,
