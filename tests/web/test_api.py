@@ -3,8 +3,10 @@
 import pytest
 from starlette.testclient import TestClient
 
+from monoseme.core.errors import ArtifactDamagedError
 from monoseme.web._app import app_over
 from monoseme.web._library import run_ids
+from monoseme.web._schema import RunSummary
 
 from .fake_run import DEAD, HOSTILE, HOSTILE_LATENT, N_LATENTS, NO_LOGITS, UNEXPLAINED, FakeRun
 
@@ -173,6 +175,16 @@ def test_the_chart_library_is_one_script_that_is_kept(client: TestClient) -> Non
     assert "vegaEmbed" in answer.text
     again = client.get("/assets/vega.js", headers={"if-none-match": answer.headers["etag"]})
     assert again.status_code == 304
+
+
+def test_a_damaged_run_says_so_and_hides_no_other() -> None:
+    class Damaged(FakeRun):
+        def summary(self) -> RunSummary:
+            raise ArtifactDamagedError("run.json is cut short")
+
+    with TestClient(app_over([FakeRun("demo"), Damaged("broken")]), base_url="http://127.0.0.1:8321") as client:
+        lines = client.get("/api/runs").json()
+    assert [(line["id"], line["problem"]) for line in lines] == [("demo", ""), ("broken", "run.json is cut short")]
 
 
 def test_ids_of_runs_are_safe_and_distinct() -> None:

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
+from monoseme.core.errors import MonosemeError
 from monoseme.web import _schema as schema
 from monoseme.web._data import LatentQuery, RunReader
 from monoseme.web._library import Library
@@ -48,8 +49,15 @@ router = APIRouter(
 
 @router.get("/runs")
 def runs(library: Annotated[Library, Depends(_library)]) -> list[schema.RunSummary]:
-    """The runs being served."""
-    return [reader.summary() for reader in library]
+    """The runs being served; one that is damaged says so, and hides none of the others."""
+    return [_summary(reader) for reader in library]
+
+
+def _summary(reader: RunReader) -> schema.RunSummary:
+    try:
+        return reader.summary()
+    except MonosemeError as error:
+        return schema.RunSummary(id=reader.id, name=reader.id, path="", model="", site="", saes=[], problem=str(error))
 
 
 @router.get("/chart-themes")

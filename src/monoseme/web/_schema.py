@@ -83,6 +83,8 @@ class RunSummary(_Model):
     model: str
     site: str
     saes: list[str]
+    problem: str = ""
+    """Why the run cannot be shown; empty where it can."""
 
 
 class RunOverview(_Model):
