@@ -74,6 +74,12 @@ def test_markup_in_the_text_stays_text_in_the_report(run: RunFolder) -> None:
     assert "<script>alert(" not in page
 
 
+def test_the_report_shows_the_best_explained_latents_with_their_score(run: RunFolder) -> None:
+    atlas, page = open_atlas(run.atlas), (run.report / "index.html").read_text()
+    best = atlas.table(NAMES[0], sort="detection_balanced_accuracy", descending=True, limit=1).rows[0]
+    assert f"balanced accuracy {best['detection_balanced_accuracy']:.2f}" in page
+
+
 def test_an_sae_without_held_out_text_says_why_it_has_no_numbers(run: RunFolder) -> None:
     measured = read_report(run.evaluation(NAMES[0], "fidelity"))
     missing = [dataclasses.replace(m, value=None, standard_error=None, why_missing="no tokens") for m in measured.metrics]

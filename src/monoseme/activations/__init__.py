@@ -2,6 +2,7 @@
 
 from monoseme.activations.block import Block
 from monoseme.activations.cursor import Cursor, LaneCursor, StreamCursor
+from monoseme.activations.first_blocks import FirstBlocks
 from monoseme.activations.live import LiveSource
 from monoseme.activations.mixing import MixingReport, measure_mixing
 from monoseme.activations.prefetch import PrefetchSource
@@ -16,6 +17,7 @@ __all__ = [
     "Block",
     "CapturingModel",
     "Cursor",
+    "FirstBlocks",
     "LaneCursor",
     "LiveSource",
     "MixingReport",

@@ -1,15 +1,14 @@
 """The next block made in a thread while the present one is in use. Order and bits are those of the source itself."""
 
-from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from monoseme.activations.block import Block
-from monoseme.activations.source import ActivationSource, iterate_blocks
-from monoseme.models.site import Site
+from monoseme.activations.source import ActivationSource
+from monoseme.activations.wrapped import WrappedSource
 
 
-class PrefetchSource:
+class PrefetchSource(WrappedSource):
     """Wraps a source: asking for block i also starts block i + 1.
 
     Worth it where model and SAE do not share their processors (a GPU, or more than two cores). One block is made at a time,
@@ -18,38 +17,14 @@ class PrefetchSource:
 
     def __init__(self, source: ActivationSource) -> None:
         """Starts nothing before the first block is asked for."""
-        self._source = source
+        super().__init__(source)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
         self._pending: dict[int, Future[Block | None]] = {}
-
-    @property
-    def sites(self) -> tuple[Site, ...]:
-        """Those of the source."""
-        return self._source.sites
-
-    @property
-    def widths(self) -> Mapping[Site, int]:
-        """Those of the source."""
-        return self._source.widths
-
-    @property
-    def n_blocks(self) -> int:
-        """That of the source."""
-        return self._source.n_blocks
 
     @property
     def spec(self) -> dict[str, Any]:
         """That of the source: reading ahead changes nothing."""
         return self._executor.submit(lambda: self._source.spec).result()
-
-    @property
-    def seconds_model(self) -> float:
-        """Time in the model, that of the block ahead included as soon as it is made (seconds)."""
-        return self._source.seconds_model
-
-    def has_block(self, i: int) -> bool:
-        """Whether the source has block i."""
-        return self._source.has_block(i)
 
     def block(self, i: int) -> Block:
         """Block i. Raises what the source raises."""
@@ -60,10 +35,6 @@ class PrefetchSource:
         found = block if block is not None else self._executor.submit(self._source.block, i).result()
         self._pending = {i + 1: self._executor.submit(self._ahead, i + 1)}
         return found
-
-    def blocks(self, start: int = 0) -> Iterator[Block]:
-        """The blocks from `start` to the last, in order."""
-        return iterate_blocks(self, start)
 
     def _ahead(self, i: int) -> Block | None:
         return self._source.block(i) if self._source.has_block(i) else None

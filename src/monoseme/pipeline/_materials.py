@@ -2,11 +2,10 @@
 
 import functools
 
-from monoseme.activations import ActivationSource, LiveSource, PrefetchSource, SinkFilter
+from monoseme.activations import ActivationSource, FirstBlocks, LiveSource, PrefetchSource, SinkFilter
 from monoseme.core.display import get_display
 from monoseme.models import LanguageModel, Site
 from monoseme.pipeline._config import RunConfig
-from monoseme.pipeline._first_blocks import FirstBlocks
 from monoseme.text import ContextPlan, TokenStore
 
 

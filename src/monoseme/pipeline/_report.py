@@ -7,7 +7,7 @@ from monoseme.atlas import Atlas, open_atlas
 from monoseme.atlas.pages import Example, LatentPage
 from monoseme.core.artifact import open_artifact
 from monoseme.core.display import get_display
-from monoseme.evaluation import Metric, read_report
+from monoseme.evaluation import read_report
 from monoseme.pipeline._folder import RunFolder, refuse_again
 from monoseme.reports import LatentSample, RunReport, SaeReport, TokenExample, write_run_report
 from monoseme.training import read_metrics
@@ -15,7 +15,9 @@ from monoseme.training import read_metrics
 _N_SAMPLES = 12
 """Latents shown of each SAE: enough for an impression; the web app has all."""
 _N_EXAMPLES = 4
-_SCORE = "detection_balanced_accuracy"
+_SCORE = "balanced_accuracy"
+"""The number of the scorer `detection` by which latents are chosen; the table of latents has it as a column."""
+_COLUMN = f"detection_{_SCORE}"
 
 
 def report_run(run: RunFolder, *, overwrite: bool = False) -> None:
@@ -70,7 +72,7 @@ def _sae_report(run: RunFolder, name: str, atlas: Atlas | None) -> SaeReport:
 
 def _samples(atlas: Atlas, name: str) -> tuple[LatentSample, ...]:
     """The best explained latents, for a first impression; it is the best that is shown, and the page says so."""
-    sort = _SCORE if _SCORE in atlas.table(name, limit=0).columns else "max"
+    sort = _COLUMN if _COLUMN in atlas.table(name, limit=0).columns else "max"
     rows = atlas.table(name, sort=sort, descending=True, limit=_N_SAMPLES).rows
     return tuple(_sample(atlas.latent(name, row["latent"])) for row in rows if not row["is_dead"])
 
@@ -81,27 +83,10 @@ def _sample(page: LatentPage) -> LatentSample:
         latent=page.latent,
         density=page.stats.density,
         explanation=explanation,
-        score=_score(page),
+        score=next((score for score in page.scores if score.name == _SCORE), None),
         top_tokens=tuple(logit.text for logit in page.top_logits),
         bottom_tokens=tuple(logit.text for logit in page.bottom_logits),
         examples=tuple(_example(example) for example in page.top[:_N_EXAMPLES]),
-    )
-
-
-def _score(page: LatentPage) -> Metric | None:
-    found = next((s for s in page.scores if s.name == "balanced_accuracy"), None)
-    if found is None:
-        return None
-    return Metric(
-        name=_SCORE,
-        value=found.value,
-        why_missing=found.why_missing,
-        unit="fraction",
-        better="higher",
-        n=found.n,
-        n_documents=0,
-        standard_error=found.standard_error,
-        definition="Share of held-out firings and of held-out silent tokens that the explanation tells right, averaged.",
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from monoseme.atlas.said import Score
 from monoseme.evaluation import EvalResult, Metric
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class LatentSample:
     """Share of tokens on which it fires."""
     explanation: str | None = None
     """None where nobody explained it."""
-    score: Metric | None = None
+    score: Score | None = None
     """How well the explanation predicts the firing."""
     top_tokens: tuple[str, ...] = ()
     """Tokens whose logits it raises most."""

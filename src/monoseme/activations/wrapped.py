@@ -1,0 +1,54 @@
+"""A source that stands in front of another one and changes one thing about it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from monoseme.activations.block import Block
+from monoseme.activations.source import ActivationSource, iterate_blocks
+from monoseme.models.site import Site
+
+
+class WrappedSource(ABC):
+    """Everything but `block` is the source's own until a subclass says otherwise."""
+
+    def __init__(self, source: ActivationSource) -> None:
+        """Assigns."""
+        self._source = source
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Those of the source."""
+        return self._source.sites
+
+    @property
+    def widths(self) -> Mapping[Site, int]:
+        """Those of the source."""
+        return self._source.widths
+
+    @property
+    def n_blocks(self) -> int:
+        """That of the source."""
+        return self._source.n_blocks
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """That of the source."""
+        return self._source.spec
+
+    @property
+    def seconds_model(self) -> float:
+        """Time spent in the source's model (seconds)."""
+        return self._source.seconds_model
+
+    def has_block(self, i: int) -> bool:
+        """Whether the source has block i."""
+        return self._source.has_block(i)
+
+    @abstractmethod
+    def block(self, i: int) -> Block:
+        """Block i. Raises what the source raises."""
+
+    def blocks(self, start: int = 0) -> Iterator[Block]:
+        """The blocks from `start` to the last, in order."""
+        return iterate_blocks(self, start)
