@@ -6,7 +6,7 @@ from monoseme.core.lazy import lazy_attributes
 from monoseme.saes._registry import SAES, build, config_from_dict, config_to_dict
 
 if TYPE_CHECKING:
-    from monoseme.saes._base import SAE
+    from monoseme.saes._base import SAE, InOut, Roles
     from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
     from monoseme.saes._export import folded_copy
     from monoseme.saes._normalise import NormaliseConfig
@@ -21,9 +21,11 @@ __all__ = [
     "SAES",
     "AuxK",
     "Codes",
+    "InOut",
     "Knobs",
     "Losses",
     "NormaliseConfig",
+    "Roles",
     "build",
     "config_from_dict",
     "config_to_dict",
@@ -37,7 +39,7 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
-        "_base": ["SAE"],
+        "_base": ["InOut", "Roles", "SAE"],
         "_codes": ["Codes", "DEFAULT_KNOBS", "Knobs", "Losses"],
         "_export": ["folded_copy"],
         "_normalise": ["NormaliseConfig"],

@@ -11,6 +11,11 @@ factor 1 and the same codes. Per-vector standardisation cannot be folded: its co
 **A training step**: `losses = sae.loss(x, knobs)`, `losses.total.backward()`, `sae.project_gradients()`, clipping, optimiser,
 `sae.after_step(losses)`.
 
+**Sites.** Most architectures learn from one site. Those of several learn from the view `layers`, x [B, L, D] with the L sites in
+the order of the config's `sites`; `roles` says which of them `encode` takes and `decode` gives back. An SAE that `reads` layers
+has a site axis in both ([*, L_in, D] and [*, L_out, D]), any other has one input and one output site and no such axis. Codes are
+[*, F], or [*, L, F] where `codes_per_site`.
+
 **A new architecture** is one file that defines one concrete subclass with a nested `Config`, its parameters (four from
 `add_dictionary`, or its own), `encode`, `loss`, `export` and `moves`. It may override anything else: `decode` where the decoder
 is not linear, `start` and `reads` for several sites, `parts` for groups. It uses only the products and selectors of
@@ -19,8 +24,8 @@ is not linear, `start` and `reads` for several sites, `parts` for groups. It use
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -45,6 +50,22 @@ from monoseme.tensors.sparse import SparseCodes
 View = Literal["tokens", "pairs", "contexts", "layers"]
 
 
+class Roles(NamedTuple):
+    """Which of an SAE's sites do what, by number."""
+
+    inputs: tuple[int, ...]
+    """Taken by `encode`."""
+    outputs: tuple[int, ...]
+    """Given back by `decode`."""
+
+
+class InOut(NamedTuple):
+    """A batch of the sites an SAE learns from, as what it reads and what it is to give back."""
+
+    x: Tensor
+    y: Tensor
+
+
 class SAE(nn.Module, ABC):
     """A sparse autoencoder: see the module's docstring."""
 
@@ -65,24 +86,36 @@ class SAE(nn.Module, ABC):
         dead_after_tokens: int = 10_000_000
         """A latent is dead when it has not fired for so many tokens (count)."""
         seed: int = 0
-        """Of the start of the weights."""
+        """Of the start of the weights, and of random choices in training."""
+        sites: tuple[str, ...] | None = None
+        """Places in the model to learn from, in order (resid_post.3). None: the run's, or the architecture's own choice."""
+        target_l0: float | None = None
+        """Latents active per token to aim at: sets k where there is one, else a controller moves the penalty. None: no target."""
 
         def __post_init__(self) -> None:
             for name in ("d_in", "n_latents", "dead_after_tokens"):
                 value = getattr(self, name)
                 if value is not None and value < 1:
                     raise ConfigError(f"{name} is {value}; it must be at least 1")
+            if self.target_l0 is not None and not 0 < self.target_l0 <= self.n_latents:
+                raise ConfigError(f"target_l0 is {self.target_l0}; it must be above 0 and at most n_latents = {self.n_latents}")
+            if self.sites is not None and not self.sites:
+                raise ConfigError("sites is empty: name at least one place, or leave it out")
 
     plugin_name: ClassVar[str]
     learns_from: ClassVar[View] = "tokens"
     """The view whose batches `loss` takes."""
     reads: ClassVar[View] = "tokens"
     """The view that `encode` takes."""
-    moves: ClassVar[Mapping[str, frozenset[str]]]
-    """Part of the loss -> names of exactly the parameters it has a gradient for."""
-    detached: ClassVar[frozenset[str]] = frozenset()
+    codes_per_site: ClassVar[bool] = False
+    """Whether each site has codes of its own; else one code serves all."""
+    sparsity: ClassVar[Literal["k", "penalty", "none"]] = "k"
+    """What decides its L0: a k, a penalty that `Knobs.sparsity` multiplies, or nothing that could be turned."""
+    moves: Mapping[str, frozenset[str]]
+    """Part of the loss -> names of exactly the parameters it has a gradient for (of the class, or set by `__init__`)."""
+    detached: frozenset[str] = frozenset()
     """Parts of the loss whose gradient leaves something out on purpose, so that finite differences do not match it."""
-    unit_norm: ClassVar[tuple[str, ...]] = ("W_dec",)
+    unit_norm: tuple[str, ...] = ("W_dec",)
     """Parameters whose rows have unit norm after each step."""
 
     config: Any  # a subclass narrows it to its own Config
@@ -139,6 +172,31 @@ class SAE(nn.Module, ABC):
         return self.config.n_latents
 
     @property
+    def pair_offset(self) -> Literal["previous", "random"]:
+        """For an SAE that learns from pairs: which earlier token."""
+        return "previous"
+
+    @classmethod
+    def roles(cls, n_sites: int) -> Roles:
+        """What each of its n sites is for. Raises ConfigError for a number of sites it cannot have."""
+        if n_sites != 1:
+            raise ConfigError(f"{cls.plugin_name} learns from one site, not {n_sites}")
+        return Roles((0,), (0,))
+
+    @classmethod
+    def default_sites(cls, n_layers: int) -> tuple[str, ...]:
+        """Where it learns when nothing is said: the residual stream after the middle block."""
+        return (f"resid_post.{(n_layers - 1) // 2}",)
+
+    @classmethod
+    def in_out(cls, x: Float[Tensor, "*lead L D"]) -> InOut:
+        """A batch of all its sites, [*, L, D], as what `encode` takes and what `decode` is to give back."""
+        roles = cls.roles(x.shape[-2])
+        if cls.reads == "layers":
+            return InOut(x[..., list(roles.inputs), :], x[..., list(roles.outputs), :])
+        return InOut(x[..., roles.inputs[0], :], x[..., roles.outputs[0], :])
+
+    @property
     def parts(self) -> tuple[str, ...]:
         """Names of the parts of a code, the whole first."""
         return ("all",)
@@ -162,6 +220,19 @@ class SAE(nn.Module, ABC):
     @abstractmethod
     def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:
         """Codes of raw activations, differentiable. `state` carries a temporal SAE along a sequence; others ignore it."""
+
+    def encode_contexts(self, x: Float[Tensor, "n S *site D"], mask: Bool[Tensor, "n S"]) -> Codes:
+        """Codes of whole contexts; positions where `mask` is False do not count, and what stands there is arbitrary.
+
+        An SAE that reads contexts keeps masked positions out of what the others see.
+        """
+        return self.encode(x)
+
+    def use_k(self, k: int) -> None:
+        """Another number of latents per row from here on, for use. Raises ConfigError where the architecture has no k."""
+        if "k" not in {setting.name for setting in fields(self.config)}:
+            raise ConfigError(f"{self.plugin_name} has no k to override")
+        self.config = replace(self.config, k=k, target_l0=None)
 
     def decode(self, codes: Codes) -> Float[Tensor, "*lead D_out"]:
         """Raw activations from codes (sparse or dense), differentiable."""

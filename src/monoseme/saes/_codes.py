@@ -5,11 +5,12 @@ Letters: B rows, D model width, F latents.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
-from monoseme.tensors.shapes import Float, Tensor
+from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
 
@@ -54,6 +55,12 @@ class Codes:
         part = self.part(name)
         return part.to_dense() if isinstance(part, SparseCodes) else part
 
+    def select_rows(self, mask: Bool[Tensor, "*lead"]) -> "Codes":
+        """The rows that a mask of the leading shape marks, in row-major order, as codes [T, F]."""
+        parts = {n: p.select_rows(mask) if isinstance(p, SparseCodes) else p[mask] for n, p in self.parts.items()}
+        offset, scale = (None if t is None else t[mask] for t in (self.offset, self.scale))
+        return Codes(parts, offset, scale)
+
     def with_all(self, code: SparseCodes | Tensor) -> "Codes":
         """The same vectors with another whole code (an edited one); the other parts are dropped, as they no longer hold."""
         return replace(self, parts={next(iter(self.parts)): code})
@@ -64,7 +71,9 @@ class Knobs:
     """What controllers and schedules of `training` set at each step. An architecture reads those it knows."""
 
     step: int = 0
-    """Optimiser steps done."""
+    """Optimiser steps done; with the SAE's seed, what random choices of a step are drawn from."""
+    progress: float = 0.0
+    """Part of the run that is done, in [0, 1]; for what is annealed over a run."""
     sparsity: float = 1.0
     """Factor on the architecture's sparsity penalty; 1 is the configured strength."""
     k: int | None = None
@@ -88,7 +97,9 @@ class Losses(NamedTuple):
     x_hat: Float[Tensor, "B D"]
     """Reconstruction in raw activations, with its graph (for objectives through a model)."""
     x: Float[Tensor, "B D"]
-    """The raw rows that were reconstructed (masked ones left out)."""
+    """The raw rows that were to be reconstructed (masked ones left out); several output sites lie side by side, [B, L_out D]."""
+    logs: Mapping[str, Tensor] = MappingProxyType({})
+    """Numbers worth following besides the losses, detached and 0-d: `fvu/site_3`, `l0/high`. The same names at every step."""
 
     @property
     def n_rows(self) -> int:

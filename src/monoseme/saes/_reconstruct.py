@@ -39,6 +39,12 @@ def check_sparsity(k: int, *, n_latents: int, auxk_coefficient: float, k_aux: in
         raise ConfigError(f"k_aux is {k_aux}; it must be at least 1, or None for the power of two nearest half the width")
 
 
+def aim_k(config: SAE.Config) -> None:
+    """Sets the `k` of a config that is being made from its `target_l0`, where one is given: what is aimed at is what is kept."""
+    if config.target_l0 is not None:
+        object.__setattr__(config, "k", max(1, round(config.target_l0)))  # the way to fill in a frozen config
+
+
 def rows_of(x: Float[Tensor, "*lead D"], mask: Bool[Tensor, "*lead"] | None) -> Float[Tensor, "B D"]:
     """The rows that count, flattened."""
     return x.reshape(-1, x.shape[-1]) if mask is None else x[mask]

@@ -16,7 +16,7 @@ from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dead import default_k_aux
 from monoseme.saes._export import with_thresholds
-from monoseme.saes._reconstruct import MOVES_WITH_AUXK, AuxK, check_sparsity, reconstruction_losses, rows_of
+from monoseme.saes._reconstruct import MOVES_WITH_AUXK, AuxK, aim_k, check_sparsity, reconstruction_losses, rows_of
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -40,6 +40,7 @@ class BatchTopK(SAE):
 
         def __post_init__(self) -> None:
             super().__post_init__()
+            aim_k(self)
             check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
             if not 0 <= self.threshold_decay < 1:
                 raise ConfigError(f"threshold_decay is {self.threshold_decay}; it must be at least 0 and below 1")

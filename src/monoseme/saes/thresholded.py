@@ -29,6 +29,7 @@ class Thresholded(SAE):
         """Nothing of its own: the thresholds are part of the weights."""
 
     config: Config
+    sparsity = "none"
     moves = MOVES
     threshold: Tensor
     """[F], in the normalised space, not negative."""

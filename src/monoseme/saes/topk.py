@@ -13,7 +13,7 @@ from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dead import default_k_aux
 from monoseme.saes._export import folded_copy
-from monoseme.saes._reconstruct import MOVES_WITH_AUXK, AuxK, check_sparsity, reconstruction_losses, rows_of
+from monoseme.saes._reconstruct import MOVES_WITH_AUXK, AuxK, aim_k, check_sparsity, reconstruction_losses, rows_of
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -34,6 +34,7 @@ class TopK(SAE):
 
         def __post_init__(self) -> None:
             super().__post_init__()
+            aim_k(self)
             check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
 
     config: Config

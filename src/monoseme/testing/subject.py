@@ -9,8 +9,7 @@ from monoseme.core.seeds import generator
 from monoseme.saes._base import SAE
 from monoseme.tensors.shapes import Tensor
 
-_VIEWS = {"tokens": (), "pairs": (2,), "contexts": (3,), "layers": (2,)}
-"""View -> shape between the batch and the width."""
+_CONTEXT_LENGTH = 3
 
 
 class ConformanceError(AssertionError):
@@ -23,7 +22,7 @@ class Subject:
 
     architecture: type[SAE]
     small: Any
-    """Config with d_in 7 and n_latents 11, whose k (if any) is 2: most facts."""
+    """Config with d_in 7 and n_latents 11, whose k (if any) is 2 and n_sites (if any) 2: most facts."""
     planted: Any
     """Config with d_in 32 for the planted dictionary."""
     min_recovery: float | None = 0.95
@@ -43,20 +42,38 @@ class Subject:
 
     def batch(self, n: int, view: str, *, part: str = "batch") -> Tensor:
         """n random raw activations of a view, away from zero mean and unit scale."""
-        shape = (n, *_VIEWS[view], self.small.d_in)
+        between = {"tokens": (), "pairs": (2,), "contexts": (_CONTEXT_LENGTH,), "layers": (self.n_sites,)}[view]
+        shape = (n, *between, self.small.d_in)
         return 3.0 * torch.randn(shape, generator=generator(0, "batch", part)) + 0.5
+
+    def reading(self, n: int, *, part: str = "batch") -> Tensor:
+        """n items as `encode` takes them."""
+        if self.n_sites == 1:
+            return self.batch(n, self.architecture.reads, part=part)
+        return self.architecture.in_out(self.batch(n, "layers", part=part)).x
+
+    @property
+    def n_sites(self) -> int:
+        """Sites of the small config."""
+        return sites_of(self.small)
 
 
 def subject_of(architecture: type[SAE], *, small: Any = None, planted: Any = None, min_recovery: float | None = 0.95) -> Subject:
     """The subject with the battery's sizes; pass configs where an architecture needs other settings than its defaults."""
-    k = {"k": 2} if "k" in _settings(architecture) else {}
+    known = _settings(architecture)
+    sites = {"n_sites": 2} if "n_sites" in known else {}
     if small is None:
-        small = _config(architecture, d_in=7, n_latents=11, **k)
+        small = _config(architecture, d_in=7, n_latents=11, **sites, **({"k": 2} if "k" in known else {}))
     if planted is None:
         # Over five seeds TopK found all with k 3 and with k 4; BatchTopK 0.95 to 1 with k 3, 0.89 to 1 with k 4.
-        k = {"k": 3} if k else {}
-        planted = _config(architecture, d_in=32, n_latents=128, dead_after_tokens=5_000, **k)
+        k = {"k": 3} if "k" in known else {}
+        planted = _config(architecture, d_in=32, n_latents=128, dead_after_tokens=5_000, **sites, **k)
     return Subject(architecture, small, planted, min_recovery)
+
+
+def sites_of(config: SAE.Config) -> int:
+    """How many sites an SAE of that config learns from."""
+    return next((int(getattr(config, f.name)) for f in fields(config) if f.name == "n_sites"), 1)
 
 
 def _config(architecture: type[SAE], **settings: Any) -> SAE.Config:

@@ -33,9 +33,9 @@ class Rows(NamedTuple):
         return [Rows(x, mask) for x, mask in zip(self.x.tensor_split(n_parts), masks, strict=True)]
 
 
-def joined_vectors(batches: Sequence[Rows]) -> Tensor:
-    """All vectors that count, [N, D]."""
-    return torch.cat([batch.vectors() for batch in batches])
+def joined_items(batches: Sequence[Rows]) -> Tensor:
+    """All that counts: vectors [N, D], of pairs and several sites with the axis these have, [N, 2, D] and [N, L, D]."""
+    return torch.cat([batch.x if batch.mask is None else batch.vectors() for batch in batches])
 
 
 class Feed(Protocol):

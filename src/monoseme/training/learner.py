@@ -35,7 +35,12 @@ class Job(NamedTuple):
 
 def view_learned(job: Job) -> View:
     """The view whose batches the job's SAE learns from."""
-    return job.view or View(name=job.sae.learns_from)
+    return job.view or View(name=job.sae.learns_from, offset=job.sae.pair_offset)
+
+
+def view_read(job: Job) -> View:
+    """The view in which the job's SAE is used: all its sites together where there are several."""
+    return View(name="layers") if len(job.sites) > 1 else View(name=job.sae.reads)
 
 
 class Best(NamedTuple):
@@ -76,7 +81,7 @@ class Learner:
         began = time.perf_counter()
         factor = rate_factor(step, config=self._config.schedule, n_steps=self._config.steps)
         self.optimiser.zero_grad()
-        losses = self._backward(batch, Knobs(step=step))
+        losses = self._backward(batch, Knobs(step=step, progress=step / self._config.steps))
         self.optimiser.gather()
         self.sae.project_gradients()
         grad_norm = self.optimiser.clip(self._config.clip_norm)

@@ -1,9 +1,9 @@
 """The numbers of a run: sums over a log window that stay on the device, and the file of JSON lines they end in.
 
 `metrics.jsonl` is written by the training loop, one row per SAE and log step, and read by the report, the web app and whoever
-tails it. A row has `step`, `tokens`, `sae`, the losses and `grad_norm` (means over the window), `lr` (of the last step), `fvu`
-(of the last batch), `l0` (mean over the window), `dead_fraction`, `silent_fraction` (of the window), rates, seconds and memory;
-a validation row has `"event": "validation"` as well.
+tails it. A row has `step`, `tokens`, `sae`, the losses, what the architecture logs and `grad_norm` (means over the window), `lr`
+(of the last step), `fvu` (of the last batch), `l0` (mean over the window), `dead_fraction`, `silent_fraction` (of the window),
+rates, seconds and memory; a validation row has `"event": "validation"` as well.
 """
 
 import json
@@ -35,7 +35,7 @@ class Window:
     def add(self, losses: Losses, *, grad_norm: Tensor, lr: float) -> None:
         """Takes in one step; no value is read back from the device."""
         values = {"loss": losses.total, "grad_norm": grad_norm, "l0": mean_l0(losses)}
-        values |= {f"loss/{name}": value for name, value in losses.parts.items()}
+        values |= {f"loss/{name}": value for name, value in losses.parts.items()} | dict(losses.logs)
         for name, value in values.items():
             if value is not None:
                 value = value.detach().float()

@@ -25,6 +25,7 @@ def join_losses(parts: Sequence[Losses], shares: Sequence[float]) -> Losses:
         active=_cat_codes([part.active for part in parts]),
         x_hat=torch.cat([part.x_hat for part in parts]),
         x=torch.cat([part.x for part in parts]),
+        logs={name: _mean([part.logs[name] for part in parts], shares) for name in parts[0].logs},
     )
 
 

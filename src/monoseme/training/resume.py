@@ -12,7 +12,7 @@ from monoseme.saes import config_to_dict
 from monoseme.training import numerics
 from monoseme.training.checkpoint import Checkpoint, last_sound, place_of, restore
 from monoseme.training.config import TrainConfig
-from monoseme.training.feed import Feed, joined_vectors
+from monoseme.training.feed import Feed, joined_items
 from monoseme.training.learner import Learner
 from monoseme.training.record import Record
 from monoseme.training.run import Run
@@ -63,7 +63,7 @@ def _start(feed: Feed, learners: list[Learner], config: TrainConfig) -> None:
     steps = [feed.advance() for _ in range(n_batches)]
     for i, learner in enumerate(learners):
         if not bool(learner.sae.started):
-            learner.sae.start(joined_vectors([batches[i] for batches in steps])[: config.start_tokens])
+            learner.sae.start(joined_items([batches[i] for batches in steps])[: config.start_tokens])
     feed.seek(beginning)
 
 

@@ -10,7 +10,7 @@ from monoseme.core.display import get_display
 from monoseme.core.seeds import derive_seed
 from monoseme.training.config import TrainConfig
 from monoseme.training.feed import Rows
-from monoseme.training.learner import Job, view_learned
+from monoseme.training.learner import Job, view_learned, view_read
 from monoseme.training.validation import HeldOut
 
 
@@ -60,7 +60,7 @@ def held_out_batches(source: ActivationSource, jobs: Sequence[Job], config: Trai
 
     Contexts of a plan are mixed over its documents already, so the first ones are a fair sample.
     """
-    views = [view for job in jobs for view in (view_learned(job), View(name=job.sae.reads))]
+    views = [view for job in jobs for view in (view_learned(job), view_read(job))]
     owners = [job for job in jobs for _ in range(2)]
     requests = [_request(source, job, view, config.batch_size) for job, view in zip(owners, views, strict=True)]
     stream = MultiStream(source, requests, seed=derive_seed(config.seed, "held out"), window=1, epochs=1, drop_last=False)

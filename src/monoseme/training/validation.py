@@ -1,15 +1,17 @@
 """How an SAE does on documents it never learns from: always the same ones, kept in memory once captured.
 
 FVU, L0 and silence are those of `decode(encode(x))`, what a user of the SAE gets; the losses are those of the training forward.
+Over several output sites FVU is that of their vectors side by side, and L0 is per code.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from monoseme.saes import SAE, Codes, Knobs
-from monoseme.training.feed import Rows, joined_vectors
+from monoseme.training.feed import Rows
 
 
 class HeldOut:
@@ -38,7 +40,7 @@ class HeldOut:
         n_rows = 0
         for batch in self._learns:
             losses = sae.loss(batch.x, Knobs(step=step), mask=batch.mask)
-            values = {"loss": losses.total} | {f"loss/{name}": value for name, value in losses.parts.items()}
+            values = {"loss": losses.total} | {f"loss/{name}": value for name, value in losses.parts.items()} | dict(losses.logs)
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * losses.n_rows
             n_rows += losses.n_rows
@@ -46,21 +48,40 @@ class HeldOut:
 
     def _fidelity(self, sae: SAE) -> dict[str, float]:
         wide = torch.float32 if self._reads[0].x.device.type == "mps" else torch.float64
-        mean = joined_vectors(self._reads).mean(dim=0, dtype=wide)
-        error = spread = active = 0.0
+        batches = [_InOutRows.of(sae, batch) for batch in self._reads]
+        mean = torch.cat([batch.y for batch in batches]).mean(dim=0, dtype=wide)
+        error = spread = 0.0
+        n_active = n_codes = 0
         fired = torch.zeros(sae.n_latents, dtype=torch.bool)
-        for batch in self._reads:
-            codes = sae.encode(batch.x)
-            x, x_hat = batch.vectors(), Rows(sae.decode(codes), batch.mask).vectors()
-            error += float((x - x_hat).square().sum(dtype=wide))
-            spread += float((x - mean).square().sum(dtype=wide))
-            active += _count_active(codes, batch.mask, fired)
+        for batch in batches:
+            codes = batch.codes(sae)
+            error += float((batch.y - sae.decode(codes)).square().sum(dtype=wide))
+            spread += float((batch.y - mean).square().sum(dtype=wide))
+            active = codes.sparse()
+            n_active, n_codes = n_active + active.nnz, n_codes + active.n_rows
+            fired[active.indices.cpu().long()] = True
         silent = 1.0 - float(fired.double().mean())
-        return {"fvu": error / spread, "l0": active / self.n_rows, "silent_fraction": silent}
+        return {"fvu": error / spread, "l0": n_active / n_codes, "silent_fraction": silent}
 
 
-def _count_active(codes: Codes, mask: Tensor | None, fired: Tensor) -> int:
-    """How many codes of vectors that count are not zero; marks their latents in `fired [F]`."""
-    active = codes.sparse() if mask is None else codes.sparse().select_rows(mask)
-    fired[active.indices.cpu().long()] = True
-    return active.nnz
+class _InOutRows(NamedTuple):
+    """A batch as an SAE reads it, and the vectors that it is to give back."""
+
+    x: Tensor
+    mask: Tensor | None
+    y: Tensor
+    """[T, D], or [T, L, D] for several output sites."""
+
+    @classmethod
+    def of(cls, sae: SAE, batch: Rows) -> "_InOutRows":
+        """Masked vectors are left out of `y`; contexts stay whole in `x`."""
+        if batch.mask is None and batch.x.ndim > 2:  # all sites of a token
+            x, y = sae.in_out(batch.x)
+            return cls(x, None, y)
+        return cls(batch.x, batch.mask, batch.vectors())
+
+    def codes(self, sae: SAE) -> Codes:
+        """The codes of the vectors in `y`."""
+        if self.mask is None:
+            return sae.encode(self.x)
+        return sae.encode_contexts(self.x, self.mask).select_rows(self.mask)
