@@ -13,14 +13,13 @@ from monoseme.saes.topk import TopK
 from monoseme.tensors.sparse import SparseCodes
 from monoseme.testing import SAE_CHECKS, ConformanceError, check_sae, planted_dictionary, recovery, subject_of
 from monoseme.testing.conformance import Check
-
-_FINE_TUNED = {"thresholded"}
+from tests.saes._subjects import subject
 
 
 @pytest.mark.parametrize("check", SAE_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", SAES.names())
 def test_architecture_keeps_the_contract(name: str, check: Check) -> None:
-    check(subject_of(SAES.get(name), min_recovery=None if name in _FINE_TUNED else 0.95))
+    check(subject(name))
 
 
 def _no_renormalisation(self: TopK, *losses: Losses) -> None:
