@@ -24,9 +24,7 @@ from monoseme.core.errors import (
 from monoseme.core.files import read_json
 from monoseme.evaluation import read_report
 from monoseme.pipeline import RUN_FILE, RunFolder, open_sae, open_saes, run_all, run_config, train_run
-from monoseme.pipeline._config import job_names
 from monoseme.pipeline._evaluate import headline
-from monoseme.saes.topk import TopK
 from tests.pipeline.conftest import tiny_config
 
 NAMES = ["batchtopk.mlp_out_1", "batchtopk.resid_post_0", "topk.mlp_out_1", "topk.resid_post_0"]
@@ -210,20 +208,6 @@ def test_a_run_without_saes_is_refused(model_folder: Path, corpus_file: Path, tm
     with pytest.raises(ConfigError, match="--sae topk"):
         train_run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_names_tell_apart_what_differs_and_refuse_twins() -> None:
-    config = tiny_config(Path("m"), Path("c"))
-    sites = ("a",)
-    swept = dataclasses.replace(config, saes=(TopK.Config(k=4), TopK.Config(k=8), TopK.Config(k=8, n_latents=64)))
-    assert [name for name, _, _ in job_names(swept, sites)] == [  # pyright: ignore
-        "topk.n_latents4096.k4",
-        "topk.n_latents4096.k8",
-        "topk.n_latents64.k8",
-    ]
-    twins = dataclasses.replace(config, saes=(TopK.Config(k=4), TopK.Config(k=4)))
-    with pytest.raises(ConfigError, match="two SAEs of this run are the same: topk"):
-        job_names(twins, sites)  # pyright: ignore
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,14 @@ from monoseme.atlas import ScanConfig
 from monoseme.core.config import from_dict, to_dict
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation.fidelity import Fidelity
-from monoseme.models import ModelConfig, Site
+from monoseme.models import ModelConfig, expand_sites
 from monoseme.pipeline._explain_config import ExplainConfig
 from monoseme.saes import SAE, config_from_dict, config_to_dict
 from monoseme.text import CorpusConfig
 from monoseme.training import TrainConfig
+
+_MOST_LAYERS = 10_000
+"""More than any model has: before one is loaded, sites can only be parsed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +64,8 @@ class RunSettings:
     stream: StreamConfig = field(default_factory=StreamConfig)
     """The activations."""
     sites: tuple[str, ...] | None = None
-    """Places in the model to learn from, such as resid_post.3, each with all SAEs. None: resid_post of the middle layer."""
+    """Places in the model to learn from, such as resid_post.3 or resid_post.*. An architecture of one site has an SAE at each,
+    one of several takes them together. None: each architecture's own choice, mostly resid_post of the middle layer."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """The training loop."""
     fidelity: Fidelity.Config = field(default_factory=lambda: Fidelity.Config(max_tokens=300_000, max_loss_tokens=60_000))
@@ -71,7 +75,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         for site in self.sites or ():
-            Site.parse(site)
+            expand_sites(site, n_layers=_MOST_LAYERS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,36 +108,3 @@ def run_config_from_dict(data: Mapping[str, Any], *, where: str = "config") -> R
         raise ConfigError(f"{where}.saes must be a list of tables, each with its architecture")
     settings = from_dict(RunSettings, {key: value for key, value in data.items() if key != "saes"}, where=where)
     return RunConfig.of(settings, [config_from_dict(sae, where=f"{where}.saes[{i}]") for i, sae in enumerate(saes)])
-
-
-def job_names(config: RunConfig, sites: tuple[Site, ...]) -> list[tuple[str, SAE.Config, Site]]:
-    """A name for each SAE at each site: the architecture, and whatever tells it from another of the same one.
-
-    Raises ConfigError when two SAEs of a run are one and the same.
-    """
-    jobs = [(sae, site) for site in sites for sae in config.saes]
-    names: list[str] = []
-    for sae, site in jobs:
-        twins = [other for other in config.saes if other.plugin_name == sae.plugin_name]
-        differing = _differences(sae, twins)
-        names.append(".".join([sae.plugin_name, *differing, *([_site_word(site)] if len(sites) > 1 else [])]))
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise ConfigError(f"two SAEs of this run are the same: {', '.join(doubled)}")
-    return [(name, sae, site) for name, (sae, site) in zip(names, jobs, strict=True)]
-
-
-def _site_word(site: Site) -> str:
-    return str(site).replace(".", "_").replace("/", "_")
-
-
-def _differences(config: SAE.Config, twins: list[SAE.Config]) -> list[str]:
-    """`k16`, `n_latents4096`: the settings in which a config differs from another of its architecture."""
-    plain = to_dict(config)
-    others = [to_dict(twin) for twin in twins]
-    return [f"{key}{_word(value)}" for key, value in plain.items() if any(other[key] != value for other in others)]
-
-
-def _word(value: Any) -> str:
-    text = "_".join(str(v) for v in value.values()) if isinstance(value, dict) else str(value)
-    return "".join(c if c.isalnum() or c in "_-" else "_" for c in text)

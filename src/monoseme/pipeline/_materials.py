@@ -6,6 +6,7 @@ from monoseme.activations import ActivationSource, FirstBlocks, LiveSource, Pref
 from monoseme.core.display import get_display
 from monoseme.models import LanguageModel, Site
 from monoseme.pipeline._config import RunConfig
+from monoseme.pipeline._places import PlacedConfig, placed_configs
 from monoseme.text import ContextPlan, TokenStore
 
 
@@ -31,14 +32,14 @@ class Materials:
         return TokenStore.build(self.config.corpus, self.model.tokenizer, max_tokens=self.config.stream.max_tokens)
 
     @functools.cached_property
+    def placed(self) -> list[PlacedConfig]:
+        """The SAEs to train, each with its places. Raises SiteError, ConfigError."""
+        return placed_configs(self.config.saes, self.config.sites, self.model.spec)
+
+    @functools.cached_property
     def sites(self) -> tuple[Site, ...]:
-        """The places learned from. Raises SiteError for one that the model does not have."""
-        if self.config.sites is None:
-            return (Site("resid_post", (self.model.spec.n_layers - 1) // 2),)
-        sites = tuple(Site.parse(site) for site in self.config.sites)
-        for site in sites:
-            self.model.spec.site_width(site)
-        return sites
+        """The places that any SAE of the run learns from, each once."""
+        return tuple(dict.fromkeys(site for placed in self.placed for site in placed.sites))
 
     @functools.cached_property
     def training(self) -> ActivationSource:

@@ -13,13 +13,19 @@ from monoseme.training import open_checkpoint
 
 
 class NamedSae(NamedTuple):
-    """An SAE, what it is called, and where it reads."""
+    """An SAE, what it is called, and where it belongs."""
 
     name: str
     sae: SAE
-    site: Site
+    sites: tuple[Site, ...]
+    """Those it learned from, in order."""
     content_hash: str | None
     """Of its artifact; None for a checkpoint."""
+
+    @property
+    def site(self) -> Site:
+        """The place whose activations it gives back; the first of several."""
+        return self.sites[self.sae.roles(len(self.sites)).outputs[0]]
 
 
 def open_saes(word: str) -> list[NamedSae]:
@@ -54,10 +60,16 @@ def open_sae(word: str) -> NamedSae:
 
 def _finished(name: str, path: Path) -> NamedSae:
     artifact = open_artifact(path, kind="sae")
-    return NamedSae(name, load_sae(path), Site.parse(artifact.config["site"]), artifact.content_hash)
+    sae = load_sae(path)
+    return NamedSae(name, sae, _sites(sae, artifact.config["site"]), artifact.content_hash)
 
 
 def _checkpoint(run: RunFolder, step: str) -> list[NamedSae]:
-    sites = run.record()["jobs"]
+    jobs = run.record()["jobs"]
     saes = open_checkpoint(run.training, int(step) if step.isdigit() else step)
-    return [NamedSae(name, sae.export(), Site.parse(sites[name]), None) for name, sae in saes.items()]
+    return [NamedSae(name, sae.export(), _sites(sae, jobs[name]), None) for name, sae in saes.items()]
+
+
+def _sites(sae: SAE, noted: str) -> tuple[Site, ...]:
+    """Where it learned: as its config says, else as noted beside it."""
+    return tuple(Site.parse(site) for site in sae.config.sites or noted.split(","))

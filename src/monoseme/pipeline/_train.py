@@ -6,9 +6,10 @@ from pathlib import Path
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError, ResumeError
 from monoseme.core.files import typed
-from monoseme.pipeline._config import RunConfig, job_names, run_config_from_dict, run_config_to_dict
+from monoseme.pipeline._config import RunConfig, run_config_from_dict, run_config_to_dict
 from monoseme.pipeline._folder import RUN_FILE, RunFolder, new_run, require_free
 from monoseme.pipeline._materials import Materials
+from monoseme.pipeline._places import PlacedConfig
 from monoseme.pipeline._validate import SplicedLoss
 from monoseme.saes import build, config_to_dict, save_sae
 from monoseme.training import Callbacks, Job, TrainResult, train
@@ -27,13 +28,12 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
     if not resume:
         require_free(folder)  # before a model is loaded for nothing
     materials = materials or Materials(config)
-    names = job_names(config, materials.sites)
+    placed = materials.placed
     for tracker in config.train.trackers:
         TRACKERS.source(tracker)
-    widths = materials.training.widths
-    jobs = [Job(name, build(dataclasses.replace(sae, d_in=widths[site])), (site,)) for name, sae, site in names]
+    jobs = [_job(one, materials) for one in placed]
     materials.text.has_group(0)  # everything that can be wrong with the text or the SAEs is known before a folder is made
-    run = _open(config, folder, jobs={name: str(site) for name, _, site in names}, resume=resume)
+    run = _open(config, folder, jobs={one.name: ",".join(map(str, one.sites)) for one in placed}, resume=resume)
     result = train(
         materials.training,
         jobs,
@@ -45,6 +45,12 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
     )
     _save(run, materials, jobs, result)
     return run
+
+
+def _job(placed: PlacedConfig, materials: Materials) -> Job:
+    """A new SAE in its places."""
+    width = materials.training.widths[placed.sites[0]]
+    return Job(placed.name, build(dataclasses.replace(placed.config, d_in=width)), placed.sites)
 
 
 def _callbacks(materials: Materials, jobs: list[Job], folder: Path) -> Callbacks:
@@ -73,9 +79,8 @@ def _open(config: RunConfig, folder: Path, *, jobs: dict[str, str], resume: bool
 def _save(run: RunFolder, materials: Materials, jobs: list[Job], result: TrainResult) -> None:
     inputs = {"model": materials.model.content_hash(), "text": materials.text.content_hash}
     for job in jobs:
-        site = job.sites[0]
         described = {
-            "site": str(site),
+            "site": str(job.sites[job.sae.roles(len(job.sites)).outputs[0]]),
             "model": materials.config.model.model,
             "tokens_trained": result.n_tokens,
             "trained_as": config_to_dict(job.sae.config),  # what is saved may be simpler: BatchTopK ends as a threshold
