@@ -27,6 +27,8 @@ class One:
 class Two:
     k: int = 32
     sizes: tuple[float, ...] = (1.0,)
+    """How large each is."""
+    places: tuple[str, ...] | None = None
 
 
 CONFIGS = {"one": One, "two": Two}
@@ -60,6 +62,16 @@ def test_settings_come_on_top_of_those_of_a_preset() -> None:
 
 def test_a_list_setting_is_one_value_not_a_sweep() -> None:
     assert _build("--sae", "two", "--sae.sizes", "0.2,0.8") == [Two(sizes=(0.2, 0.8))]
+
+
+def test_a_list_that_may_be_missing_is_one_value_too() -> None:
+    assert _build("--sae", "two", "--sae.places", "a, b") == [Two(places=("a", "b"))]
+    assert _build("--sae", "two", "--sae.places", "none") == [Two(places=None)]
+
+
+def test_help_says_what_a_setting_is_for() -> None:
+    lines = help_text({"two": Two}).splitlines()
+    assert lines[lines.index("  --sae.sizes tuple[float, ...] (default: (1.0,))") + 1].strip() == "How large each is."
 
 
 def test_none_dashes_and_underscores() -> None:

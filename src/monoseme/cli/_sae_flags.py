@@ -11,6 +11,7 @@ A flag that no listed architecture has is an error, with what was probably meant
 import dataclasses
 import functools
 import itertools
+import textwrap
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -18,8 +19,10 @@ from typing import Any, NamedTuple
 
 from monoseme.core.config import from_dict, merge, suggest
 from monoseme.core.errors import ConfigError
+from monoseme.core.field_docs import field_docs
 
 PREFIX = "--sae"
+_HELP_WIDTH, _INDENT = 110, " " * 6
 
 
 class SaeFlags(NamedTuple):
@@ -125,14 +128,15 @@ def _nested(key: str, value: Any) -> dict[str, Any]:
 
 def _texts(text: str, hint: Any) -> list[Any]:
     """The values in a text: a list for a sweep, one for a setting that is itself a list."""
-    if typing.get_origin(hint) is tuple:
-        return [[_value(part, typing.get_args(hint)[0]) for part in text.split(",")]]
+    listed = next((option for option in _options(hint) if typing.get_origin(option) is tuple), None)
+    if listed is not None and text.lower() != "none":
+        return [[_value(part.strip(), typing.get_args(listed)[0]) for part in text.split(",")]]
     return [_value(part.strip(), hint) for part in text.split(",")]
 
 
 def _value(text: str, hint: Any) -> Any:
     """A text as the type asks; left a text where it fits none, so that the config's own error names it."""
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    options = _options(hint)
     if text.lower() == "none" and type(None) in options:
         return None
     for option in options:
@@ -147,16 +151,32 @@ def _value(text: str, hint: Any) -> Any:
     return text
 
 
+def _options(hint: Any) -> tuple[Any, ...]:
+    """The members of a union; the hint alone where it is none."""
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
 def help_text(configs: Mapping[str, type]) -> str:
-    """The settings of the listed architectures, a line each."""
+    """The settings of the listed architectures, each with what it is for."""
     lines: list[str] = []
     for name, cls in configs.items():
         lines.append(f"--sae {name}")
+        documents = known_documents(cls)
         for key, hint in known(cls).items():
             default = _default(cls, key)
             shown = "" if default is dataclasses.MISSING else f" (default: {default})"
             lines.append(f"  --sae.{key} {_kind(hint)}{shown}")
+            lines += textwrap.wrap(documents.get(key, ""), _HELP_WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT)
     return "\n".join(lines)
+
+
+def known_documents(cls: type, prefix: str = "") -> dict[str, str]:
+    """Dotted setting -> what stands under it in the source."""
+    found = {prefix + name: text for name, text in field_docs(cls).items()}
+    for name, hint in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            found |= known_documents(hint, f"{prefix}{name}.")
+    return found
 
 
 def _kind(hint: Any) -> str:

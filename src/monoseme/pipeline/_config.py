@@ -66,6 +66,9 @@ class RunSettings:
     sites: tuple[str, ...] | None = None
     """Places in the model to learn from, such as resid_post.3 or resid_post.*. An architecture of one site has an SAE at each,
     one of several takes them together. None: each architecture's own choice, mostly resid_post of the middle layer."""
+    start_from: tuple[str, ...] = ()
+    """Trained SAEs that learn on, beside the new ones: RUN/saes/NAME as it was saved, RUN@last as it was in training. They keep
+    settings and scale, and their places too unless `sites` names one other place."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """The training loop."""
     fidelity: Fidelity.Config = field(default_factory=lambda: Fidelity.Config(max_tokens=300_000, max_loss_tokens=60_000))

@@ -7,6 +7,7 @@ from monoseme.core.display import get_display
 from monoseme.models import LanguageModel, Site
 from monoseme.pipeline._config import RunConfig
 from monoseme.pipeline._places import PlacedConfig, placed_configs
+from monoseme.pipeline._saes import NamedSae, moved_to, open_saes
 from monoseme.text import ContextPlan, TokenStore
 
 
@@ -37,9 +38,16 @@ class Materials:
         return placed_configs(self.config.saes, self.config.sites, self.model.spec)
 
     @functools.cached_property
+    def started(self) -> list[NamedSae]:
+        """The trained SAEs that learn on. Raises what `open_saes` raises, SiteError for one that does not fit the model."""
+        found = [sae for word in self.config.start_from for sae in open_saes(word, in_training=True)]
+        return [moved_to(sae, self.config.sites, self.model.spec) for sae in found]
+
+    @functools.cached_property
     def sites(self) -> tuple[Site, ...]:
         """The places that any SAE of the run learns from, each once."""
-        return tuple(dict.fromkeys(site for placed in self.placed for site in placed.sites))
+        groups = [placed.sites for placed in self.placed] + [sae.sites for sae in self.started]
+        return tuple(dict.fromkeys(site for sites in groups for site in sites))
 
     @functools.cached_property
     def training(self) -> ActivationSource:

@@ -1,12 +1,14 @@
 """Naming SAEs: an artifact's path, a run (all its SAEs), one of a run, or a checkpoint `RUN@step`."""
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from monoseme.core.artifact import MANIFEST, open_artifact
 from monoseme.core.config import suggest
-from monoseme.core.errors import ArtifactMissingError
-from monoseme.models import Site
+from monoseme.core.errors import ArtifactMissingError, SiteError
+from monoseme.models import ModelSpec, Site
 from monoseme.pipeline._folder import RUN_FILE, RunFolder
 from monoseme.saes import SAE, load_sae
 from monoseme.training import open_checkpoint
@@ -28,14 +30,15 @@ class NamedSae(NamedTuple):
         return self.sites[self.sae.roles(len(self.sites)).outputs[0]]
 
 
-def open_saes(word: str) -> list[NamedSae]:
+def open_saes(word: str, *, in_training: bool = False) -> list[NamedSae]:
     """The SAEs that a word means: `runs/a` (all of the run), `runs/a/saes/topk`, `runs/a@2000`, `runs/a@last`, `runs/a@best`.
 
+    Those of a checkpoint come as they are used, or `in_training` as they learn.
     Raises ArtifactMissingError with what there is, and what opening an artifact raises.
     """
     base, at, step = word.rpartition("@")
     if at and (Path(base) / RUN_FILE).is_file():
-        return _checkpoint(RunFolder(Path(base)), step)
+        return _checkpoint(RunFolder(Path(base)), step, in_training=in_training)
     path = Path(word)
     if (path / RUN_FILE).is_file():
         run = RunFolder(path)
@@ -58,16 +61,34 @@ def open_sae(word: str) -> NamedSae:
     return found[0]
 
 
+def moved_to(named: NamedSae, sites: Sequence[str] | None, spec: ModelSpec) -> NamedSae:
+    """The SAE in a model, at one other place where `sites` names one and it takes one, else where it learned.
+
+    Raises SiteError where the model has no such place, or one of another width.
+    """
+    own = len(named.sites) == 1 and sites is not None
+    places = spec.sites(sites if own and sites is not None else [str(site) for site in named.sites])
+    if own and len(places) != 1:
+        raise SiteError(f"{named.name} can learn on at one place, not at {len(places)}: {', '.join(map(str, places))}")
+    for site in places:
+        if spec.site_width(site) != named.sae.d_in:
+            raise SiteError(
+                f"{named.name} reads vectors of D={named.sae.d_in}, but {site} of this model has D={spec.site_width(site)}"
+            )
+    named.sae.config = dataclasses.replace(named.sae.config, sites=tuple(str(site) for site in places))
+    return named._replace(sites=places)
+
+
 def _finished(name: str, path: Path) -> NamedSae:
     artifact = open_artifact(path, kind="sae")
     sae = load_sae(path)
     return NamedSae(name, sae, _sites(sae, artifact.config["site"]), artifact.content_hash)
 
 
-def _checkpoint(run: RunFolder, step: str) -> list[NamedSae]:
+def _checkpoint(run: RunFolder, step: str, *, in_training: bool) -> list[NamedSae]:
     jobs = run.record()["jobs"]
     saes = open_checkpoint(run.training, int(step) if step.isdigit() else step)
-    return [NamedSae(name, sae.export(), _sites(sae, jobs[name]), None) for name, sae in saes.items()]
+    return [NamedSae(name, sae if in_training else sae.export(), _sites(sae, jobs[name]), None) for name, sae in saes.items()]
 
 
 def _sites(sae: SAE, noted: str) -> tuple[Site, ...]:

@@ -1,6 +1,7 @@
 """The training stage: SAEs side by side on one pass of the model, each ending as an artifact."""
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 
 from monoseme.core.display import get_display
@@ -9,10 +10,10 @@ from monoseme.core.files import typed
 from monoseme.pipeline._config import RunConfig, run_config_from_dict, run_config_to_dict
 from monoseme.pipeline._folder import RUN_FILE, RunFolder, new_run, require_free
 from monoseme.pipeline._materials import Materials
-from monoseme.pipeline._places import PlacedConfig
+from monoseme.pipeline._summary import training_table
 from monoseme.pipeline._validate import SplicedLoss
 from monoseme.saes import build, config_to_dict, save_sae
-from monoseme.training import Callbacks, Job, TrainResult, train
+from monoseme.training import Callbacks, Job, TrainResult, read_metrics, train
 from monoseme.training.trackers import TRACKERS
 
 
@@ -23,17 +24,16 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
     Raises ConfigError, ArtifactExistsError, ResumeError when the folder's run has another config, and what the model, the text
     and the loop raise.
     """
-    if not config.saes:
+    if not config.saes and not config.start_from:
         raise ConfigError("a run needs at least one SAE.\n  Type, for example:  --sae topk")
     if not resume:
         require_free(folder)  # before a model is loaded for nothing
     materials = materials or Materials(config)
-    placed = materials.placed
+    jobs = _jobs(materials)
     for tracker in config.train.trackers:
         TRACKERS.source(tracker)
-    jobs = [_job(one, materials) for one in placed]
     materials.text.has_group(0)  # everything that can be wrong with the text or the SAEs is known before a folder is made
-    run = _open(config, folder, jobs={one.name: ",".join(map(str, one.sites)) for one in placed}, resume=resume)
+    run = _open(config, folder, jobs={job.name: ",".join(map(str, job.sites)) for job in jobs}, resume=resume)
     result = train(
         materials.training,
         jobs,
@@ -44,13 +44,22 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
         resume=resume,
     )
     _save(run, materials, jobs, result)
+    for line in training_table(read_metrics(run.training / "metrics.jsonl"), [job.name for job in jobs]):
+        get_display().say(line)
     return run
 
 
-def _job(placed: PlacedConfig, materials: Materials) -> Job:
-    """A new SAE in its places."""
-    width = materials.training.widths[placed.sites[0]]
-    return Job(placed.name, build(dataclasses.replace(placed.config, d_in=width)), placed.sites)
+def _jobs(materials: Materials) -> list[Job]:
+    """The new SAEs in their places, then those that learn on. Raises ConfigError where two have one name."""
+    started = [Job(one.name, one.sae, one.sites) for one in materials.started]
+    names = Counter([placed.name for placed in materials.placed] + [job.name for job in started])
+    doubled = [name for name, n in names.items() if n > 1]
+    if doubled:
+        raise ConfigError(f"two SAEs of this run have one name: {', '.join(doubled)}.\n  Train them in runs of their own.")
+    widths = materials.training.widths
+    return [
+        Job(name, build(dataclasses.replace(config, d_in=widths[sites[0]])), sites) for name, config, sites in materials.placed
+    ] + started
 
 
 def _callbacks(materials: Materials, jobs: list[Job], folder: Path) -> Callbacks:
