@@ -67,7 +67,7 @@ def test_threshold_average_starts_at_the_first_value(tsae: Vectors) -> None:
     for scale, wanted in zip(tsae["threshold_ema.input_scales"], tsae["threshold_ema.sequence"], strict=True):
         # the vectors scale the codes' input; what enters the average is the smallest positive kept activation
         losses = sae.loss(tsae["x"][:, 0] * scale)
-        sae._move_threshold(losses.active.values)
+        sae.after_step(losses)
         assert _close(sae.threshold, wanted)
 
 

@@ -8,6 +8,7 @@ from monoseme.kernels import kernels_named
 from monoseme.saes import Knobs, NormaliseConfig
 from monoseme.saes._dead import auxk, default_k_aux
 from monoseme.saes._dictionary import geometric_median, renormalise
+from monoseme.saes._threshold import move_threshold
 from monoseme.saes.batchtopk import BatchTopK
 from monoseme.saes.thresholded import Thresholded
 from monoseme.saes.topk import TopK
@@ -219,13 +220,13 @@ def test_a_latent_that_fires_in_the_batch_is_not_revived() -> None:
 
 
 def test_the_threshold_forgets_at_the_configured_rate() -> None:
-    sae = BatchTopK(BatchTopK.Config(d_in=7, n_latents=11, k=2, threshold_decay=0.75))
+    threshold, n_updates = torch.zeros(()), torch.zeros((), dtype=torch.int64)
     for smallest, wanted in ((0.8, 0.8), (0.4, 0.7), (0.4, 0.625)):
-        sae._move_threshold(torch.tensor([5.0, 0.0, smallest, 2.0]))
-        assert sae.threshold.item() == pytest.approx(wanted)
-    sae._move_threshold(torch.zeros(3))  # nothing positive was kept: nothing to learn
-    assert sae.threshold.item() == pytest.approx(0.625)
-    assert int(sae.threshold_updates) == 3
+        move_threshold(threshold, n_updates, torch.tensor([5.0, 0.0, smallest, 2.0]), decay=0.75)
+        assert threshold.item() == pytest.approx(wanted)
+    move_threshold(threshold, n_updates, torch.zeros(3), decay=0.75)  # nothing positive was kept: nothing to learn
+    assert threshold.item() == pytest.approx(0.625)
+    assert int(n_updates) == 3
 
 
 def test_batchtopk_exports_to_thresholded_with_the_threshold_in_raw_units() -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from monoseme.core.errors import ConfigError
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dead import default_k_aux
 from monoseme.saes._export import with_thresholds
 from monoseme.saes._reconstruct import MOVES_WITH_AUXK, AuxK, aim_k, check_sparsity, reconstruction_losses, rows_of
+from monoseme.saes._threshold import add_threshold, check_decay, move_threshold
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -42,8 +42,7 @@ class BatchTopK(SAE):
             super().__post_init__()
             aim_k(self)
             check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
-            if not 0 <= self.threshold_decay < 1:
-                raise ConfigError(f"threshold_decay is {self.threshold_decay}; it must be at least 0 and below 1")
+            check_decay(self.threshold_decay)
 
     config: Config
     moves = MOVES_WITH_AUXK
@@ -56,8 +55,7 @@ class BatchTopK(SAE):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.add_dictionary()
-        self.register_buffer("threshold", torch.zeros(()))
-        self.register_buffer("threshold_updates", torch.zeros((), dtype=torch.int64))
+        add_threshold(self)
         self._aux = AuxK(config.k_aux or default_k_aux(self.d_in), config.auxk_coefficient)
 
     def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:
@@ -81,7 +79,8 @@ class BatchTopK(SAE):
         super().after_step(*losses)
         for batch in losses:
             if batch.active is not None:
-                self._move_threshold(batch.active.values)
+                decay = self.config.threshold_decay
+                move_threshold(self.threshold, self.threshold_updates, batch.active.values, decay=decay)
 
     def export(self) -> SAE:
         """The architecture "thresholded", on raw activations."""
@@ -90,12 +89,3 @@ class BatchTopK(SAE):
     def _training_codes(self, rows: Float[Tensor, "B D"], k: int) -> SparseCodes:
         codes = self.kernels.encode_batch_topk(rows, self.encoder, k * rows.shape[0])
         return codes.with_values(codes.values.relu())
-
-    def _move_threshold(self, kept: Float[Tensor, " nnz"]) -> None:
-        positive = kept[kept > 0]
-        if positive.numel() == 0:
-            return
-        smallest = positive.min()
-        decay = self.config.threshold_decay if int(self.threshold_updates) else 0.0
-        self.threshold.copy_(decay * self.threshold + (1 - decay) * smallest)
-        self.threshold_updates += 1

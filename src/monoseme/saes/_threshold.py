@@ -1,0 +1,45 @@
+"""The running threshold with which a batch-wise selection is used on single tokens.
+
+In training a batch's budget picks a cut; in use there is no batch, so what is kept is what lies above the average cut of late
+training. Shared by architectures that select over a batch: two buffers, moved after each step, one exported threshold a latent.
+
+Source: Bussmann et al. 2024, arXiv:2412.06410, section 3 (the cut is the smallest positive activation that was kept).
+Differs from the paper: an exponential average that starts at the first cut, in place of the mean over training.
+"""
+
+import torch
+
+from monoseme.core.errors import ConfigError
+from monoseme.saes._base import SAE
+from monoseme.tensors.shapes import Float, Int, Tensor
+
+
+def check_decay(threshold_decay: float) -> None:
+    """Raises ConfigError unless the weight of the past is in [0, 1)."""
+    if not 0 <= threshold_decay < 1:
+        raise ConfigError(f"threshold_decay is {threshold_decay}; it must be at least 0 and below 1")
+
+
+def add_threshold(sae: SAE) -> None:
+    """Gives the SAE its buffers `threshold` (0, a plain ReLU, until the first step) and `threshold_updates` (steps seen)."""
+    sae.register_buffer("threshold", torch.zeros(()))
+    sae.register_buffer("threshold_updates", torch.zeros((), dtype=torch.int64))
+
+
+@torch.no_grad()
+def move_threshold(
+    threshold: Float[Tensor, ""], n_updates: Int[Tensor, ""], kept: Float[Tensor, " nnz"], *, decay: float
+) -> None:
+    """Moves both buffers in place towards the smallest positive of the values that a batch kept; no positive one, no move.
+
+        threshold <- decay * threshold + (1 - decay) * min(kept > 0);    the first cut is taken as it is
+
+    Pass what was selected, never all activations: their minimum is near zero and would let everything through. Signed codes pass
+    absolute values.
+    """
+    positive = kept[kept > 0]
+    if positive.numel() == 0:
+        return
+    decay = decay if int(n_updates) else 0.0
+    threshold.copy_(decay * threshold + (1 - decay) * positive.min())
+    n_updates += 1
