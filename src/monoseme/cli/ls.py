@@ -1,4 +1,4 @@
-"""List what can be plugged in: saes, evaluations, families, explainers, scorers, trackers, presets.
+"""List what can be plugged in: saes, evaluations, families, explainers, scorers, trackers, presets, studies.
 
     monoseme ls            the kinds
     monoseme ls saes       one kind, a line each; --json gives [{name, summary, source}]
@@ -20,10 +20,11 @@ from monoseme.evaluation import EVALUATIONS
 from monoseme.models import FAMILIES
 from monoseme.presets import PRESETS
 from monoseme.saes import SAES
+from monoseme.studies import STUDIES
 from monoseme.training.trackers import TRACKERS
 
 KINDS: dict[str, Registry[Any]] = {
-    registry.kind: registry for registry in (SAES, EVALUATIONS, FAMILIES, EXPLAINERS, SCORERS, TRACKERS, PRESETS)
+    registry.kind: registry for registry in (SAES, EVALUATIONS, FAMILIES, EXPLAINERS, SCORERS, TRACKERS, PRESETS, STUDIES)
 }
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg", "pdf", "json")
 _WIDTH, _HEIGHT = 460, 260
+_PANEL_WIDTH = 330
 _PNG_SCALE = 2.0
 
 
@@ -26,10 +27,16 @@ class Figure:
     caption: str
     """What one sees and how to read it; one or two sentences."""
     chart: "alt.Chart | alt.LayerChart | alt.FacetChart"
+    height: int = _HEIGHT
+    """Of the chart, or of each panel (pixels)."""
+    is_in_panels: bool = False
+    """Whether the chart has a facet; its panels keep their size in every place."""
 
-    def spec(self, *, width: int | str = _WIDTH, height: int = _HEIGHT) -> dict[str, Any]:
+    def spec(self, *, width: int | str = _WIDTH) -> dict[str, Any]:
         """The Vega-Lite specification with its data inside and no theme; `width="container"` fills a page's column."""
-        return self.chart.properties(width=width, height=height).to_dict() | {
+        if self.is_in_panels:
+            return self.chart.properties(width=_PANEL_WIDTH, height=self.height).to_dict()
+        return self.chart.properties(width=width, height=self.height).to_dict() | {
             "autosize": {"type": "fit-x", "contains": "padding"}
         }
 

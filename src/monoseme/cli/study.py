@@ -1,0 +1,96 @@
+"""Ask a question about SAEs and get a report: tables, figures, findings with their numbers.
+
+    monoseme study --help                       the studies
+    monoseme study synthetic --help             the settings of one
+    monoseme study synthetic --out runs/synthetic
+    monoseme study architectures --sae topk,batchtopk --l0 16,32
+    monoseme study architectures --out runs/architectures --resume
+
+Lists are given with commas. The report lies in OUT/report; an interrupted study goes on with --resume.
+"""
+
+import dataclasses
+import shlex
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from monoseme.cli._options import expand, parse, settings, take_files, wants_help, write
+from monoseme.cli._verbs import document
+from monoseme.core.config import from_dict
+from monoseme.core.display import get_display
+from monoseme.core.errors import ConfigError
+from monoseme.core.files import typed
+from monoseme.studies import STUDIES, Study, read_record, run_study
+
+
+def main(words: list[str]) -> int:
+    """Runs a study, or lists what there is."""
+    if not words or words[0].startswith("-"):
+        if words and not wants_help(words):
+            raise ConfigError(f"study needs a name before its flags.\n  Allowed: {', '.join(STUDIES.names())}")
+        write(f"{document('study')}\n\nStudies:\n" + "\n".join(f"  {i.name:<16} {i.summary}" for i in STUDIES.infos()))
+        return 0
+    name, rest = words[0], words[1:]
+    flags = _read(name, STUDIES.get(name), rest)
+    command = shlex.join(["monoseme", "study", name, *(word for word in rest if word != "--resume")])
+    report = run_study(STUDIES.get(name)(flags.settings), flags.out, command=command, resume=flags.resume)
+    get_display().say(f"  to a page of a site:  cp -r {typed(report)} docs/results/{name}")
+    get_display().result({"study": name, "out": str(flags.out), "report": str(report)})
+    return 0
+
+
+def _read(name: str, study: type[Study], words: Sequence[str]) -> Any:
+    """The flags: the study's own settings, the folder, and whether to go on. Raises ConfigError, ArtifactMissingError."""
+    said, rest = take_files(words)
+    kind = _flags(name, study.Config)
+    default = kind()
+    out = _out_of(rest, default.out)
+    if "--resume" in rest and not wants_help(rest) and (out / "study.json").is_file():
+        kept = from_dict(study.Config, read_record(out).config, where=str(out))  # nothing needs to be typed again
+        default = dataclasses.replace(default, settings=kept)
+    default = dataclasses.replace(default, settings=settings(default.settings, said, where="config"))
+    summary = next(info.summary for info in STUDIES.infos() if info.name == name)
+    listed = _apart(expand(rest, study.short_flags), study.Config)
+    return parse(kind, listed, verb=f"study {name}", summary=summary, default=default)
+
+
+def _flags(name: str, config: type) -> Any:
+    """A dataclass of the study's flags; its nested settings are flags without a prefix."""
+    out = Annotated[Path, tyro.conf.arg(help="Folder of the study.")]
+    resume = Annotated[bool, tyro.conf.arg(help="Go on with the study in that folder.")]
+    own = Annotated[config, tyro.conf.arg(name="")]
+    fields: list[Any] = [
+        ("out", out, dataclasses.field(default=Path("runs") / name)),
+        ("resume", resume, dataclasses.field(default=False)),
+        ("settings", own, dataclasses.field(default_factory=config)),
+    ]
+    return dataclasses.make_dataclass("StudyFlags", fields, frozen=True, kw_only=True)
+
+
+def _out_of(words: Sequence[str], default: Path) -> Path:
+    """What `--out FOLDER` or `--out=FOLDER` says, before anything else is read."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        flag, equals, value = word.partition("=")
+        if flag == "--out" and (value or following):
+            return Path(value if equals else following)
+    return default
+
+
+def _apart(words: Sequence[str], config: type) -> list[str]:
+    """Words in which the lists of the config's own tuples, written with commas, are several words."""
+    hints = typing.get_type_hints(config)
+    lists = {f"--{name}" for name, hint in hints.items() if "tuple" in str(hint)}
+    out: list[str] = []
+    in_list = False
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag.startswith("--"):
+            in_list = flag.replace("-", "_").replace("__", "--", 1) in lists
+            out += [flag, *value.split(",")] if in_list and equals else [word]
+        else:
+            out += word.split(",") if in_list else [word]
+    return out

@@ -1,0 +1,75 @@
+"""The contract of studies: a question, asked by composing the other packages, answered by one `report` artifact.
+
+A study is one public file of this package with one concrete subclass of `Study` and a nested frozen `Config`, from which its
+flags and help follow. It implements `investigate`; `run_study` (`_run.py`) does the rest: the folder, the resume, the report.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    from monoseme.reports.figures import Figure
+
+Row = dict[str, Any]
+"""One row of a table: column -> value; None where there is none."""
+
+
+class Finding(NamedTuple):
+    """What a paper claims, and what was found here."""
+
+    claim: str
+    """In one sentence, with its source."""
+    reproduced: bool | None
+    """None: not measured, for the reason that `numbers` gives."""
+    numbers: str
+    """The numbers that decide it, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyResult:
+    """What a study found."""
+
+    title: str
+    text: str
+    """Markdown under the title: what was asked and how, in a few sentences."""
+    tables: Mapping[str, Sequence[Row]]
+    """Name -> rows; each becomes a Parquet and a CSV file."""
+    shown: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    """Table -> columns that the text shows of it; a table not named here is shown whole."""
+    figures: "Sequence[Figure]" = ()
+    findings: Sequence[Finding] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Name -> content hash of what it was made from."""
+    seeds: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+class Study(ABC):
+    """A question about SAEs. Subclasses nest their own `Config`."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Settings of a study."""
+
+        plugin_name: ClassVar[str]
+
+    plugin_name: ClassVar[str]
+    short_flags: ClassVar[Mapping[str, str]] = {}
+    """Short flag -> the flag of the setting it stands for: `{"--model": "--model.model"}`."""
+
+    config: Any  # a subclass narrows it to its own Config
+
+    def __init__(self, config: "Study.Config | None" = None) -> None:
+        self.config = config if config is not None else type(self).Config()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.config!r})"
+
+    @abstractmethod
+    def investigate(self, work: Path) -> StudyResult:
+        """Answers the question. What takes long is kept under `work`, so that a second call with the same folder goes on.
+
+        Raises MonosemeError where nothing at all can be said; what fails for one SAE only becomes part of the result.
+        """

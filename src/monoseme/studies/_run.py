@@ -1,0 +1,88 @@
+"""A study in its folder: made once, resumed, ending as a `report` artifact.
+
+OUT/study.json    which study, its config, and the command; written first
+OUT/work/         what takes long: training runs, numbers measured so far
+OUT/report/       artifact "report":
+                      report.json   {"schema": 1, "study", "title", "command", "findings", "tables": {name: file}, "figures"}
+                      index.md      the same for people; links only to the files beside it, so the folder can be copied anywhere
+                      tables/*.{parquet,csv}   figures/*.{json,png}
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import monoseme
+from monoseme.core.artifact import exists_error
+from monoseme.core.config import from_dict, to_dict
+from monoseme.core.display import get_display
+from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError, Interrupted, ResumeError
+from monoseme.core.files import read_json, typed, write_json
+from monoseme.studies._base import Study
+from monoseme.studies._report import write_study_report
+
+STUDY_FILE = "study.json"
+
+
+class StudyRecord(NamedTuple):
+    """What `study.json` says."""
+
+    study: str
+    config: dict[str, Any]
+    command: str
+
+
+def read_record(out: Path) -> StudyRecord:
+    """The study that `out` holds. Raises ArtifactMissingError, ArtifactDamagedError."""
+    if not (out / STUDY_FILE).is_file():
+        raise ArtifactMissingError(f"{out} holds no study: it has no {STUDY_FILE}")
+    record = read_json(out / STUDY_FILE)
+    if not isinstance(record, Mapping) or not {"study", "config", "command"} <= set(record):
+        raise ArtifactDamagedError(f"{out / STUDY_FILE} is not a study's record")
+    return StudyRecord(record["study"], record["config"], record["command"])
+
+
+def run_study(study: Study, out: Path, *, command: str, resume: bool = False) -> Path:
+    """Answers the study's question in the folder `out`; returns the path of the report.
+
+    `command` is what makes it again. With `resume`, goes on with the study in that folder; one that is finished is reported anew
+    from what was measured. Raises ArtifactExistsError, ResumeError when the folder holds another study, Interrupted after
+    Ctrl-C, and what the study raises.
+    """
+    record = _begin(study, out, command=command, resume=resume)
+    try:
+        result = study.investigate(out / "work")
+    except (KeyboardInterrupt, Interrupted) as error:
+        raise Interrupted(
+            "interrupted; what was complete is kept.\n"
+            f"  Go on with:  monoseme study {study.plugin_name} --out {typed(out)} --resume"
+        ) from error
+    write_study_report(result, out / "report", study=study.plugin_name, config=record.config, command=record.command)
+    get_display().say(f"study {study.plugin_name} -> {out / 'report' / 'index.md'}")
+    return out / "report"
+
+
+def _begin(study: Study, out: Path, *, command: str, resume: bool) -> StudyRecord:
+    """Writes the record, or checks that the one that is there is of the same study."""
+    new = StudyRecord(study.plugin_name, to_dict(study.config), command)
+    if resume and (out / STUDY_FILE).is_file():
+        old = read_record(out)
+        _require_same(study, old, out)
+        return old
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise exists_error(out, instead="Go on with it with --resume, choose another folder with --out")
+    write_json(out / STUDY_FILE, new._asdict() | {"package_version": monoseme.__version__})
+    return new
+
+
+def _require_same(study: Study, old: StudyRecord, out: Path) -> None:
+    if old.study != study.plugin_name:
+        raise ResumeError(f"{out} holds the study {old.study}, not {study.plugin_name}.\n  Choose another folder with --out.")
+    told = to_dict(from_dict(type(study.config), old.config, where=str(out / STUDY_FILE)))
+    plain = to_dict(study.config)
+    if told != plain:
+        differing = sorted(key for key in plain if told.get(key) != plain[key])
+        raise ResumeError(
+            f"{out} holds this study with other settings: {', '.join(differing)} differ.\n"
+            f"  Resume it as it is with:  monoseme study {old.study} --out {typed(out)} --resume\n  or give another --out."
+        )
