@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from monoseme.atlas import Target, TextNames, explain_latents, open_atlas, scan, score_explanations
 from monoseme.models.site import Site
+from monoseme.saes import SAE, Codes
 from monoseme.saes._base import View
 from monoseme.tensors.sparse import SparseCodes
 
@@ -54,37 +55,43 @@ class FakeSource:
 
 
 @dataclass
-class FakeCodes:
-    """The positive entries of a matrix."""
-
-    dense: Tensor
-
-    def sparse(self, name: str | None = None) -> SparseCodes:
-        return SparseCodes.from_dense(self.dense if name is None else self.dense * (name == "high"))
-
-
-@dataclass
 class FakeSAE:
-    """Latent f is coordinate f of x where that is positive."""
+    """Latent f is coordinate f of x where that is positive; its part "high" is all of it, others are empty."""
 
     n_latents: int
+    learns_from: ClassVar[View] = "tokens"
     reads: ClassVar[View] = "tokens"
+    codes_per_site: ClassVar[bool] = False
     W_dec: Tensor = field(init=False)
+    roles = SAE.roles
+    encode_contexts = SAE.encode_contexts
 
     def __post_init__(self) -> None:
         self.W_dec = torch.eye(self.n_latents)
 
-    def encode(self, x: Tensor) -> FakeCodes:
-        return FakeCodes(x.clamp(min=0))
+    @property
+    def d_in(self) -> int:
+        return self.n_latents
+
+    def encode(self, x: Tensor, state: Any = None) -> Codes:
+        code = SparseCodes.from_dense(x.clamp(min=0))
+        return Codes({"all": code, "high": code})
+
+    def decode(self, codes: Codes) -> Tensor:
+        return codes.dense() @ self.W_dec
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"W_dec": self.W_dec}
 
 
 class FakeContextSAE(FakeSAE):
-    """Says that it reads whole contexts."""
+    """Latent f is the largest coordinate f so far in the context, masked positions left out."""
 
+    learns_from: ClassVar[View] = "contexts"
     reads: ClassVar[View] = "contexts"
+
+    def encode_contexts(self, x: Tensor, mask: Tensor) -> Codes:
+        return Codes({"all": SparseCodes.from_dense(x.where(mask[..., None], 0.0).clamp(min=0).cummax(1).values)})
 
 
 class FakeSpec(NamedTuple):

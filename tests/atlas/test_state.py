@@ -17,6 +17,7 @@ from monoseme.atlas.feed import Feed, block_rows
 from monoseme.atlas.keys import hash_positions
 from monoseme.atlas.text_store import TokenGrid
 from monoseme.core.errors import ArtifactDamagedError, ConfigError, UndefinedMetricError
+from monoseme.saes import Codes
 
 F = 7
 CONFIG = StateConfig(n_top=3, n_sampled=5, n_counted_documents=6, n_background=11, left=3, right=2, seed=1)
@@ -40,9 +41,9 @@ def _contexts() -> list[FakeBlock]:
 def _state(blocks: list[FakeBlock], config: StateConfig = CONFIG) -> LatentState:
     feed = Feed(Target("t", FakeSAE(F), SITE), config, rows_per_encode=17)
     for block in blocks:
-        feed.add(block.activations[SITE], block_rows(_grid(block), gap=config.gap))
+        feed.add(block.activations, block_rows(_grid(block), gap=config.gap))
     feed.flush()
-    return feed.state
+    return feed.gathered[0].state
 
 
 def _everything(state: LatentState) -> dict[str, Any]:
@@ -170,21 +171,21 @@ def test_documents_are_estimated_beyond_the_exact_count() -> None:
     config = StateConfig(n_counted_documents=101)
     feed = Feed(Target("t", FakeSAE(2), SITE), config, rows_per_encode=4096)
     for block in source.given:
-        feed.add(block.activations[SITE], block_rows(_grid(block), gap=config.gap))
+        feed.add(block.activations, block_rows(_grid(block), gap=config.gap))
     feed.flush()
     # standard deviation about 1 / sqrt(100) of the count; three of them
-    assert_allclose(feed.state.n_documents(), 1175, rtol=0.3)
+    assert_allclose(feed.gathered[0].state.n_documents(), 1175, rtol=0.3)
 
 
 def test_negative_codes_are_counted_and_are_no_firings() -> None:
     block = _contexts()[0]
     signed = FakeSAE(F)
-    signed.encode = lambda x: type(FakeSAE(F).encode(x))(-x)  # type: ignore[method-assign]
+    signed.encode = lambda x: Codes({"all": -x.clamp(min=0)})  # type: ignore[method-assign]
     feed = Feed(Target("t", signed, SITE), CONFIG, rows_per_encode=4096)
-    feed.add(block.activations[SITE], block_rows(_grid(block), gap=CONFIG.gap))
+    feed.add(block.activations, block_rows(_grid(block), gap=CONFIG.gap))
     feed.flush()
-    assert feed.state.n_fired.sum() == 0
-    assert feed.state.n_negative.sum() == int((block.activations[SITE][block.mask] > 0).sum())
+    assert feed.gathered[0].state.n_fired.sum() == 0
+    assert feed.gathered[0].state.n_negative.sum() == int((block.activations[SITE][block.mask] > 0).sum())
 
 
 def test_codes_that_are_not_finite_are_refused() -> None:
@@ -193,9 +194,15 @@ def test_codes_that_are_not_finite_are_refused() -> None:
     x[0, 3, 2] = torch.inf
     feed = Feed(Target("bad", FakeSAE(F), SITE), CONFIG, rows_per_encode=4096)
     with pytest.raises(UndefinedMetricError, match="bad gives codes that are not finite"):
-        feed.add(x, block_rows(_grid(block), gap=CONFIG.gap))
+        feed.add({SITE: x}, block_rows(_grid(block), gap=CONFIG.gap))
 
 
-def test_an_sae_that_does_not_read_tokens_is_refused() -> None:
-    with pytest.raises(ConfigError, match="reads contexts"):
-        Feed(Target("tfa", FakeContextSAE(F), SITE), CONFIG, rows_per_encode=4096)
+@pytest.mark.parametrize("rows_per_encode", [1, 30, 4096])
+def test_an_sae_that_reads_contexts_is_given_whole_ones(rows_per_encode: int) -> None:
+    block = SOURCE.given[0]
+    feed = Feed(Target("tfa", FakeContextSAE(F), SITE), CONFIG, rows_per_encode=rows_per_encode)
+    feed.add(block.activations, block_rows(_grid(block), gap=CONFIG.gap))
+    feed.flush()
+    seen = block.activations[SITE] * block.mask[..., None]
+    expected = (seen.cummax(1).values[block.mask] > 0).sum(0)
+    assert_array_equal(feed.gathered[0].state.n_fired, expected)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from monoseme.models import Site
-from monoseme.saes import Codes
+from monoseme.saes import SAE, Codes
 from monoseme.tensors.sparse import SparseCodes
 from monoseme.testing.sources import TensorSource
 
@@ -17,7 +17,11 @@ SITE = Site("resid_post", 1)
 class GivenSae:
     """Answers the n-th call of `encode` with the n-th of the given (codes [T, F], x_hat [T, D]), which are already masked."""
 
-    reads = "tokens"
+    learns_from = reads = "tokens"
+    codes_per_site = False
+    roles = SAE.roles
+    encode_contexts = SAE.encode_contexts
+    d_in = 0
 
     def __init__(self, answers: list[tuple[Tensor, Tensor]], *, n_latents: int) -> None:
         self.n_latents = n_latents

@@ -10,7 +10,7 @@ from monoseme.evaluation._base import EvalResult, EvalSubject
 from monoseme.evaluation.fidelity import Fidelity
 from monoseme.models import LanguageModel, Site
 from monoseme.models.edit import EditContext, FunctionEdit
-from monoseme.saes import Codes
+from monoseme.saes import SAE, Codes
 from monoseme.testing.models import tiny_model
 from monoseme.testing.sources import TensorSource
 
@@ -23,7 +23,10 @@ _FLOAT32 = 2e-5
 class _FunctionSae:
     """Reconstructs x as a function of x; its codes are x itself."""
 
-    reads = "tokens"
+    learns_from = reads = "tokens"
+    codes_per_site = False
+    roles = SAE.roles
+    encode_contexts = SAE.encode_contexts
 
     def __init__(self, function, *, width: int) -> None:
         self._function = function

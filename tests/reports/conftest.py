@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from monoseme.evaluation import EvalResult, Metric
-from monoseme.evaluation.fidelity import Fidelity, domain_table
+from monoseme.evaluation._tables import metric_table
+from monoseme.evaluation.fidelity import Fidelity
 from monoseme.reports import LatentSample, RunReport, SaeReport, TokenExample
 
 EVIL = "</script><script>document.title='broken'</script><img src=x onerror=\"document.title='broken'\">'\"&"
@@ -33,7 +34,7 @@ def metrics_of(scale: float) -> tuple[Metric, ...]:
 def _sae(name: str, scale: float) -> SaeReport:
     metrics = metrics_of(scale)
     tables = {
-        "domains": domain_table({"stories": metrics, EVIL: metrics}),
+        "domains": metric_table("domain", {"stories": metrics, EVIL: metrics}),
         "density": pa.table({"low": [0.0, 0.001, 0.01, 0.1], "high": [0.0, 0.01, 0.1, 1.0], "n_latents": [3, 7, 5, 2]}),
         "l0": pa.table({"l0": [0, 1, 2, 3], "n_tokens": [0, 11, 5, 2]}),
     }

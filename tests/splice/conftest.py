@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from monoseme.models import LanguageModel
-from monoseme.saes import Codes
+from monoseme.saes import SAE, Codes
 from monoseme.tensors.sparse import SparseCodes
 from monoseme.testing.models import TINY_FAMILIES, tiny_model
 
@@ -19,7 +19,11 @@ N_LATENTS = 31
 class SmallSAE(nn.Module):
     """ReLU latents with random weights; its parts are the even and the odd latents."""
 
-    reads = "tokens"
+    learns_from = reads = "tokens"
+    codes_per_site = False
+    n_latents = N_LATENTS
+    roles = SAE.roles
+    encode_contexts = SAE.encode_contexts
 
     def __init__(self, d_in: int, *, is_sparse: bool = True) -> None:
         super().__init__()

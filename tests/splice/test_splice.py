@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.splice.conftest import SmallSAE
 from torch import Tensor
 
 from monoseme.core.errors import ConfigError, SiteError
@@ -137,10 +138,38 @@ def test_a_mask_of_another_shape_is_refused(llama: LanguageModel, tokens: Tensor
         llama.run(tokens, edits=[splice(sae, SITE, mask=torch.ones(2, 10, dtype=torch.bool))])
 
 
-def test_an_sae_that_reads_more_than_tokens_is_refused(sae: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(sae), "reads", "contexts")
-    with pytest.raises(SiteError, match="reads contexts"):
+@pytest.mark.parametrize("fact", ["reads", "learns_from"])
+def test_an_sae_of_several_sites_is_refused(sae: Any, monkeypatch: pytest.MonkeyPatch, fact: str) -> None:
+    monkeypatch.setattr(type(sae), fact, "layers")
+    with pytest.raises(SiteError, match=r"SmallSAE has several sites; a splice at resid_post\.1"):
         splice(sae, SITE)
+
+
+class RunningMean(SmallSAE):
+    """Codes of the mean of what the mask has let through so far in the context."""
+
+    learns_from = reads = "contexts"
+
+    def encode_contexts(self, x: Tensor, mask: Tensor) -> Codes:
+        kept = x.where(mask[..., None], 0.0)
+        return self.encode(kept.cumsum(1) / mask.cumsum(1).clamp(min=1)[..., None])
+
+
+def test_an_sae_that_reads_contexts_is_given_whole_ones_and_the_mask(llama: LanguageModel, tokens: Tensor) -> None:
+    sae, mask = RunningMean(20), torch.rand(tokens.shape, generator=torch.Generator().manual_seed(0)) < 0.7
+    x = llama.capture(tokens, [SITE])[SITE]
+    after = llama.run(tokens, edits=[splice(sae, SITE)], mask=mask, capture=[SITE]).captured[SITE]
+    for i in range(len(x)):
+        chosen = x[i][mask[i]]
+        means = torch.stack([chosen[: t + 1].mean(0) for t in range(len(chosen))])
+        torch.testing.assert_close(after[i][mask[i]], sae.decode(sae.encode(means)).detach(), atol=1e-5, rtol=1e-4)
+        assert torch.equal(after[i][~mask[i]], x[i][~mask[i]])
+    assert torch.equal(llama.run(tokens, edits=[splice(sae, SITE, error_term=True)]).logits, llama.run(tokens).logits)
+
+
+def test_a_generation_has_no_whole_contexts_to_give(llama: LanguageModel) -> None:
+    with pytest.raises(SiteError, match="RunningMean reads whole contexts, but a generation"):
+        llama.generate([[1, 85, 73]], edits=[splice(RunningMean(20), SITE)], max_new_tokens=3)
 
 
 @pytest.mark.parametrize("architecture", ["topk", "batchtopk"])

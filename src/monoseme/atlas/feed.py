@@ -3,6 +3,7 @@
 Letters: n contexts of a block, S positions, R valid rows, D model width.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +15,9 @@ from monoseme.atlas.firings import Rows, join_rows, sort_firings
 from monoseme.atlas.needs import ScannedSAE
 from monoseme.atlas.state import LatentState, StateConfig
 from monoseme.atlas.text_store import TokenGrid, segment_starts
-from monoseme.core.errors import ConfigError, UndefinedMetricError
+from monoseme.core.errors import UndefinedMetricError
 from monoseme.models.site import Site
+from monoseme.splice import Placed
 from monoseme.tensors.sparse import SparseCodes
 
 _ENTRIES_PER_CHUNK = 1 << 20
@@ -27,17 +29,28 @@ class Target(NamedTuple):
 
     name: str
     sae: ScannedSAE
-    site: Site
-    """Which activations it reads."""
+    sites: Site | tuple[Site, ...]
+    """The places it learned from, in that order; a single one may stand alone."""
     part: str | None = None
     """Which part of its codes; None takes all of them."""
     sae_hash: str | None = None
     """Content hash of the `sae` artifact it came from; None hashes its weights."""
 
     @property
+    def placed(self) -> Placed:
+        """The SAE in its places. Raises ConfigError for a number of sites that it cannot have."""
+        return Placed(self.sae, (self.sites,) if isinstance(self.sites, Site) else self.sites)
+
+    @property
     def key(self) -> str:
-        """Its name in the atlas: `name`, or `name.part`."""
+        """What its names in the atlas begin with: `name`, or `name.part`."""
         return self.name if self.part is None else f"{self.name}.{self.part}"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Its names in the atlas: `key`, or `key@site` for each site where these have codes of their own."""
+        placed = self.placed
+        return tuple(f"{self.key}@{site}" for site in placed.code_sites) if self.sae.codes_per_site else (self.key,)
 
 
 class BlockRows(NamedTuple):
@@ -60,36 +73,74 @@ def block_rows(grid: TokenGrid, *, gap: int) -> BlockRows:
 
 
 class Feed:
-    """Encodes blocks for one target and feeds its state."""
+    """Encodes blocks for one target and feeds its states: one, or one for each site with codes of its own."""
 
     def __init__(self, target: Target, config: StateConfig, *, rows_per_encode: int) -> None:
-        if target.sae.reads != "tokens":
-            raise ConfigError(
-                f"{target.name} reads {target.sae.reads}, but a scan encodes single tokens. "
-                "Scan an architecture that reads tokens."
-            )
         self.target = target
-        self.state = LatentState(target.sae.n_latents, config)
+        self.placed = target.placed
+        self.gathered = [Gathered(key, LatentState(target.sae.n_latents, config)) for key in target.keys]
         self._rows_per_encode = rows_per_encode
+
+    @torch.no_grad()
+    def add(self, activations: Mapping[Site, Tensor], block: BlockRows) -> None:
+        """Encode the valid rows of a block, whole contexts at once. Raises UndefinedMetricError for codes that are not finite."""
+        valid = torch.from_numpy(block.valid)
+        step = max(1, self._rows_per_encode // valid.shape[1])
+        for gathered in self.gathered:
+            gathered.add_rows(block.rows)
+        for start in range(0, len(valid), step):
+            part = slice(start, start + step)
+            codes = self.placed.encode({site: activations[site][part] for site in self.placed.inputs}, valid[part])
+            code = codes.sparse(self.target.part)
+            for gathered, of_site in zip(self.gathered, self.placed.per_site(code), strict=True):
+                gathered.add(of_site)
+        for gathered in self.gathered:
+            gathered.flush_if_full()
+
+    def flush(self) -> None:
+        """Hand what is gathered to the states; to be called once more after the last block."""
+        for gathered in self.gathered:
+            gathered.flush()
+
+
+class Gathered:
+    """Firings on their way to a state."""
+
+    def __init__(self, key: str, state: LatentState) -> None:
+        self.key = key
+        """What the atlas calls it."""
+        self.state = state
         self._rows: list[Rows] = []
         self._latent: list[NDArray[np.int32]] = []
         self._value: list[NDArray[np.float32]] = []
         self._row: list[NDArray[np.int64]] = []
         self._n_rows = self._n_entries = 0
 
-    @torch.no_grad()
-    def add(self, activations_nSD: Tensor, block: BlockRows) -> None:
-        """Encode the valid rows of a block. Raises UndefinedMetricError for codes that are not finite."""
-        valid = torch.from_numpy(block.valid).to(activations_nSD.device)
-        x_RD = activations_nSD[valid]
-        self._rows.append(block.rows)
-        for part in x_RD.split(self._rows_per_encode):
-            self._gather(self.target.sae.encode(part).sparse(self.target.part))
+    def add_rows(self, rows: Rows) -> None:
+        """The rows of a block, whose codes are added next."""
+        self._rows.append(rows)
+
+    def add(self, codes: SparseCodes) -> None:
+        """Codes of the next rows. Raises UndefinedMetricError for codes that are not finite."""
+        value = codes.values.float().cpu().numpy()
+        if not np.isfinite(value).all():
+            raise UndefinedMetricError(
+                f"{self.key} gives codes that are not finite. Check the SAE and the model's dtype "
+                "(float16 overflows where bfloat16 does not)."
+            )
+        self._latent.append(codes.indices.cpu().numpy())
+        self._value.append(value)
+        self._row.append(codes.rows().cpu().numpy() + self._n_rows)
+        self._n_rows += codes.n_rows
+        self._n_entries += codes.nnz
+
+    def flush_if_full(self) -> None:
+        """Hand on what is gathered once it is worth it; to be called between blocks."""
         if self._n_entries >= _ENTRIES_PER_CHUNK:
             self.flush()
 
     def flush(self) -> None:
-        """Hand what is gathered to the state; to be called once more after the last block."""
+        """Hand what is gathered to the state."""
         if not self._rows:
             return
         rows = join_rows(self._rows, gap=self.state.config.gap)
@@ -99,16 +150,3 @@ class Feed:
         self._rows, self._latent, self._value, self._row = [], [], [], []
         self._n_rows = self._n_entries = 0
         self.state.add(rows, sort_firings(latent, value, row))
-
-    def _gather(self, codes: SparseCodes) -> None:
-        value = codes.values.float().cpu().numpy()
-        if not np.isfinite(value).all():
-            raise UndefinedMetricError(
-                f"{self.target.key} gives codes that are not finite. Check the SAE and the model's dtype "
-                "(float16 overflows where bfloat16 does not)."
-            )
-        self._latent.append(codes.indices.cpu().numpy())
-        self._value.append(value)
-        self._row.append(codes.rows().cpu().numpy() + self._n_rows)
-        self._n_rows += codes.n_rows
-        self._n_entries += codes.nnz

@@ -4,13 +4,12 @@ Letters: n contexts of a block, S positions, D model width, F latents, V vocabul
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from monoseme.models.site import Site
-from monoseme.saes._base import View
-from monoseme.tensors.sparse import SparseCodes
+from monoseme.splice import SAELike
 
 
 class ScannedBlock(Protocol):
@@ -70,36 +69,11 @@ class ScannedSource(Protocol):
         ...
 
 
-class ScannedCodes(Protocol):
-    """What an SAE's encode gives."""
-
-    def sparse(self, name: str | None = None) -> SparseCodes:
-        """A named part of them, all for None, without explicit zeros."""
-        ...
-
-
-class ScannedSAE(Protocol):
-    """An SAE that encodes single tokens."""
-
-    reads: ClassVar[View]
-    """The view it reads: `tokens`."""
-
-    @property
-    def n_latents(self) -> int:
-        """F."""
-        ...
-
-    @property
-    def W_dec(self) -> Tensor:
-        """[F, D]"""
-        ...
-
-    def encode(self, x: Tensor) -> ScannedCodes:
-        """Codes of x [B, D]."""
-        ...
+class ScannedSAE(SAELike, Protocol):
+    """An SAE, and its weights to know it by."""
 
     def state_dict(self) -> Mapping[str, Tensor]:
-        """All parameters and buffers by name."""
+        """All parameters and buffers by name; `W_dec` [F, D] is what direct logit attribution takes."""
         ...
 
 

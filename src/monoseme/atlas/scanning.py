@@ -8,11 +8,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
-from monoseme.atlas.feed import Feed, Target, block_rows
+from monoseme.atlas.feed import Feed, Gathered, Target, block_rows
 from monoseme.atlas.logits import Unembedding, direct_logits, why_no_logits
 from monoseme.atlas.needs import ScannedBlock, ScannedModel, ScannedSource
 from monoseme.atlas.state import StateConfig
@@ -81,9 +81,13 @@ def scan(
     feeds = [Feed(target, config.keep, rows_per_encode=config.rows_per_encode) for target in targets]
     text = add_text(folder, lambda writer: _pass(source, feeds, writer, config.keep), names)
     for feed in feeds:
-        facts = _logit_facts(feed.target, model, n_tokens=config.n_logit_tokens)
-        _write(folder, feed, facts, text=text, config=config, spec=source.spec, model=model)
-    return ScanResult(folder, tuple(t.key for t in targets), feeds[0].state.n_rows, time.monotonic() - started)
+        for number, gathered in enumerate(feed.gathered):
+            facts = _logit_facts(feed, number, model, n_tokens=config.n_logit_tokens)
+            described = {**_described(feed, number), "scan": to_dict(config), "source": source.spec}
+            inputs = _inputs(feed.target, text, model)
+            _write(folder, gathered, facts, described=described, inputs=inputs, text=text, config=config)
+    keys = tuple(gathered.key for feed in feeds for gathered in feed.gathered)
+    return ScanResult(folder, keys, feeds[0].gathered[0].state.n_rows, time.monotonic() - started)
 
 
 def latents_folder(atlas: Path, key: str) -> Path:
@@ -100,11 +104,13 @@ def _check(source: ScannedSource, targets: Sequence[Target], folder: Path) -> No
             raise ConfigError(f'two SAEs to scan are both called "{target.key}". Give each a name of its own.')
         if set(target.key) & set("/\\\0") or target.key.startswith("."):
             raise ConfigError(f'"{target.key}" cannot name an SAE in an atlas: it names a folder there.')
-        if target.site not in source.sites:
-            held = ", ".join(str(site) for site in source.sites)
-            raise SiteError(f"{target.name} reads {target.site}, but the activations hold {held}.")
-        if latents_folder(folder, target.key).exists():
-            raise exists_error(latents_folder(folder, target.key))
+        for site in target.placed.inputs:
+            if site not in source.sites:
+                held = ", ".join(str(site) for site in source.sites)
+                raise SiteError(f"{target.name} reads {site}, but the activations hold {held}.")
+        for key in target.keys:
+            if latents_folder(folder, key).exists():
+                raise exists_error(latents_folder(folder, key))
 
 
 def _complete(names: TextNames | None, model: ScannedModel | None) -> TextNames:
@@ -122,11 +128,11 @@ def _pass(source: ScannedSource, feeds: Sequence[Feed], writer: TextWriter, keep
             writer.add(grid)
             rows = block_rows(grid, gap=keep.gap)
             for feed in feeds:
-                feed.add(block.activations[feed.target.site], rows)
+                feed.add(block.activations, rows)
             progress.advance()
     for feed in feeds:
         feed.flush()
-    if not feeds[0].state.n_rows:
+    if not feeds[0].gathered[0].state.n_rows:
         raise EmptyCorpusError("no token of the text reached the SAEs: it is empty, or all of it is masked.")
 
 
@@ -136,8 +142,12 @@ def _grid(block: ScannedBlock) -> TokenGrid:
     return TokenGrid(tokens, mask, documents, positions, sources)
 
 
-def _logit_facts(target: Target, model: ScannedModel | None, *, n_tokens: int) -> LogitFacts:
-    why = why_no_logits(target.site)
+def _logit_facts(feed: Feed, number: int, model: ScannedModel | None, *, n_tokens: int) -> LogitFacts:
+    """Direct logit attribution of what the latents of code site `number` write, or why there is none."""
+    outputs = feed.placed.outputs
+    if len(outputs) > 1 and not feed.target.sae.codes_per_site:
+        return LogitFacts(None, f"each latent writes to {len(outputs)} sites, with a vector for each")
+    why = why_no_logits(outputs[number])
     if why is None and model is None:
         why = "the scan had no model, so there was no unembedding"
     if why is not None or model is None:
@@ -146,36 +156,47 @@ def _logit_facts(target: Target, model: ScannedModel | None, *, n_tokens: int) -
         unembedding = Unembedding(model.unembedding(), model.final_norm_scale(), model.spec.norm == "layer")
     except ModelError as error:
         return LogitFacts(None, str(error))
-    return LogitFacts(direct_logits(target.sae.W_dec, unembedding, n_tokens=n_tokens), None)
+    w_dec, expected = feed.target.sae.state_dict().get("W_dec"), (feed.target.sae.n_latents, unembedding.weight.shape[0])
+    if w_dec is None or w_dec.shape != expected:
+        shape = "there is none" if w_dec is None else f"it has the shape {tuple(w_dec.shape)}"
+        return LogitFacts(None, f"direct logit attribution needs W_dec of the shape {expected}, one vector a latent, but {shape}")
+    return LogitFacts(direct_logits(w_dec, unembedding, n_tokens=n_tokens), None)
+
+
+def _described(feed: Feed, number: int) -> dict[str, object]:
+    """What the manifest says of one (SAE, part) at one code site."""
+    state = feed.gathered[number].state
+    return {
+        "holds": "latents",
+        "name": feed.target.name,
+        "part": feed.target.part,
+        "site": str(feed.placed.code_sites[number]),
+        "inputs": [str(site) for site in feed.placed.inputs],
+        "outputs": [str(site) for site in feed.placed.outputs],
+        "n_latents": state.n_latents,
+        "n_tokens": state.n_rows,
+    }
+
+
+def _inputs(target: Target, text: TextStore, model: ScannedModel | None) -> dict[str, str]:
+    """Content hashes of what an atlas was made from."""
+    inputs = {"text": text.content_hash, "sae": target.sae_hash or _hash_weights(target.sae.state_dict())}
+    return inputs if model is None else {**inputs, "model": model.content_hash()}
 
 
 def _write(
     folder: Path,
-    feed: Feed,
+    gathered: Gathered,
     facts: LogitFacts,
     *,
+    described: Mapping[str, object],
+    inputs: Mapping[str, str],
     text: TextStore,
     config: ScanConfig,
-    spec: dict[str, Any],
-    model: ScannedModel | None,
 ) -> None:
-    target = feed.target
-    described: dict[str, object] = {
-        "holds": "latents",
-        "name": target.name,
-        "part": target.part,
-        "site": str(target.site),
-        "n_latents": feed.state.n_latents,
-        "n_tokens": feed.state.n_rows,
-        "scan": to_dict(config),
-        "source": spec,
-    }
-    inputs = {"text": text.content_hash, "sae": target.sae_hash or _hash_weights(target.sae.state_dict())}
-    if model is not None:
-        inputs["model"] = model.content_hash()
-    path = latents_folder(folder, target.key)
-    with new_artifact(path, kind="atlas", config=described, inputs=inputs, seeds={"sample": config.keep.seed}) as draft:
-        write_latents(draft.folder, feed.state, logits=facts, text=text, n_per_decile=config.n_per_decile)
+    path, seeds = latents_folder(folder, gathered.key), {"sample": config.keep.seed}
+    with new_artifact(path, kind="atlas", config=dict(described), inputs=dict(inputs), seeds=seeds) as draft:
+        write_latents(draft.folder, gathered.state, logits=facts, text=text, n_per_decile=config.n_per_decile)
 
 
 def _hash_weights(weights: Mapping[str, torch.Tensor]) -> str:

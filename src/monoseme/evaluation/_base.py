@@ -7,10 +7,10 @@ An evaluation is one public file of this package with one concrete subclass of `
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from monoseme.core.config import suggest
-from monoseme.core.errors import UndefinedMetricError
+from monoseme.core.errors import ConfigError, UndefinedMetricError
 from monoseme.evaluation._metric import Definition, Metric
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from monoseme.activations import ActivationSource
     from monoseme.models import LanguageModel, Site
     from monoseme.saes import SAE
+    from monoseme.splice import Placed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,16 +29,35 @@ class EvalSubject:
     name: str
     """How results call it."""
     sae: "SAE"
-    site: "Site"
-    """The place whose activations it reads and rebuilds."""
     source: "ActivationSource"
     """Held-out activations: documents that neither the SAE nor its thresholds saw."""
+    sites: "tuple[Site, ...]" = ()
+    """The places it learned from, in that order."""
+    # None only until __post_init__ has filled it in, so that every reader has a Site.
+    site: "Site" = None  # pyright: ignore[reportAssignmentType]
+    """The first place that it gives back. For an SAE of one place it may be given instead of `sites`."""
     model: "LanguageModel | None" = None
     """The model they come from; without it, metrics of the model's losses are missing."""
     part: str | None = None
     """Rebuild from this part of the codes only; None means from all of them."""
     domain_of: Callable[[int], str] | None = None
     """Document id -> domain (`stories`, `python_docs`); gives the rows of the table `domains`. None: one domain, `all`."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError without a site, and for a number of sites that the SAE cannot have."""
+        given = cast("Site | None", self.site)
+        if bool(self.sites) == (given is not None):
+            raise ConfigError(f'the subject "{self.name}" needs the sites that the SAE learned from, or its site if it has one')
+        if given is not None:
+            object.__setattr__(self, "sites", (given,))
+        object.__setattr__(self, "site", self.placed.outputs[0])
+
+    @property
+    def placed(self) -> "Placed":
+        """The SAE in its places."""
+        from monoseme.splice import Placed  # here: a subject is described without torch
+
+        return Placed(self.sae, self.sites)
 
 
 @dataclass(frozen=True, kw_only=True)

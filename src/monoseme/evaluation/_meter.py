@@ -1,36 +1,37 @@
-"""One SAE's running measurements over the chunks of a source, and the metrics they end in."""
+"""Running measurements of what an SAE gives back, over the chunks of a source, and the metrics they end in.
 
-from collections.abc import Sequence
+Letters: T unmasked tokens of a chunk, M documents, W weightings, D width.
+"""
 
 import torch
 
 from monoseme.evaluation._base import EvalSubject
 from monoseme.evaluation._bootstrap import DocumentWeights, WeightedSums
-from monoseme.evaluation._chunks import Chunk, document_rows
+from monoseme.evaluation._chunks import DocumentRows
 from monoseme.evaluation._formula import evaluate, missing
 from monoseme.evaluation._latents import SPARSITY, Firings, LatentCounts, share_formulas
 from monoseme.evaluation._ledger import Ledger
 from monoseme.evaluation._metric import Metric
-from monoseme.evaluation._reading import read
 from monoseme.evaluation._reconstruction import AS_PEERS, RECONSTRUCTION
 from monoseme.evaluation._token_sums import batch_values, per_document, token_values
+from monoseme.splice import Read
 from monoseme.tensors.shapes import Float, Tensor
+from monoseme.tensors.sparse import SparseCodes
 
 NO_TOKENS = "the source holds no unmasked token"
 
 
 class Meter:
-    """Gathers the sums of one subject."""
+    """Gathers the sums of one output site of one subject."""
 
     def __init__(self, subject: EvalSubject, weights: DocumentWeights) -> None:
-        self.subject = subject
         self.ledger = Ledger(weights, subject.domain_of)
         self.latents = LatentCounts(subject.sae.n_latents, n_replicates=weights.n_replicates)
         self._batches = WeightedSums()
         self._shift: Tensor | None = None
 
     def __repr__(self) -> str:
-        return f"Meter({self.subject.name!r}, n_tokens={self.n_tokens})"
+        return f"Meter(n_tokens={self.n_tokens})"
 
     @property
     def n_tokens(self) -> int:
@@ -44,20 +45,16 @@ class Meter:
         sums = self.ledger.whole()
         return self._shift + sums["y"][0] / sums["n"][0]
 
-    def update(self, chunk: Chunk) -> None:
-        """Adds the unmasked tokens of a chunk; the chunk is a batch for the metrics that depend on batches."""
-        if not bool(chunk.text.mask.any()):
-            return
-        x = chunk.activations[self.subject.site]
-        found = read(self.subject.sae, x, chunk.text.mask, part=self.subject.part)
+    def update(self, found: Read, rows: DocumentRows) -> Float[Tensor, "M W"]:
+        """Adds the T tokens of a chunk, which is a batch for the metrics that depend on batches; the documents' weights."""
+        firings = firings_of(found.codes)
         values = token_values(found.x, found.x_hat, self._shift_from(found.x))
-        values |= _code_values(found.firings, like=values["n"])
-        values = {name: value.cpu() for name, value in values.items()}
-        rows = document_rows(chunk.text.documents[chunk.text.mask].cpu())
-        sums = per_document(values, rows)
+        values |= _code_values(firings, like=values["n"])
+        sums = per_document({name: value.cpu() for name, value in values.items()}, rows)
         weights = self.ledger.add(sums, rows)
-        self.latents.update(found.firings, rows, weights)
-        self._add_batch(sums, weights, width=x.shape[-1])
+        self.latents.update(firings, rows, weights)
+        self._add_batch(sums, weights, width=found.x.shape[-1])
+        return weights
 
     def _shift_from(self, x: Float[Tensor, "T D"]) -> Float[Tensor, " D"]:
         if self._shift is None:
@@ -81,12 +78,17 @@ class Meter:
             sums.add(name, value)
         return evaluate(formulas, sums, n_documents=self.ledger.n_documents)
 
-    def domain_metrics(self) -> dict[str, Sequence[Metric]]:
+    def domain_metrics(self) -> dict[str, list[Metric]]:
         """Per domain, the metrics that do not depend on batches or on the whole population of latents."""
         return {
             domain: evaluate((*RECONSTRUCTION, *SPARSITY), sums, n_documents=len(self.ledger.documents[domain]))
             for domain, sums in self.ledger.domains.items()
         }
+
+
+def firings_of(codes: SparseCodes) -> Firings:
+    """The entries of codes [T, F]."""
+    return Firings(codes.rows(), codes.indices, codes.values)
 
 
 def _code_values(firings: Firings, *, like: Float[Tensor, " T"]) -> dict[str, Float[Tensor, " T"]]:

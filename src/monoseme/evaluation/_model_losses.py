@@ -1,5 +1,8 @@
 """Running the model on chunks, as it is and with reconstructions, zeros and means in place of the activations.
 
+An SAE reads the activations of the clean run; what it gives back is put in place one site at a time, so SAEs of tokens, of
+contexts and of several sites are measured alike.
+
 Letters: C contexts, S positions, D width, V vocabulary, P predictions that count.
 """
 
@@ -16,7 +19,7 @@ from monoseme.evaluation._ledger import Ledger
 from monoseme.evaluation._losses import LOSSES
 from monoseme.evaluation._metric import Metric
 from monoseme.evaluation._next_token import compare, log_probabilities, losses, predictions, targets
-from monoseme.splice import mean_ablation, splice, zero_ablation
+from monoseme.splice import Read, mean_ablation, zero_ablation
 from monoseme.tensors.shapes import Bool, Float, Tensor
 
 if TYPE_CHECKING:
@@ -36,14 +39,14 @@ class LossMeter:
         means: "Mapping[Site, Float[Tensor, ' D']]",
         weights: DocumentWeights,
     ) -> None:
-        """`means`: mean activation per site of `subjects`, for mean ablation."""
+        """`means`: mean activation of each output site of `subjects`, for mean ablation."""
         self._model = model
-        self._subjects = subjects
+        self._subjects = [(subject, subject.placed) for subject in subjects]
         self._means = means
-        self.ledgers = {subject.name: Ledger(weights, subject.domain_of) for subject in subjects}
+        self.ledgers = {(s.name, site): Ledger(weights, s.domain_of) for s, placed in self._subjects for site in placed.outputs}
 
     def __repr__(self) -> str:
-        return f"LossMeter({', '.join(self.ledgers)})"
+        return f"LossMeter({', '.join(subject.name for subject, _ in self._subjects)})"
 
     def update(self, text: TokenChunk) -> None:
         """Adds the predictions of a chunk, a few contexts at a time where the vocabulary is large."""
@@ -58,45 +61,53 @@ class LossMeter:
         if not bool(counts.any()):
             return
         target = targets(text, counts)
-        run = self._model.run(text.tokens, mask=text.mask, real=text.real, capture=tuple(self._means))
+        sites = sorted({*self._means, *(site for _, placed in self._subjects for site in placed.inputs)})
+        run = self._model.run(text.tokens, mask=text.mask, real=text.real, capture=sites)
         original = log_probabilities(run.logits[counts.to(run.logits.device)])
         shared = _shared_values(counts) | {"ce_original": losses(original, target)}
-        ablated = {site: self._ablations(x, site, text, counts) for site, x in run.captured.items()}
+        ablated = {site: self._ablations(run.captured[site], site, text, counts) for site in self._means}
         rows = document_rows(text.documents[counts].cpu())
-        for subject in self._subjects:
-            edit = splice(subject.sae, subject.site, part=subject.part)
-            found = compare(original, self._logits(run.captured[subject.site], edit, text, counts), target)
-            values = shared | ablated[subject.site]
-            values |= {"ce_spliced": found.ce, "kl": found.kl, "kl_reversed": found.kl_reversed}
-            self.ledgers[subject.name].add({name: rows.sums(value.cpu()) for name, value in values.items()}, rows)
+        for subject, placed in self._subjects:
+            for read in placed.read(run.captured, text.mask, part=subject.part):
+                found = compare(original, self._logits(read.site, _put(read, run.captured, text), text, counts), target)
+                values = shared | ablated[read.site]
+                values |= {"ce_spliced": found.ce, "kl": found.kl, "kl_reversed": found.kl_reversed}
+                sums = {name: rows.sums(value.cpu()) for name, value in values.items()}
+                self.ledgers[subject.name, read.site].add(sums, rows)
 
     def _ablations(
         self, x: Float[Tensor, "C S D"], site: "Site", text: TokenChunk, counts: Bool[Tensor, "C S"]
     ) -> dict[str, Float[Tensor, " P"]]:
         target = targets(text, counts)
         edits = {"ce_zero": zero_ablation(site), "ce_mean": mean_ablation(site, self._means[site])}
-        return {name: losses(self._logits(x, edit, text, counts), target) for name, edit in edits.items()}
+        return {name: losses(self._logits(site, x, text, counts, edit), target) for name, edit in edits.items()}
 
     def _logits(
-        self, x: Float[Tensor, "C S D"], edit: "Edit", text: TokenChunk, counts: Bool[Tensor, "C S"]
+        self, site: "Site", x: Float[Tensor, "C S D"], text: TokenChunk, counts: Bool[Tensor, "C S"], *edits: "Edit"
     ) -> Float[Tensor, "P V"]:
-        """Logits with the edit, from its site on: for residual sites the blocks before need not run again."""
-        logits = self._model.run_from(edit.site, x, tokens=text.tokens, edits=(edit,), mask=text.mask, real=text.real)
+        """Logits with x at the site, edited, from there on: for residual sites the blocks before need not run again."""
+        logits = self._model.run_from(site, x, tokens=text.tokens, edits=edits, mask=text.mask, real=text.real)
         return logits[counts.to(logits.device)]
 
-    def metrics(self, name: str) -> list[Metric]:
-        """The losses of that subject."""
-        ledger = self.ledgers[name]
+    def metrics(self, name: str, site: "Site") -> list[Metric]:
+        """The losses of that subject at that output site."""
+        ledger = self.ledgers[name, site]
         if not ledger.domains:
             return missing(LOSSES, "no prediction counts: no unmasked token is followed by another of its document")
         return evaluate(LOSSES, ledger.whole(), n_documents=ledger.n_documents)
 
-    def domain_metrics(self, name: str) -> dict[str, Sequence[Metric]]:
-        """The losses of that subject per domain."""
-        ledger = self.ledgers[name]
+    def domain_metrics(self, name: str, site: "Site") -> dict[str, list[Metric]]:
+        """The losses of that subject at that output site, per domain."""
+        ledger = self.ledgers[name, site]
         return {
             domain: evaluate(LOSSES, sums, n_documents=len(ledger.documents[domain])) for domain, sums in ledger.domains.items()
         }
+
+
+def _put(read: Read, captured: "Mapping[Site, Tensor]", text: TokenChunk) -> Float[Tensor, "C S D"]:
+    """The activations of the site with the reconstruction at the unmasked positions."""
+    x = captured[read.site]
+    return x.index_put((text.mask.to(x.device),), read.x_hat.to(x.dtype))
 
 
 def _shared_values(counts: Bool[Tensor, "C S"]) -> dict[str, Float[Tensor, " P"]]:

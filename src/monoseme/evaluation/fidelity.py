@@ -3,26 +3,29 @@
 One pass over held-out activations, then one over the same tokens with the model if there is one. Sums stream under every
 weighting of a bootstrap over documents, so each number has a standard error and memory does not grow with the text. Several
 SAEs of one source share the passes. Definitions are in the metrics' own files; peers' forms carry the peer's name.
+
+An SAE that gives back several sites has the means of its sites' numbers, and a table `sites` with each.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from monoseme.core.config import to_dict
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation._base import EvalResult, EvalSubject, Evaluation
 from monoseme.evaluation._bootstrap import DocumentWeights
-from monoseme.evaluation._chunks import TokenChunk, chunks
+from monoseme.evaluation._chunks import TokenChunk
 from monoseme.evaluation._formula import missing
 from monoseme.evaluation._latents import SPARSITY, density_table, l0_table, latent_table, share_formulas
 from monoseme.evaluation._losses import LOSSES
-from monoseme.evaluation._meter import NO_TOKENS, Meter
+from monoseme.evaluation._meter import NO_TOKENS
 from monoseme.evaluation._metric import Definition, Metric
+from monoseme.evaluation._over_sites import SAID, SubjectMeter, mean_over_sites
 from monoseme.evaluation._reconstruction import AS_PEERS, RECONSTRUCTION
+from monoseme.evaluation._shared_pass import check_shared, shared_pass
+from monoseme.evaluation._tables import metric_table
 
 if TYPE_CHECKING:
     from monoseme.evaluation._model_losses import LossMeter
@@ -78,41 +81,36 @@ class Fidelity(Evaluation):
         """Measures SAEs that share one source and model on one pass; raises ConfigError where they do not share them."""
         if not subjects:
             return []
-        first = subjects[0]
-        if any(s.source is not first.source or s.model is not first.model for s in subjects):
-            raise ConfigError("fidelity measures SAEs together only on one source and one model; run it for each separately")
-        if len({s.name for s in subjects}) < len(subjects):
-            raise ConfigError(f"two SAEs have one name: {', '.join(s.name for s in subjects)}")
+        check_shared(subjects, evaluation="fidelity")
         weights = DocumentWeights(n_replicates=self.config.n_replicates, seed=self.config.seed)
-        meters = [Meter(subject, weights) for subject in subjects]
+        meters = [SubjectMeter(subject, weights) for subject in subjects]
         texts = self._measure(meters)
-        loss_meter = None if first.model is None else self._measure_losses(first.model, meters, texts)
+        model = subjects[0].model
+        loss_meter = None if model is None else self._measure_losses(model, meters, texts)
         return [self._result(meter, loss_meter) for meter in meters]
 
-    def _measure(self, meters: Sequence[Meter]) -> list[TokenChunk]:
+    def _measure(self, meters: Sequence[SubjectMeter]) -> list[TokenChunk]:
         """First pass; returns the text that the second is to use."""
-        config, source = self.config, meters[0].subject.source
-        sites = sorted({meter.subject.site for meter in meters})
-        keep = meters[0].subject.model is not None
+        config, subjects = self.config, [meter.subject for meter in meters]
+        keep = subjects[0].model is not None
         texts: list[TokenChunk] = []
         n_kept = 0
-        with get_display().progress("reconstruction", total=config.max_tokens, unit="token") as progress:
-            for chunk in chunks(source, sites, n_contexts=config.batch_contexts, max_tokens=config.max_tokens):
-                n_tokens = int(chunk.text.mask.sum())
-                for meter in meters:
-                    meter.update(chunk)
-                if keep and (config.max_loss_tokens is None or n_kept < config.max_loss_tokens):
-                    texts.append(chunk.text)
-                    n_kept += n_tokens
-                progress.advance(n_tokens)
+        shared = shared_pass(subjects, "reconstruction", n_contexts=config.batch_contexts, max_tokens=config.max_tokens)
+        for chunk in shared:
+            for meter in meters:
+                meter.update(chunk)
+            if keep and (config.max_loss_tokens is None or n_kept < config.max_loss_tokens):
+                texts.append(chunk.text)
+                n_kept += int(chunk.text.mask.sum())
         return texts
 
-    def _measure_losses(self, model: "LanguageModel", meters: Sequence[Meter], texts: Sequence[TokenChunk]) -> "LossMeter":
+    def _measure_losses(self, model: "LanguageModel", meters: Sequence[SubjectMeter], texts: Sequence[TokenChunk]) -> "LossMeter":
         """Second pass: the model on the same text."""
         from monoseme.evaluation._model_losses import LossMeter  # here, so that activations alone need no transformers
 
         weights = DocumentWeights(n_replicates=self.config.n_replicates, seed=self.config.seed)
-        found = LossMeter(model, [meter.subject for meter in meters], _means(meters), weights)
+        told = [meter for meter in meters if _why_no_losses(meter) is None]
+        found = LossMeter(model, [meter.subject for meter in told], _means(told), weights)
         total = sum(int(text.mask.sum()) for text in texts)
         with get_display().progress("model losses", total=total, unit="token") as progress:
             for text in texts:
@@ -120,49 +118,58 @@ class Fidelity(Evaluation):
                 progress.advance(int(text.mask.sum()))
         return found
 
-    def _result(self, meter: Meter, loss_meter: "LossMeter | None") -> EvalResult:
-        subject = meter.subject
-        metrics = meter.metrics(dense_above=self.config.dense_above)
+    def _result(self, meter: SubjectMeter, loss_meter: "LossMeter | None") -> EvalResult:
+        subject, dense_above = meter.subject, self.config.dense_above
+        per_site = meter.site_metrics(dense_above=dense_above)
         per_domain = meter.domain_metrics()
-        if loss_meter is None:
-            metrics += missing(LOSSES, "no language model was given")
+        why = "no language model was given" if loss_meter is None else _why_no_losses(meter)
+        if loss_meter is None or why is not None:
+            per_site = {site: [*found, *missing(LOSSES, why or NO_TOKENS)] for site, found in per_site.items()}
         else:
-            metrics += loss_meter.metrics(subject.name) if meter.n_tokens else missing(LOSSES, NO_TOKENS)
-            losses = loss_meter.domain_metrics(subject.name)
+            per_site = {site: [*found, *loss_meter.metrics(subject.name, site)] for site, found in per_site.items()}
+            losses = _domain_losses(loss_meter, meter)
             per_domain = {d: [*found, *losses.get(d, ())] for d, found in per_domain.items()}
+        joint = {metric.name: metric for metric in meter.joint_shares(dense_above=dense_above)}
+        metrics = tuple(joint.get(metric.name, metric) for metric in mean_over_sites(per_site))
         tables = {
-            "domains": domain_table(per_domain),
+            "domains": metric_table("domain", dict(sorted(per_domain.items()))),
             "density": density_table(meter.latents),
             "l0": l0_table(meter.latents),
             "latents": latent_table(meter.latents),
         }
+        if len(per_site) > 1:
+            tables["sites"] = metric_table("site", {str(site): found for site, found in per_site.items()})
+        return EvalResult(evaluation="fidelity", subject=subject.name, metrics=metrics, tables=tables, facts=self._facts(meter))
+
+    def _facts(self, meter: SubjectMeter) -> dict[str, Any]:
+        subject, placed = meter.subject, meter.placed
         facts = {
             "site": str(subject.site),
+            "inputs": [str(site) for site in placed.inputs],
+            "outputs": [str(site) for site in placed.outputs],
             "part": subject.part,
             "n_tokens": meter.n_tokens,
-            "n_documents": meter.ledger.n_documents,
+            "n_documents": meter.n_documents,
             "n_latents": subject.sae.n_latents,
             "config": to_dict(self.config),
         }
-        return EvalResult(evaluation="fidelity", subject=subject.name, metrics=tuple(metrics), tables=tables, facts=facts)
+        return facts | ({"over_sites": SAID} if len(placed.outputs) > 1 else {})
 
 
-def _means(meters: Sequence[Meter]) -> "Mapping[Site, Tensor]":
-    means = {meter.subject.site: meter.mean() for meter in meters}
+def _why_no_losses(meter: SubjectMeter) -> str | None:
+    """Why the model's losses cannot be measured; None where they can."""
+    if meter.n_tokens == 0:
+        return NO_TOKENS
+    others = sorted({site.model for site in meter.placed.sites if site.model is not None})
+    return f"its sites are of the models {', '.join(others)}, and one model was given" if others else None
+
+
+def _means(meters: Sequence[SubjectMeter]) -> "Mapping[Site, Tensor]":
+    means = {site: found.mean() for meter in meters for site, found in meter.meters.items()}
     return {site: mean for site, mean in means.items() if mean is not None}
 
 
-def domain_table(per_domain: Mapping[str, Iterable[Metric]]) -> pa.Table:
-    """One row per domain and metric: `domain`, `metric`, `value`, `why_missing`, `standard_error`, `n`, `n_documents`."""
-    rows = [(domain, m) for domain in sorted(per_domain) for m in per_domain[domain]]
-    return pa.table(
-        {
-            "domain": pa.array([domain for domain, _ in rows], pa.string()),
-            "metric": pa.array([m.name for _, m in rows], pa.string()),
-            "value": pa.array([m.value for _, m in rows], pa.float64()),
-            "why_missing": pa.array([m.why_missing for _, m in rows], pa.string()),
-            "standard_error": pa.array([m.standard_error for _, m in rows], pa.float64()),
-            "n": pa.array([m.n for _, m in rows], pa.int64()),
-            "n_documents": pa.array([m.n_documents for _, m in rows], pa.int64()),
-        }
-    )
+def _domain_losses(loss_meter: "LossMeter", meter: SubjectMeter) -> dict[str, list[Metric]]:
+    each = {site: loss_meter.domain_metrics(meter.subject.name, site) for site in meter.placed.outputs}
+    domains = next(iter(each.values()))
+    return {domain: mean_over_sites({site: found[domain] for site, found in each.items()}) for domain in domains}

@@ -3,11 +3,14 @@
 from monoseme.splice._ablation import Ablation, mean_ablation, zero_ablation
 from monoseme.splice._changes import ablate_latents, clamp_latents, scale_latents
 from monoseme.splice._contract import SAELike
+from monoseme.splice._placed import Placed, Read
 from monoseme.splice._splice import Change, SAEEdit, Spliced, splice
 
 __all__ = [
     "Ablation",
     "Change",
+    "Placed",
+    "Read",
     "SAEEdit",
     "SAELike",
     "Spliced",

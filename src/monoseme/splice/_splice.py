@@ -7,14 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
-from torch import nn
-
 from monoseme.core.errors import SiteError
 from monoseme.models.edit import EditContext
 from monoseme.models.site import Site
 from monoseme.saes import Codes
-from monoseme.splice._contract import SAELike
+from monoseme.splice._contract import SAELike, computes_in
 from monoseme.tensors.shapes import Bool, Float, Tensor
 
 Change = Callable[[Codes, EditContext], Codes]
@@ -49,20 +46,22 @@ class SAEEdit:
     observe: Callable[[Spliced], None] | None = None
 
     def __post_init__(self) -> None:
-        """Raises SiteError for an SAE that reads more than single tokens of one site."""
-        if self.sae.reads != "tokens":
+        """Raises SiteError for an SAE of several sites."""
+        if self.sae.learns_from == "layers" or self.sae.reads == "layers":
             raise SiteError(
-                f"{type(self.sae).__name__} reads {self.sae.reads}; a splice at {self.site} has single tokens to give"
+                f"{type(self.sae).__name__} has several sites; a splice at {self.site} sees and changes only that one.\n"
+                "  monoseme.splice.Placed(sae, sites).read(activations, mask) gives what it puts back at each of them."
             )
 
     def __call__(self, x: Float[Tensor, "n S D"], context: EditContext) -> Float[Tensor, "n S D"]:
-        """The activations with the SAE's rows in place. Raises SiteError when widths or mask do not fit."""
+        """The activations with the SAE's rows in place. Raises SiteError when widths or mask do not fit, and for the tokens
+        that a generation adds where the SAE reads whole contexts.
+        """
         mask = self._mask(x, context)
-        rows = x[mask]
-        if rows.shape[0] == 0:
+        if not bool(mask.any()):
             return x
-        raw = rows.to(_dtype_of(self.sae, x.dtype))
-        codes = self.sae.encode(raw)
+        given = x.to(computes_in(self.sae, x.dtype))
+        raw, codes = given[mask], self._encode(given, mask, context)
         if self.part is not None:
             codes = codes.with_all(codes.part(self.part))
         x_hat = self.sae.decode(codes)
@@ -73,6 +72,17 @@ class SAEEdit:
         if self.observe is not None:
             self.observe(Spliced(mask, raw, codes, x_hat, new))
         return x.index_put((mask,), new.to(x.dtype))
+
+    def _encode(self, x: Tensor, mask: Tensor, context: EditContext) -> Codes:
+        """Codes [B, F] of the rows that the mask marks."""
+        if self.sae.reads == "tokens":
+            return self.sae.encode(x[mask])
+        if not bool(context.is_prompt.all()):
+            raise SiteError(
+                f"{type(self.sae).__name__} reads whole contexts, but a generation shows it one new token at a time. "
+                "Splice it into a run over the whole text."
+            )
+        return self.sae.encode_contexts(x, mask).select_rows(mask)
 
     def _mask(self, x: Tensor, context: EditContext) -> Tensor:
         if x.shape[-1] != self.sae.d_in:
@@ -104,11 +114,3 @@ def splice(
     and `change` sees it alone. `observe` is handed the tensors of each forward.
     """
     return SAEEdit(sae=sae, site=site, error_term=error_term, mask=mask, part=part, change=change, observe=observe)
-
-
-def _dtype_of(sae: SAELike, of_model: torch.dtype) -> torch.dtype:
-    """The type in which `sae` computes: its weights'; float32 at least for an SAE without any."""
-    if isinstance(sae, nn.Module):
-        for parameter in sae.parameters():
-            return parameter.dtype
-    return torch.promote_types(of_model, torch.float32)

@@ -1,0 +1,26 @@
+"""Several subjects on one pass over their source."""
+
+from collections.abc import Iterator, Sequence
+
+from monoseme.core.display import get_display
+from monoseme.core.errors import ConfigError
+from monoseme.evaluation._base import EvalSubject
+from monoseme.evaluation._chunks import Chunk, chunks
+
+
+def check_shared(subjects: Sequence[EvalSubject], *, evaluation: str) -> None:
+    """Raises ConfigError for subjects of several sources or models, and for two of one name."""
+    first = subjects[0]
+    if any(s.source is not first.source or s.model is not first.model for s in subjects):
+        raise ConfigError(f"{evaluation} measures SAEs together only on one source and one model; run it for each separately")
+    if len({s.name for s in subjects}) < len(subjects):
+        raise ConfigError(f"two SAEs have one name: {', '.join(s.name for s in subjects)}")
+
+
+def shared_pass(subjects: Sequence[EvalSubject], task: str, *, n_contexts: int, max_tokens: int | None) -> Iterator[Chunk]:
+    """Chunks with the activations of every subject's sites, while the display shows the task."""
+    sites = sorted({site for subject in subjects for site in subject.sites})
+    with get_display().progress(task, total=max_tokens, unit="token") as progress:
+        for chunk in chunks(subjects[0].source, sites, n_contexts=n_contexts, max_tokens=max_tokens):
+            yield chunk
+            progress.advance(int(chunk.text.mask.sum()))
