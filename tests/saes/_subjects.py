@@ -6,6 +6,8 @@ from monoseme.saes import SAES
 from monoseme.testing import Subject, subject_of
 
 _SETTINGS: dict[str, dict[str, Any]] = {
+    # standardising takes the mean off each direction: 60 of the 64 keep a cosine above 0.9 with themselves, and all 60 are found
+    "normalized_topk": {"min_recovery": 60 / 64},
     "thresholded": {"min_recovery": None},  # for fine-tuning: from scratch it is a ReLU without a penalty
 }
 

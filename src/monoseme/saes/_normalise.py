@@ -77,7 +77,8 @@ def normalise(config: NormaliseConfig, x: Float[Tensor, "*lead D"], factor: Floa
     leading = tuple(x.shape[:-1])
     x = x.to(factor.dtype)
     if config.kind == "standardise":
-        scale, offset = torch.std_mean(x, dim=-1, keepdim=True)
+        # std_mean warns about an empty batch, which has no vector whose deviation could be undefined
+        scale, offset = torch.std_mean(x, dim=-1, keepdim=True) if x.numel() else (x[..., :1], x[..., :1])
         scale = scale + config.eps
         return Normalised(((x - offset) / scale).reshape(-1, x.shape[-1]), leading, offset, scale)
     if config.kind != "none":
