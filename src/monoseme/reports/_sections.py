@@ -1,7 +1,15 @@
 """Which figures a run's report has, in their order; one that lacks its data is left out."""
 
 from monoseme.reports._data import RunReport, SaeReport
-from monoseme.reports.figures import Figure, density_histogram, fvu_against_l0, l0_distribution, model_losses, training_curves
+from monoseme.reports.figures import (
+    Figure,
+    density_histogram,
+    dictionary_life,
+    fvu_against_l0,
+    l0_distribution,
+    model_losses,
+    training_curves,
+)
 from monoseme.reports.figures.quality import LOSS_NAMES
 
 
@@ -10,7 +18,8 @@ def figures_of(report: RunReport) -> list[Figure]:
     # Figures colour SAEs in the order in which they meet them: one order, one colour in every figure.
     order = {sae.name: i for i, sae in enumerate(report.saes)}
     training = sorted(report.training, key=lambda row: order.get(str(row.get("sae")), len(order)))
-    return [*_quality(report.saes), *_latents(report.saes), *training_curves(training)]
+    life = dictionary_life(report.training, list(order))
+    return [*_quality(report.saes), *_latents(report.saes), *training_curves(training), *life]
 
 
 def _quality(saes: tuple[SaeReport, ...]) -> list[Figure]:

@@ -3,6 +3,7 @@
 from monoseme.reports.figures._figure import FORMATS, Figure
 from monoseme.reports.figures._style import DARK, LIGHT, theme
 from monoseme.reports.figures.latents import density_histogram, l0_distribution
+from monoseme.reports.figures.life import dictionary_life
 from monoseme.reports.figures.quality import fvu_against_l0, metric_bars, model_losses
 from monoseme.reports.figures.training import training_curves
 
@@ -12,6 +13,7 @@ __all__ = [
     "LIGHT",
     "Figure",
     "density_histogram",
+    "dictionary_life",
     "fvu_against_l0",
     "l0_distribution",
     "metric_bars",
