@@ -109,8 +109,9 @@ class SAE(nn.Module, ABC):
     """The view that `encode` takes."""
     codes_per_site: ClassVar[bool] = False
     """Whether each site has codes of its own; else one code serves all."""
-    sparsity: ClassVar[Literal["k", "penalty", "none"]] = "k"
-    """What decides its L0: a k, a penalty that `Knobs.sparsity` multiplies, or nothing that could be turned."""
+    sparsity: Literal["k", "penalty", "none"] = "k"
+    """What decides its L0: a k, a penalty that `Knobs.sparsity` multiplies, or nothing that could be turned (of the class, or set
+    by `__init__`)."""
     moves: Mapping[str, frozenset[str]]
     """Part of the loss -> names of exactly the parameters it has a gradient for (of the class, or set by `__init__`)."""
     detached: frozenset[str] = frozenset()
@@ -295,8 +296,8 @@ class SAE(nn.Module, ABC):
         """The parameters whose rows are kept at unit norm."""
         return [self.get_parameter(name) for name in self.unit_norm]
 
-    def dead_mask(self) -> Bool[Tensor, " F"]:
-        """Latents that have not fired for `dead_after_tokens` tokens of training."""
+    def dead_mask(self) -> Bool[Tensor, "*sites F"]:
+        """Latents that have not fired for `dead_after_tokens` tokens of training; [L, F] where each site has its own."""
         return self.tokens_since_fired >= self.config.dead_after_tokens
 
     # -- for the files of architectures ----------------------------------------------------------------------------

@@ -20,12 +20,14 @@ class Codes:
 
     The first part is the whole code, from which `decode` works. Values are in the SAE's `unit`: multiples of decoder rows in
     raw activations ("activation"), or in each vector's own standard deviations ("standardised"); then `offset` and `scale`
-    ([*, 1], mean and std + eps of each vector) bring the decoded vector back.
+    ([*, 1], mean and std + eps of each vector) bring the decoded vector back. `base` is what reaches the output past the latents
+    (a transcoder's skip connection), in raw activations: `decode` adds it.
     """
 
     parts: Mapping[str, SparseCodes | Tensor]
     offset: Float[Tensor, "*lead 1"] | None = None
     scale: Float[Tensor, "*lead 1"] | None = None
+    base: Float[Tensor, "*lead D_out"] | None = None
 
     def __repr__(self) -> str:
         return f"Codes({', '.join(f'{name}={part!r}' for name, part in self.parts.items())})"
@@ -58,8 +60,8 @@ class Codes:
     def select_rows(self, mask: Bool[Tensor, "*lead"]) -> "Codes":
         """The rows that a mask of the leading shape marks, in row-major order, as codes [T, F]."""
         parts = {n: p.select_rows(mask) if isinstance(p, SparseCodes) else p[mask] for n, p in self.parts.items()}
-        offset, scale = (None if t is None else t[mask] for t in (self.offset, self.scale))
-        return Codes(parts, offset, scale)
+        offset, scale, base = (None if t is None else t[mask] for t in (self.offset, self.scale, self.base))
+        return Codes(parts, offset, scale, base)
 
     def with_all(self, code: SparseCodes | Tensor) -> "Codes":
         """The same vectors with another whole code (an edited one); the other parts are dropped, as they no longer hold."""

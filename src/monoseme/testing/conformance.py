@@ -226,7 +226,7 @@ def _kill_silent_latents(sae: SAE, x: Tensor) -> None:
     active = sae.loss(x).active
     _require(active is not None, "losses carry no active codes, so dead latents cannot be followed")
     if active is not None:
-        silent = (active.to_dense().reshape(-1, sae.n_latents) == 0).all(0)
+        silent = (active.to_dense().reshape(-1, *sae.tokens_since_fired.shape) == 0).all(0)
         _require(bool(silent.any()), "no latent is silent on 3 rows; give a sparser small config")
         sae.tokens_since_fired[silent] = sae.config.dead_after_tokens
 
@@ -259,7 +259,7 @@ def tokens_without_firing_are_counted(subject: Subject) -> None:
     active = losses.active
     if active is None:
         raise ConformanceError("losses carry no active codes, so dead latents cannot be followed")
-    fired = (active.to_dense().reshape(-1, sae.n_latents) != 0).any(0)
+    fired = (active.to_dense().reshape(-1, *sae.tokens_since_fired.shape) != 0).any(0)
     n_tokens = losses.n_rows if sae.codes_per_site else active.n_rows
     wanted = torch.where(fired, 0, before + 2 * n_tokens)
     _require(torch.equal(sae.tokens_since_fired, wanted), f"{sae.tokens_since_fired.tolist()}, not {wanted.tolist()}")
