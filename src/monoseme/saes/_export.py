@@ -4,11 +4,13 @@ With x_n = s x:  f = relu((s x - b_dec) W_enc + b_enc) = s relu((x - b_dec / s) 
 any threshold) by s gives the codes f / s, which are what `encode` returns anyway. Standardisation has no such s and stays.
 """
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 import torch
 
+from monoseme.kernels import Encoder
 from monoseme.saes._base import SAE
 from monoseme.saes._normalise import NormaliseConfig
 from monoseme.saes._registry import SAES
@@ -35,14 +37,25 @@ def folded_state(sae: SAE) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def with_thresholds(sae: SAE, thresholds: Tensor) -> SAE:
-    """The architecture "thresholded" that keeps activations above `thresholds` ([F], in the normalised space of `sae`)."""
+def with_thresholds(
+    sae: SAE, thresholds: Tensor, *, encoder: Encoder | None = None, groups: Mapping[str, int] | None = None
+) -> SAE:
+    """The architecture "thresholded" that keeps activations above `thresholds` ([F], in the normalised space of `sae`).
+
+    `encoder` takes the place of W_enc and b_enc, in that space too; None for those of `sae`. `groups`, name -> size, are the
+    parts of its codes beside the whole.
+    """
     config = folded_config(sae.config)
     kind = SAES.get("thresholded")
-    made = kind(kind.Config(**{field.name: getattr(config, field.name) for field in fields(SAE.Config)}))
+    settings: dict[str, Any] = {field.name: getattr(config, field.name) for field in fields(SAE.Config)}
+    if groups:
+        settings |= {"group_sizes": tuple(groups.values()), "group_names": tuple(groups)}
+    made = kind(kind.Config(**settings))
     made.to(device=sae.W_dec.device, dtype=sae.W_dec.dtype)
     folded = folded_state(sae)
     state = {name: folded[name] for name in made.state_dict() if name in folded and name != "threshold"}
+    if encoder is not None:
+        state |= {"W_enc": encoder.weight, "b_enc": encoder.bias / sae.input_factor}
     made.load_state_dict({**state, "threshold": thresholds / sae.input_factor})
     made.use_kernels(sae.kernel_name)
     made.provenance = dict(sae.provenance)

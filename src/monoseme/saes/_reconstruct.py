@@ -50,6 +50,14 @@ def rows_of(x: Float[Tensor, "*lead D"], mask: Bool[Tensor, "*lead"] | None) -> 
     return x.reshape(-1, x.shape[-1]) if mask is None else x[mask]
 
 
+def auxk_part(
+    sae: SAE, rows: Float[Tensor, "B D"], residual: Float[Tensor, "B D"], *, active: SparseCodes, aux: AuxK
+) -> Float[Tensor, ""]:
+    """The auxiliary loss of what `active` left over of normalised `rows`, times its coefficient."""
+    dead = still_dead(sae.dead_mask(), active)
+    return aux.coefficient * auxk(rows, residual, dict(sae.named_parameters()), dead=dead, k_aux=aux.k, kernels=sae.kernels)
+
+
 def reconstruction_losses(
     sae: SAE, raw: Float[Tensor, "B D"], rows: Normalised, codes: SparseCodes, *, aux: AuxK | None = None
 ) -> Losses:
@@ -65,10 +73,7 @@ def reconstruction_losses(
     parts = {"reconstruction": residual.square().sum(1).mean() / sae.input_variance}
     active = codes.detach()
     if aux is not None:
-        dead = still_dead(sae.dead_mask(), active)
-        weights = dict(sae.named_parameters())
-        term = auxk(rows.rows, residual, weights, dead=dead, k_aux=aux.k, kernels=sae.kernels)
-        parts["auxk"] = aux.coefficient * term
+        parts["auxk"] = auxk_part(sae, rows.rows, residual, active=active, aux=aux)
     raw_hat = x_hat / sae.input_factor
     if rows.scale is not None and rows.offset is not None:
         raw_hat = raw_hat * rows.scale + rows.offset

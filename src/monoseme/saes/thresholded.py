@@ -1,4 +1,4 @@
-"""Thresholded: keep every activation above a fixed threshold. What BatchTopK becomes for use; can be fine-tuned.
+"""Thresholded: keep every activation above a fixed threshold. What BatchTopK and its relatives become for use.
 
 Source: Bussmann et al. 2024, arXiv:2412.06410, section 3 (inference); the function of JumpReLU, Rajamanoharan et al. 2024,
 arXiv:2407.14435, equation 4, but here thresholds are given, not learned.
@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
+from monoseme.core.errors import ConfigError
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._export import folded_copy
+from monoseme.saes._groups import group_names, sizes_from, with_groups
 from monoseme.saes._reconstruct import MOVES, reconstruction_losses, rows_of
 from monoseme.tensors.shapes import Bool, Float, Tensor
 
@@ -26,7 +28,25 @@ class Thresholded(SAE):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(SAE.Config):
-        """Nothing of its own: the thresholds are part of the weights."""
+        """Groups, where what it was made of had some; the thresholds are part of the weights."""
+
+        group_sizes: tuple[int, ...] | None = None
+        """Latents in each group (counts, together n_latents), in order; None: no groups."""
+        group_names: tuple[str, ...] | None = None
+        """Name of each group as a part of a code; None: group_0, group_1, ..."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.group_sizes is not None:
+                sizes_from(self.n_latents, sizes=self.group_sizes, fractions=())
+            if self.group_names is not None and len(set(self.group_names) - {"all"}) != len(self.group_sizes or ()):
+                raise ConfigError(f"group_names are {self.group_names}; each group needs one of its own, other than all")
+
+        @property
+        def groups(self) -> dict[str, int]:
+            """Name -> size of each group."""
+            sizes = self.group_sizes or ()
+            return dict(zip(self.group_names or group_names(len(sizes)), sizes, strict=True))
 
     config: Config
     sparsity = "none"
@@ -39,10 +59,16 @@ class Thresholded(SAE):
         self.add_dictionary()
         self.register_buffer("threshold", torch.zeros(config.n_latents))
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The whole, then each group."""
+        return ("all", *self.config.groups)
+
     def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:
         """Every activation above its latent's threshold."""
         rows = self.normalise(x)
-        return self.public_codes(self.kernels.encode_threshold(rows.rows, self.encoder, self.threshold), rows)
+        codes = self.kernels.encode_threshold(rows.rows, self.encoder, self.threshold)
+        return with_groups(self.public_codes(codes, rows), self.config.groups)
 
     def loss(
         self,

@@ -1,0 +1,208 @@
+"""Matryoshka: latents in groups, of which each prefix must reconstruct the input by itself, so that early ones stay general.
+
+    x_hat_i = b_dec + sum_{j <= i} f_j W_j        loss = mean_i (or sum_i) w_i mean_b ||x - x_hat_i||^2 / V  + AuxK (+ L1)
+
+Source: Bussmann et al. 2025, arXiv:2503.17547, sections 3 and 4 (BatchTopK codes, fixed or random prefixes). The mean over groups
+is what dictionary_learning and T-SAE compute (for them a weight w of G acts as w / G); the sum is the paper's formula. With equal
+weights the two differ by the factor G, against AuxK only. Fractions become sizes by the rule of both: int(fraction * F), the last
+group takes the rest.
+Differs from the paper: losses are divided by the input's variance V; AuxK as in `_dead`; relu codes have an L1 penalty in units
+of the input's standard deviation. Random prefixes: the Pareto distribution is cut off at F, and the whole is always the last.
+Letters: B tokens, D model width, F latents, G groups.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+
+from monoseme.core.errors import ConfigError
+from monoseme.core.seeds import generator
+from monoseme.saes._base import SAE
+from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
+from monoseme.saes._dead import default_k_aux
+from monoseme.saes._export import folded_copy, with_thresholds
+from monoseme.saes._groups import Average, Prefixes, group_names, prefix_losses, sizes_from, weights_from, with_groups
+from monoseme.saes._penalty import level, sizes, strength, with_parts
+from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK, aim_k, check_sparsity, rows_of
+from monoseme.saes._threshold import add_threshold, check_decay, move_threshold
+from monoseme.tensors.shapes import Bool, Float, Tensor
+from monoseme.tensors.sparse import SparseCodes
+
+_FRACTIONS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 17 / 32)
+
+
+class Matryoshka(SAE):
+    """x_hat_i = b_dec + sum_{j <= i} f_j W_j for each prefix of groups; f from TopK, BatchTopK or ReLU."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(SAE.Config):
+        """Groups, and how codes are made."""
+
+        codes: Literal["topk", "batchtopk", "relu"] = "batchtopk"
+        """topk: k latents per token. batchtopk: k on average over a batch. relu: all positive ones, kept few by an L1 penalty."""
+        k: int = 32
+        """Latents kept per token, on average for batchtopk (count, 1 <= k <= n_latents); relu has none."""
+        group_sizes: tuple[int, ...] | None = None
+        """Latents in each group (counts), the coarsest first; None: by group_fractions."""
+        group_fractions: tuple[float, ...] | None = None
+        """Parts of n_latents in each group; None, without sizes: 1/32, 1/16, 1/8, 1/4 and the rest."""
+        group_weights: tuple[float, ...] | None = None
+        """Weight of each prefix's loss; None: all 1."""
+        average: Average = "mean"
+        """Of the weighted losses over prefixes: mean (dictionary_learning, T-SAE) or sum (the paper)."""
+        n_random_prefixes: int | None = None
+        """Draw so many prefixes at each step (count, the whole one included) in place of fixed groups; None: fixed groups."""
+        prefix_distribution: Literal["pareto", "uniform"] = "pareto"
+        """Of the lengths of random prefixes, from 1 to n_latents."""
+        pareto_exponent: float = 0.5
+        """Of that Pareto distribution: P(length > l) falls as l^-exponent (above 0); larger means more short prefixes."""
+        sparsity_coefficient: float = 0.1
+        """Strength of the L1 penalty of relu codes: FVU per unit of penalty."""
+        auxk_coefficient: float = 1 / 32
+        """Weight of the auxiliary loss that revives dead latents; 0 turns it off."""
+        k_aux: int | None = None
+        """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
+        threshold_decay: float = 0.95
+        """Weight of the past in the running inference threshold of batchtopk, per step (0 <= it < 1)."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.codes != "relu":
+                aim_k(self)
+            check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
+            check_decay(self.threshold_decay)
+            if self.sparsity_coefficient < 0:
+                raise ConfigError(f"sparsity_coefficient is {self.sparsity_coefficient}; it must be at least 0")
+            if self.group_sizes is not None and self.group_fractions is not None:
+                raise ConfigError("group_sizes and group_fractions are both given: choose one of the two")
+            self._check_prefixes()
+
+        @property
+        def sizes(self) -> tuple[int, ...]:
+            """Latents in each fixed group; one group of all where prefixes are random."""
+            if self.n_random_prefixes is not None:
+                return (self.n_latents,)
+            return sizes_from(self.n_latents, sizes=self.group_sizes, fractions=self.group_fractions or _FRACTIONS)
+
+        @property
+        def weights(self) -> tuple[float, ...]:
+            """Weight of each prefix."""
+            return weights_from(self.n_random_prefixes or len(self.sizes), self.group_weights)
+
+        def _check_prefixes(self) -> None:
+            if self.n_random_prefixes is not None:
+                if self.group_sizes is not None or self.group_fractions is not None:
+                    raise ConfigError(
+                        "random prefixes have no groups: leave out group_sizes and group_fractions, or n_random_prefixes"
+                    )
+                if self.n_random_prefixes < 1:
+                    raise ConfigError(f"n_random_prefixes is {self.n_random_prefixes}; it must be at least 1")
+            if not self.pareto_exponent > 0:
+                raise ConfigError(f"pareto_exponent is {self.pareto_exponent}; it must be above 0")
+            _ = self.weights  # raises where groups and weights do not fit
+
+    config: Config
+    detached = frozenset({"auxk"})
+    threshold: Tensor
+    """Running inference threshold of batchtopk in the normalised space; 0 for the others."""
+    threshold_updates: Tensor
+    """Steps the threshold has seen."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.add_dictionary()
+        add_threshold(self)
+        self.moves = dict(MOVES_WITH_AUXK)
+        if config.codes == "relu":
+            self.moves["sparsity"] = ALL_PARAMETERS - {"W_dec"}
+        self._aux = AuxK(config.k_aux or default_k_aux(self.d_in), config.auxk_coefficient)
+
+    @property
+    def sparsity(self) -> Literal["k", "penalty"]:  # pyright: ignore[reportIncompatibleVariableOverride]  of the config, not the class
+        """relu codes are kept few by their penalty."""
+        return "penalty" if self.config.codes == "relu" else "k"
+
+    @property
+    def groups(self) -> dict[str, int]:
+        """Name -> size of each fixed group; none where prefixes are random."""
+        sizes = () if self.config.n_random_prefixes is not None else self.config.sizes
+        return dict(zip(group_names(len(sizes)), sizes, strict=True))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The whole, then each group."""
+        return ("all", *self.groups)
+
+    def use_k(self, k: int) -> None:
+        """The k largest latents of each token from here on, also where training shared k over a batch."""
+        if self.config.codes == "relu":
+            raise ConfigError("matryoshka with relu codes has no k to override")
+        super().use_k(k)
+        self.config = replace(self.config, codes="topk")
+
+    def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:
+        """topk: the k largest; batchtopk and relu: what is above the threshold. Rows do not depend on each other."""
+        rows = self.normalise(x)
+        if self.config.codes == "topk":
+            codes = self._training_codes(rows.rows, self.config.k)
+        else:
+            codes = self.kernels.encode_threshold(rows.rows, self.encoder, self.threshold)
+        return with_groups(self.public_codes(codes, rows), self.groups)
+
+    def loss(
+        self, x: Float[Tensor, "*lead D"], knobs: Knobs = DEFAULT_KNOBS, *, mask: Bool[Tensor, "*lead"] | None = None
+    ) -> Losses:
+        """Reconstruction from each prefix, AuxK, and the L1 penalty of relu codes."""
+        self.require_start()
+        raw = rows_of(x, mask)
+        rows = self.normalise(raw)
+        codes = self._training_codes(rows.rows, knobs.k or self.config.k)
+        losses = prefix_losses(self, raw, rows, codes, prefixes=self._prefixes(knobs.step), aux=self._aux)
+        if self.config.codes != "relu":
+            return losses
+        l1 = level(sizes(self, codes, weight_by_decoder_norm=False), 1.0, "power")
+        parts = {"sparsity": strength(self.config.sparsity_coefficient, 0.0, knobs) * l1}
+        return with_parts(losses, parts, {**losses.logs, "l1": l1})
+
+    @torch.no_grad()
+    def after_step(self, *losses: Losses) -> None:
+        """Also moves the inference threshold of batchtopk towards the cut of each batch."""
+        super().after_step(*losses)
+        if self.config.codes == "batchtopk":
+            for batch in losses:
+                if batch.active is not None:
+                    decay = self.config.threshold_decay
+                    move_threshold(self.threshold, self.threshold_updates, batch.active.values, decay=decay)
+
+    def export(self) -> SAE:
+        """The architecture "thresholded" with the same groups; for topk the same on raw activations."""
+        if self.config.codes == "topk":
+            return folded_copy(self)
+        return with_thresholds(self, self.threshold.expand(self.n_latents), groups=self.groups)
+
+    def _training_codes(self, rows: Float[Tensor, "B D"], k: int) -> SparseCodes:
+        if self.config.codes == "relu":
+            return self.kernels.encode_threshold(rows, self.encoder, self.threshold)
+        if self.config.codes == "topk":
+            codes = self.kernels.encode_topk(rows, self.encoder, k)
+        else:
+            codes = self.kernels.encode_batch_topk(rows, self.encoder, k * rows.shape[0])
+        return codes.with_values(codes.values.relu())
+
+    def _prefixes(self, step: int) -> Prefixes:
+        config = self.config
+        drawn = config.sizes if config.n_random_prefixes is None else self._random_sizes(config.n_random_prefixes, step)
+        return Prefixes(drawn, config.weights, config.average)
+
+    def _random_sizes(self, n: int, step: int) -> tuple[int, ...]:
+        """Groups between n - 1 random prefixes and the whole; of equal prefixes all but the first add an empty group."""
+        u = torch.rand(n - 1, generator=generator(self.config.seed, "prefixes", step), dtype=torch.float64)
+        if self.config.prefix_distribution == "uniform":
+            lengths = u * self.n_latents
+        else:
+            exponent = self.config.pareto_exponent
+            lengths = (1 - u * (1 - self.n_latents**-exponent)) ** (-1 / exponent)
+        ends = lengths.ceil().clamp(1, self.n_latents).long().sort().values
+        ends = torch.cat([torch.zeros(1, dtype=torch.int64), ends, torch.tensor([self.n_latents])])
+        return tuple(ends.diff().tolist())
