@@ -7,20 +7,27 @@ from monoseme.pipeline._evaluate import run_config
 from monoseme.pipeline._explain_config import ExplainConfig
 from monoseme.pipeline._folder import RunFolder
 from monoseme.pipeline._materials import Materials
-from monoseme.pipeline._saes import open_saes
+from monoseme.pipeline._saes import NamedSae, open_saes
 
 
 def scan_run(run: RunFolder, *, materials: Materials | None = None, resume: bool = False) -> None:
     """Writes the atlas of every SAE of the run. Raises ArtifactExistsError for one scanned before; `resume` keeps it instead."""
     materials = materials or Materials(run_config(run))
-    targets = [Target(s.name, s.sae, s.site, sae_hash=s.content_hash) for s in open_saes(str(run.path))]
+    targets = [_target(sae) for sae in open_saes(str(run.path))]
     if resume:
-        targets = [target for target in targets if not latents_folder(run.atlas, target.key).exists()]
+        done = [target for target in targets if all(latents_folder(run.atlas, key).exists() for key in target.keys)]
+        targets = [target for target in targets if target not in done]
     if targets:
         keep, names = materials.config.atlas.scan, names_of(materials.text)
         result = scan(materials.whole, targets, run.atlas, config=keep, model=materials.model, names=names)
         get_display().say(f"scanned {result.n_tokens:,} tokens -> {run.atlas}")
     run.add({"atlas": "atlas"})
+
+
+def _target(named: NamedSae) -> Target:
+    """The SAE's whole code, or the novel part of a code that has one: predicted codes are dense, so firing would say nothing."""
+    part = "novel" if "novel" in named.sae.parts else None
+    return Target(named.name, named.sae, named.sites, part=part, sae_hash=named.content_hash)
 
 
 def explain_run(run: RunFolder, config: ExplainConfig | None = None, *, resume: bool = False) -> None:

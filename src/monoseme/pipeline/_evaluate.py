@@ -42,7 +42,7 @@ def measure(saes: Sequence[NamedSae], materials: Materials) -> list[EvalResult]:
         EvalSubject(
             name=sae.name,
             sae=sae.sae,
-            site=sae.site,
+            sites=sae.sites,
             source=materials.held_out,
             model=materials.model,
             domain_of=materials.domain_of,

@@ -59,22 +59,28 @@ def _sae_report(run: RunFolder, name: str, atlas: Atlas | None) -> SaeReport:
         **({"k": str(trained["k"])} if "k" in trained else {}),
         "Latents": f"{artifact.config['n_latents']:,}",
         "Trained on": f"{artifact.config['tokens_trained']:,} tokens",
-        "Site": artifact.config["site"],
+        "Site": ", ".join(artifact.config.get("sites") or [artifact.config["site"]]),
     }
     return SaeReport(
         name=name,
         architecture=trained["architecture"],
         facts=facts,
         results=tuple(read_report(run.path / Path(path)) for path in evaluations.values()),
-        samples=_samples(atlas, name) if atlas is not None and name in atlas.saes() else (),
+        samples=() if atlas is None else _samples(atlas, name),
     )
 
 
 def _samples(atlas: Atlas, name: str) -> tuple[LatentSample, ...]:
-    """The best explained latents, for a first impression; it is the best that is shown, and the page says so."""
-    sort = _COLUMN if _COLUMN in atlas.table(name, limit=0).columns else "max"
-    rows = atlas.table(name, sort=sort, descending=True, limit=_N_SAMPLES).rows
-    return tuple(_sample(atlas.latent(name, row["latent"])) for row in rows if not row["is_dead"])
+    """The best explained latents, for a first impression; it is the best that is shown, and the page says so.
+
+    Of the first site where each has codes of its own; none where the SAE was not scanned.
+    """
+    key = next((key for key in atlas.saes() if atlas.latents(key).artifact.config["name"] == name), None)
+    if key is None:
+        return ()
+    sort = _COLUMN if _COLUMN in atlas.table(key, limit=0).columns else "max"
+    rows = atlas.table(key, sort=sort, descending=True, limit=_N_SAMPLES).rows
+    return tuple(_sample(atlas.latent(key, row["latent"])) for row in rows if not row["is_dead"])
 
 
 def _sample(page: LatentPage) -> LatentSample:

@@ -64,7 +64,7 @@ def _jobs(materials: Materials) -> list[Job]:
 
 def _callbacks(materials: Materials, jobs: list[Job], folder: Path) -> Callbacks:
     n_tokens = materials.config.stream.validation_loss_tokens
-    sites = {job.name: job.sites[0] for job in jobs}
+    sites = {job.name: job.sites for job in jobs}
     validate = None if n_tokens is None else SplicedLoss(materials, sites, n_tokens=n_tokens).measure
     return Callbacks(validate=validate, resume_command=f"monoseme train --out {typed(folder)} --resume")
 

@@ -15,8 +15,8 @@ _TOLD = ("ce_recovered", "kl")
 class SplicedLoss:
     """Validation numbers that need the model: `ce_increase`, `ce_recovered` and `kl` on the first held-out contexts."""
 
-    def __init__(self, materials: Materials, sites: Mapping[str, Site], *, n_tokens: int) -> None:
-        """`sites`: where each SAE reads; `n_tokens`: held-out tokens measured, always the same ones."""
+    def __init__(self, materials: Materials, sites: Mapping[str, tuple[Site, ...]], *, n_tokens: int) -> None:
+        """`sites`: where each SAE learns; `n_tokens`: held-out tokens measured, always the same ones."""
         self._materials = materials
         self._sites = sites
         self._fidelity = Fidelity(Fidelity.Config(max_tokens=n_tokens, n_replicates=2))
@@ -24,7 +24,7 @@ class SplicedLoss:
     def measure(self, name: str, sae: SAE) -> Mapping[str, float]:
         """The numbers of one SAE; those that are not defined are left out."""
         subject = EvalSubject(
-            name=name, sae=sae, site=self._sites[name], source=self._materials.held_out, model=self._materials.model
+            name=name, sae=sae, sites=self._sites[name], source=self._materials.held_out, model=self._materials.model
         )
         with use_display(SilentDisplay()):  # the training bar is on the screen
             result = self._fidelity.run(subject)

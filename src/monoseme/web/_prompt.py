@@ -14,6 +14,7 @@ import torch
 from monoseme.core.errors import ArtifactMissingError, MonosemeError
 from monoseme.models import LanguageModel, ModelConfig, Site
 from monoseme.saes import SAE, load_sae
+from monoseme.splice import Placed
 from monoseme.tensors.sparse import SparseCodes
 from monoseme.web import _schema as schema
 from monoseme.web._data import UnavailableError
@@ -29,6 +30,19 @@ _MAX_FIRINGS_PER_TOKEN = 256
 def load_model(config: ModelConfig) -> LanguageModel:
     """The model that the config names; what `create_app` uses unless it is given another way."""
     return LanguageModel.load(config)
+
+
+class AskedSAE(NamedTuple):
+    """Which latents a prompt is to be read with."""
+
+    path: Path
+    """Of the `sae` artifact."""
+    sites: tuple[Site, ...]
+    """Those it learned from, in order."""
+    part: str | None = None
+    """Part of its codes; None: all of them."""
+    code_site: str | None = None
+    """The site whose codes are meant, where each has codes of its own; None: the first."""
 
 
 class ReadTokens(NamedTuple):
@@ -49,23 +63,28 @@ class PromptReader:
         self._saes: dict[Path, SAE] = {}
         self._lock = threading.Lock()
 
-    def read(self, text: str, *, sae_path: Path, site: str, part: str | None) -> ReadTokens:
-        """The latents of the SAE at `sae_path` on each token of `text`, strongest first.
+    def read(self, text: str, asked: "AskedSAE") -> ReadTokens:
+        """The latents of an SAE on each token of `text`, strongest first.
 
-        Raises UnavailableError when the model or the SAE is not there, or the SAE reads more than one vector per token.
+        Raises UnavailableError when the model or the SAE is not there, or the SAE needs a second model.
         """
+        if any(site.model is not None for site in asked.sites):
+            raise UnavailableError("this SAE reads two models side by side; prompts are run through one")
         with self._lock:
-            model, sae = self._ready(sae_path)
+            model, sae = self._ready(asked.path)
             started = time.monotonic()
             ids, truncated = self._encode(model, text)
-            tokens = torch.tensor([ids], device=model.device)
-            place = Site.parse(site)
-            x = model.capture(tokens, [place])[place].float()
-            with torch.no_grad():
-                codes = sae.encode(x if sae.reads == "contexts" else x[0]).sparse(part)
-            texts = model.decode_tokens(ids)
             special = [token in model.special_ids for token in ids]
-            read = _tokens(texts, special, codes)
+            placed = Placed(sae, asked.sites)
+            captured = model.capture(torch.tensor([ids], device=model.device), placed.inputs)
+            counts = ~torch.tensor([special])
+            with torch.no_grad():
+                codes = placed.per_site(
+                    placed.encode({site: x.float() for site, x in captured.items()}, counts).sparse(asked.part)
+                )
+            where = [str(site) for site in placed.code_sites]
+            own = where.index(asked.code_site) if asked.code_site in where else 0
+            read = _tokens(model.decode_tokens(ids), special, codes[own])
         if any(token.n_firings > _MAX_FIRINGS_PER_TOKEN for token in read):
             truncated = f"{truncated} Only the {_MAX_FIRINGS_PER_TOKEN} strongest latents of each token are shown.".strip()
         return ReadTokens(read, truncated, time.monotonic() - started)
@@ -81,10 +100,7 @@ class PromptReader:
         except MonosemeError as error:
             first, _, rest = str(error).partition("\n")
             raise UnavailableError(f"the model {self._config.model} of this run cannot be loaded: {first}\n{rest}") from error
-        sae = self._saes[sae_path]
-        if sae.reads not in ("tokens", "contexts"):
-            raise UnavailableError(f"an SAE that reads {sae.reads!r} has no prompt page: it needs several vectors per token")
-        return self._model, sae
+        return self._model, self._saes[sae_path]
 
     def _encode(self, model: LanguageModel, text: str) -> tuple[list[int], str]:
         """Token ids, with BOS first where training had it, and a sentence on what was cut off."""
@@ -98,20 +114,19 @@ class PromptReader:
 
 
 def _tokens(texts: list[str], special: list[bool], codes: SparseCodes) -> list[schema.PromptToken]:
-    """One entry per token; special tokens get no latents, because SAEs are trained without them."""
+    """One entry per token; special tokens get no latents, because SAEs are trained without them. Codes are of the others."""
     offsets = codes.offsets.tolist()
     indices, values = codes.indices.tolist(), codes.values.float().tolist()
-    found = []
-    for i, text in enumerate(texts):
-        pairs = (
-            []
-            if special[i]
-            else sorted(
-                zip(indices[offsets[i] : offsets[i + 1]], values[offsets[i] : offsets[i + 1]], strict=True), key=_strength
-            )
-        )
+    found: list[schema.PromptToken] = []
+    row = 0
+    for text, is_special in zip(texts, special, strict=True):
+        pairs: list[tuple[int, float]] = []
+        if not is_special:
+            entries = slice(offsets[row], offsets[row + 1])
+            pairs = sorted(zip(indices[entries], values[entries], strict=True), key=_strength)
+            row += 1
         firings = [schema.Firing(latent=latent, value=value) for latent, value in pairs[:_MAX_FIRINGS_PER_TOKEN]]
-        found.append(schema.PromptToken(text=text, special=special[i], firings=firings, n_firings=len(pairs)))
+        found.append(schema.PromptToken(text=text, special=is_special, firings=firings, n_firings=len(pairs)))
     return found
 
 

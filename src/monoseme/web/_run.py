@@ -23,7 +23,7 @@ from monoseme.web._facts import corpus_name, domain_metrics, facts, metric
 if TYPE_CHECKING:
     from monoseme.atlas import Annotation, Atlas
     from monoseme.reports.figures import Figure
-    from monoseme.web._prompt import ModelLoader, PromptReader
+    from monoseme.web._prompt import AskedSAE, ModelLoader, PromptReader
     from monoseme.web._table import LatentsTable
 
 
@@ -67,7 +67,7 @@ class FolderRun:
             site=_sites(record),
             corpus=corpus_name(record["config"]),
             facts=facts(record, self._scanned()),
-            saes=[self._sae(name, record) for name in record["artifacts"].get("saes", {})],
+            saes=[self._sae(key, name, record) for name in record["artifacts"].get("saes", {}) for key in self._keys_of(name)],
             charts=self._charts(record),
         )
 
@@ -123,9 +123,7 @@ class FolderRun:
         from monoseme.web._prompt import over_prompt
 
         record = self._record()
-        name, part = self._name_and_part(sae, record)
-        path = self._run.path / record["artifacts"]["saes"][name]
-        read = self._prompt_reader(record).read(text, sae_path=path, site=_site_of(path, record, name), part=part)
+        read = self._prompt_reader(record).read(text, self._asked(sae, record))
         rows = self._table(sae).rows if sae in self._scanned() else lambda _: {}
         latents = over_prompt(read.tokens, rows)
         return schema.PromptReading(
@@ -204,27 +202,41 @@ class FolderRun:
                 found = self._tables[sae] = (stamp, _latents.latents_table(atlas, sae, annotations))
             return found[1]
 
-    def _name_and_part(self, sae: str, record: dict[str, Any]) -> tuple[str, str | None]:
-        names = record["artifacts"].get("saes", {})
-        if sae in names:
-            return sae, None
-        atlas = self._atlas_with(sae)
-        described = atlas.latents(sae).artifact.config
-        if described["name"] not in names:
-            raise NotFoundError(f"this run has the atlas of {sae!r}, but not the SAE itself")
-        return described["name"], described["part"]
+    def _asked(self, sae: str, record: dict[str, Any]) -> "AskedSAE":
+        """The SAE behind a name that may be that of a scanned part or site."""
+        from monoseme.models import Site
+        from monoseme.web._prompt import AskedSAE
 
-    def _sae(self, name: str, record: dict[str, Any]) -> schema.SaeSummary:
+        names = record["artifacts"].get("saes", {})
+        described: dict[str, Any] = {"name": sae, "part": None, "site": None} if sae in names else self._described(sae)
+        name = described["name"]
+        if name not in names:
+            raise NotFoundError(f"this run has the atlas of {sae!r}, but not the SAE itself")
+        path = self._run.path / names[name]
+        sites = tuple(Site.parse(site) for site in _sites_of(path, record, name))
+        return AskedSAE(path, sites, described["part"], described["site"])
+
+    def _described(self, key: str) -> dict[str, Any]:
+        """What the atlas says of one of its keys: the SAE's name, the part, the site."""
+        return self._atlas_with(key).latents(key).artifact.config
+
+    def _keys_of(self, name: str) -> list[str]:
+        """The names under which an SAE was scanned: its own, or those of its parts and sites; its own where it was not."""
+        return [key for key in self._scanned() if self._described(key)["name"] == name] or [name]
+
+    def _sae(self, key: str, name: str, record: dict[str, Any]) -> schema.SaeSummary:
+        """An SAE, or what was scanned of it under `key`."""
         path = self._run.path / record["artifacts"]["saes"][name]
         config = open_artifact(path, kind="sae").config
         trained = config.get("trained_as", config)
         results = self._results(name, record)
-        scanned = name in self._scanned()
+        scanned = key in self._scanned()
+        site = self._described(key)["site"] if scanned else ", ".join(_sites_of(path, record, name))
         return schema.SaeSummary(
-            name=name,
+            name=key,
             architecture=str(trained.get("architecture", "")),
             n_latents=config.get("n_latents"),
-            site=_site_of(path, record, name),
+            site=site,
             has_atlas=scanned,
             why_no_atlas="" if scanned else "Not scanned yet, so its latents cannot be browsed.",
             config=config,
@@ -265,9 +277,10 @@ def _sites(record: dict[str, Any]) -> str:
     return ", ".join(dict.fromkeys(str(site) for site in record.get("jobs", {}).values()))
 
 
-def _site_of(path: Path, record: dict[str, Any], name: str) -> str:
-    """The site that an SAE reads."""
-    site = open_artifact(path, kind="sae").config.get("site") or record.get("jobs", {}).get(name)
-    if site is None:
+def _sites_of(path: Path, record: dict[str, Any], name: str) -> list[str]:
+    """The sites that an SAE learned from, in order."""
+    config = open_artifact(path, kind="sae").config
+    sites = config.get("sites") or config.get("site") or record.get("jobs", {}).get(name)
+    if sites is None:
         raise ArtifactMissingError(f"neither {path} nor run.json says which site {name} reads")
-    return str(site)
+    return sites.split(",") if isinstance(sites, str) else list(sites)
