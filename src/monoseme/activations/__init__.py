@@ -3,6 +3,7 @@
 from monoseme.activations.block import Block
 from monoseme.activations.cursor import Cursor, LaneCursor, StreamCursor
 from monoseme.activations.first_blocks import FirstBlocks
+from monoseme.activations.joint import JointSource
 from monoseme.activations.live import LiveSource
 from monoseme.activations.mixing import MixingReport, measure_mixing
 from monoseme.activations.prefetch import PrefetchSource
@@ -18,6 +19,7 @@ __all__ = [
     "CapturingModel",
     "Cursor",
     "FirstBlocks",
+    "JointSource",
     "LaneCursor",
     "LiveSource",
     "MixingReport",
