@@ -63,7 +63,7 @@ class JointSource:
         return all(there.values())
 
     def block(self, i: int) -> Block:
-        """Block i. Raises CorpusError where its contexts are not the same for all, and what a source raises (IndexError: none)."""
+        """Block i. Raises CorpusError where its contexts are not the same for all, and what a source raises."""
         blocks = {name: source.block(i) for name, source in self._sources.items()}
         first_name, first = next(iter(blocks.items()))
         device = next(iter(first.activations.values())).device

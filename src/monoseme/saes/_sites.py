@@ -82,8 +82,6 @@ class SitesConfig(SAE.Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.codes not in ("topk", "batchtopk", "relu"):
-            raise ConfigError(f'codes is "{self.codes}"; allowed are topk, batchtopk and relu')
         defaults = {f.name: f.default for f in fields(self)}
         for name, kinds in _ONLY_FOR.items():
             if self.codes not in kinds and getattr(self, name) != defaults[name]:
@@ -245,7 +243,8 @@ class SitesSAE(SAE):
 
         Reductions are in float64. Raises TrainingError when a site holds NaN, infinities or only one point.
         """
-        inputs, targets = (t.reshape(len(sample), -1, self.d_in).unbind(1) for t in self.in_out(sample))
+        sides = self.in_out(sample.to(self.b_dec.dtype))
+        inputs, targets = (side.reshape(len(sample), -1, self.d_in).unbind(1) for side in sides)
         for factor, sites in ((self.input_factor, inputs), (self.output_factor, targets)):
             factor.copy_(torch.tensor([measure_scale(self.config.normalise, site) for site in sites], dtype=torch.float64))
         read = [site * s for site, s in zip(inputs, self.input_factor, strict=True)]
