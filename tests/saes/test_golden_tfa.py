@@ -1,9 +1,10 @@
-"""TFA against numbers of the original code (golden vectors of TemporalFeatureAnalysis).
+"""TFA, SpaDE and matching pursuit against numbers of the original code (golden vectors of TemporalFeatureAnalysis).
 
 Tolerance: absolute 1e-5 plus relative 1e-4, as the vectors' README suggests. Deviations, all quirks of its list:
 - keys have no bias here; the vectors' keys have one, and it changes none of the numbers;
 - their `nmse` contains the penalty, ours does not: the test adds it;
-- their batchtopk threshold follows the smallest of all positive activations, ours the smallest selected one.
+- their batchtopk threshold follows the smallest of all positive activations, ours the smallest selected one;
+- the regulariser of SpaDE as they write it is `logs["spread"]`: our loss has it over the variance of the input, here 1.
 """
 
 import itertools
@@ -16,6 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from monoseme.saes import Knobs, NormaliseConfig
+from monoseme.saes.matching_pursuit import MatchingPursuit
+from monoseme.saes.spade import SpaDE
 from monoseme.saes.tfa import TFA
 
 Vectors = dict[str, torch.Tensor]
@@ -165,3 +168,50 @@ def test_training_log(tfa: Vectors) -> None:
     assert len(names) == 11
     for name in names:
         assert _close(losses.logs[name], tfa[f"tfa.log.{group}.{name}"]), name
+
+
+def _spade(v: Vectors, scale: torch.Tensor) -> SpaDE:
+    config = SpaDE.Config(d_in=12, n_latents=24, scale_start=scale.item(), normalise=NormaliseConfig(kind="none"))
+    sae = SpaDE(config)
+    sae.load_state_dict({**sae.state_dict(), "W_enc": v["std.SpaDE.Ae"].T, "W_dec": v["std.SpaDE.Ad"].T})
+    sae.started.fill_(True)
+    return sae
+
+
+@pytest.mark.parametrize("case", ["SpaDE", "SpaDE_lambda1"])
+def test_spade(tfa: Vectors, case: str) -> None:
+    sae = _spade(tfa, tfa[f"std.{case}.lambda"])
+    assert _close(sae.scale, tfa[f"std.{case}.lambda"][0])
+    codes = sae.encode(tfa["std.x"])
+    assert _close(codes.dense(), tfa[f"std.{case}.codes"])
+    # rows of their W_dec are up to 30 long here, so that rounding of the codes shows 30 times larger
+    assert torch.allclose(sae.decode(codes), tfa[f"std.{case}.x_hat"], rtol=1e-4, atol=1e-4)
+    losses = sae.loss(tfa["std.x"])
+    assert _close(losses.logs["spread"], tfa[f"std.{case}.reg"])
+    assert _close(losses.parts["sparsity"], sae.config.sparsity_coefficient * tfa[f"std.{case}.reg"])
+
+
+def test_scale_of_spade_without_an_argument_in_the_original(tfa: Vectors) -> None:
+    assert _close(_spade(tfa, tfa["std.SpaDE.lambda_default"]).scale, torch.tensor(_SCALE))
+
+
+def test_gradients_through_sparsemax(tfa: Vectors) -> None:
+    sae, x = _spade(tfa, tfa["std.SpaDE_lambda1.lambda"]), tfa["std.x"].clone().requires_grad_()
+    (sae.encode(x).dense() * tfa["std.jumprelu_grad.dcodes"]).sum().backward()
+    assert x.grad is not None
+    assert sae.scale_pre.grad is not None
+    assert _close(x.grad, tfa["std.SpaDE_lambda1.grad_x"])
+    assert _close(sae.scale_pre.grad, tfa["std.SpaDE_lambda1.grad_lambda_pre"][0])
+
+
+@pytest.mark.parametrize("case", ["MP", "MP_lambda1"])
+def test_matching_pursuit(tfa: Vectors, case: str) -> None:
+    step = tfa[f"std.{case}.lambda"].item()
+    config = MatchingPursuit.Config(
+        d_in=12, n_latents=24, k=int(tfa["std.MP.k"]), step=step, normalise=NormaliseConfig(kind="none")
+    )
+    sae = MatchingPursuit(config)
+    sae.load_state_dict({**sae.state_dict(), "W_dec": tfa["std.Ae"], "b_dec": tfa["std.bd"][0]})
+    codes = sae.encode(tfa["std.x"])
+    assert _close(codes.dense(), tfa[f"std.{case}.codes"])
+    assert _close(sae.decode(codes), tfa[f"std.{case}.x_hat"])
