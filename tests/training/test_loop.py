@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from monoseme.core.errors import ConfigError, DiskFullError, NonFiniteLossError
+from monoseme.saes import Knobs
 from monoseme.training import checkpoint as checkpoints
 from monoseme.training import open_checkpoint, read_metrics
 from monoseme.training.feed import Rows
@@ -15,7 +16,7 @@ from monoseme.training.feed import Rows
 
 def rows(folder: Path, *, validation: bool = False) -> list[dict[str, Any]]:
     found = read_metrics(folder / "metrics.jsonl")
-    return [row for row in found if ("event" in row) == validation]
+    return [row for row in found if row.get("event") == ("validation" if validation else None)]
 
 
 def test_the_loss_falls(tiny: ModuleType, tmp_path: Path) -> None:
@@ -47,7 +48,7 @@ def test_validation_is_on_the_same_rows_each_time(tiny: ModuleType, tmp_path: Pa
     result = tiny.tiny_run(tmp_path, names=("one",))
     found = rows(tmp_path, validation=True)
     assert [row["step"] for row in found] == [4, 8, 12, 13]
-    again = tiny.tiny_held_out(("one",))["one"].measure(result.saes["one"], step=13)
+    again = tiny.tiny_held_out(("one",))["one"].measure(result.saes["one"], knobs=Knobs(step=13))
     assert {key: found[-1][key] for key in again} == again
 
 

@@ -80,7 +80,7 @@ def test_a_kill_while_a_checkpoint_is_written_costs_only_that_checkpoint(
 
     def dies(*arguments: Any, **settings: Any) -> Any:
         calls.append(at)
-        if len(calls) == {"save_file": 11, "write_json": 3, "hash_file": 10}[at]:  # within the third checkpoint
+        if len(calls) == {"save_file": 16, "write_json": 3, "hash_file": 15}[at]:  # within the third checkpoint
             raise Killed
         return real(*arguments, **settings)
 

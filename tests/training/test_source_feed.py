@@ -10,6 +10,7 @@ import torch
 from monoseme.activations import View
 from monoseme.core.errors import SiteError
 from monoseme.models.site import Site
+from monoseme.saes import Knobs
 from monoseme.testing.sources import random_source
 from monoseme.training import Callbacks, Job, train
 from monoseme.training.source_feed import SourceFeed, held_out_batches
@@ -76,7 +77,7 @@ def test_held_out_batches_are_as_many_tokens_as_asked_and_always_the_same(tiny: 
     assert one.n_rows == 20
     sae = tiny.tiny_sae()
     sae.start(next(iter(source().blocks())).activations[SITE])
-    assert one.measure(sae, step=0) == two.measure(sae, step=0)
+    assert one.measure(sae, knobs=Knobs()) == two.measure(sae, knobs=Knobs())
 
 
 def test_few_held_out_documents_are_all_measured(tiny: ModuleType) -> None:

@@ -119,5 +119,5 @@ def test_a_run_tells_its_trackers(tiny: ModuleType, recorder: Recorder, tmp_path
     install(monkeypatch, "wandb", init=lambda **_: recorder)
     tiny.tiny_run(tmp_path, names=("one",), trackers=("wandb",))
     steps = [arguments[0]["step"] for arguments, _ in recorder.of("log")]
-    assert steps == [3, 4, 6, 8, 9, 12, 12, 13, 13]
+    assert steps == [3, 3, 4, 4, 6, 6, 8, 8, 9, 9, 12, 12, 12, 13, 13, 13]  # rows, latents, validations
     assert recorder.of("finish")[0][1] == {"exit_code": 0}

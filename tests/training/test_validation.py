@@ -5,6 +5,7 @@ from types import ModuleType
 import pytest
 import torch
 
+from monoseme.saes import Knobs
 from monoseme.training.feed import Rows
 from monoseme.training.validation import HeldOut
 
@@ -23,7 +24,7 @@ def test_fvu_l0_and_silence_are_those_of_the_definitions(tiny: ModuleType) -> No
         "l0": float((codes != 0).sum(1).double().mean()),
         "silent_fraction": float((codes == 0).all(0).double().mean()),
     }
-    numbers = HeldOut(batches, batches).measure(sae, step=0)
+    numbers = HeldOut(batches, batches).measure(sae, knobs=Knobs())
     assert {key: numbers[key] for key in wanted} == pytest.approx(wanted, rel=1e-6)
     assert numbers["silent_fraction"] >= 3 / 11
 
@@ -33,7 +34,7 @@ def test_losses_are_means_over_rows_not_over_batches(tiny: ModuleType) -> None:
     x = torch.cat([tiny.TinyFeed().batch(step).x for step in range(3)])
     sae.start(x)
     uneven, whole = [Rows(x[:2]), Rows(x[2:])], [Rows(x)]
-    assert HeldOut(uneven, uneven).measure(sae, step=0) == pytest.approx(HeldOut(whole, whole).measure(sae, step=0))
+    assert HeldOut(uneven, uneven).measure(sae, knobs=Knobs()) == pytest.approx(HeldOut(whole, whole).measure(sae, knobs=Knobs()))
 
 
 def test_masked_vectors_do_not_count(tiny: ModuleType) -> None:
@@ -42,7 +43,7 @@ def test_masked_vectors_do_not_count(tiny: ModuleType) -> None:
     sae.start(x)
     mask = torch.rand(2, 5, generator=torch.Generator().manual_seed(0)) < 0.6
     masked, plain = [Rows(x.reshape(2, 5, -1), mask)], [Rows(x[mask.flatten()])]
-    assert HeldOut(masked, masked).measure(sae, step=0) == pytest.approx(HeldOut(plain, plain).measure(sae, step=0))
+    assert HeldOut(masked, masked).measure(sae, knobs=Knobs()) == pytest.approx(HeldOut(plain, plain).measure(sae, knobs=Knobs()))
 
 
 def test_measuring_changes_nothing(tiny: ModuleType) -> None:
@@ -50,5 +51,5 @@ def test_measuring_changes_nothing(tiny: ModuleType) -> None:
     batches = [tiny.TinyFeed().batch(0)]
     sae.start(batches[0].x)
     before = {name: tensor.clone() for name, tensor in sae.state_dict().items()}
-    HeldOut(batches, batches).measure(sae, step=0)
+    HeldOut(batches, batches).measure(sae, knobs=Knobs())
     assert all(torch.equal(tensor, before[name]) for name, tensor in sae.state_dict().items())

@@ -3,6 +3,7 @@
     checkpoints/step_00001200/
       <job>.safetensors             weights and buffers (dead counters, thresholds, scale)
       <job>.optimiser.safetensors   both moments and the step count of each parameter
+      <job>.learner.safetensors     counts of the latents' life (`life.*`), mean weights where they are kept (`mean.*`)
       state.json                    everything else, and the checksums of the files; written last
 
 A checkpoint is written beside its place and renamed into it, so that a folder of that name is complete whenever the process was
@@ -25,9 +26,10 @@ from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError, ArtifactVersionError
 from monoseme.core.files import guard_disk, hash_file, read_json, sync_folder, write_json
 from monoseme.saes import SAE, build, config_from_dict, config_to_dict
-from monoseme.training.learner import Learner
+from monoseme.training.ema import put_mean
+from monoseme.training.learner import Learner, means_in
 
-_VERSION = 1
+_VERSION = 2
 _NAME = re.compile(r"step_(\d{8,})")
 _STATE = "state.json"
 
@@ -78,6 +80,7 @@ def write_checkpoint(folder: Path, *, step: int, learners: list[Learner], state:
 def _write_tensors(folder: Path, learner: Learner) -> list[str]:
     contents = {f"{learner.name}.safetensors": learner.sae.state_dict()}
     contents[f"{learner.name}.optimiser.safetensors"] = learner.optimiser.state()
+    contents[f"{learner.name}.learner.safetensors"] = learner.tensors()
     for file, tensors in contents.items():
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / file)
         with (folder / file).open("rb") as written:
@@ -99,11 +102,12 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
     """Puts a learner where the checkpoint left it. Raises ArtifactDamagedError."""
     weights = checkpoint.tensors(f"{learner.name}.safetensors")
     optimiser = checkpoint.tensors(f"{learner.name}.optimiser.safetensors")
+    learning = checkpoint.tensors(f"{learner.name}.learner.safetensors")
     learner.sae.load_state_dict(weights)
     learner.optimiser.load_state(optimiser)
     state = checkpoint.state["jobs"][learner.name]
     learner.sae.use_kernels(state["kernel"])
-    learner.load_state(state)
+    learner.load_state(state, learning)
 
 
 def list_checkpoints(folder: Path) -> list[Checkpoint]:
@@ -155,6 +159,7 @@ def prune(folder: Path, *, keep: int) -> None:
 def open_checkpoint(folder: Path, at: int | str = "last") -> dict[str, SAE]:
     """The SAEs of a training folder as they stood: `at` is "last", "best" (each SAE's own best) or a number of steps.
 
+    Where a run keeps a mean of the weights, that is what they have.
     Raises ArtifactMissingError naming what is there, ArtifactDamagedError.
     """
     checkpoints = {checkpoint.step: checkpoint for checkpoint in list_checkpoints(folder / "checkpoints")}
@@ -182,6 +187,9 @@ def _step_of(at: int | str, job: Mapping[str, Any], last: int) -> int:
 
 
 def _open_sae(checkpoint: Checkpoint, name: str) -> SAE:
-    sae = build(config_from_dict(checkpoint.state["jobs"][name]["config"]))
+    job = checkpoint.state["jobs"][name]
+    sae = build(config_from_dict(job["config"]))
     sae.load_state_dict(checkpoint.tensors(f"{name}.safetensors"))
+    if job.get("mean_steps", 0):  # a checkpoint of version 1 knows of no mean
+        put_mean(sae, means_in(checkpoint.tensors(f"{name}.learner.safetensors")))
     return sae.eval()

@@ -36,6 +36,83 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SparsityConfig:
+    """What the sparsity of the SAEs does over a run; each knows by its architecture whether it has a k or a penalty."""
+
+    warmup_fraction: float = 0.0
+    """First part of the run over which the sparsity penalty rises linearly, in [0, 1)."""
+    start_factor: float = 1.0
+    """k, or the target L0, begins at this multiple of its own value (at least 1) and falls to it over anneal_fraction."""
+    anneal_fraction: float = 0.0
+    """First part of the run over which it falls, in [0, 1]; geometrically, k rounded."""
+    smallest_factor: float = 1e-4
+    """Least that the controller of an SAE with a target L0 multiplies the penalty by."""
+    largest_factor: float = 1e4
+    """Most that it does."""
+
+    def __post_init__(self) -> None:
+        _within(self.warmup_fraction, 0.0, 1.0, "sparsity.warmup_fraction")
+        _within(self.anneal_fraction, 0.0, 1.0, "sparsity.anneal_fraction")
+        if self.start_factor < 1.0:
+            raise ConfigError(f"sparsity.start_factor is {self.start_factor}; it must be at least 1")
+        if (self.start_factor > 1.0) != (self.anneal_fraction > 0.0):
+            raise ConfigError(
+                f"sparsity.start_factor ({self.start_factor:g}) and sparsity.anneal_fraction ({self.anneal_fraction:g}) go "
+                "together.\n  Set both (a factor above 1, a fraction above 0), or neither."
+            )
+        if not 0.0 < self.smallest_factor <= 1.0 <= self.largest_factor:
+            raise ConfigError(
+                f"sparsity.smallest_factor is {self.smallest_factor:g} and sparsity.largest_factor {self.largest_factor:g}; "
+                "the first must be above 0 and at most 1, the second at least 1"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResampleConfig:
+    """When dead latents are given the directions of badly reconstructed inputs (Bricken et al. 2023). Off unless one is set."""
+
+    every_tokens: int | None = None
+    """Tokens between two times."""
+    at_steps: tuple[int, ...] = ()
+    """After so many steps as well."""
+
+    def __post_init__(self) -> None:
+        _at_least(self.every_tokens, 1, "resample.every_tokens")
+        for step in self.at_steps:
+            _at_least(step, 1, "resample.at_steps")
+
+    @property
+    def on(self) -> bool:
+        """Whether it ever happens."""
+        return self.every_tokens is not None or bool(self.at_steps)
+
+    def due(self, done: int, *, batch_size: int) -> bool:
+        """Whether it happens after `done` steps."""
+        if done in self.at_steps:
+            return True
+        every = self.every_tokens
+        return every is not None and done * batch_size // every > (done - 1) * batch_size // every
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectiveConfig:
+    """A loss through the language model, added to each SAE's own (Braun et al. 2024, arXiv:2405.12241)."""
+
+    kind: Literal["none", "ce", "kl"] = "none"
+    """"ce": cross-entropy of the next token with the reconstruction in place; "kl": divergence from the model's own logits."""
+    weight: float = 1.0
+    """Of the loss through the model."""
+    reconstruction_weight: float = 1.0
+    """Factor on the parts of the SAE's own loss called reconstruction; penalties and auxiliary losses keep theirs. 0: none."""
+
+    def __post_init__(self) -> None:
+        _within(self.weight, 0.0, math.inf, "objective.weight")
+        _within(self.reconstruction_weight, 0.0, math.inf, "objective.reconstruction_weight")
+        if self.kind == "none" and (self.weight, self.reconstruction_weight) != (1.0, 1.0):
+            raise ConfigError('objective.kind is "none", so the weights would be ignored.\n  Set objective.kind to "ce" or "kl".')
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """One training run of one or more SAEs on one stream of activations."""
 
@@ -46,7 +123,9 @@ class TrainConfig:
     batch_size: int = 2048
     """Tokens per optimiser step (pairs, for an SAE that learns from pairs)."""
     accumulate: int = 1
-    """Parts in which a batch is worked through, to save memory: batch_size is unchanged, and so is the result, to rounding."""
+    """Parts in which a batch is worked through, to save memory: batch_size is unchanged. So is the result, to rounding, where
+    every row has its own loss; what a loss takes over a batch is then taken over each part: the k B largest of BatchTopK and its
+    relatives, the variance by which AuxK is divided, the other rows of a contrastive loss."""
 
     optimiser: Literal["adam", "adamw"] = "adam"
     """"adamw" takes weight decay apart from the gradient; without weight decay the two are one."""
@@ -62,6 +141,15 @@ class TrainConfig:
     """Largest norm of an SAE's whole gradient, after projection. None: never clipped."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     """Learning rate over the run."""
+    sparsity: SparsityConfig = field(default_factory=SparsityConfig)
+    """Penalty, k and target L0 over the run."""
+    resample: ResampleConfig = field(default_factory=ResampleConfig)
+    """Revival of dead latents by resampling."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    """Loss through the language model."""
+    ema_decay: float | None = None
+    """Weight of the past, per step, in a running mean of the weights; that mean is then what is validated and handed back.
+    None: the weights of the last step."""
     autocast: Literal["bfloat16"] | None = None
     """Type of the matrix products; weights and optimiser stay in float32. None: as the weights are."""
 
@@ -105,6 +193,8 @@ class TrainConfig:
         _positive(self.lr, "lr")
         _positive(self.clip_norm, "clip_norm")
         _within(self.weight_decay, 0.0, math.inf, "weight_decay")
+        if self.ema_decay is not None and not 0.0 < self.ema_decay < 1.0:
+            raise ConfigError(f"ema_decay is {self.ema_decay}; it must be above 0 and below 1, or None for no mean")
         for beta in self.betas:
             if not 0.0 <= beta < 1.0:
                 raise ConfigError(f"betas are {self.betas}; each must be at least 0 and below 1")

@@ -14,6 +14,12 @@ class Rows(NamedTuple):
     """Raw activations, [B, D] or with more leading dimensions."""
     mask: Tensor | None = None
     """Which vectors count, in the leading shape of x; None: all."""
+    tokens: Tensor | None = None
+    """Token ids of the items, in the leading shape of x without sites, on the CPU; None where a feed has no text."""
+    documents: Tensor | None = None
+    """Document of each token; below 0 on padding. As `tokens`."""
+    positions: Tensor | None = None
+    """Place of each token in its document's stretch. As `tokens`."""
 
     @property
     def n_counted(self) -> int:
@@ -29,8 +35,8 @@ class Rows(NamedTuple):
         if n_parts == 1:
             return [self]
         n_parts = min(n_parts, self.x.shape[0])
-        masks = [None] * n_parts if self.mask is None else self.mask.tensor_split(n_parts)
-        return [Rows(x, mask) for x, mask in zip(self.x.tensor_split(n_parts), masks, strict=True)]
+        cut = [[None] * n_parts if tensor is None else tensor.tensor_split(n_parts) for tensor in self[1:]]
+        return [Rows(*part) for part in zip(self.x.tensor_split(n_parts), *cut, strict=True)]
 
 
 def joined_items(batches: Sequence[Rows]) -> Tensor:

@@ -14,10 +14,15 @@ from monoseme.core.errors import NonFiniteLossError
 from monoseme.models.site import Site
 from monoseme.saes import SAE, Knobs, Losses
 from monoseme.training.config import TrainConfig
+from monoseme.training.ema import WeightMean
 from monoseme.training.feed import Rows
+from monoseme.training.knobs import KnobSetter
+from monoseme.training.life import LatentLife
 from monoseme.training.metrics import Window, batch_facts
+from monoseme.training.objective import Objective, require_contexts, with_objective
 from monoseme.training.optimiser import Optimiser
 from monoseme.training.parts import join_losses, without_graph
+from monoseme.training.resampling import require_resampling, resample
 from monoseme.training.schedule import default_rate, rate_factor
 
 
@@ -38,6 +43,11 @@ def view_learned(job: Job) -> View:
     return job.view or View(name=job.sae.learns_from, offset=job.sae.pair_offset)
 
 
+def in_contexts(job: Job) -> Job:
+    """The job learning from whole contexts, where it names no view and its SAE learns from tokens."""
+    return job._replace(view=View(name="contexts")) if job.view is None and job.sae.learns_from == "tokens" else job
+
+
 def view_read(job: Job) -> View:
     """The view in which the job's SAE is used: all its sites together where there are several."""
     return View(name="layers") if len(job.sites) > 1 else View(name=job.sae.reads)
@@ -53,8 +63,11 @@ class Best(NamedTuple):
 class Learner:
     """An SAE with its optimiser, the sums of the current log window, and how its validations went."""
 
-    def __init__(self, job: Job, config: TrainConfig) -> None:
-        """Nothing is measured or moved here; `sae.start` comes before the first step."""
+    def __init__(self, job: Job, config: TrainConfig, *, objective: Objective | None = None) -> None:
+        """Nothing is measured or moved here; `sae.start` comes before the first step.
+
+        Raises ConfigError for a schedule, a resampling or an objective that this SAE cannot take.
+        """
         self.name = job.name
         self.sae = job.sae
         self.sites = job.sites
@@ -65,8 +78,16 @@ class Learner:
         self.best: Best | None = None
         self.validations_since_best = 0
         self.stopped_at: int | None = None
+        self.knobs = KnobSetter(job.name, job.sae, config)
+        self.life = LatentLife(job.sae)
+        self.mean = None if config.ema_decay is None else WeightMean(config.ema_decay)
         self._config = config
-        self._device = next(job.sae.parameters()).device
+        self._objective = objective
+        self._device = job.sae.input_factor.device
+        if config.resample.on:
+            require_resampling(job.sae, n_sites=max(1, len(job.sites)))
+        if objective is not None:
+            require_contexts(job.name, self.view)
         self._first_bad_step = torch.full((), -1, dtype=torch.int32, device=self._device)
 
     def __repr__(self) -> str:
@@ -81,13 +102,14 @@ class Learner:
         began = time.perf_counter()
         factor = rate_factor(step, config=self._config.schedule, n_steps=self._config.steps)
         self.optimiser.zero_grad()
-        losses = self._backward(batch, Knobs(step=step, progress=step / self._config.steps))
+        losses = self._backward(batch, self.knobs.at(step))
         self.optimiser.gather()
         self.sae.project_gradients()
         grad_norm = self.optimiser.clip(self._config.clip_norm)
         self.optimiser.step(factor)
         self.sae.after_step(losses)
         self._watch(losses.total, grad_norm, step)
+        self._follow(losses, step=step, rate=factor)
         self.window.add(losses, grad_norm=grad_norm, lr=self.optimiser.peak_rate * factor)
         if self._config.log_due(step + 1):
             self.window.note(batch_facts(losses))
@@ -101,9 +123,26 @@ class Learner:
         for part, share in zip(parts, shares, strict=True):
             with self._autocast():
                 losses = self.sae.loss(part.x, knobs, mask=part.mask)
-            (losses.total * share).backward()
+                if self._objective is not None:
+                    losses = with_objective(self.name, losses, part, objective=self._objective, config=self._config.objective)
+            if losses.total.requires_grad:  # a baseline may have nothing to learn
+                (losses.total * share).backward()
             done.append(without_graph(losses))
         return join_losses(done, shares)
+
+    def _follow(self, losses: Losses, *, step: int, rate: float) -> None:
+        """What looks at the SAE after its step, in this order: life, penalty, mean of the weights, resampling of the dead."""
+        self.life.add(self.sae, losses)
+        if self.knobs.controller is not None:
+            self.knobs.controller.observe(losses, step=step, rate=rate)
+        if self.mean is not None:
+            self.mean.update(self.sae)
+        if self._config.resample.due(step + 1, batch_size=self._config.batch_size):
+            self.life.resampled(self.sae, resample(self.sae, self.optimiser, losses, step=step, mean=self.mean))
+
+    def result(self) -> SAE:
+        """The SAE to measure and to hand back: itself, or a copy with the mean of its weights where one is kept."""
+        return self.sae if self.mean is None or self.mean.n_steps == 0 else self.mean.averaged(self.sae)
 
     @contextlib.contextmanager
     def _autocast(self) -> Iterator[None]:
@@ -151,18 +190,42 @@ class Learner:
             self.stopped_at = done
         return False
 
+    def tensors(self) -> dict[str, Tensor]:
+        """What besides the SAE and its optimiser a resume needs, by name: counts of the latents, the mean of the weights."""
+        counts = {f"life.{name}": tensor for name, tensor in self.life.tensors().items()}
+        means = {} if self.mean is None else self.mean.tensors()
+        return counts | {f"mean.{name}": tensor for name, tensor in means.items()}
+
     def state(self) -> dict[str, Any]:
         """What besides tensors a resume needs, as JSON-able values."""
+        controller = self.knobs.controller
         return {
             "window": self.window.state(),
             "best": None if self.best is None else list(self.best),
             "validations_since_best": self.validations_since_best,
             "stopped_at": self.stopped_at,
+            "controller": None if controller is None else controller.state(),
+            "life_rows": self.life.n_rows,
+            "mean_steps": 0 if self.mean is None else self.mean.n_steps,
         }
 
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Takes up what `state` gave."""
+    def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Takes up what `state` and `tensors` gave."""
         self.window = Window.from_state(state["window"], device=self._device)
         self.best = None if state["best"] is None else Best(*state["best"])
         self.validations_since_best = state["validations_since_best"]
         self.stopped_at = state["stopped_at"]
+        if self.knobs.controller is not None:
+            self.knobs.controller.load_state(state["controller"], device=self._device)
+        self.life.load(_under("life.", tensors), n_rows=state["life_rows"])
+        if self.mean is not None:
+            self.mean.load(means_in(tensors), n_steps=state["mean_steps"], sae=self.sae)
+
+
+def means_in(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of what `Learner.tensors` gave, the mean weights by the names of their parameters."""
+    return _under("mean.", tensors)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -17,7 +17,8 @@ from monoseme.saes import SAE
 from monoseme.training.config import TrainConfig
 from monoseme.training.feed import Feed
 from monoseme.training.interrupt import stop_wish
-from monoseme.training.learner import Best, Job, Learner
+from monoseme.training.learner import Best, Job, Learner, in_contexts
+from monoseme.training.objective import Objective, require_objective
 from monoseme.training.resume import begin
 from monoseme.training.run import Run, Seconds
 from monoseme.training.source_feed import SourceFeed, held_out_batches
@@ -29,6 +30,8 @@ class Callbacks(NamedTuple):
 
     validate: Callable[[str, SAE], Mapping[str, float]] | None = None
     """More numbers for a validation row, from the job's name and its SAE: `ce_increase`, `kl`."""
+    objective: Objective | None = None
+    """A loss through the model, from the job's name, its losses and its contexts; `TrainConfig.objective` weighs it."""
     on_step: Callable[[int], None] | None = None
     """Called with the number of steps done, after everything else of the step."""
     resume_command: str = "the same command with --resume"
@@ -39,7 +42,7 @@ class TrainResult(NamedTuple):
     """What a finished run leaves behind."""
 
     saes: dict[str, SAE]
-    """As they are after the last step."""
+    """As they are after the last step; with `ema_decay`, with the mean of their weights."""
     best: dict[str, Best | None]
     """The best validation of each, None without held-out documents."""
     stopped_at: dict[str, int | None]
@@ -64,8 +67,10 @@ def train(
 ) -> TrainResult:
     """Trains the SAEs of `jobs` on one pass of `source` after another, validating on documents of `held_out`.
 
-    The rest is as in `train_on`.
+    With an objective through the model, a job that names no view learns from whole contexts. The rest is as in `train_on`.
     """
+    if config.objective.kind != "none":
+        jobs = [in_contexts(job) for job in jobs]
     feed = SourceFeed(source, jobs, config)
     held_out_rows = None if held_out is None else held_out_batches(held_out, jobs, config)
     result = train_on(feed, jobs, config, folder=folder, held_out=held_out_rows, callbacks=callbacks, resume=resume)
@@ -91,11 +96,12 @@ def train_on(
     last checkpoint, or from the start where there is none yet.
 
     Raises ArtifactExistsError when the folder holds a run and `resume` is off, ResumeError when the run in it is another one,
-    NonFiniteLossError with the step and the last good checkpoint, Interrupted after Ctrl-C or SIGTERM (a checkpoint is written
-    first), DiskFullError.
+    ConfigError for settings that an SAE cannot take, NonFiniteLossError with the step and the last good checkpoint, Interrupted
+    after Ctrl-C or SIGTERM (a checkpoint is written first), DiskFullError.
     """
     callbacks = callbacks or Callbacks()
-    learners = [Learner(job, config) for job in jobs]
+    require_objective(config.objective, callbacks.objective)
+    learners = [Learner(job, config, objective=callbacks.objective) for job in jobs]
     with contextlib.ExitStack() as stack:
         run = stack.enter_context(begin(feed, learners, config, folder=folder, resume=resume))
         wish = stack.enter_context(stop_wish())
@@ -106,6 +112,8 @@ def train_on(
                 run.step()
                 if config.log_due(run.done):
                     run.log()
+                if config.log_due(run.done) or config.validation_due(run.done):
+                    run.log_latents()
                 improved = config.validation_due(run.done) and run.validate(held_out, callbacks.validate)
                 stopping = wish.asked  # asked later than here, the wish waits for the next step: this one is not saved
                 if improved or stopping or run.finished or config.checkpoint_due(run.done):
@@ -135,7 +143,7 @@ def _result(run: Run) -> TrainResult:
     if run.last_checkpoint is None:
         raise AssertionError("a finished run has a checkpoint")
     return TrainResult(
-        saes={learner.name: learner.sae for learner in run.learners},
+        saes={learner.name: learner.result() for learner in run.learners},
         best={learner.name: learner.best for learner in run.learners},
         stopped_at={learner.name: learner.stopped_at for learner in run.learners},
         n_steps=run.done,

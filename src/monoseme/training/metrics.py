@@ -3,7 +3,24 @@
 `metrics.jsonl` is written by the training loop, one row per SAE and log step, and read by the report, the web app and whoever
 tails it. A row has `step`, `tokens`, `sae`, the losses, what the architecture logs and `grad_norm` (means over the window), `lr`
 (of the last step), `fvu` (of the last batch), `l0` (mean over the window), `dead_fraction`, `silent_fraction` (of the window),
-rates, seconds and memory; a validation row has `"event": "validation"` as well.
+rates, seconds and memory; a validation row has `"event": "validation"` as well. Where training turns them, a row also has
+`sparsity` (the factor on the penalty), `target_l0` (what L0 is steered to at this step), `saturated` (1 while the factor is at a
+bound and the target out of reach) and `k` (annealed).
+
+**The life of the latents**: at each log and validation step a row for each SAE, all numbers of latents, over the tokens since the
+row before:
+
+    {"event": "latents", "step", "tokens", "sae",
+     "density_bins": [-7, -6.75, ... 0],  edges in log10 of the share of tokens that a latent fired on
+     "density": [...],                    latents in each bin (one less than edges); below the first edge counts in the first
+     "silent": n,                         latents that fired on none of the tokens: in no bin
+     "age_bins": [0, 0.25, ... 10],       edges in log10 of the tokens since a latent last fired
+     "age": [...],                        latents in each bin; fired in the last batch (0 tokens) counts in the first
+     "dead": n,                           did not fire for the SAE's `dead_after_tokens`
+     "deaths": n, "revivals": n,          became dead; were dead and fired again
+     "resampled": n}                      dead ones given a new direction, which are no revivals
+
+`density` and `silent` add up to the number of latents, and so does `age`. The bins are always these.
 """
 
 import json

@@ -21,10 +21,10 @@ class Optimiser:
     """Adam or AdamW over the named parameters of one SAE."""
 
     def __init__(self, parameters: Iterable[tuple[str, nn.Parameter]], config: TrainConfig, *, peak_rate: float) -> None:
-        """`peak_rate` is the learning rate that `step`'s factor scales. Frozen parameters are left alone."""
+        """`peak_rate` is the learning rate that `step`'s factor scales. Frozen parameters are left alone, and may be all."""
         self.peak_rate = peak_rate
         self._named = {name: parameter for name, parameter in parameters if parameter.requires_grad}
-        self._adam = _adam(self._named, config, peak_rate)
+        self._adam = _adam(self._named, config, peak_rate) if self._named else None
 
     def __repr__(self) -> str:
         return f"Optimiser({type(self._adam).__name__}, peak_rate={self.peak_rate:g}, parameters={sorted(self._named)})"
@@ -46,6 +46,8 @@ class Optimiser:
         float64. No value is read back from the device.
         """
         gradients = [p.grad for p in self._named.values() if p.grad is not None]
+        if not gradients:
+            return torch.zeros((), dtype=torch.float32)
         wide = torch.float32 if gradients[0].device.type == "mps" else torch.float64
         squares = [
             torch.linalg.vector_norm(g, dtype=torch.promote_types(g.dtype, torch.float32)).to(wide) ** 2 for g in gradients
@@ -57,12 +59,23 @@ class Optimiser:
 
     def step(self, factor: float) -> None:
         """One Adam update at `factor` times the peak rate."""
+        if self._adam is None:
+            return
         for group in self._adam.param_groups:
             group["lr"] = self.peak_rate * factor
         self._adam.step()
 
+    def forget(self, name: str, entries: Tensor, *, axis: int) -> None:
+        """Sets both moments of some entries of a parameter, along one axis, to zero; its count of steps stays."""
+        state = {} if self._adam is None else self._adam.state.get(self._named[name], {})
+        for moment in _MOMENTS[1:]:
+            if moment in state:
+                state[moment].index_fill_(axis, entries, 0.0)
+
     def state(self) -> dict[str, Tensor]:
         """Both moments and the count of each parameter, as `<parameter>.<moment>`; empty before the first step."""
+        if self._adam is None:
+            return {}
         return {
             f"{name}.{moment}": self._adam.state[parameter][moment]
             for name, parameter in self._named.items()
@@ -76,7 +89,7 @@ class Optimiser:
         if unknown:
             raise ResumeError(f"the checkpoint's optimiser holds parameters that this SAE lacks: {', '.join(sorted(unknown))}")
         for name, parameter in self._named.items():
-            if f"{name}.step" in state:
+            if self._adam is not None and f"{name}.step" in state:
                 self._adam.state[parameter] = {
                     "step": state[f"{name}.step"].to(parameter.device, copy=True),
                     # The strides of the parameter: the fused update walks all of them side by side.

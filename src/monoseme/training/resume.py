@@ -33,7 +33,8 @@ def begin(feed: Feed, learners: list[Learner], config: TrainConfig, *, folder: P
             f"{folder} already holds a training run.\n  Go on with it (--resume), or choose another folder."
         )
     checkpoint = last_sound(folder / "checkpoints") if resume else None
-    now = numerics.measure(next(learners[0].sae.parameters()))
+    sae = learners[0].sae
+    now = numerics.measure(next(sae.parameters(), sae.input_factor))  # a baseline may have no parameter
     stored = now if checkpoint is None else checkpoint.state["numerics"]
     with contextlib.ExitStack() as stack:
         stack.enter_context(numerics.taken_up(stored, now))

@@ -91,7 +91,7 @@ class Run:
             if learner.window.n_steps == 0:
                 continue
             learner.check()
-            row = learner.window.row() | learner.liveness()
+            row = learner.window.row() | learner.liveness() | learner.knobs.row(self.done - 1)
             self._record.write(
                 {
                     "step": self.done,
@@ -109,6 +109,14 @@ class Run:
                 self.shown[f"{learner.name}_fvu"] = row["fvu"]
             learner.window.clear()
 
+    def log_latents(self) -> None:
+        """A row on the life of the latents of every SAE that learned since the last such row."""
+        for learner in self.learners:
+            if learner.life.n_rows:
+                place = {"event": "latents", "step": self.done, "tokens": self.n_tokens, "sae": learner.name}
+                self._record.write(place | learner.life.row(learner.sae))
+                learner.life.clear()
+
     def validate(self, held_out: Mapping[str, HeldOut] | None, extra: Callable[[str, SAE], Mapping[str, float]] | None) -> bool:
         """Measures every SAE that still learns on held-out documents; True if one is better than ever.
 
@@ -120,9 +128,10 @@ class Run:
             if learner.stopped_at is not None or not held_out:
                 continue
             learner.check()
-            numbers = held_out[learner.name].measure(learner.sae, step=self.done)
+            sae = learner.result()
+            numbers = held_out[learner.name].measure(sae, knobs=learner.knobs.at(self.done))
             if extra is not None:
-                numbers |= extra(learner.name, learner.sae)
+                numbers |= extra(learner.name, sae)
             if self._config.best_by not in numbers:
                 raise ConfigError(f'best_by is "{self._config.best_by}".\n  Measured are: {", ".join(sorted(numbers))}')
             self._record.write(

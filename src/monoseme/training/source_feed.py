@@ -85,8 +85,8 @@ def _to_devices(batches: Sequence[Batch], jobs: Sequence[Job]) -> list[Rows]:
     """Each job's batch where its SAE is; one that several share goes to a device once."""
     moved: dict[tuple[int, torch.device], Rows] = {}
     for batch, job in zip(batches, jobs, strict=True):
-        device = job.sae.b_dec.device
+        device = job.sae.input_factor.device
         if (id(batch), device) not in moved:
             mask = None if batch.mask is None else batch.mask.to(device)
-            moved[id(batch), device] = Rows(batch.x.to(device), mask)
-    return [moved[id(batch), job.sae.b_dec.device] for batch, job in zip(batches, jobs, strict=True)]
+            moved[id(batch), device] = Rows(batch.x.to(device), mask, batch.tokens, batch.documents, batch.positions)
+    return [moved[id(batch), job.sae.input_factor.device] for batch, job in zip(batches, jobs, strict=True)]

@@ -27,19 +27,20 @@ class HeldOut:
         """Vectors measured."""
         return sum(batch.n_counted for batch in self._reads)
 
-    def measure(self, sae: SAE, *, step: int) -> dict[str, float]:
+    def measure(self, sae: SAE, *, knobs: Knobs) -> dict[str, float]:
         """`loss`, `loss/<part>`, `fvu`, `l0` and `silent_fraction` (latents that fired on none of the rows), by name.
 
+        `knobs` are those of the step; only the losses depend on them.
         FVU is sum|x - x_hat|^2 / sum|x - mean(x)|^2 over all rows; sums in float64 (float32 on MPS).
         """
         with torch.no_grad():
-            return self._losses(sae, step) | self._fidelity(sae)
+            return self._losses(sae, knobs) | self._fidelity(sae)
 
-    def _losses(self, sae: SAE, step: int) -> dict[str, float]:
+    def _losses(self, sae: SAE, knobs: Knobs) -> dict[str, float]:
         sums: dict[str, float] = {}
         n_rows = 0
         for batch in self._learns:
-            losses = sae.loss(batch.x, Knobs(step=step), mask=batch.mask)
+            losses = sae.loss(batch.x, knobs, mask=batch.mask)
             values = {"loss": losses.total} | {f"loss/{name}": value for name, value in losses.parts.items()} | dict(losses.logs)
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * losses.n_rows

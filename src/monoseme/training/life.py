@@ -1,0 +1,92 @@
+"""The life of a dictionary: how often its latents fire, how long they have been silent, which died and which came back.
+
+Counted where the SAE is, without reading anything back at a step, and written as rows `"event": "latents"` of `metrics.jsonl`
+(see `metrics`). Letters: F latents.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monoseme.saes import SAE, Losses
+
+DENSITY_BINS = tuple(-7.0 + 0.25 * i for i in range(29))
+"""Edges in log10 of the share of tokens that a latent fired on; what lies below the first counts in the first bin."""
+AGE_BINS = tuple(0.25 * i for i in range(41))
+"""Edges in log10 of the tokens since a latent fired; one that fired in the last batch (0 tokens) counts in the first bin."""
+
+
+class LatentLife:
+    """What happened to the latents of one SAE since the last row."""
+
+    def __init__(self, sae: SAE) -> None:
+        device = sae.tokens_since_fired.device
+        self._fired = torch.zeros(sae.n_latents, dtype=torch.int64, device=device)
+        self._events = torch.zeros(3, dtype=torch.int64, device=device)  # deaths, revivals, resampled
+        self._was_dead = sae.dead_mask()
+        self._n_rows = 0
+
+    @torch.no_grad()
+    def add(self, sae: SAE, losses: Losses) -> None:
+        """Takes in a step, after the latents' counts have been moved."""
+        if losses.active is None:
+            return
+        active = losses.active
+        self._fired.scatter_add_(0, active.indices.long(), (active.values != 0).long())
+        self._n_rows += active.n_rows
+        dead = sae.dead_mask()
+        self._events[0] += (dead & ~self._was_dead).sum()
+        self._events[1] += (self._was_dead & ~dead).sum()
+        self._was_dead = dead
+
+    def resampled(self, sae: SAE, n: int) -> None:
+        """n latents were given a new direction: they are not dead, but they have not come back by themselves either."""
+        self._events[2] += n
+        self._was_dead = sae.dead_mask()
+
+    @property
+    def n_rows(self) -> int:
+        """Tokens counted since the last row."""
+        return self._n_rows
+
+    def row(self, sae: SAE) -> dict[str, Any]:
+        """The numbers of a row; waits for the device."""
+        fired, ages = self._fired.cpu(), sae.tokens_since_fired.cpu()
+        deaths, revivals, resampled = self._events.tolist()
+        firing = fired[fired > 0].double() / max(1, self._n_rows)
+        return {
+            "density_bins": list(DENSITY_BINS),
+            "density": _histogram(firing, DENSITY_BINS),
+            "silent": int((fired == 0).sum()),
+            "age_bins": list(AGE_BINS),
+            "age": _histogram(ages.double(), AGE_BINS),
+            "dead": int(sae.dead_mask().sum()),
+            "deaths": deaths,
+            "revivals": revivals,
+            "resampled": resampled,
+        }
+
+    def clear(self) -> None:
+        """Begins the next window."""
+        self._fired.zero_()
+        self._events.zero_()
+        self._n_rows = 0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Counts of the window, for a checkpoint."""
+        return {"fired": self._fired, "events": self._events, "was_dead": self._was_dead}
+
+    def load(self, tensors: Mapping[str, Tensor], *, n_rows: int) -> None:
+        """Takes up what `tensors` and `n_rows` gave."""
+        self._fired.copy_(tensors["fired"])
+        self._events.copy_(tensors["events"])
+        self._was_dead = tensors["was_dead"].to(self._fired.device, copy=True)
+        self._n_rows = n_rows
+
+
+def _histogram(values: Tensor, edges: tuple[float, ...]) -> list[int]:
+    """Counts of float64 values in bins whose edges are given in log10; each bin holds its lower edge, the ends hold the rest."""
+    inner = torch.tensor([10.0**edge for edge in edges[1:-1]], dtype=torch.float64)
+    return torch.bincount(torch.bucketize(values, inner, right=True), minlength=len(edges) - 1).tolist()
