@@ -1,6 +1,7 @@
 """Figures of the studies: many architectures at once, told apart by colour and shape, or as rows of a map."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import altair as alt
 
@@ -8,6 +9,9 @@ from monoseme.reports.figures import Figure
 from monoseme.studies._base import Row
 
 _ROW_PIXELS = 20
+_PANEL_WIDTH, _PANEL_HEIGHT = 330, 230
+_LEAST_LOG = 1e-6
+"""What a logarithmic axis leaves out: the identity explains everything."""
 _SHADES = ("#f4f1ea", "#2856c3")
 """From 0 to 1, on light and dark pages alike: the numbers are written on them."""
 _TITLES = {"f1": "F1 of the firing", "mmcs": "Largest cosine to a latent"}
@@ -31,4 +35,69 @@ def recovery_map(rows: Sequence[Row], measure: str) -> Figure:
         caption="Rows are architectures, best first by F1; 1 is a perfect recovery of every feature of the kind.",
         chart=alt.layer(squares, texts),
         height=_ROW_PIXELS * len(architectures) + 10,
+    )
+
+
+class _Panel(NamedTuple):
+    """One of the small charts over L0."""
+
+    column: str
+    title: str
+    is_log: bool = False
+
+
+_PANELS = (
+    _Panel("fvu", "FVU (log)", is_log=True),
+    _Panel("ce_recovered", "CE recovered"),
+    _Panel("dead_fraction", "dead fraction"),
+    _Panel("smoothness", "relative total variation over time"),
+)
+_SHAPES = ("circle", "square", "triangle-up", "diamond")
+_N_COLORS = 8
+"""Colours of the theme; with more architectures they repeat in another shape."""
+
+
+def tradeoffs(rows: Sequence[Row]) -> Figure:
+    """FVU, CE recovered, dead fraction and smoothness over L0: a line for each architecture, a point for each SAE."""
+    architectures = list(dict.fromkeys(row["architecture"] for row in rows))
+    shapes = [_SHAPES[i // _N_COLORS % len(_SHAPES)] for i in range(len(architectures))]
+    legend = alt.Legend(columns=7, orient="top", symbolStrokeWidth=1.6, symbolSize=60, labelFontSize=11)
+    color = alt.Color("architecture:N", scale=alt.Scale(domain=architectures), sort=architectures, legend=legend)
+    shape = alt.Shape("architecture:N", scale=alt.Scale(domain=architectures, range=shapes), sort=architectures, legend=legend)
+    charts = [
+        _panel(panel, rows).encode(color=color, shape=shape).properties(width=_PANEL_WIDTH, height=_PANEL_HEIGHT)
+        for panel in _PANELS
+    ]
+    return Figure(
+        name="tradeoffs",
+        title="What each architecture gives up and gains at the same L0",
+        caption="Lines join the SAEs of one architecture by their L0 on held-out text. FVU: lower is better; CE recovered: "
+        "higher; total variation: lower is smoother.",
+        chart=alt.concat(*charts, columns=2).resolve_scale(color="shared", shape="shared"),
+        is_in_panels=True,
+    )
+
+
+def _panel(panel: _Panel, rows: Sequence[Row]) -> alt.Chart:
+    columns = ("sae", "architecture", "l0", panel.column)
+    values = [{k: row[k] for k in columns} for row in rows if row["l0"] and row[panel.column] is not None]
+    values = [value for value in values if value[panel.column] > _LEAST_LOG or not panel.is_log]
+    scale = alt.Scale(type="log", nice=False, padding=8) if panel.is_log else alt.Scale(zero=False, padding=8)
+    return (
+        alt.Chart(alt.Data(values=values))
+        .mark_line(strokeWidth=1.4, point=alt.OverlayMarkDef(size=46, filled=True, opacity=1))
+        .encode(
+            x=alt.X(
+                "l0:Q",
+                title="L0 (log)",
+                scale=alt.Scale(type="log", nice=False, padding=12),
+                axis=alt.Axis(format="~g", tickCount=5),
+            ),
+            y=alt.Y(f"{panel.column}:Q", title=panel.title, scale=scale, axis=alt.Axis(format="~g", tickCount=5)),
+            tooltip=[
+                alt.Tooltip("sae:N", title="SAE"),
+                alt.Tooltip("l0:Q", format=".3g", title="L0"),
+                alt.Tooltip(f"{panel.column}:Q", format=".4g", title=panel.title),
+            ],
+        )
     )

@@ -61,7 +61,8 @@ def try_one(sae: SAE, batches: Sequence[Rows]) -> None:
     sae.start(joined_items(batches))
     for rows in batches:
         losses = sae.loss(rows.x, mask=rows.mask)
-        losses.total.backward()
+        if losses.total.requires_grad:  # a baseline may have nothing to learn
+            losses.total.backward()
         sae.project_gradients()
         sae.after_step(losses)
     sae.export()
@@ -94,5 +95,6 @@ def _tried(names: Sequence[str], work: Path, trial: Callable[[str], object]) -> 
 
 
 def _named_in(message: str, names: Sequence[str]) -> str | None:
-    """The SAE that an error of the training loop puts in quotation marks."""
-    return next((name for name in re.findall(r'"([^"]+)"', message) if name in names), None)
+    """Whose job an error of the training loop puts in quotation marks: `relu`, or one of its several (`relu.target_l08_0`)."""
+    quoted = re.findall(r'"([^"]+)"', message)
+    return next((name for name in names for word in quoted if word == name or word.startswith(f"{name}.")), None)

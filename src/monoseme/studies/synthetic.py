@@ -116,7 +116,6 @@ class Synthetic(Study):
 
     def _house(self) -> House:
         config = self.config
-        n_features_wide = {"n_latents": config.world.width}
         return House(
             common={
                 "n_latents": config.n_latents,
@@ -124,9 +123,10 @@ class Synthetic(Study):
                 "dead_after_tokens": max(1, config.n_steps * config.batch_size // 10),
                 "seed": config.seed,
             },
-            own={"identity": n_features_wide, "pca": n_features_wide},
+            own={"identity": {"target_l0": None}, "tfa": {"bottleneck": 4}},
             left_out={
                 "thresholded": "for use and fine-tuning only: from scratch it has no sparsity to learn",
+                "lensed_topk": "topk behind a tuned lens; this world has none, and without one it is topk",
                 "clt": "its latents write to every later layer, so none has one direction to compare",
             },
         )

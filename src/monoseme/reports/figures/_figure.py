@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg", "pdf", "json")
 _WIDTH, _HEIGHT = 460, 260
-_PANEL_WIDTH = 330
 _PNG_SCALE = 2.0
 
 
@@ -26,17 +25,18 @@ class Figure:
     title: str
     caption: str
     """What one sees and how to read it; one or two sentences."""
-    chart: "alt.Chart | alt.LayerChart | alt.FacetChart"
+    chart: "alt.Chart | alt.LayerChart | alt.FacetChart | alt.ConcatChart"
     height: int = _HEIGHT
-    """Of the chart, or of each panel (pixels)."""
+    """Of the chart (pixels)."""
     is_in_panels: bool = False
-    """Whether the chart has a facet; its panels keep their size in every place."""
+    """Whether the chart is several side by side, which bring sizes of their own."""
 
     def spec(self, *, width: int | str = _WIDTH) -> dict[str, Any]:
         """The Vega-Lite specification with its data inside and no theme; `width="container"` fills a page's column."""
         if self.is_in_panels:
-            return self.chart.properties(width=_PANEL_WIDTH, height=self.height).to_dict()
-        return self.chart.properties(width=width, height=self.height).to_dict() | {
+            return self.chart.to_dict()
+        chart: Any = self.chart  # altair's stubs give a ConcatChart no width
+        return chart.properties(width=width, height=self.height).to_dict() | {
             "autosize": {"type": "fit-x", "contains": "padding"}
         }
 

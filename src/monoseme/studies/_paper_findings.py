@@ -1,0 +1,146 @@
+"""Findings of the papers, decided by the rows of the study of architectures, and said with their numbers.
+
+A finding is decided where its rows exist; thresholds stand beside each.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from monoseme.studies._base import Finding, Row
+from monoseme.studies._measurements import Numbers, number
+
+_SMOOTH = "smoothness_tv_relative"
+_FIRST_PARTS = ("high", "group_0", "predicted")
+"""The part of a grouped or predicting code that is followed by itself."""
+_MARKEDLY = 0.8
+"""Times as much variation, or less, is markedly smoother."""
+_FVU_APART = 0.02
+_FAR_MORE = 2.0
+"""Times as large, or more, is far more."""
+
+
+def row_of(name: str, trained_as: Mapping[str, Any], measured: Mapping[str, Numbers]) -> Row:
+    """The row of one SAE: what it is, and every number the study compares; None where there is none."""
+    parts = measured["smoothness"].parts if "smoothness" in measured else {}
+    part = next((p for p in _FIRST_PARTS if p in parts), None)
+    row: Row = {
+        "sae": _label(trained_as),
+        "architecture": trained_as["architecture"],
+        "target_l0": trained_as.get("target_l0"),
+        "n_latents": trained_as["n_latents"],
+        "run_name": name,
+        **{metric: number(measured, "fidelity", metric) for metric in ("l0", "fvu", "ce_recovered", "dead_fraction")},
+        "smoothness": number(measured, "smoothness", _SMOOTH),
+        "part": part,
+        "smoothness_of_part": None if part is None else number(measured, "smoothness", _SMOOTH, part=part),
+        "smoothness_of_novel": number(measured, "smoothness", _SMOOTH, part="novel"),
+    }
+    for evaluation in ("layer_spread", "predicted_share"):
+        row |= measured[evaluation].metrics if evaluation in measured else {}
+    return row
+
+
+def _label(trained_as: Mapping[str, Any]) -> str:
+    target = trained_as.get("target_l0")
+    return trained_as["architecture"] if target is None else f"{trained_as['architecture']} {target:g}"
+
+
+def findings_of(rows: Sequence[Row]) -> list[Finding]:
+    """Every finding that this study can decide, measured or not."""
+    by_name = {name: [row for row in rows if row["architecture"] == name] for name in {row["architecture"] for row in rows}}
+    return [
+        _temporal(by_name.get("tsae", []), by_name.get("matryoshka", [])),
+        _batchtopk(by_name.get("batchtopk", []), by_name.get("topk", [])),
+        _predicted(by_name.get("tfa", [])),
+        _layers(by_name.get("mlsae", [])),
+    ]
+
+
+def _temporal(tsae: Sequence[Row], matryoshka: Sequence[Row]) -> Finding:
+    claim = (
+        "T-SAE's high group is markedly smoother over time than Matryoshka's first group of the same size, at an FVU within "
+        f"{_FVU_APART:g} (T-SAE, arXiv:2511.05541). Markedly: at most {_MARKEDLY:g} times its relative total variation."
+    )
+    pairs = [(a, b) for a in tsae for b in matryoshka if a["target_l0"] == b["target_l0"] and _has((a, b), "smoothness_of_part")]
+    pairs = [(a, b) for a, b in pairs if _has((a, b), "fvu")]
+    if not pairs:
+        return Finding(claim, None, "T-SAE and Matryoshka were not both measured.")
+    holds = [
+        a["smoothness_of_part"] <= _MARKEDLY * b["smoothness_of_part"] and abs(a["fvu"] - b["fvu"]) <= _FVU_APART
+        for a, b in pairs
+    ]
+    numbers = [
+        f"at L0 {a['target_l0']:g}: {a['smoothness_of_part']:.3f} against {b['smoothness_of_part']:.3f}, "
+        f"FVU {a['fvu']:.3f} against {b['fvu']:.3f}"
+        for a, b in pairs
+    ]
+    return Finding(claim, all(holds), "; ".join(numbers) + ".")
+
+
+def _batchtopk(batchtopk: Sequence[Row], topk: Sequence[Row]) -> Finding:
+    claim = (
+        "BatchTopK reconstructs better than TopK at equal L0 (Bussmann et al. 2024, arXiv:2412.06410). TopK's FVU is "
+        "interpolated in log L0 where the two L0 differ on held-out text."
+    )
+    curve = [(row["l0"], row["fvu"]) for row in topk if _has((row,), "l0", "fvu")]
+    found = [row for row in batchtopk if _has((row,), "l0", "fvu")]
+    if not curve or not found:
+        return Finding(claim, None, "BatchTopK and TopK were not both measured.")
+    pairs = [(row, at_l0(curve, row["l0"])) for row in found]
+    numbers = [f"at L0 {row['l0']:.1f}: FVU {row['fvu']:.4f} against {other:.4f}" for row, other in pairs]
+    return Finding(claim, all(row["fvu"] < other for row, other in pairs), "; ".join(numbers) + ".")
+
+
+def at_l0(curve: Sequence[tuple[float, float]], l0: float) -> float:
+    """FVU at an L0: linear in log L0 between the two points nearest to it, also beyond them; of one point, its own FVU."""
+    points = sorted(curve)
+    if len(points) == 1:
+        return points[0][1]
+    i = next((i for i in range(1, len(points) - 1) if l0 <= points[i][0]), len(points) - 1)
+    (x0, y0), (x1, y1) = points[i - 1], points[i]
+    share = (math.log(l0) - math.log(x0)) / (math.log(x1) - math.log(x0))
+    return y0 + share * (y1 - y0)
+
+
+def _predicted(tfa: Sequence[Row]) -> Finding:
+    claim = (
+        "TFA's predicted part carries slow, context-wide information, its novel part the rest (arXiv:2511.01836). Slow: at most "
+        f"{_MARKEDLY:g} times the novel part's relative total variation."
+    )
+    found = [row for row in tfa if _has((row,), "smoothness_of_part", "smoothness_of_novel")]
+    if not found:
+        return Finding(claim, None, "TFA was not measured.")
+    holds = [row["smoothness_of_part"] <= _MARKEDLY * row["smoothness_of_novel"] for row in found]
+    numbers = [
+        f"at L0 {row['target_l0']:g}: variation {row['smoothness_of_part']:.3f} predicted, {row['smoothness_of_novel']:.3f} novel"
+        + _shares(row)
+        for row in found
+    ]
+    return Finding(claim, all(holds), "; ".join(numbers) + ".")
+
+
+def _shares(row: Row) -> str:
+    """What each part explains, where that was measured."""
+    if not _has((row,), "predicted_share", "novel_share"):
+        return ""
+    return f", explaining {row['predicted_share']:.2f} and {row['novel_share']:.2f} of the variance by themselves"
+
+
+def _layers(mlsae: Sequence[Row]) -> Finding:
+    claim = (
+        "MLSAE's latents are far more spread over layers aggregated over tokens than for a single token (Lawson et al. 2024, "
+        f"arXiv:2409.04185). Far more: a ratio of the variances of at least {_FAR_MORE:g}."
+    )
+    found = [row for row in mlsae if _has((row,), _SPREAD)]
+    if not found:
+        return Finding(claim, None, "MLSAE was not measured.")
+    numbers = [f"at L0 {row['target_l0']:g}: {row[_SPREAD]:.2f}" for row in found]
+    return Finding(claim, all(row[_SPREAD] >= _FAR_MORE for row in found), "; ".join(numbers) + ".")
+
+
+_SPREAD = "layer_spread_ratio"
+
+
+def _has(rows: Sequence[Row], *names: str) -> bool:
+    return all(row.get(name) is not None for row in rows for name in names)
