@@ -27,6 +27,12 @@ _BINS_PER_DECADE = 4
 _LOWEST_DECADE = -6
 
 
+def kept_replicates(n_columns: int, n_replicates: int) -> int:
+    """How many replicates of `n_columns` numbers fit; 0 where too few would."""
+    kept = min(n_replicates, _MAX_REPLICATE_ENTRIES // max(1, n_columns))
+    return kept if kept >= _MIN_REPLICATES else 0
+
+
 class Firings(NamedTuple):
     """The non-zero codes of T tokens, in no particular order."""
 
@@ -39,14 +45,12 @@ class LatentCounts:
     """How often each latent fires, also under each weighting of the documents."""
 
     def __init__(self, n_latents: int, *, n_replicates: int) -> None:
-        kept = min(n_replicates, _MAX_REPLICATE_ENTRIES // n_latents)
-        kept = kept if kept >= _MIN_REPLICATES else 0
         self.n_tokens = 0
         self.counts = torch.zeros(n_latents, dtype=torch.int64)
         self.totals = torch.zeros(n_latents, dtype=torch.float64)
         self.largest = torch.zeros(n_latents, dtype=torch.float32)
         self.l0_counts = torch.zeros(1, dtype=torch.int64)
-        self._replicates = torch.zeros(n_latents, kept)
+        self._replicates = torch.zeros(n_latents, kept_replicates(n_latents, n_replicates))
 
     def __repr__(self) -> str:
         return f"LatentCounts({len(self.counts)}, n_tokens={self.n_tokens})"

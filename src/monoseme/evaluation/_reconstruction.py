@@ -15,18 +15,18 @@ from monoseme.tensors.shapes import Tensor
 _CONSTANT = "x has no variance on these tokens"
 
 
-def _variance(s: WeightedSums) -> Tensor:
+def variance(s: WeightedSums) -> Tensor:
     """Sum over tokens of the squared distance from the mean row: [W]."""
-    variance = s["yy"] - ratio(s["y"].square().sum(-1), s["n"])
-    return positive_variance(variance, s["xx"], rounding=SHIFTED_ROUNDING)
+    squares = s["yy"] - ratio(s["y"].square().sum(-1), s["n"])
+    return positive_variance(squares, s["xx"], rounding=SHIFTED_ROUNDING)
 
 
 def _fvu(s: WeightedSums) -> Tensor:
-    return ratio(s["ee"], _variance(s))
+    return ratio(s["ee"], variance(s))
 
 
 def _centered_error(s: WeightedSums) -> Tensor:
-    return ratio((s["ee"] - ratio(s["e"].square().sum(-1), s["n"])).clamp(min=0), _variance(s))
+    return ratio((s["ee"] - ratio(s["e"].square().sum(-1), s["n"])).clamp(min=0), variance(s))
 
 
 def _ev_as_saebench(s: WeightedSums) -> Tensor:

@@ -1,10 +1,12 @@
-"""Several subjects on one pass over their source."""
+"""Several subjects on one pass over their source, and what results say of it."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+from monoseme.core.config import to_dict
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
-from monoseme.evaluation._base import EvalSubject
+from monoseme.evaluation._base import EvalSubject, Evaluation
 from monoseme.evaluation._chunks import Chunk, chunks
 
 
@@ -24,3 +26,18 @@ def shared_pass(subjects: Sequence[EvalSubject], task: str, *, n_contexts: int, 
         for chunk in chunks(subjects[0].source, sites, n_contexts=n_contexts, max_tokens=max_tokens):
             yield chunk
             progress.advance(int(chunk.text.mask.sum()))
+
+
+def subject_facts(subject: EvalSubject, config: Evaluation.Config, *, n_tokens: int, n_documents: int) -> dict[str, Any]:
+    """What a result says of what was measured, and on what."""
+    placed = subject.placed
+    return {
+        "site": str(subject.site),
+        "inputs": [str(site) for site in placed.inputs],
+        "outputs": [str(site) for site in placed.outputs],
+        "part": subject.part,
+        "n_tokens": n_tokens,
+        "n_documents": n_documents,
+        "n_latents": subject.sae.n_latents,
+        "config": to_dict(config),
+    }

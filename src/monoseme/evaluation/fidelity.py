@@ -9,9 +9,8 @@ An SAE that gives back several sites has the means of its sites' numbers, and a 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from monoseme.core.config import to_dict
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation._base import EvalResult, EvalSubject, Evaluation
@@ -24,7 +23,7 @@ from monoseme.evaluation._meter import NO_TOKENS
 from monoseme.evaluation._metric import Definition, Metric
 from monoseme.evaluation._over_sites import SAID, SubjectMeter, mean_over_sites
 from monoseme.evaluation._reconstruction import AS_PEERS, RECONSTRUCTION
-from monoseme.evaluation._shared_pass import check_shared, shared_pass
+from monoseme.evaluation._shared_pass import check_shared, shared_pass, subject_facts
 from monoseme.evaluation._tables import metric_table
 
 if TYPE_CHECKING:
@@ -137,23 +136,11 @@ class Fidelity(Evaluation):
             "l0": l0_table(meter.latents),
             "latents": latent_table(meter.latents),
         }
+        facts = subject_facts(subject, self.config, n_tokens=meter.n_tokens, n_documents=meter.n_documents)
         if len(per_site) > 1:
+            facts["over_sites"] = SAID
             tables["sites"] = metric_table("site", {str(site): found for site, found in per_site.items()})
-        return EvalResult(evaluation="fidelity", subject=subject.name, metrics=metrics, tables=tables, facts=self._facts(meter))
-
-    def _facts(self, meter: SubjectMeter) -> dict[str, Any]:
-        subject, placed = meter.subject, meter.placed
-        facts = {
-            "site": str(subject.site),
-            "inputs": [str(site) for site in placed.inputs],
-            "outputs": [str(site) for site in placed.outputs],
-            "part": subject.part,
-            "n_tokens": meter.n_tokens,
-            "n_documents": meter.n_documents,
-            "n_latents": subject.sae.n_latents,
-            "config": to_dict(self.config),
-        }
-        return facts | ({"over_sites": SAID} if len(placed.outputs) > 1 else {})
+        return EvalResult(evaluation="fidelity", subject=subject.name, metrics=metrics, tables=tables, facts=facts)
 
 
 def _why_no_losses(meter: SubjectMeter) -> str | None:

@@ -3,7 +3,7 @@
 from monoseme.splice._ablation import Ablation, mean_ablation, zero_ablation
 from monoseme.splice._changes import ablate_latents, clamp_latents, scale_latents
 from monoseme.splice._contract import SAELike
-from monoseme.splice._placed import Placed, Read
+from monoseme.splice._placed import Placed, Read, without_code
 from monoseme.splice._splice import Change, SAEEdit, Spliced, splice
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "mean_ablation",
     "scale_latents",
     "splice",
+    "without_code",
     "zero_ablation",
 ]
