@@ -31,7 +31,7 @@ from monoseme.saes._dictionary import renormalise, start_bias, total_variance
 from monoseme.saes._entries import at_entries
 from monoseme.saes._export import folded_config
 from monoseme.saes._normalise import measure_scale
-from monoseme.saes._penalty import check_strength, strength
+from monoseme.saes._penalty import check_coefficient
 from monoseme.saes._reconstruct import aim_k, check_sparsity
 from monoseme.saes._site_codes import (
     CodesKind,
@@ -55,7 +55,6 @@ _ONLY_FOR: dict[str, tuple[str, ...]] = {
     "k_aux": ("topk", "batchtopk"),
     "threshold_decay": ("batchtopk",),
     "sparsity_coefficient": ("relu",),
-    "sparsity_warmup": ("relu",),
 }
 
 
@@ -77,8 +76,6 @@ class SitesConfig(SAE.Config):
     """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
     sparsity_coefficient: float = 0.1
     """Strength of the penalty: FVU per unit of penalty. Only with relu."""
-    sparsity_warmup: float = 0.0
-    """Part of the run (0 to 1) in which the penalty rises in a straight line from 0 to its strength. Only with relu."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,7 +92,7 @@ class SitesConfig(SAE.Config):
         if self.codes != "relu":
             aim_k(self)
             check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
-        check_strength(self.sparsity_coefficient, self.sparsity_warmup)
+        check_coefficient("sparsity_coefficient", self.sparsity_coefficient)
         check_decay(self.threshold_decay)
 
 
@@ -297,7 +294,7 @@ class SitesSAE(SAE):
         pairs = zip(codes, dictionaries, strict=True)
         sizes = torch.cat([c.values * at_entries(d.norms, c) for c, d in pairs]) / self.input_variance.sqrt()
         n_rows = max(1, codes[0].n_rows)
-        factor = strength(self.config.sparsity_coefficient, self.config.sparsity_warmup, knobs)
+        factor = self.config.sparsity_coefficient * knobs.sparsity
         return factor * self.penalise(sizes).sum() / n_rows, sizes.detach().sum() / n_rows
 
     def penalise(self, sizes: Float[Tensor, " nnz"]) -> Float[Tensor, " nnz"]:
