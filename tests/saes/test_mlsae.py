@@ -103,6 +103,11 @@ def test_the_auxiliary_loss_is_that_of_the_twin(k_aux: int) -> None:
     assert sae.loss(x).parts["auxk"].item() == pytest.approx(Twin(sae).auxk(x, dead), abs=1e-9)
 
 
+def test_the_bias_starts_in_the_middle_of_the_standardised_vectors_of_all_layers() -> None:
+    sae, rows = _started(b_dec_start="mean"), torch.stack([Twin(_started()).vector(v)[0] for v in _x(101, seed=1).flatten(0, 1)])
+    assert torch.allclose(sae.b_dec, rows.mean(0), rtol=0, atol=1e-9)  # not of the raw ones
+
+
 def test_every_layer_weighs_the_same_however_large_it_is() -> None:
     sae, x = _started(normalise=NormaliseConfig(kind="standardise", eps=0.0)), _x()
     larger = x * torch.tensor([1.0, 1.0, 1000.0], dtype=torch.float64).view(L, 1)
@@ -228,6 +233,12 @@ def test_behind_a_lens_it_is_the_same_sae_of_what_the_lens_makes(tmp_path: Path)
     assert losses.parts["reconstruction"].item() == pytest.approx(sum(twin.fvu(seen)) / L, abs=1e-9)
     assert torch.allclose(losses.x_hat, sae(x).flatten(1), rtol=0, atol=1e-9)
     assert torch.equal(losses.x, x.flatten(1))
+
+
+def test_behind_a_lens_the_bias_starts_in_the_middle_of_what_the_lens_makes(tmp_path: Path) -> None:
+    sae = _lensed(_lens_folder(tmp_path / "lens"), b_dec_start="mean", normalise=NormaliseConfig(kind="none"))
+    assert sae.lens is not None
+    assert torch.allclose(sae.b_dec, sae.lens(_x(101, seed=1)).flatten(0, 1).mean(0), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", ["standardise", "unit_mean_square"])
