@@ -40,8 +40,6 @@ class LpConfig(SAE.Config):
 
     sparsity_coefficient: float = 0.1
     """Strength of the penalty: FVU per unit of penalty."""
-    sparsity_warmup: float = 0.0
-    """Part of the run (0 to 1) in which the penalty rises in a straight line from 0 to its strength."""
     p: float = 1.0
     """Exponent (0 < p <= 1): 1 is L1, less comes closer to counting the latents that are on."""
     p_end: float | None = None
@@ -57,7 +55,7 @@ class LpConfig(SAE.Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_strength(self.sparsity_coefficient, self.sparsity_warmup)
+        check_coefficient("sparsity_coefficient", self.sparsity_coefficient)
         for name in ("p", "p_end"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 1:
@@ -66,20 +64,14 @@ class LpConfig(SAE.Config):
             raise ConfigError(
                 f"anneal_from is {self.anneal_from} and anneal_to {self.anneal_to}; needed is 0 <= anneal_from < anneal_to <= 1"
             )
+        if self.p_end is None and (self.anneal_from, self.anneal_to) != (0.25, 1.0):
+            raise ConfigError("anneal_from and anneal_to say when p moves, but it stays: set p_end, or leave them out")
 
 
-def check_strength(coefficient: float | None, warmup: float) -> None:
-    """Raises ConfigError for a negative coefficient or a warm-up outside [0, 1]."""
-    if coefficient is not None and coefficient < 0:
-        raise ConfigError(f"sparsity_coefficient is {coefficient}; it must be at least 0 (0 turns the penalty off)")
-    if not 0 <= warmup <= 1:
-        raise ConfigError(f"sparsity_warmup is {warmup}; it is a part of the run, from 0 to 1")
-
-
-def strength(coefficient: float, warmup: float, knobs: Knobs) -> float:
-    """The coefficient of this step: risen so far, times the controller's factor."""
-    risen = min(1.0, knobs.progress / warmup) if warmup else 1.0
-    return coefficient * risen * knobs.sparsity
+def check_coefficient(name: str, value: float | None) -> None:
+    """Raises ConfigError for a negative one."""
+    if value is not None and value < 0:
+        raise ConfigError(f"{name} is {value}; it must be at least 0 (0 turns that term off)")
 
 
 def with_parts(losses: Losses, parts: dict[str, Tensor], logs: dict[str, Tensor]) -> Losses:
@@ -133,7 +125,7 @@ class LpPenalty(nn.Module):
         config = self._config
         p = self._p_at(knobs.progress)
         paid = level(a, p, config.lp_form)
-        value = strength(config.sparsity_coefficient, config.sparsity_warmup, knobs) * paid
+        value = config.sparsity_coefficient * knobs.sparsity * paid
         logs = {"l1": a.values.sum() / a.n_rows}
         if config.p_end is not None:
             factor = self._levelled(a, paid)

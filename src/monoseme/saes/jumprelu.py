@@ -10,7 +10,8 @@ random. Bandwidth, first threshold and tanh_scale are in multiples of it ("sprea
 the normalised space itself ("normalised"), as in the papers.
 
 Source: Rajamanoharan et al. 2024, arXiv:2407.14435, equations 8 to 12 (l0), appendix on other losses (target_l0); Circuits
-Updates, January 2025 (tanh, pre-activation loss, rise of the penalty over the whole run, thresholds by their logarithm).
+Updates, January 2025 (tanh, pre-activation loss, thresholds by their logarithm; their penalty rises over the
+whole run, which is a setting of training).
 Differs from them: the gradient of theta goes by z itself, not by relu(z), so that silent latents do not count as near a small
 threshold; the pre-activation loss is for dead latents only, and b_dec is a constant in it.
 Letters: B tokens, D model width, F latents.
@@ -29,7 +30,7 @@ from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dead import still_dead
 from monoseme.saes._entries import at_entries
 from monoseme.saes._export import with_thresholds
-from monoseme.saes._penalty import check_strength, strength, with_parts
+from monoseme.saes._penalty import check_coefficient, with_parts
 from monoseme.saes._reconstruct import ALL_PARAMETERS, reconstruction_losses, rows_of
 from monoseme.saes._ste import KERNELS, KernelName, Smoothing, jump, step
 from monoseme.tensors.shapes import Bool, Float, Tensor
@@ -50,8 +51,6 @@ class JumpReLU(SAE):
         sparsity_coefficient: float | None = None
         """Strength of the penalty: FVU per unit of penalty. None: 1 for target_l0, else 0.001 (a latent that is on must explain
         a thousandth of the variance)."""
-        sparsity_warmup: float = 0.0
-        """Part of the run (0 to 1) in which the penalty rises in a straight line from 0 to its strength."""
         kernel: KernelName = "rectangle"
         """Shape of the window in which activations move a threshold."""
         bandwidth: float = 2.0
@@ -63,7 +62,7 @@ class JumpReLU(SAE):
         threshold_learns_from: Literal["both", "penalty"] = "both"
         """Which losses have a gradient for the thresholds."""
         l0_counts: Literal["activations", "codes"] = "activations"
-        """What l0 and target_l0 take the step of: z, or f as TFA does, which leaves out what is just below the threshold."""
+        """What l0 and target_l0 count: with codes, as in TFA, activations below a threshold do not move it."""
         tanh_scale: float = 4.0
         """Activation at which tanh saturates, inverted, per `threshold_unit`; only with penalty tanh."""
         weight_by_decoder_norm: bool = False
@@ -73,16 +72,24 @@ class JumpReLU(SAE):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            check_strength(self.sparsity_coefficient, self.sparsity_warmup)
+            for name in ("sparsity_coefficient", "pre_activation_coefficient"):
+                check_coefficient(name, getattr(self, name))
             for name in ("bandwidth", "start_threshold", "tanh_scale"):
                 if not getattr(self, name) > 0:
                     raise ConfigError(f"{name} is {getattr(self, name)}; it must be positive")
-            if self.pre_activation_coefficient < 0:
-                raise ConfigError(f"pre_activation_coefficient is {self.pre_activation_coefficient}; it must be at least 0")
             if self.penalty == "target_l0" and self.target_l0 is None:
                 raise ConfigError('penalty "target_l0" needs the target: set target_l0')
-            if self.penalty != "tanh" and self.weight_by_decoder_norm:
-                raise ConfigError(f'weight_by_decoder_norm has no use with penalty "{self.penalty}": only "tanh" weighs latents')
+            self._refuse_what_is_not_used()
+
+        def _refuse_what_is_not_used(self) -> None:
+            ours = (
+                {"l0_counts": "activations"} if self.penalty == "tanh" else {"tanh_scale": 4.0, "weight_by_decoder_norm": False}
+            )
+            for name, default in ours.items():
+                if getattr(self, name) != default:
+                    raise ConfigError(
+                        f'{name} is {getattr(self, name)}, which penalty "{self.penalty}" does not use: leave it out'
+                    )
 
         @property
         def strength(self) -> float:
@@ -137,7 +144,7 @@ class JumpReLU(SAE):
         theta = at_entries(self.threshold, z)
         learns = theta if self.config.threshold_learns_from == "both" else theta.detach()
         losses = reconstruction_losses(self, raw, rows, z.with_values(jump(z.values, learns, self._smoothing)))
-        parts = {"sparsity": strength(self.config.strength, self.config.sparsity_warmup, knobs) * self._penalty(z, theta)}
+        parts = {"sparsity": self.config.strength * knobs.sparsity * self._penalty(z, theta)}
         if self.config.pre_activation_coefficient and losses.active is not None:
             dead = still_dead(self.dead_mask(), losses.active)
             parts["pre_activation"] = self.config.pre_activation_coefficient * self._shortfall(rows.rows, dead)
@@ -174,7 +181,8 @@ class JumpReLU(SAE):
             if config.weight_by_decoder_norm:
                 f = f * at_entries(self.W_dec.norm(dim=1), z)
             return torch.tanh(config.tanh_scale / self._unit * f).sum() / z.n_rows
-        counted = z.values if config.l0_counts == "activations" else z.values * (z.values > theta)
+        below = z.values <= theta if config.l0_counts == "codes" else torch.zeros_like(z.values, dtype=torch.bool)
+        counted = z.values.masked_fill(below, -torch.inf)  # out of every kernel's reach
         l0 = step(counted, theta, self._smoothing).sum() / z.n_rows
         return l0 if config.target_l0 is None or config.penalty == "l0" else (l0 / config.target_l0 - 1).square()
 

@@ -13,13 +13,12 @@ Letters: B tokens, D model width, F latents.
 from dataclasses import dataclass
 from typing import Any
 
-from monoseme.core.errors import ConfigError
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dead import still_dead
 from monoseme.saes._export import folded_copy
 from monoseme.saes._ghost import ghost
-from monoseme.saes._penalty import LpConfig, LpPenalty, sizes, with_parts
+from monoseme.saes._penalty import LpConfig, LpPenalty, check_coefficient, sizes, with_parts
 from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES, reconstruction_losses, rows_of
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
@@ -37,8 +36,7 @@ class ReLU(SAE):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if self.ghost_coefficient < 0:
-                raise ConfigError(f"ghost_coefficient is {self.ghost_coefficient}; it must be at least 0 (0 turns it off)")
+            check_coefficient("ghost_coefficient", self.ghost_coefficient)
 
     config: Config
     sparsity = "penalty"
