@@ -4,34 +4,49 @@
     monoseme eval RUN@2000             a checkpoint; prints, writes nothing
     monoseme eval RUN/saes/NAME        one SAE; prints, writes nothing
     monoseme eval RUN --overwrite      measures again
+    monoseme eval RUN --evaluations smoothness,layer_spread      other evaluations than the run's own: monoseme ls evaluations
 
 How much is measured (`--fidelity.max_tokens`, `--fidelity.max_loss_tokens`) is set when the run is made.
 Definitions of all metrics: docs, "Metrics".
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from monoseme.cli._run_words import read_words
 from monoseme.core.display import get_display
-from monoseme.evaluation import EvalResult, metrics_to_json
-from monoseme.pipeline import Materials, RunFolder, evaluate_run, measure, open_saes, run_config
+from monoseme.evaluation import EVALUATIONS, metrics_to_json
+from monoseme.pipeline import Materials, RunFolder, evaluate_run, evaluation_of, measure, open_saes, run_config
 
 
 def main(words: list[str]) -> int:
     """Measures each run or checkpoint named."""
-    said = read_words(words, verb="eval", switches=("--overwrite",))
+    said = read_words(words, verb="eval", switches=("--overwrite",), options=("--evaluations",))
     if said is None:
         return 0
-    results: dict[str, list[EvalResult]] = {}
-    for word in said.paths:
-        run = _run_of(word)
-        if run.path == Path(word):
-            results[word] = list(evaluate_run(run, overwrite="--overwrite" in said.switches).values())
-        else:
-            results[word] = measure(open_saes(word), Materials(run_config(run)))
-    told = {path: {r.subject: metrics_to_json(r.metrics) for r in found} for path, found in results.items()}
+    names = [name.strip() for name in said.options.get("--evaluations", "").split(",") if name.strip()]
+    for name in names:
+        EVALUATIONS.source(name)
+    told = {word: _evaluate(word, names, overwrite="--overwrite" in said.switches) for word in said.paths}
     get_display().result({"results": told})
     return 0
+
+
+def _evaluate(word: str, names: Sequence[str], *, overwrite: bool) -> dict[str, list[Any]]:
+    """Metrics of each SAE that the word means, of all evaluations one after the other."""
+    run = _run_of(word)
+    if run.path == Path(word):
+        found = evaluate_run(run, names, overwrite=overwrite)
+        return {
+            sae: [m for result in results.values() for m in metrics_to_json(result.metrics)] for sae, results in found.items()
+        }
+    saes, materials = open_saes(word), Materials(run_config(run))
+    told: dict[str, list[Any]] = {}
+    for name in names or materials.config.evaluations:
+        for result in measure(saes, materials, evaluation_of(name, materials.config)):
+            told.setdefault(result.subject, []).extend(metrics_to_json(result.metrics))
+    return told
 
 
 def _run_of(word: str) -> RunFolder:

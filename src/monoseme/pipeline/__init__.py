@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         run_config_from_dict,
         run_config_to_dict,
     )
-    from monoseme.pipeline._evaluate import evaluate_run, headline, measure, run_config
+    from monoseme.pipeline._evaluate import evaluate_run, evaluation_of, headline, measure, run_config
     from monoseme.pipeline._explain_config import ExplainConfig
     from monoseme.pipeline._materials import Materials
     from monoseme.pipeline._report import report_run
@@ -34,6 +34,7 @@ __all__ = [
     "RunSettings",
     "StreamConfig",
     "evaluate_run",
+    "evaluation_of",
     "explain_run",
     "headline",
     "measure",
@@ -53,7 +54,7 @@ __getattr__ = lazy_attributes(
     {
         "_atlas": ["explain_run", "scan_run"],
         "_config": ["AtlasConfig", "RunConfig", "RunSettings", "StreamConfig", "run_config_from_dict", "run_config_to_dict"],
-        "_evaluate": ["evaluate_run", "headline", "measure", "run_config"],
+        "_evaluate": ["evaluate_run", "evaluation_of", "headline", "measure", "run_config"],
         "_explain_config": ["ExplainConfig"],
         "_materials": ["Materials"],
         "_report": ["report_run"],

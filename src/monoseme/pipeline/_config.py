@@ -8,6 +8,7 @@ from typing import Any
 from monoseme.atlas import ScanConfig
 from monoseme.core.config import from_dict, to_dict
 from monoseme.core.errors import ConfigError
+from monoseme.evaluation import EVALUATIONS
 from monoseme.evaluation.fidelity import Fidelity
 from monoseme.models import ModelConfig, expand_sites
 from monoseme.pipeline._explain_config import ExplainConfig
@@ -59,6 +60,9 @@ class RunSettings:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     """The language model."""
+    beside: ModelConfig | None = None
+    """A second model that reads the same text, for SAEs that compare the two (a base model and its chat version). Its sites are
+    written resid_post.3@beside, the first one's resid_post.3 or resid_post.3@model."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     """The text."""
     stream: StreamConfig = field(default_factory=StreamConfig)
@@ -71,12 +75,16 @@ class RunSettings:
     settings and scale, and their places too unless `sites` names one other place."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """The training loop."""
+    evaluations: tuple[str, ...] = ("fidelity",)
+    """What is measured: monoseme ls evaluations. All on as many held-out tokens as `fidelity`."""
     fidelity: Fidelity.Config = field(default_factory=lambda: Fidelity.Config(max_tokens=300_000, max_loss_tokens=60_000))
     """The evaluation on held-out text; bounded, since a tenth of a large corpus would take hours and say no more."""
     atlas: AtlasConfig = field(default_factory=AtlasConfig)
     """Scan and explanations."""
 
     def __post_init__(self) -> None:
+        for name in self.evaluations:
+            EVALUATIONS.source(name)
         for site in self.sites or ():
             expand_sites(site, n_layers=_MOST_LAYERS)
 

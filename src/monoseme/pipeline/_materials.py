@@ -1,10 +1,12 @@
 """What the stages of a run share: the model, the tokenised text, and sources of activations, each made when first asked for."""
 
 import functools
+from collections.abc import Mapping, Sequence
 
-from monoseme.activations import ActivationSource, FirstBlocks, LiveSource, PrefetchSource, SinkFilter
+from monoseme.activations import ActivationSource, FirstBlocks, JointSource, LiveSource, PrefetchSource, SinkFilter
 from monoseme.core.display import get_display
 from monoseme.models import LanguageModel, Site
+from monoseme.pipeline._beside import FIRST, SECOND, JointPlaces, Places, own_sites
 from monoseme.pipeline._config import RunConfig
 from monoseme.pipeline._places import PlacedConfig, placed_configs
 from monoseme.pipeline._saes import NamedSae, moved_to, open_saes
@@ -28,6 +30,27 @@ class Materials:
         return LanguageModel.load(self.config.model)
 
     @functools.cached_property
+    def places(self) -> Places:
+        """The sites there are."""
+        return self.model.spec if self.config.beside is None else JointPlaces(self._models)
+
+    def spliced_model(self, sites: Sequence[Site]) -> LanguageModel | None:
+        """The model in which an SAE of these sites can be put in place; None for one that reads two models."""
+        return self.model if all(site.model is None for site in sites) else None
+
+    def model_hashes(self) -> dict[str, str]:
+        """Content hash of each model, by what its settings are called."""
+        return {name: model.content_hash() for name, model in self._models.items()}
+
+    @functools.cached_property
+    def _models(self) -> dict[str, LanguageModel]:
+        """By the names that sites use."""
+        if self.config.beside is None:
+            return {FIRST: self.model}
+        get_display().say(f"loading {self.config.beside.model}")
+        return {FIRST: self.model, SECOND: LanguageModel.load(self.config.beside)}
+
+    @functools.cached_property
     def text(self) -> TokenStore:
         """The tokenised corpus. Raises what `TokenStore.build` raises."""
         return TokenStore.build(self.config.corpus, self.model.tokenizer, max_tokens=self.config.stream.max_tokens)
@@ -35,13 +58,13 @@ class Materials:
     @functools.cached_property
     def placed(self) -> list[PlacedConfig]:
         """The SAEs to train, each with its places. Raises SiteError, ConfigError."""
-        return placed_configs(self.config.saes, self.config.sites, self.model.spec)
+        return placed_configs(self.config.saes, self.config.sites, self.places)
 
     @functools.cached_property
     def started(self) -> list[NamedSae]:
         """The trained SAEs that learn on. Raises what `open_saes` raises, SiteError for one that does not fit the model."""
         found = [sae for word in self.config.start_from for sae in open_saes(word, in_training=True)]
-        return [moved_to(sae, self.config.sites, self.model.spec) for sae in found]
+        return [moved_to(sae, self.config.sites, self.places) for sae in found]
 
     @functools.cached_property
     def sites(self) -> tuple[Site, ...]:
@@ -52,33 +75,47 @@ class Materials:
     @functools.cached_property
     def training(self) -> ActivationSource:
         """Activations of the documents that SAEs learn from."""
-        return PrefetchSource(self._live) if self.config.stream.prefetch else self._live
+        live = _joined(self._live)
+        return PrefetchSource(live) if self.config.stream.prefetch else live
 
     @functools.cached_property
     def held_out(self) -> ActivationSource:
         """Activations of the documents that no SAE learns from, with the sink thresholds of the training side."""
-        return self._source(self.text.contexts("heldout"), self._sinks_as_in_training())
+        return self._as_in_training(self.text.contexts("heldout"))
 
     @functools.cached_property
     def whole(self) -> ActivationSource:
         """Activations of all documents, as far as `atlas.n_tokens` goes, with the sink thresholds of the training side."""
-        source = self._source(self.text.contexts("all"), self._sinks_as_in_training())
+        source = self._as_in_training(self.text.contexts("all"))
         per_block = self.config.stream.contexts_per_block * self.config.corpus.context_len
         return FirstBlocks(source, max(1, self.config.atlas.n_tokens // per_block))
 
     @functools.cached_property
-    def _live(self) -> LiveSource:
-        source = self._source(self.text.contexts("train"), SinkFilter() if self.config.stream.drop_sinks else None)
-        _ = source.sink_thresholds  # measured, and told, here and not in a thread that reads ahead
-        return source
+    def _live(self) -> dict[str, LiveSource]:
+        """What each model makes of the training documents."""
+        plan = self.text.contexts("train")
+        sources = {
+            name: self._source(name, plan, SinkFilter() if self.config.stream.drop_sinks else None) for name in self._models
+        }
+        for source in sources.values():
+            _ = source.sink_thresholds  # measured, and told, here and not in a thread that reads ahead
+        return sources
 
-    def _source(self, plan: ContextPlan, sinks: SinkFilter | None) -> LiveSource:
+    def _as_in_training(self, plan: ContextPlan) -> ActivationSource:
+        drops = self.config.stream.drop_sinks
+        sinks = {name: SinkFilter(thresholds=live.sink_thresholds) if drops else None for name, live in self._live.items()}
+        return _joined({name: self._source(name, plan, sinks[name]) for name in self._models})
+
+    def _source(self, name: str, plan: ContextPlan, sinks: SinkFilter | None) -> LiveSource:
+        sites = self.sites if self.config.beside is None else own_sites(self.sites, name)
         per_block = self.config.stream.contexts_per_block
-        return LiveSource(self.model, plan, self.sites, contexts_per_block=per_block, filter=sinks)
-
-    def _sinks_as_in_training(self) -> SinkFilter | None:
-        return SinkFilter(thresholds=self._live.sink_thresholds) if self.config.stream.drop_sinks else None
+        return LiveSource(self._models[name], plan, sites, contexts_per_block=per_block, filter=sinks)
 
     def domain_of(self, document: int) -> str:
         """The domain of a document: its label of that name, else "all"."""
         return self.text.document_labels(document).get("domain", "all")
+
+
+def _joined(sources: Mapping[str, LiveSource]) -> ActivationSource:
+    """The only source, or two side by side."""
+    return JointSource(sources) if len(sources) > 1 else sources[FIRST]

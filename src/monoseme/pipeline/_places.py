@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ConfigError
-from monoseme.models import ModelSpec, Site
+from monoseme.models import Site
+from monoseme.pipeline._beside import Places
 from monoseme.saes import SAE, SAES
 
 _PLACES = {"sites", "n_sites"}
@@ -23,7 +24,7 @@ class PlacedConfig(NamedTuple):
     sites: tuple[Site, ...]
 
 
-def placed_configs(saes: Sequence[SAE.Config], run_sites: Sequence[str] | None, spec: ModelSpec) -> list[PlacedConfig]:
+def placed_configs(saes: Sequence[SAE.Config], run_sites: Sequence[str] | None, spec: Places) -> list[PlacedConfig]:
     """One entry for each SAE that the configs mean, those of one place before those of the next.
 
     An architecture of one site is trained at each site of its own `sites`, else of the run's, else at its default. One of several
@@ -42,7 +43,7 @@ def placed_configs(saes: Sequence[SAE.Config], run_sites: Sequence[str] | None, 
     return [PlacedConfig(name, _at(config, sites), sites) for name, (config, sites) in zip(names, placed, strict=True)]
 
 
-def _deal(config: SAE.Config, run_sites: Sequence[str] | None, spec: ModelSpec) -> list[tuple[Site, ...]]:
+def _deal(config: SAE.Config, run_sites: Sequence[str] | None, spec: Places) -> list[tuple[Site, ...]]:
     """The groups of sites that one config is trained at, an SAE for each."""
     kind = SAES.get(config.plugin_name)
     several = takes_several_sites(config)

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from monoseme.core.display import get_display
 from monoseme.core.errors import Interrupted
@@ -34,13 +35,13 @@ def run_all(config: RunConfig, folder: Path, *, materials: Materials | None = No
 def _stages(config: RunConfig, folder: Path, *, materials: Materials, resume: bool) -> RunFolder:
     seconds: dict[str, float] = {}
     run = RunFolder(folder)
-    done = run.record()["artifacts"] if resume and (folder / RUN_FILE).is_file() else {}
-    if not _holds_every_sae(run, done, "saes"):
+    done: dict[str, Any] = run.record()["artifacts"] if resume and (folder / RUN_FILE).is_file() else {}
+    if not _holds_every_sae(run, done.get("saes")):
         with _Clock(seconds, "train"):
             run = train_run(config, folder, materials=materials, resume=resume)
-    if not _holds_every_sae(run, done, "evaluations"):
+    if lacking := _lacking_evaluations(run, config, done):
         with _Clock(seconds, "eval"):
-            evaluate_run(run, materials=materials, overwrite=resume)
+            evaluate_run(run, lacking, materials=materials, overwrite=resume)
     if "atlas" not in done:
         with _Clock(seconds, "scan"):
             scan_run(run, materials=materials, resume=resume)
@@ -54,10 +55,19 @@ def _stages(config: RunConfig, folder: Path, *, materials: Materials, resume: bo
     return run
 
 
-def _holds_every_sae(run: RunFolder, done: dict[str, object], stage: str) -> bool:
+def _holds_every_sae(run: RunFolder, noted: object) -> bool:
     """Whether a stage that notes its artifacts one by one has noted one of every SAE."""
-    noted = done.get(stage)
     return isinstance(noted, dict) and set(noted) == set(run.record()["jobs"])
+
+
+def _lacking_evaluations(run: RunFolder, config: RunConfig, done: dict[str, Any]) -> list[str]:
+    """Those of the config that some SAE has not had yet."""
+    noted = done.get("evaluations", {})
+    return [
+        name
+        for name in config.evaluations
+        if not _holds_every_sae(run, {sae: results for sae, results in noted.items() if name in results})
+    ]
 
 
 def _note(run: RunFolder, seconds: dict[str, float]) -> None:

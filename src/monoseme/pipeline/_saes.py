@@ -8,7 +8,8 @@ from typing import NamedTuple
 from monoseme.core.artifact import MANIFEST, open_artifact
 from monoseme.core.config import suggest
 from monoseme.core.errors import ArtifactMissingError, SiteError
-from monoseme.models import ModelSpec, Site
+from monoseme.models import Site
+from monoseme.pipeline._beside import Places
 from monoseme.pipeline._folder import RUN_FILE, RunFolder
 from monoseme.saes import SAE, load_sae
 from monoseme.training import open_checkpoint
@@ -61,7 +62,7 @@ def open_sae(word: str) -> NamedSae:
     return found[0]
 
 
-def moved_to(named: NamedSae, sites: Sequence[str] | None, spec: ModelSpec) -> NamedSae:
+def moved_to(named: NamedSae, sites: Sequence[str] | None, spec: Places) -> NamedSae:
     """The SAE in a model, at one other place where `sites` names one and it takes one, else where it learned.
 
     Raises SiteError where the model has no such place, or one of another width.

@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError, ResumeError
@@ -13,6 +14,7 @@ from monoseme.pipeline._materials import Materials
 from monoseme.pipeline._summary import training_table
 from monoseme.pipeline._validate import SplicedLoss
 from monoseme.saes import build, config_to_dict, save_sae
+from monoseme.splice.objective import ModelObjective
 from monoseme.training import Callbacks, Job, TrainResult, read_metrics, train
 from monoseme.training.trackers import TRACKERS
 
@@ -33,6 +35,7 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
     for tracker in config.train.trackers:
         TRACKERS.source(tracker)
     materials.text.has_group(0)  # everything that can be wrong with the text or the SAEs is known before a folder is made
+    callbacks = _callbacks(materials, jobs, folder)
     run = _open(config, folder, jobs={job.name: ",".join(map(str, job.sites)) for job in jobs}, resume=resume)
     result = train(
         materials.training,
@@ -40,7 +43,7 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
         config.train,
         folder=run.training,
         held_out=materials.held_out if config.corpus.holdout_fraction > 0 else None,
-        callbacks=_callbacks(materials, jobs, folder),
+        callbacks=callbacks,
         resume=resume,
     )
     _save(run, materials, jobs, result)
@@ -63,10 +66,26 @@ def _jobs(materials: Materials) -> list[Job]:
 
 
 def _callbacks(materials: Materials, jobs: list[Job], folder: Path) -> Callbacks:
-    n_tokens = materials.config.stream.validation_loss_tokens
-    sites = {job.name: job.sites for job in jobs}
-    validate = None if n_tokens is None else SplicedLoss(materials, sites, n_tokens=n_tokens).measure
-    return Callbacks(validate=validate, resume_command=f"monoseme train --out {typed(folder)} --resume")
+    config, sites = materials.config, {job.name: job.sites for job in jobs}
+    objective = None
+    if config.train.objective.kind != "none":
+        objective = _objective(materials, jobs, config.train.objective.kind)
+    validate = None
+    if config.stream.validation_loss_tokens is not None and config.beside is None:  # an SAE of two models fits into neither
+        validate = SplicedLoss(materials, sites, n_tokens=config.stream.validation_loss_tokens).measure
+    return Callbacks(validate=validate, objective=objective, resume_command=f"monoseme train --out {typed(folder)} --resume")
+
+
+def _objective(materials: Materials, jobs: list[Job], kind: Literal["ce", "kl"]) -> ModelObjective:
+    """The loss through the model. Raises ConfigError for an SAE that no single place of it can be given back to."""
+    several = [job.name for job in jobs if len(job.sites) > 1]
+    if several or materials.config.beside is not None:
+        named = ", ".join(several) or "these SAEs"
+        raise ConfigError(
+            f"train.objective goes through one model at one site, but {named} learn from several.\n"
+            "  Train them in a run of their own, with train.objective.kind none."
+        )
+    return ModelObjective(materials.model, {job.name: job.sites[0] for job in jobs}, kind)
 
 
 def _open(config: RunConfig, folder: Path, *, jobs: dict[str, str], resume: bool) -> RunFolder:
@@ -86,7 +105,7 @@ def _open(config: RunConfig, folder: Path, *, jobs: dict[str, str], resume: bool
 
 
 def _save(run: RunFolder, materials: Materials, jobs: list[Job], result: TrainResult) -> None:
-    inputs = {"model": materials.model.content_hash(), "text": materials.text.content_hash}
+    inputs = {**materials.model_hashes(), "text": materials.text.content_hash}
     for job in jobs:
         described = {
             "site": str(job.sites[job.sae.roles(len(job.sites)).outputs[0]]),

@@ -49,8 +49,8 @@ def tsae_recipe(model: ModelConfig, *, layer: int) -> RunConfig:
 def contexts_of_500(model: ModelConfig, *, site: str, saes: tuple[SAE.Config, ...]) -> RunConfig:
     """The runs of "Priors in Time" (arXiv:2511.01836): 200,000 steps of 100 texts, the first 500 tokens of each that has as many.
 
-    What differs: the corpus is the Pile here (we did not see theirs named); their activations are stored in bfloat16 and read once
-    in order, ours come from the live model, shuffled.
+    What differs: the corpus is the Pile here (we did not see theirs named); their activations are stored in bfloat16 and read
+    once in order, ours come from the live model, shuffled.
     """
     rate, last_rate = 1e-3, 9e-4
     return RunConfig(
