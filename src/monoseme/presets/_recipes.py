@@ -1,9 +1,18 @@
 """What recipes of one paper share: each preset file is one model's variant."""
 
+import math
+from typing import Any
+
 from monoseme.models import ModelConfig
 from monoseme.pipeline import RunConfig, StreamConfig
 from monoseme.saes import SAE, NormaliseConfig
+from monoseme.saes.batchtopk import BatchTopK
+from monoseme.saes.jumprelu import JumpReLU
+from monoseme.saes.matching_pursuit import MatchingPursuit
+from monoseme.saes.relu import ReLU
+from monoseme.saes.spade import SpaDE
 from monoseme.saes.tfa import TFA
+from monoseme.saes.topk import TopK
 from monoseme.saes.tsae import TSAE
 from monoseme.text import CorpusConfig
 from monoseme.training import ScheduleConfig, TrainConfig
@@ -102,4 +111,22 @@ def tfa_config(d_in: int, *, k: int, scale: float) -> TFA.Config:
         normalise=NormaliseConfig(kind="constant", constant=scale),
         b_dec_start="zeros",
         seed=42,
+    )
+
+
+def standard_configs(d_in: int, *, k: int, scale: float) -> tuple[SAE.Config, ...]:
+    """The SAEs that TFA is compared with: four latents to a dimension, `k` of them active.
+
+    Penalties: ReLU's 8 on codes whose rows have norm sqrt(d_in) is 8 / sqrt(d_in) on ours of norm 1. The threshold of JumpReLU
+    and its penalty are not told apart from others' in the configuration as we read it: here a controller brings it to `k`.
+    """
+    shared: dict[str, Any] = {"n_latents": 4 * d_in, "b_dec_start": "zeros", "seed": 42}
+    scaled: dict[str, Any] = shared | {"normalise": NormaliseConfig(kind="constant", constant=scale)}
+    return (
+        ReLU.Config(**scaled, sparsity_coefficient=8 / math.sqrt(d_in)),
+        TopK.Config(**scaled, k=k, auxk_coefficient=0.0),
+        BatchTopK.Config(**scaled, k=k, auxk_coefficient=0.0, threshold_decay=0.999),
+        JumpReLU.Config(**scaled, target_l0=float(k)),
+        MatchingPursuit.Config(**scaled, k=k),
+        SpaDE.Config(**shared, sparsity_coefficient=10.0, scale_start=1 / (4 * d_in), decoder_start=math.sqrt(d_in)),
     )
