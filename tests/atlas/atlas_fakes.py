@@ -11,7 +11,7 @@ from torch import Tensor
 from monoseme.atlas import Target, TextNames, explain_latents, open_atlas, scan, score_explanations
 from monoseme.models.site import Site
 from monoseme.saes import SAE, Codes
-from monoseme.saes._base import View
+from monoseme.saes._base import Roles, View
 from monoseme.tensors.sparse import SparseCodes
 
 SITE = Site.parse("resid_post.1")
@@ -92,6 +92,37 @@ class FakeContextSAE(FakeSAE):
 
     def encode_contexts(self, x: Tensor, mask: Tensor) -> Codes:
         return Codes({"all": SparseCodes.from_dense(x.where(mask[..., None], 0.0).clamp(min=0).cummax(1).values)})
+
+
+class FakeLayersSAE(FakeSAE):
+    """Latent f is coordinate f at each of its sites."""
+
+    learns_from: ClassVar[View] = "layers"
+    reads: ClassVar[View] = "layers"
+    codes_per_site: ClassVar[bool] = True
+
+    @classmethod
+    def roles(cls, n_sites: int) -> Roles:
+        return Roles(tuple(range(n_sites)), tuple(range(n_sites)))
+
+
+class FakeCrosscoder(FakeLayersSAE):
+    """Latent f is the sum of coordinate f over sites, and writes to each of them."""
+
+    codes_per_site: ClassVar[bool] = False
+
+    def encode(self, x: Tensor, state: Any = None) -> Codes:
+        return super().encode(x.sum(-2))
+
+
+class FakeTranscoder(FakeSAE):
+    """From the first of two sites to the second."""
+
+    learns_from: ClassVar[View] = "layers"
+
+    @classmethod
+    def roles(cls, n_sites: int) -> Roles:
+        return Roles((0,), (1,))
 
 
 class FakeSpec(NamedTuple):

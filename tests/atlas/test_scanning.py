@@ -1,6 +1,7 @@
 """The scan from source to pages."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,19 @@ from pathlib import Path
 import duckdb
 import pytest
 import torch
-from atlas_fakes import SITE, WORDS, FakeSAE, FakeSource, make_block, planted_model, planted_source, random_source
+from atlas_fakes import (
+    SITE,
+    WORDS,
+    FakeCrosscoder,
+    FakeLayersSAE,
+    FakeSAE,
+    FakeSource,
+    FakeTranscoder,
+    make_block,
+    planted_model,
+    planted_source,
+    random_source,
+)
 
 from monoseme.atlas import Atlas, ScanConfig, StateConfig, Target, check_atlas, open_atlas, scan
 from monoseme.core.errors import (
@@ -129,6 +142,65 @@ def test_an_sae_is_added_to_an_atlas_of_the_same_text(tmp_path: Path) -> None:
         scan(planted_source(), [Target("b", FakeSAE(5), SITE)], tmp_path)
     with pytest.raises(ArtifactExistsError, match="another text"):
         scan(FakeSource(planted_source().given[1:]), [Target("c", FakeSAE(5), SITE)], tmp_path)
+
+
+_OTHER = Site.parse("mlp_in.1")
+
+
+def _two_sites() -> FakeSource:
+    """The planted source, and at a second site the same moved by one latent."""
+    blocks = []
+    for block in planted_source().given:
+        x = block.activations[SITE]
+        blocks.append(block._replace(activations={SITE: x, _OTHER: x.roll(1, dims=-1)}))
+    return FakeSource(blocks, (SITE, _OTHER))
+
+
+def test_codes_of_each_site_get_an_atlas_of_their_own(tmp_path: Path) -> None:
+    target = Target("mlsae", FakeLayersSAE(5), (SITE, _OTHER))
+    assert target.keys == ("mlsae@resid_post.1", "mlsae@mlp_in.1")
+    assert scan(_two_sites(), [target], tmp_path / "two", model=planted_model()).keys == target.keys
+    scan(planted_source(), [Target("a", FakeSAE(5), SITE)], tmp_path / "one", model=planted_model())
+    two, one = open_atlas(tmp_path / "two"), open_atlas(tmp_path / "one")
+    assert two.saes() == sorted(target.keys)
+    for latent in range(5):
+        assert two.latent(target.keys[0], latent).stats == one.latent("a", latent).stats
+        moved = two.latent(target.keys[1], (latent + 1) % 5)
+        assert moved.stats.density == one.latent("a", latent).stats.density
+        assert "does not write to the residual" in str(moved.why_no_logits)
+    assert two.latent(target.keys[0], 0).top_logits == one.latent("a", 0).top_logits != ()
+    assert (two.latents(target.keys[0]).site, two.latents(target.keys[1]).site) == ("resid_post.1", "mlp_in.1")
+    with pytest.raises(ArtifactExistsError, match="exists already"):
+        scan(_two_sites(), [target], tmp_path / "two")
+
+
+def test_one_code_of_several_sites_has_one_atlas_and_no_logits(tmp_path: Path) -> None:
+    scan(_two_sites(), [Target("cross", FakeCrosscoder(5), (SITE, _OTHER))], tmp_path, model=planted_model())
+    page = open_atlas(tmp_path).latent("cross", 0)
+    x = torch.cat([(b.activations[SITE] + b.activations[_OTHER])[b.mask] for b in _two_sites().given])
+    assert page.stats.n_fired == int((x[:, 0] > 0).sum())
+    assert page.why_no_logits == "each latent writes to 2 sites, with a vector for each"
+
+
+def test_a_transcoder_is_scanned_where_it_reads_and_writes_where_it_gives_back(tmp_path: Path) -> None:
+    scan(_two_sites(), [Target("t", FakeTranscoder(5), (_OTHER, SITE))], tmp_path / "t", model=planted_model())
+    scan(_two_sites(), [Target("a", FakeSAE(5), SITE)], tmp_path / "a", model=planted_model())
+    transcoder, plain = open_atlas(tmp_path / "t"), open_atlas(tmp_path / "a")
+    assert transcoder.latents("t").site == "mlp_in.1"
+    assert transcoder.latent("t", 1).stats.density == plain.latent("a", 0).stats.density
+    assert transcoder.latent("t", 0).top_logits == plain.latent("a", 0).top_logits != ()
+    back = Target("back", FakeTranscoder(5), (SITE, _OTHER))
+    scan(_two_sites(), [back], tmp_path / "back", model=planted_model())
+    assert "mlp_in.1 does not write" in str(open_atlas(tmp_path / "back").latent("back", 0).why_no_logits)
+
+
+@pytest.mark.parametrize(("w_dec", "why"), [(None, "there is none"), (torch.ones(5, 2, 5), r"it has the shape \(5, 2, 5\)")])
+def test_a_decoder_that_is_not_a_vector_a_latent_has_no_logits(tmp_path: Path, w_dec: torch.Tensor | None, why: str) -> None:
+    sae = FakeSAE(5)
+    sae.state_dict = lambda: {} if w_dec is None else {"W_dec": w_dec}  # type: ignore[method-assign]
+    scan(planted_source(), [Target("a", sae, SITE)], tmp_path, model=planted_model())
+    said = str(open_atlas(tmp_path).latent("a", 0).why_no_logits)
+    assert re.search(rf"needs W_dec of the shape \(5, 5\), one vector a latent, but {why}", said)
 
 
 def test_the_same_scan_has_the_same_hash(tmp_path: Path) -> None:

@@ -98,9 +98,11 @@ def mean_over_sites(per_site: "Mapping[Site, Sequence[Metric]]") -> list[Metric]
 def _mean(metrics: "Mapping[Site, Metric]") -> Metric:
     first = next(iter(metrics.values()))
     n = min(metric.n for metric in metrics.values())
-    for site, metric in metrics.items():
-        if metric.value is None:
-            return replace(first, value=None, why_missing=f"at {site}: {metric.why_missing}", standard_error=None, n=n)
+    reasons = {site: metric.why_missing for site, metric in metrics.items() if metric.why_missing is not None}
+    if reasons:
+        site, why = next(iter(reasons.items()))
+        is_everywhere = len(reasons) == len(metrics) and len(set(reasons.values())) == 1
+        return replace(first, value=None, why_missing=why if is_everywhere else f"at {site}: {why}", standard_error=None, n=n)
     values = [metric.value for metric in metrics.values() if metric.value is not None]
     errors = [metric.standard_error for metric in metrics.values() if metric.standard_error is not None]
     error = sum(errors) / len(errors) if len(errors) == len(metrics) else None
