@@ -117,6 +117,7 @@ def test_auxk_is_the_formula_over_all_layers() -> None:
     sae, batch = _made("topk", k_aux=3), _sites(B).double()
     made = _parts(sae, batch, "topk", 2)
     dead = (made["f"] == 0).all(0)
+    dead[0] = False  # a layer without dead latents has no part in it
     sae.tokens_since_fired[dead] = sae.config.dead_after_tokens
     x, centre = batch[:, :L] * sae.input_factor.reshape(L, 1), sae.centre.reshape(L, D)
     error = (made["y"] - made["y_hat"]).flatten(1)
