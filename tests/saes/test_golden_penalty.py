@@ -45,7 +45,15 @@ def _with_weights(sae: SAE, v: Vectors, factor: torch.Tensor, **more: torch.Tens
 
 def _jumprelu(v: Vectors, **settings: Any) -> JumpReLU:
     bandwidth = float(v["std.jumprelu_grad.bandwidth"])
-    config = JumpReLU.Config(d_in=12, n_latents=24, normalise=_NONE, bandwidth=bandwidth, threshold_unit="normalised", **settings)
+    config = JumpReLU.Config(
+        d_in=12,
+        n_latents=24,
+        normalise=_NONE,
+        bandwidth=bandwidth,
+        threshold_unit="normalised",
+        window_moves="threshold",
+        **settings,
+    )
     sae = JumpReLU(config)
     _with_weights(sae, v, v["std.jumprelu.lambda"], log_threshold=v["std.jumprelu.logthreshold"][0])
     return sae

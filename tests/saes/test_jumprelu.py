@@ -24,11 +24,14 @@ _DENSITIES = {
 _SETTINGS: list[dict[str, Any]] = [
     *({"kernel": kernel} for kernel in KERNELS),
     {"threshold_unit": "normalised", "bandwidth": 0.4, "start_threshold": 0.2},
+    {"window_moves": "threshold"},
+    {"window_moves": "threshold", "l0_counts": "codes"},
     {"l0_counts": "codes"},
     {"threshold_learns_from": "penalty"},
     {"penalty": "target_l0", "target_l0": 3.0},
     {"penalty": "target_l0", "target_l0": 3.0, "sparsity_coefficient": 0.3, "l0_counts": "codes"},
     {"penalty": "tanh"},
+    {"penalty": "tanh", "window_moves": "threshold"},
     {"penalty": "tanh", "weight_by_decoder_norm": True, "tanh_scale": 2.0, "threshold_learns_from": "penalty"},
 ]
 
@@ -49,6 +52,10 @@ def _sae(**settings: Any) -> JumpReLU:
     return sae.double()
 
 
+def _near(z: torch.Tensor, theta: torch.Tensor, width: torch.Tensor, kernel: str) -> torch.Tensor:
+    return (_DENSITIES[kernel]((z - theta) / width) / width).detach()
+
+
 def _twin(sae: JumpReLU, x: torch.Tensor) -> Parts:
     """Densely; thresholds learn from terms whose value is zero and whose slope is that of the paper's equations 11 and 12."""
     config = sae.config
@@ -60,10 +67,13 @@ def _twin(sae: JumpReLU, x: torch.Tensor) -> Parts:
     z = (x - sae.b_dec) @ sae.W_enc + sae.b_enc
     on = (z > theta).double()
 
-    # -K((z - theta) / w) / w times what theta has moved: zero now
-    slope = -_DENSITIES[config.kernel]((z - theta) / width).detach() / width * (theta - theta.detach())
+    # K((z - theta) / w) / w times what z has moved over theta: zero now
+    moved = (z - z.detach() if config.window_moves == "all" else 0.0) - (theta - theta.detach())
+    slope = _near(z, theta, width, config.kernel) * moved
     f = z * on + theta.detach() * slope
-    for_reconstruction = f if config.threshold_learns_from == "both" else z * on
+    learns = config.threshold_learns_from == "both"
+    without = (slope + _near(z, theta, width, config.kernel) * (theta - theta.detach())) * theta.detach()
+    for_reconstruction = f if learns else z * on + without
     x_hat = for_reconstruction @ sae.W_dec + sae.b_dec
     if config.penalty == "tanh":
         norms = (sae.W_dec**2).sum(1) ** 0.5 if config.weight_by_decoder_norm else 1.0

@@ -3,10 +3,13 @@
 Both are constant in theta almost everywhere, so a threshold learns nothing from them. The expected loss does depend on it, by
 the density of z at theta, and a kernel of width w estimates that density from the values near theta:
 
-    d step / d theta = -(1 / w) K((z - theta) / w)        d step / d z = 0
-    d jump / d theta = -(theta / w) K((z - theta) / w)    d jump / d z = 1[z > theta]
+    d step / d theta = -(1 / w) K((z - theta) / w)        d step / d z = 0               + (1 / w) K((z - theta) / w)
+    d jump / d theta = -(theta / w) K((z - theta) / w)    d jump / d z = 1[z > theta]    + (theta / w) K((z - theta) / w)
 
-Source: Rajamanoharan et al. 2024, arXiv:2407.14435, equations 11 and 12; any K that integrates to 1 will do (their section 4).
+The last column is there with `moves_z`: raising z is lowering theta, so a smoothed loss has that slope too.
+
+Source: Rajamanoharan et al. 2024, arXiv:2407.14435, equations 11 and 12, without the last column; any K that integrates to 1 will
+do (their section 4).
 Letters: nnz entries.
 """
 
@@ -33,10 +36,13 @@ class Kernel(NamedTuple):
 
 
 class Smoothing(NamedTuple):
-    """A kernel and its width, in units of z."""
+    """How steps and jumps are smoothed for their gradient."""
 
     kernel: Kernel
     width: Float[Tensor, ""]
+    """w, in units of z."""
+    moves_z: bool
+    """Whether z has the gradient of the smoothed edge, as theta has."""
 
     def near(self, distance: Float[Tensor, " nnz"]) -> Float[Tensor, " nnz"]:
         """K(distance / w) / w."""
@@ -76,12 +82,12 @@ KERNELS: Mapping[KernelName, Kernel] = MappingProxyType(
 
 
 def step(z: Float[Tensor, " nnz"], theta: Float[Tensor, " nnz"], smoothing: Smoothing) -> Float[Tensor, " nnz"]:
-    """1 where z > theta, else 0; a gradient for theta only."""
-    return _Step.apply(z.detach(), theta, smoothing)
+    """1 where z > theta, else 0."""
+    return _Step.apply(z if smoothing.moves_z else z.detach(), theta, smoothing)
 
 
 def jump(z: Float[Tensor, " nnz"], theta: Float[Tensor, " nnz"], smoothing: Smoothing) -> Float[Tensor, " nnz"]:
-    """z where z > theta, else 0; with a gradient for both."""
+    """z where z > theta, else 0."""
     return _Jump.apply(z, theta, smoothing)
 
 
@@ -96,9 +102,10 @@ class _Step(torch.autograd.Function):
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  torch's stub forbids any override
         ctx: Any, *grads: Tensor
-    ) -> tuple[None, Tensor, None]:
+    ) -> tuple[Tensor, Tensor, None]:
         z, theta = ctx.saved_tensors
-        return None, -ctx.smoothing.near(z - theta) * grads[0], None
+        edge = ctx.smoothing.near(z - theta) * grads[0]
+        return edge, -edge, None
 
 
 class _Jump(torch.autograd.Function):
@@ -114,4 +121,6 @@ class _Jump(torch.autograd.Function):
         ctx: Any, *grads: Tensor
     ) -> tuple[Tensor, Tensor, None]:
         z, theta = ctx.saved_tensors
-        return (z > theta) * grads[0], -theta * ctx.smoothing.near(z - theta) * grads[0], None
+        edge = theta * ctx.smoothing.near(z - theta) * grads[0]
+        on = (z > theta) * grads[0]
+        return on + edge if ctx.smoothing.moves_z else on, -edge, None
