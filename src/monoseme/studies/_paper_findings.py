@@ -16,8 +16,8 @@ _FIRST_PARTS = ("high", "group_0", "predicted")
 _MARKEDLY = 0.8
 """Times as much variation, or less, is markedly smoother."""
 _FVU_APART = 0.02
-_FAR_MORE = 2.0
-"""Times as large, or more, is far more."""
+_AT_ONE_TOKEN = 0.5
+"""Share of a latent's spread over layers that is there at a single token, or less, is far less."""
 
 
 def row_of(name: str, trained_as: Mapping[str, Any], measured: Mapping[str, Numbers]) -> Row:
@@ -34,7 +34,6 @@ def row_of(name: str, trained_as: Mapping[str, Any], measured: Mapping[str, Numb
         "smoothness": number(measured, "smoothness", _SMOOTH),
         "part": part,
         "smoothness_of_part": None if part is None else number(measured, "smoothness", _SMOOTH, part=part),
-        "smoothness_of_novel": number(measured, "smoothness", _SMOOTH, part="novel"),
     }
     for evaluation in ("layer_spread", "predicted_share"):
         row |= measured[evaluation].metrics if evaluation in measured else {}
@@ -106,40 +105,41 @@ def at_l0(curve: Sequence[tuple[float, float]], l0: float) -> float:
 def _predicted(tfa: Sequence[Row]) -> Finding:
     claim = (
         "TFA's predicted part carries slow, context-wide information, its novel part the rest (arXiv:2511.01836). Slow: at most "
-        f"{_MARKEDLY:g} times the novel part's relative total variation."
+        f"{_MARKEDLY:g} times the novel part's relative total variation; context-wide: codes of a lower effective rank."
     )
-    found = [row for row in tfa if _has((row,), "smoothness_of_part", "smoothness_of_novel")]
+    found = [row for row in tfa if _has((row,), "tv_relative_predicted", "tv_relative_novel")]
     if not found:
         return Finding(claim, None, "TFA was not measured.")
-    holds = [row["smoothness_of_part"] <= _MARKEDLY * row["smoothness_of_novel"] for row in found]
-    numbers = [
-        f"at L0 {row['target_l0']:g}: variation {row['smoothness_of_part']:.3f} predicted, {row['smoothness_of_novel']:.3f} novel"
-        + _shares(row)
-        for row in found
-    ]
-    return Finding(claim, all(holds), "; ".join(numbers) + ".")
+    return Finding(claim, all(_is_slow(row) for row in found), "; ".join(_slowness(row) for row in found) + ".")
 
 
-def _shares(row: Row) -> str:
-    """What each part explains, where that was measured."""
-    if not _has((row,), "predicted_share", "novel_share"):
-        return ""
-    return f", explaining {row['predicted_share']:.2f} and {row['novel_share']:.2f} of the variance by themselves"
+def _is_slow(row: Row) -> bool:
+    if not _has((row,), "effective_rank_predicted", "effective_rank_novel"):
+        return False
+    slow = row["tv_relative_predicted"] <= _MARKEDLY * row["tv_relative_novel"]
+    return slow and row["effective_rank_predicted"] < row["effective_rank_novel"]
+
+
+def _slowness(row: Row) -> str:
+    """The numbers of both parts of one SAE."""
+    told = [f"variation {row['tv_relative_predicted']:.3f} and {row['tv_relative_novel']:.3f}"]
+    if _has((row,), "effective_rank_predicted", "effective_rank_novel"):
+        told.append(f"rank {row['effective_rank_predicted']:.1f} and {row['effective_rank_novel']:.1f}")
+    if _has((row,), "explained_predicted", "explained_novel"):
+        told.append(f"explained alone {row['explained_predicted']:.3f} and {row['explained_novel']:.3f}")
+    return f"at L0 {row['target_l0']:g}, predicted and novel: {', '.join(told)}"
 
 
 def _layers(mlsae: Sequence[Row]) -> Finding:
     claim = (
         "MLSAE's latents are far more spread over layers aggregated over tokens than for a single token (Lawson et al. 2024, "
-        f"arXiv:2409.04185). Far more: a ratio of the variances of at least {_FAR_MORE:g}."
+        f"arXiv:2409.04185). Far more: at most {_AT_ONE_TOKEN:g} of the variance over layers is there at one token (rel_var_t)."
     )
-    found = [row for row in mlsae if _has((row,), _SPREAD)]
+    found = [row for row in mlsae if _has((row,), "rel_var_t", "rel_var_f")]
     if not found:
         return Finding(claim, None, "MLSAE was not measured.")
-    numbers = [f"at L0 {row['target_l0']:g}: {row[_SPREAD]:.2f}" for row in found]
-    return Finding(claim, all(row[_SPREAD] >= _FAR_MORE for row in found), "; ".join(numbers) + ".")
-
-
-_SPREAD = "layer_spread_ratio"
+    numbers = [f"at L0 {row['target_l0']:g}: rel_var_t {row['rel_var_t']:.3f}, rel_var_f {row['rel_var_f']:.3f}" for row in found]
+    return Finding(claim, all(row["rel_var_t"] <= _AT_ONE_TOKEN for row in found), "; ".join(numbers) + ".")
 
 
 def _has(rows: Sequence[Row], *names: str) -> bool:

@@ -48,7 +48,7 @@ class Recovery(NamedTuple):
     dead_fraction: float
     """Latents that fired on none of the tokens."""
     families: dict[str, dict[str, float]]
-    """Family -> mmcs, found and f1 of its features."""
+    """Family -> mmcs, found and f1 of its features; those of which the world has none are left out."""
 
 
 @torch.no_grad()
@@ -60,7 +60,7 @@ def measure_recovery(sae: SAE, sites: Sequence[Site], source: PlantedSource) -> 
     layer = sites[sae.roles(len(sites)).outputs[0]].layer
     cosines = directions_of(sae, n_sites=len(sites)) @ source.world.directions.double().T
     counts = _Counts(cosines.argmax(0), n_latents=sae.n_latents, n_features=len(source.world.directions))
-    hosts, guests = (torch.tensor(list(source.world.ranges[kind])) for kind in ("host", "guest"))
+    hosts, guests = (torch.tensor(list(source.world.ranges[kind]), dtype=torch.int64) for kind in ("host", "guest"))
     for block in source.blocks():
         on = source.world.firing(source.part, block.index).on
         reading = _read(sae, sites, block)
@@ -174,7 +174,9 @@ def _result(counts: _Counts, cosines: Float[Tensor, "F G"], source: PlantedSourc
     alive = counts.fired > 0
     families: dict[str, dict[str, float]] = {}
     for name, kinds in FAMILIES.items():
-        own = torch.tensor([i for kind in kinds for i in source.world.ranges[kind]])
+        own = torch.tensor([i for kind in kinds for i in source.world.ranges[kind]], dtype=torch.int64)
+        if not len(own):
+            continue
         families[name] = {
             "mmcs": float(best[own].mean()),
             "found": float((best[own] >= FOUND).double().mean()),

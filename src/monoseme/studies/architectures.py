@@ -15,7 +15,7 @@ from monoseme.core.artifact import open_artifact
 from monoseme.core.errors import ConfigError, MonosemeError
 from monoseme.evaluation import EVALUATIONS, EvalSubject, Evaluation
 from monoseme.models import LanguageModel, ModelConfig
-from monoseme.pipeline import Materials, NamedSae, RunConfig, RunFolder, StreamConfig, open_saes, run_config, train_run
+from monoseme.pipeline import RUN_FILE, Materials, NamedSae, RunConfig, RunFolder, StreamConfig, open_saes, run_config, train_run
 from monoseme.saes import SAE, build
 from monoseme.studies._base import Row, Study, StudyResult
 from monoseme.studies._figures import tradeoffs
@@ -31,6 +31,7 @@ _TEXT_FACTOR = 2
 """Text read for each token of training: views drop some, and a tenth is held out."""
 _GROUPS = (0.2, 0.8)
 """Of T-SAE, as published, and of Matryoshka, so that their first groups can be compared."""
+_NOT_IN_RUN = "not in the run of this folder: it could not be made when that began"
 _SHOWN = ("sae", "l0", "fvu", "ce_recovered", "dead_fraction", "smoothness", "part", "smoothness_of_part")
 _TEXT = """\
 SAEs of {n_latents:,} latents on {site} of the model {model}, those of several places at their own, trained side by side on one
@@ -102,6 +103,8 @@ class Architectures(Study):
             try_one(sae, [feed.advance()[0] for _ in range(2)])
 
         def attempt(names: tuple[str, ...], folder: Path) -> RunFolder:
+            if _is_trained(RunFolder(folder)):
+                return RunFolder(folder)
             materials = bench.materials([config for name in names for config in entrants.configs[name]])
             return train_run(materials.config, folder, materials=materials, resume=folder.exists())
 
@@ -109,7 +112,14 @@ class Architectures(Study):
         saes = open_saes(str(survived.result.path))
         measured = measure_all(bench.subjects(survived.result, saes), bench.tasks(), work)
         rows = [row_of(sae.name, bench.trained_as(survived.result, sae), measured[sae.name]) for sae in saes]
-        return bench.result(rows, entrants.left_out | dict(survived.failed), survived.result)
+        absent = set(entrants.configs) - {row["architecture"] for row in rows}
+        left_out = dict.fromkeys(absent, _NOT_IN_RUN) | entrants.left_out | dict(survived.failed)
+        return bench.result(rows, left_out, survived.result)
+
+
+def _is_trained(run: RunFolder) -> bool:
+    """Whether the folder holds a run whose SAEs are all finished."""
+    return (run.path / RUN_FILE).is_file() and set(run.sae_names()) == set(run.record()["jobs"])
 
 
 class _LineUp(NamedTuple):

@@ -204,4 +204,8 @@ def _row(name: str, entry: _Entry, held_out: PlantedSource) -> Row:
 
 
 def _family_rows(row: Row) -> list[Row]:
-    return [{"architecture": row["architecture"], "features": family} | row["families"][family] for family in FAMILIES]
+    return [
+        {"architecture": row["architecture"], "features": family} | row["families"][family]
+        for family in FAMILIES
+        if family in row["families"]
+    ]

@@ -1,0 +1,203 @@
+"""The page `docs/architectures.md`, made from the files of the architectures so that the two cannot drift apart.
+
+`python -m monoseme.saes._docs docs/architectures.md` rewrites the part between the two marks; a test compares them.
+"""
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import itertools
+import re
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from monoseme.core.errors import ConfigError
+from monoseme.core.files import write_atomic
+from monoseme.saes._base import SAE
+from monoseme.saes._registry import SAES
+
+START = "<!-- architectures: made from the code by `python -m monoseme.saes._docs docs/architectures.md` -->"
+END = "<!-- end of architectures -->"
+_SPARSITY = {
+    "k": "`k`; `target_l0` sets it",
+    "penalty": "a penalty; a controller moves it to reach `target_l0`",
+    "none": "nothing: `target_l0` cannot be set",
+}
+_VIEWS = {
+    "tokens": "single tokens",
+    "pairs": "pairs of a token and an earlier one",
+    "contexts": "whole contexts",
+    "layers": "several places at one token",
+}
+
+
+def architectures_as_markdown() -> str:
+    """A table of all, the settings that all have, and a section for each."""
+    own = [name for name in SAES.names() if SAES.source(name).startswith(f"{SAES.package}.")]  # not what else is installed
+    classes = {name: SAES.get(name) for name in own}
+    parts = [_table(classes), _shared_section(), *(_section(name, cls) for name, cls in classes.items())]
+    return "\n\n".join(parts)
+
+
+def with_architectures(page: str) -> str:
+    """The page with the part between the marks made anew. Raises ConfigError where the marks are not there."""
+    before, start, rest = page.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise ConfigError(f"the page lacks its marks: {START} and {END}")
+    return f"{before}{START}\n\n{architectures_as_markdown()}\n\n{END}{after}"
+
+
+def _table(classes: dict[str, type[SAE]]) -> str:
+    rows = [
+        f"| [`{name}`](#{name}) | {_cell(_formula(cls))} | {cls.learns_from} | {cls.reads} |" for name, cls in classes.items()
+    ]
+    return "\n".join(["| architecture | formula | learns from | reads |", "|---|---|---|---|", *rows])
+
+
+def _shared_section() -> str:
+    text = "Every architecture takes these; a default that one of them changes is in its own table."
+    return f"## Settings of all\n\n{text}\n\n{_settings(_fields(SAE.Config))}"
+
+
+def _section(name: str, cls: type[SAE]) -> str:
+    """What the file says of itself, and the settings that differ from those of all."""
+    document = inspect.getdoc(importlib.import_module(cls.__module__)) or ""
+    summary, _, rest = document.partition("\n")
+    shared = {setting.flag: setting for setting in _fields(SAE.Config)}
+    own = [setting for setting in _fields(cls.Config) if shared.get(setting.flag) != setting]
+    facts = [
+        f"Learns from {_VIEWS[cls.learns_from]}, is used on {_VIEWS[cls.reads]}.",
+        "Each place has codes of its own." if cls.codes_per_site else "",
+        _sparsity(cls),
+    ]
+    settings = _settings(own) if own else "No settings of its own."
+    parts = [f"## {name}", summary, f"`{_formula(cls)}`", _prose(rest), " ".join(fact for fact in facts if fact), settings]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _sparsity(cls: type[SAE]) -> str:
+    """What sets its L0; an architecture in which that is a matter of settings says so in a property."""
+    said: Any = inspect.getattr_static(cls, "sparsity")
+    if isinstance(said, property):
+        return f"What sets its L0 is a matter of its settings: {' '.join((said.__doc__ or '').split())}"
+    return f"Its L0 is set by {_SPARSITY[said]}."
+
+
+def _formula(cls: type[SAE]) -> str:
+    """The first paragraph of the class's docstring, on one line."""
+    return " ".join((inspect.getdoc(cls) or "").split("\n\n", 1)[0].split())
+
+
+def _prose(text: str) -> str:
+    """A module's docstring below its first line as Markdown: its labels stand out, its formulas keep their lines."""
+    lines: list[str] = []
+    for line in text.strip("\n").splitlines():
+        label = re.match(r"(Source|Differs from [^:]*|Letters): ?", line)
+        if label:
+            said = line[label.end() :]
+            lines += [
+                "",
+                f"**{label[1]}.** {said}".rstrip(),
+                *([] if said else [""]),
+            ]  # a list follows: it needs a line of its own
+        else:
+            lines.append(line)
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
+
+
+class _Setting(typing.NamedTuple):
+    """One flag."""
+
+    flag: str
+    kind: str
+    default: str
+    text: str
+
+
+def _settings(settings: list[_Setting]) -> str:
+    rows = [f"| `--sae.{s.flag}` | {_cell(s.kind)} | {_cell(s.default)} | {_cell(s.text)} |" for s in settings]
+    return "\n".join(["| setting | type | default | what it is |", "|---|---|---|---|", *rows])
+
+
+def _fields(config: type, prefix: str = "") -> list[_Setting]:
+    """The settings of a config class and of the configs inside it, in their order; the defaults are those in force."""
+    hints = typing.get_type_hints(config)
+    texts = _texts(config)
+    found: list[_Setting] = []
+    for field in dataclasses.fields(config):
+        hint = hints[field.name]
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if dataclasses.is_dataclass(hint):
+            nested = _fields(typing.cast(type, hint), f"{prefix}{field.name}.")
+            found += [_with_default(setting, default, setting.flag.rpartition(".")[2]) for setting in nested]
+        else:
+            found.append(_Setting(prefix + field.name, _kind(hint), _default(default), texts.get(field.name, "")))
+    return found
+
+
+def _with_default(setting: _Setting, holder: Any, name: str) -> _Setting:
+    """A nested setting with the default that the outer config gives it."""
+    return setting._replace(default=_default(getattr(holder, name)))
+
+
+def _texts(config: type) -> dict[str, str]:
+    """Field -> the docstring under it, of the class and those it extends; the class's own win."""
+    found: dict[str, str] = {}
+    for cls in reversed(config.__mro__):
+        if dataclasses.is_dataclass(cls):
+            found |= _texts_in(ast.parse(_dedented(cls)))
+    return found
+
+
+def _dedented(cls: type) -> str:
+    return inspect.cleandoc("\n" + inspect.getsource(cls))
+
+
+def _texts_in(tree: ast.Module) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for node in tree.body:
+        for field, below in itertools.pairwise(node.body if isinstance(node, ast.ClassDef) else []):
+            text = _text_of(below)
+            if text is not None and isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                found[field.target.id] = " ".join(text.split())
+    return found
+
+
+def _text_of(node: ast.stmt) -> str | None:
+    """The text of a statement that is nothing but one."""
+    value = node.value if isinstance(node, ast.Expr) else None
+    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
+
+
+def _kind(hint: Any) -> str:
+    """A type as one would say it: choices by name, alternatives with "or"."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return ", ".join(str(choice) for choice in args)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_kind(option) for option in args)
+    if origin is tuple:
+        return f"list of {_kind(args[0])}"
+    return {"NoneType": "None"}.get(getattr(hint, "__name__", ""), getattr(hint, "__name__", str(hint)))
+
+
+def _default(value: Any) -> str:
+    if value is dataclasses.MISSING:
+        return "needed"
+    if isinstance(value, tuple):
+        return ", ".join(_default(item) for item in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    page_path = Path(sys.argv[1])
+    write_atomic(page_path, with_architectures(page_path.read_text(encoding="utf-8")))

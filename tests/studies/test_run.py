@@ -1,0 +1,94 @@
+"""A study in its folder: record, report, resume."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from monoseme.core.artifact import check_artifact, open_artifact
+from monoseme.core.errors import ArtifactExistsError, Interrupted, ResumeError
+from monoseme.reports.plain_tables import aligned_table, markdown_table
+from monoseme.studies import STUDIES, Finding, Study, StudyResult, read_record, run_study
+
+
+class Counting(Study):
+    """Counts."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Study.Config):
+        """How far."""
+
+        plugin_name = "counting"
+        n: int = 3
+        """How far (count)."""
+
+    plugin_name = "counting"
+    config: Config
+    stops = False
+
+    def investigate(self, work: Path) -> StudyResult:
+        work.mkdir(exist_ok=True)
+        done = work / "done"
+        if self.stops and not done.exists():
+            done.touch()
+            raise KeyboardInterrupt
+        rows = [{"i": i, "why": None} for i in range(self.config.n)] + [{"i": None, "why": "a | b"}]
+        return StudyResult(
+            title="Counting",
+            text="One by one.",
+            tables={"numbers": rows, "none": []},
+            findings=[
+                Finding("It ends.", True, "At 3."),
+                Finding("It does not.", False, "It does."),
+                Finding("Why?", None, "Unknown."),
+            ],
+        )
+
+
+def test_the_report_is_an_artifact_with_tables_page_and_command(tmp_path: Path) -> None:
+    path = run_study(Counting(), tmp_path / "c", command="monoseme study counting")
+    assert open_artifact(path, kind="report").config == {"study": "counting", "n": 3}
+    assert check_artifact(path) == []
+    assert pq.read_table(path / "tables" / "numbers.parquet")["i"].to_pylist() == [0, 1, 2, None]
+    page = (path / "index.md").read_text()
+    assert "monoseme study counting" in page
+    assert [word in page for word in ("**Reproduced:** At 3.", "**Not reproduced:**", "**Not measured:**", "a \\| b")] == [
+        True
+    ] * 4
+    assert json.loads((path / "report.json").read_text())["findings"][0]["reproduced"] is True
+
+
+def test_a_folder_is_not_used_twice_but_resumed_with_its_first_command(tmp_path: Path) -> None:
+    run_study(Counting(), tmp_path / "c", command="first")
+    with pytest.raises(ArtifactExistsError, match="--resume"):
+        run_study(Counting(), tmp_path / "c", command="second")
+    path = run_study(Counting(), tmp_path / "c", command="second", resume=True)
+    assert "first" in (path / "index.md").read_text()
+    assert read_record(tmp_path / "c").config == {"n": 3}
+
+
+def test_other_settings_are_not_resumed(tmp_path: Path) -> None:
+    run_study(Counting(), tmp_path / "c", command="first")
+    with pytest.raises(ResumeError, match="n differ"):
+        run_study(Counting(Counting.Config(n=4)), tmp_path / "c", command="second", resume=True)
+
+
+def test_an_interrupted_study_says_how_to_go_on_and_does(tmp_path: Path) -> None:
+    study = Counting()
+    study.stops = True
+    with pytest.raises(Interrupted, match=r"monoseme study counting --out .* --resume"):
+        run_study(study, tmp_path / "c", command="first")
+    assert run_study(study, tmp_path / "c", command="first", resume=True).is_dir()
+
+
+def test_studies_are_listed_without_being_imported() -> None:
+    assert [info.name for info in STUDIES.infos()] == ["architectures", "synthetic"]
+
+
+def test_tables_align_numbers_to_the_right_and_show_what_is_missing() -> None:
+    rows = [{"name": "topk", "n": 12_345, "x": 0.123456}, {"name": "a", "n": 7, "x": None}]
+    assert aligned_table(rows).splitlines() == ["name       n       x", "topk  12,345  0.1235", "a          7       –"]
+    assert markdown_table(rows, ["name", "x"]).splitlines()[1:] == ["| --- | ---: |", "| topk | 0.1235 |", "| a | – |"]
+    assert markdown_table([]) == aligned_table([]) == ""
