@@ -4,6 +4,7 @@ Letters: B rows, D model width.
 Source: Gao et al. 2024 (arXiv:2406.04093), section 2.1 (normalised MSE) and appendix A.2 (AuxK).
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from monoseme.core.errors import ConfigError
@@ -48,6 +49,13 @@ def aim_k(config: SAE.Config) -> None:
 def rows_of(x: Float[Tensor, "*lead D"], mask: Bool[Tensor, "*lead"] | None) -> Float[Tensor, "B D"]:
     """The rows that count, flattened."""
     return x.reshape(-1, x.shape[-1]) if mask is None else x[mask]
+
+
+def with_part(losses: Losses, name: str, term: Float[Tensor, ""], logs: Mapping[str, Tensor] | None = None) -> Losses:
+    """The losses with one more part in the total, its coefficient included, and more logs."""
+    parts = {**losses.parts, name: term}
+    more = {log: value.detach() for log, value in (logs or {}).items()}
+    return losses._replace(total=add_up(parts), parts=parts, logs={**losses.logs, **more})
 
 
 def auxk_part(

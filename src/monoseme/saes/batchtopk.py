@@ -6,16 +6,26 @@ over training), with a short memory, because early cuts are far off and a short 
 Letters: B tokens, D model width, F latents.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 
 from monoseme.saes._base import SAE
+from monoseme.saes._budget import above, strongest, strongest_of_batch
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dead import default_k_aux
-from monoseme.saes._export import with_thresholds
-from monoseme.saes._reconstruct import MOVES_WITH_AUXK, AuxK, aim_k, check_sparsity, reconstruction_losses, rows_of
+from monoseme.saes._export import folded_copy, with_thresholds
+from monoseme.saes._multi_k import MultiKConfig, with_multi_k
+from monoseme.saes._reconstruct import (
+    ALL_PARAMETERS,
+    MOVES_WITH_AUXK,
+    AuxK,
+    aim_k,
+    check_sparsity,
+    reconstruction_losses,
+    rows_of,
+)
 from monoseme.saes._threshold import add_threshold, check_decay, move_threshold
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
@@ -30,6 +40,10 @@ class BatchTopK(SAE):
 
         k: int = 32
         """Latents kept per token on average (count, 1 <= k <= n_latents)."""
+        signed: bool = False
+        """Keep the largest in absolute value, with their sign (AbsTopK over a batch); else the largest, where positive."""
+        multi_k: MultiKConfig = field(default_factory=MultiKConfig)
+        """A second reconstruction from more latents."""
         auxk_coefficient: float = 1 / 32
         """Weight of the auxiliary loss that revives dead latents; 0 turns it off."""
         k_aux: int | None = None
@@ -38,6 +52,9 @@ class BatchTopK(SAE):
         """Weight of the past in the running inference threshold, per step (0 <= it < 1). A batch's own cut is a precise
         estimate, and that of early steps is far from that of later ones: a memory of twenty steps does not drag it along."""
 
+        inference: Literal["threshold", "k"] = "threshold"
+        """What is kept in use: latents above the running threshold, or the k largest of each token."""
+
         def __post_init__(self) -> None:
             super().__post_init__()
             aim_k(self)
@@ -45,7 +62,6 @@ class BatchTopK(SAE):
             check_decay(self.threshold_decay)
 
     config: Config
-    moves = MOVES_WITH_AUXK
     detached = frozenset({"auxk"})
     threshold: Tensor
     """Running inference threshold in the normalised space; 0 (a plain ReLU) until the first step."""
@@ -56,36 +72,51 @@ class BatchTopK(SAE):
         super().__init__(config)
         self.add_dictionary()
         add_threshold(self)
+        self.moves = {**MOVES_WITH_AUXK, **({"multi_k": ALL_PARAMETERS} if config.multi_k.coefficient else {})}
         self._aux = AuxK(config.k_aux or default_k_aux(self.d_in), config.auxk_coefficient)
 
+    def use_k(self, k: int) -> None:
+        """The k largest latents of each token from here on."""
+        super().use_k(k)
+        self.config = replace(self.config, inference="k")
+
     def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:
-        """Every activation above the inference threshold: rows do not depend on each other."""
-        rows = self.normalise(x)
-        return self.public_codes(self.kernels.encode_threshold(rows.rows, self.encoder, self.threshold), rows)
+        """Every activation above the inference threshold (or a token's k largest): rows do not depend on each other."""
+        rows, config = self.normalise(x), self.config
+        if config.inference == "k":
+            codes = strongest(self.kernels, rows.rows, self.encoder, config.k, signed=config.signed)
+        else:
+            codes = above(self.kernels, rows.rows, self.encoder, self.threshold, signed=config.signed)
+        return self.public_codes(codes, rows)
 
     def loss(
         self, x: Float[Tensor, "*lead D"], knobs: Knobs = DEFAULT_KNOBS, *, mask: Bool[Tensor, "*lead"] | None = None
     ) -> Losses:
-        """Reconstruction and AuxK, from exactly k B entries (fewer where pre-activations are negative)."""
+        """Reconstruction and AuxK from exactly k B entries (fewer where pre-activations are negative), and multi_k where on."""
         self.require_start()
         raw = rows_of(x, mask)
         rows = self.normalise(raw)
-        codes = self._training_codes(rows.rows, knobs.k or self.config.k)
-        return reconstruction_losses(self, raw, rows, codes, aux=self._aux)
+        k, multi_k = knobs.k or self.config.k, self.config.multi_k
+        losses = reconstruction_losses(self, raw, rows, self._training_codes(rows.rows, k), aux=self._aux)
+        if not multi_k.coefficient:
+            return losses
+        more = self._training_codes(rows.rows, min(multi_k.multiple * k, self.n_latents))
+        return with_multi_k(losses, self, rows, more, coefficient=multi_k.coefficient)
 
     @torch.no_grad()
     def after_step(self, *losses: Losses) -> None:
-        """Also moves the inference threshold towards the smallest positive kept activation of each batch."""
+        """Also moves the inference threshold towards the smallest kept activation of each batch, zeros left out."""
         super().after_step(*losses)
         for batch in losses:
             if batch.active is not None:
                 decay = self.config.threshold_decay
-                move_threshold(self.threshold, self.threshold_updates, batch.active.values, decay=decay)
+                move_threshold(self.threshold, self.threshold_updates, batch.active.values.abs(), decay=decay)
 
     def export(self) -> SAE:
-        """The architecture "thresholded", on raw activations."""
+        """The architecture "thresholded" on raw activations; signed codes, or a k of each token, stay what they are."""
+        if self.config.signed or self.config.inference == "k":
+            return folded_copy(self)
         return with_thresholds(self, self.threshold.expand(self.n_latents))
 
     def _training_codes(self, rows: Float[Tensor, "B D"], k: int) -> SparseCodes:
-        codes = self.kernels.encode_batch_topk(rows, self.encoder, k * rows.shape[0])
-        return codes.with_values(codes.values.relu())
+        return strongest_of_batch(self.kernels, rows, self.encoder, k * rows.shape[0], signed=self.config.signed)

@@ -19,12 +19,12 @@ import torch
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import generator
 from monoseme.saes._base import SAE
+from monoseme.saes._budget import strongest, strongest_of_batch
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dead import default_k_aux
 from monoseme.saes._export import folded_copy, with_thresholds
 from monoseme.saes._groups import Average, Prefixes, group_names, prefix_losses, sizes_from, weights_from, with_groups
-from monoseme.saes._penalty import level, sizes, strength, with_parts
-from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK, aim_k, check_sparsity, rows_of
+from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK, aim_k, check_sparsity, rows_of, with_part
 from monoseme.saes._threshold import add_threshold, check_decay, move_threshold
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
@@ -161,9 +161,8 @@ class Matryoshka(SAE):
         losses = prefix_losses(self, raw, rows, codes, prefixes=self._prefixes(knobs.step), aux=self._aux)
         if self.config.codes != "relu":
             return losses
-        l1 = level(sizes(self, codes, weight_by_decoder_norm=False), 1.0, "power")
-        parts = {"sparsity": strength(self.config.sparsity_coefficient, 0.0, knobs) * l1}
-        return with_parts(losses, parts, {**losses.logs, "l1": l1})
+        l1 = codes.values.sum() / (losses.n_rows * self.input_variance.sqrt())
+        return with_part(losses, "sparsity", self.config.sparsity_coefficient * knobs.sparsity * l1, {"l1": l1})
 
     @torch.no_grad()
     def after_step(self, *losses: Losses) -> None:
@@ -185,10 +184,8 @@ class Matryoshka(SAE):
         if self.config.codes == "relu":
             return self.kernels.encode_threshold(rows, self.encoder, self.threshold)
         if self.config.codes == "topk":
-            codes = self.kernels.encode_topk(rows, self.encoder, k)
-        else:
-            codes = self.kernels.encode_batch_topk(rows, self.encoder, k * rows.shape[0])
-        return codes.with_values(codes.values.relu())
+            return strongest(self.kernels, rows, self.encoder, k)
+        return strongest_of_batch(self.kernels, rows, self.encoder, k * rows.shape[0])
 
     def _prefixes(self, step: int) -> Prefixes:
         config = self.config

@@ -19,13 +19,13 @@ import torch
 
 from monoseme.core.errors import ConfigError
 from monoseme.saes._base import SAE
+from monoseme.saes._budget import strongest, strongest_of_batch
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._contrastive import Similarity, info_nce, weighted_change
 from monoseme.saes._dead import default_k_aux
 from monoseme.saes._export import folded_copy, with_thresholds
 from monoseme.saes._groups import Prefixes, prefix_losses, sizes_from, weights_from, with_groups, within
-from monoseme.saes._penalty import with_parts
-from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK, aim_k, check_sparsity
+from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK, aim_k, check_sparsity, with_part
 from monoseme.saes._threshold import add_threshold, check_decay, move_threshold
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
@@ -51,7 +51,8 @@ class TSAE(SAE):
         similarity: Similarity = "dot"
         """What InfoNCE compares by: plain dot products as in T-SAE's code, or cosines."""
         contrastive_temperature: float = 1.0
-        """What similarities are divided by (above 0)."""
+        """What similarities are divided by (above 0). 1 is the original's formula, but on its raw activations, whose dot products
+        grow with the norm squared; at unit mean square they are of order 1 or below, and a smaller temperature pulls harder."""
         group_sizes: tuple[int, ...] | None = None
         """Latents in each group (counts), the high-level one first; None: by group_fractions."""
         group_fractions: tuple[float, ...] = (0.2, 0.8)
@@ -131,8 +132,7 @@ class TSAE(SAE):
         """Every activation above the inference threshold: a token's code needs no other token."""
         rows = self.normalise(x)
         if self.config.inference == "k":
-            codes = self.kernels.encode_topk(rows.rows, self.encoder, self.config.k)
-            codes = codes.with_values(codes.values.relu())
+            codes = strongest(self.kernels, rows.rows, self.encoder, self.config.k)
         else:
             codes = self.kernels.encode_threshold(rows.rows, self.encoder, self.threshold)
         return with_groups(self.public_codes(codes, rows), self.groups)
@@ -152,8 +152,8 @@ class TSAE(SAE):
         high, high_before = (within(code, 0, self.config.sizes[0]) for code in (codes, codes_before))
         temporal = self._temporal(high, high_before, rows.rows, before.rows)
         l0_high = high.detach().l0().to(temporal.dtype).mean()
-        logs = {**losses.logs, "loss/temporal": temporal, "l0/high": l0_high, "l0/low": losses.logs["l0/effective"] - l0_high}
-        return with_parts(losses, {"temporal": self.config.temp_alpha * temporal}, logs)
+        logs = {"loss/temporal": temporal, "l0/high": l0_high, "l0/low": losses.logs["l0/effective"] - l0_high}
+        return with_part(losses, "temporal", self.config.temp_alpha * temporal, logs)
 
     @torch.no_grad()
     def after_step(self, *losses: Losses) -> None:
@@ -171,8 +171,7 @@ class TSAE(SAE):
         return with_thresholds(self, self.threshold.expand(self.n_latents), groups=self.groups)
 
     def _training_codes(self, rows: Float[Tensor, "B D"], k: int) -> SparseCodes:
-        codes = self.kernels.encode_batch_topk(rows, self.encoder, k * rows.shape[0])
-        return codes.with_values(codes.values.relu())
+        return strongest_of_batch(self.kernels, rows, self.encoder, k * rows.shape[0])
 
     def _temporal(
         self, high: SparseCodes, earlier: SparseCodes, x: Float[Tensor, "B D"], x_earlier: Float[Tensor, "B D"]
