@@ -12,6 +12,7 @@ from monoseme.saes.clt import CLT
 from monoseme.tensors.sparse import SparseCodes
 from monoseme.testing import SAE_CHECKS, subject_of
 from monoseme.testing.conformance import Check
+from monoseme.training.life import LatentLife
 
 D, F, B, L = 7, 11, 5, 3
 KINDS = ("topk", "batchtopk", "relu")
@@ -209,3 +210,14 @@ def test_it_learns_what_only_an_earlier_layer_knows() -> None:
         optimiser.step()
         sae.after_step(losses)
     assert float(sae.loss(batch).logs["fvu/site_2"]) < 0.4
+
+
+def test_the_life_of_latents_is_told_layer_by_layer() -> None:
+    sae, batch = _made("topk"), _sites(50).double()
+    life = LatentLife(sae)
+    losses = sae.loss(batch)
+    sae.after_step(losses)
+    life.add(sae, losses)
+    row = life.row(sae)
+    assert life.n_rows == 50
+    assert sum(row["age"]) == sum(row["density"]) + row["silent"] == L * F

@@ -1,7 +1,9 @@
 """The life of a dictionary: how often its latents fire, how long they have been silent, which died and which came back.
 
 Counted where the SAE is, without reading anything back at a step, and written as rows `"event": "latents"` of `metrics.jsonl`
-(see `metrics`). Letters: F latents.
+(see `metrics`). Where each site has latents of its own ([L, F] counts), they are all counted.
+
+Letters: F latents, L sites.
 """
 
 from collections.abc import Mapping
@@ -23,7 +25,7 @@ class LatentLife:
 
     def __init__(self, sae: SAE) -> None:
         device = sae.tokens_since_fired.device
-        self._fired = torch.zeros(sae.n_latents, dtype=torch.int64, device=device)
+        self._fired = torch.zeros(sae.tokens_since_fired.numel(), dtype=torch.int64, device=device)
         self._events = torch.zeros(3, dtype=torch.int64, device=device)  # deaths, revivals, resampled
         self._was_dead = sae.dead_mask()
         self._n_rows = 0
@@ -34,8 +36,10 @@ class LatentLife:
         if losses.active is None:
             return
         active = losses.active
-        self._fired.scatter_add_(0, active.indices.long(), (active.values != 0).long())
-        self._n_rows += active.n_rows
+        n_sites = self._fired.shape[0] // sae.n_latents  # more than one where each site has latents of its own, [L, F]
+        latents = active.indices.long() if n_sites == 1 else (active.rows() % n_sites) * sae.n_latents + active.indices
+        self._fired.scatter_add_(0, latents, (active.values != 0).long())
+        self._n_rows += active.n_rows // n_sites
         dead = sae.dead_mask()
         self._events[0] += (dead & ~self._was_dead).sum()
         self._events[1] += (self._was_dead & ~dead).sum()
@@ -53,7 +57,7 @@ class LatentLife:
 
     def row(self, sae: SAE) -> dict[str, Any]:
         """The numbers of a row; waits for the device."""
-        fired, ages = self._fired.cpu(), sae.tokens_since_fired.cpu()
+        fired, ages = self._fired.cpu(), sae.tokens_since_fired.flatten().cpu()
         deaths, revivals, resampled = self._events.tolist()
         firing = fired[fired > 0].double() / max(1, self._n_rows)
         return {
