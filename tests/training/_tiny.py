@@ -50,7 +50,7 @@ class TinyFeed:
 
 
 def tiny_sae(seed: int = 0, **settings: Any) -> SAE:
-    return TopK(TopK.Config(d_in=D, n_latents=F, k=K, seed=seed, dead_after_tokens=23, **settings))
+    return TopK(TopK.Config(**{"d_in": D, "n_latents": F, "k": K, "seed": seed, "dead_after_tokens": 23, **settings}))
 
 
 def tiny_config(**settings: Any) -> TrainConfig:
@@ -72,9 +72,12 @@ def tiny_held_out(names: tuple[str, ...]) -> dict[str, HeldOut]:
 
 def tiny_run(
     folder: Path, *, names: tuple[str, ...] = ("one", "two"), on_step: Callable[[int], None] | None = None,
-    validate: Callable[[str, SAE], dict[str, float]] | None = None, resume: bool = False, **settings: Any,
+    validate: Callable[[str, SAE], dict[str, float]] | None = None, resume: bool = False, dead_after_tokens: int = 23,
+    **settings: Any,
 ) -> TrainResult:  # fmt: skip
-    jobs = [Job(name, tiny_sae(seed), (Site.parse("resid_post.3"),)) for seed, name in enumerate(names)]
+    site = Site.parse("resid_post.3")
+    saes = {name: tiny_sae(seed, dead_after_tokens=dead_after_tokens) for seed, name in enumerate(names)}
+    jobs = [Job(name, sae, (site,)) for name, sae in saes.items()]
     config = tiny_config(**settings)
     callbacks = Callbacks(on_step=on_step, validate=validate)
     feed = TinyFeed(len(jobs), batch_size=config.batch_size)

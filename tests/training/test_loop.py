@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from monoseme.core.errors import ConfigError, DiskFullError, NonFiniteLossError
-from monoseme.saes import Knobs
+from monoseme.saes import Knobs, Losses, build, config_from_dict, load_sae, save_sae
+from monoseme.testing.sources import random_source
+from monoseme.training import Callbacks, open_checkpoint, read_metrics, train
 from monoseme.training import checkpoint as checkpoints
-from monoseme.training import open_checkpoint, read_metrics
+from monoseme.training.config import ObjectiveConfig
 from monoseme.training.feed import Rows
 
 
@@ -140,6 +142,65 @@ def test_an_sae_that_was_started_keeps_its_scale(tiny: ModuleType, tmp_path: Pat
     job = tiny.Job("one", first, (tiny.Site.parse("resid_post.3"),))
     tiny.train_on(feed, [job], tiny.tiny_config(), folder=tmp_path / "second")
     assert torch.equal(first.input_factor, factor)
+
+
+@pytest.mark.parametrize("architecture", ["topk", "batchtopk", "jumprelu"])
+def test_a_saved_sae_learns_on_from_where_it_ended(tiny: ModuleType, tmp_path: Path, architecture: str) -> None:
+    settings = {"architecture": architecture, "d_in": tiny.D, "n_latents": tiny.F, "dead_after_tokens": 23}
+    sae = build(config_from_dict(settings | ({} if architecture == "jumprelu" else {"k": tiny.K})))
+    first = tiny.train_on(tiny.TinyFeed(1), [tiny.Job("one", sae, ())], tiny.tiny_config(), folder=tmp_path / "first")
+    save_sae(first.saes["one"], tmp_path / "sae")
+    again = load_sae(tmp_path / "sae")
+    with torch.no_grad():
+        ended_with = float(again.loss(tiny.TinyFeed().batch(0).x, Knobs()).total)
+    before = {name: tensor.clone() for name, tensor in again.named_buffers()}
+    config = tiny.tiny_config(n_steps=1, lr=1e-30, log_every=1)
+    tiny.train_on(tiny.TinyFeed(1), [tiny.Job("one", again, ())], config, folder=tmp_path / "second")
+    row = rows(tmp_path / "second")[0]
+    assert row["loss"] == pytest.approx(ended_with, rel=1e-6)
+    after = dict(again.named_buffers())
+    kept = [name for name in before if torch.equal(before[name], after[name])]
+    assert {"input_factor", "input_variance", "started"} <= set(kept)
+    counts = again.tokens_since_fired  # went on from where they were
+    assert torch.equal(counts, torch.where(counts == 0, 0, before["tokens_since_fired"] + tiny.B))
+    if architecture == "batchtopk":
+        assert int(after["threshold_updates"]) == int(before["threshold_updates"]) + 1
+
+
+def test_an_objective_is_weighed_and_reaches_the_sae(tiny: ModuleType, tmp_path: Path) -> None:
+    seen: list[Rows] = []
+
+    def objective(name: str, losses: Losses, batch: Rows) -> torch.Tensor:
+        assert name == "one"
+        assert losses.x_hat.requires_grad
+        seen.append(batch)
+        return losses.x_hat.square().mean()
+
+    config = tiny.tiny_config(n_steps=2, log_every=1, objective=ObjectiveConfig(kind="kl", weight=3.0, reconstruction_weight=0.0))
+    source = random_source(sites=(tiny.Site.parse("resid_post.3"),), width=tiny.D)
+    job = tiny.Job("one", tiny.tiny_sae(), source.sites)
+    train(source, [job], config, folder=tmp_path, callbacks=Callbacks(objective=objective))
+    row = rows(tmp_path)[0]
+    assert row["loss/reconstruction"] == 0.0
+    assert row["loss"] == pytest.approx(row["loss/objective"] + row["loss/auxk"])
+    assert row["grad_norm"] > 0
+    assert seen[0].x.ndim == 3
+    assert seen[0].tokens is not None
+    assert seen[0].documents is not None
+    assert seen[0].tokens.shape == seen[0].documents.shape == seen[0].x.shape[:2]
+
+
+def test_an_objective_without_contexts_or_without_its_setting_is_refused(tiny: ModuleType, tmp_path: Path) -> None:
+    def objective(*_: Any) -> torch.Tensor:
+        return torch.zeros(())
+
+    job, kl = tiny.Job("one", tiny.tiny_sae(), ()), tiny.tiny_config(objective=ObjectiveConfig(kind="kl"))
+    with pytest.raises(ConfigError, match="whole contexts"):
+        tiny.train_on(tiny.TinyFeed(1), [job], kl, folder=tmp_path, callbacks=Callbacks(objective=objective))
+    with pytest.raises(ConfigError, match="gives no loss"):
+        tiny.train_on(tiny.TinyFeed(1), [job], kl, folder=tmp_path)
+    with pytest.raises(ConfigError, match="would be ignored"):
+        tiny.train_on(tiny.TinyFeed(1), [job], tiny.tiny_config(), folder=tmp_path, callbacks=Callbacks(objective=objective))
 
 
 def test_without_held_out_documents_there_is_no_best(tiny: ModuleType, tmp_path: Path) -> None:
