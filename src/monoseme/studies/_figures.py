@@ -8,7 +8,7 @@ import altair as alt
 from monoseme.reports.figures import Figure
 from monoseme.studies._base import Row
 
-_ROW_PIXELS = 20
+_COLUMN_PIXELS, _ROW_PIXELS = 82, 20
 _PANEL_WIDTH, _PANEL_HEIGHT = 330, 230
 _LEAST_LOG = 1e-6
 """What a logarithmic axis leaves out: the identity explains everything."""
@@ -25,16 +25,16 @@ def recovery_map(rows: Sequence[Row], measure: str) -> Figure:
         x=alt.X("features:N", title=None, sort=families, axis=alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False)),
         y=alt.Y("architecture:N", title=None, sort=architectures, axis=alt.Axis(labelLimit=160)),
     )
-    shade = alt.Color(f"{measure}:Q", scale=alt.Scale(range=list(_SHADES), domain=[0, 1]), legend=None)
-    ink = alt.condition(f"datum.{measure} < 0.55", alt.value("#1e1c19"), alt.value("#ffffff"))
+    shade = alt.Color(f"{measure}:Q", scale=alt.Scale(range=list(_SHADES), domain=[0, 1], interpolate="rgb"), legend=None)
+    ink = alt.condition(f"datum.{measure} < 0.7", alt.value("#1e1c19"), alt.value("#ffffff"))
     squares = base.mark_rect(cornerRadius=2, stroke="transparent", strokeWidth=1).encode(color=shade)
     texts = base.mark_text(fontSize=11).encode(text=alt.Text(f"{measure}:Q", format=".2f"), color=ink)
     return Figure(
         name=f"recovery_{measure}",
         title=f"{_TITLES[measure]}, by kind of feature",
         caption="Rows are architectures, best first by F1; 1 is a perfect recovery of every feature of the kind.",
-        chart=alt.layer(squares, texts),
-        height=_ROW_PIXELS * len(architectures) + 10,
+        chart=alt.layer(squares, texts).properties(width=alt.Step(_COLUMN_PIXELS), height=alt.Step(_ROW_PIXELS)),
+        has_own_size=True,
     )
 
 
@@ -58,7 +58,11 @@ _N_COLORS = 8
 
 
 def tradeoffs(rows: Sequence[Row]) -> Figure:
-    """FVU, CE recovered, dead fraction and smoothness over L0: a line for each architecture, a point for each SAE."""
+    """FVU, CE recovered, dead fraction and smoothness over L0: a line for each architecture, a point for each SAE.
+
+    Baselines without a sparsity to set, whose L0 is the whole width, would stretch the axis and are left out.
+    """
+    rows = [row for row in rows if row["target_l0"] is not None]
     architectures = list(dict.fromkeys(row["architecture"] for row in rows))
     shapes = [_SHAPES[i // _N_COLORS % len(_SHAPES)] for i in range(len(architectures))]
     legend = alt.Legend(columns=7, orient="top", symbolStrokeWidth=1.6, symbolSize=60, labelFontSize=11)
@@ -74,7 +78,7 @@ def tradeoffs(rows: Sequence[Row]) -> Figure:
         caption="Lines join the SAEs of one architecture by their L0 on held-out text. FVU: lower is better; CE recovered: "
         "higher; total variation: lower is smoother.",
         chart=alt.concat(*charts, columns=2).resolve_scale(color="shared", shape="shared"),
-        is_in_panels=True,
+        has_own_size=True,
     )
 
 

@@ -28,12 +28,12 @@ class Figure:
     chart: "alt.Chart | alt.LayerChart | alt.FacetChart | alt.ConcatChart"
     height: int = _HEIGHT
     """Of the chart (pixels)."""
-    is_in_panels: bool = False
-    """Whether the chart is several side by side, which bring sizes of their own."""
+    has_own_size: bool = False
+    """Whether the chart brings its sizes: several charts side by side, or a map with a size for each cell."""
 
     def spec(self, *, width: int | str = _WIDTH) -> dict[str, Any]:
         """The Vega-Lite specification with its data inside and no theme; `width="container"` fills a page's column."""
-        if self.is_in_panels:
+        if self.has_own_size:
             return self.chart.to_dict()
         chart: Any = self.chart  # altair's stubs give a ConcatChart no width
         return chart.properties(width=width, height=self.height).to_dict() | {
