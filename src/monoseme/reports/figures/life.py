@@ -134,7 +134,7 @@ def _lines(turns: list[dict[str, Any]]) -> alt.Chart:
     colors = [color for _, color in _TURNS.values()]
     return (
         alt.Chart(alt.Data(values=turns))
-        .mark_line(strokeWidth=2)
+        .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=14, opacity=1))
         .encode(
             x="tokens:Q",
             y=alt.Y("latents:Q", title="latents that died or came back", axis=alt.Axis(orient="right", grid=False, tickCount=4)),
