@@ -169,12 +169,14 @@ def test_a_saved_sae_learns_on_from_where_it_ended(tiny: ModuleType, tmp_path: P
 
 def test_an_objective_is_weighed_and_reaches_the_sae(tiny: ModuleType, tmp_path: Path) -> None:
     seen: list[Rows] = []
+    values: list[torch.Tensor] = []
 
     def objective(name: str, losses: Losses, batch: Rows) -> torch.Tensor:
         assert name == "one"
         assert losses.x_hat.requires_grad
         seen.append(batch)
-        return losses.x_hat.square().mean()
+        values.append(losses.x_hat.square().mean())
+        return values[-1]
 
     config = tiny.tiny_config(n_steps=2, log_every=1, objective=ObjectiveConfig(kind="kl", weight=3.0, reconstruction_weight=0.0))
     source = random_source(sites=(tiny.Site.parse("resid_post.3"),), width=tiny.D)
@@ -182,6 +184,7 @@ def test_an_objective_is_weighed_and_reaches_the_sae(tiny: ModuleType, tmp_path:
     train(source, [job], config, folder=tmp_path, callbacks=Callbacks(objective=objective))
     row = rows(tmp_path)[0]
     assert row["loss/reconstruction"] == 0.0
+    assert row["loss/objective"] == pytest.approx(3.0 * values[0].item())
     assert row["loss"] == pytest.approx(row["loss/objective"] + row["loss/auxk"])
     assert row["grad_norm"] > 0
     assert seen[0].x.ndim == 3
