@@ -31,10 +31,13 @@ def row_of(name: str, trained_as: Mapping[str, Any], measured: Mapping[str, Numb
         "n_latents": trained_as["n_latents"],
         "run_name": name,
         **{metric: number(measured, "fidelity", metric) for metric in ("l0", "fvu", "ce_recovered", "dead_fraction")},
+        "l0_whole": number(measured, "fidelity", "l0"),
         "smoothness": number(measured, "smoothness", _SMOOTH),
         "part": part,
         "smoothness_of_part": None if part is None else number(measured, "smoothness", _SMOOTH, part=part),
     }
+    if part == "predicted":  # dense; what is aimed at, and kept, is the novel part's k
+        row["l0"] = None if row["l0"] is None else float(trained_as["k"])
     for evaluation in ("layer_spread", "predicted_share"):
         row |= measured[evaluation].metrics if evaluation in measured else {}
     return row

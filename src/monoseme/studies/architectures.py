@@ -29,6 +29,8 @@ from monoseme.training.source_feed import SourceFeed
 
 _TEXT_FACTOR = 2
 """Text read for each token of training: views drop some, and a tenth is held out."""
+_N_REPLICATES = 20
+"""Of the bootstrap: the study compares values, and each replicate costs time for each SAE."""
 _GROUPS = (0.2, 0.8)
 """Of T-SAE, as published, and of Matryoshka, so that their first groups can be compared."""
 _NOT_IN_RUN = "not in the run of this folder: it could not be made when that began"
@@ -40,7 +42,7 @@ L0 of {l0}; a baseline that has no such setting has one row.
 
 - *fvu*: fraction of variance unexplained. *ce_recovered*: share of the loss that zero ablation costs which the SAE saves. An SAE
   of several places has means over them.
-- *dead_fraction*: latents that never fire on the held-out text.
+- *dead_fraction*: latents that never fire on the held-out text. TFA's *l0* is that of its novel part; the predicted one is dense.
 - *smoothness*: relative total variation of the codes over neighbouring tokens, 0 where nothing changes, 2 where neighbours share
   no latent; also of the *part* named beside it: the first group of grouped codes, the predicted part of TFA.
 """
@@ -57,15 +59,15 @@ class Architectures(Study):
         """Architectures to compare. None: all that are installed."""
         l0: tuple[float, ...] = (8.0, 16.0, 32.0)
         """L0 to aim at, an SAE of each architecture for each (count)."""
-        n_latents: int = 2048
+        n_latents: int = 1024
         """Latents of each SAE (count)."""
-        n_tokens: int = 400_000
+        n_tokens: int = 500_000
         """Tokens to learn from (count)."""
         batch_size: int = 1024
         """Tokens of a step (count)."""
-        n_measured: int = 40_000
+        n_measured: int = 16_000
         """Held-out tokens measured (count)."""
-        n_loss_tokens: int = 12_000
+        n_loss_tokens: int = 4_000
         """Held-out tokens on which the model's loss is measured too (count)."""
         site: str = "resid_post.3"
         """Where SAEs of one place learn; those of several have places of their own."""
@@ -243,5 +245,5 @@ class _Bench:
 
 
 def _evaluation(name: str, **settings: Any) -> Evaluation:
-    kind = EVALUATIONS.get(name)
-    return kind(kind.Config(**settings))
+    kind: Any = EVALUATIONS.get(name)  # its Config is known by name only
+    return kind(kind.Config(n_replicates=_N_REPLICATES, **settings))
