@@ -9,7 +9,7 @@ from monoseme.atlas import open_atlas
 from monoseme.core.errors import ConfigError, SiteError
 from monoseme.evaluation import read_report
 from monoseme.models import LanguageModel, ModelConfig
-from monoseme.pipeline import RunConfig, RunFolder, evaluate_run, open_sae, run_all, train_run
+from monoseme.pipeline import BesideConfig, RunConfig, RunFolder, evaluate_run, open_sae, run_all, train_run
 from monoseme.saes.crosscoder import Crosscoder
 from monoseme.saes.mlsae import MLSAE
 from monoseme.saes.tfa import TFA
@@ -87,7 +87,7 @@ def test_a_crosscoder_learns_from_two_models(model_folder: Path, corpus_file: Pa
     sites = ("resid_post.0", "resid_post.0@beside")
     config = dataclasses.replace(
         tiny_config(model_folder, corpus_file),
-        beside=ModelConfig(model=str(other_model)),
+        beside=BesideConfig(model=str(other_model)),
         sites=None,
         saes=(Crosscoder.Config(n_latents=40, k=4, sites=sites),),
     )
@@ -102,7 +102,7 @@ def test_a_crosscoder_learns_from_two_models(model_folder: Path, corpus_file: Pa
 def test_a_second_model_that_nobody_reads_is_refused(
     model_folder: Path, corpus_file: Path, other_model: Path, tmp_path: Path
 ) -> None:
-    config = dataclasses.replace(tiny_config(model_folder, corpus_file), beside=ModelConfig(model=str(other_model)))
+    config = dataclasses.replace(tiny_config(model_folder, corpus_file), beside=BesideConfig(model=str(other_model)))
     with pytest.raises(ConfigError, match=r"resid_post\.3@beside"):
         train_run(config, tmp_path / "run")
     with pytest.raises(SiteError, match="no model of this run is called"):

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from monoseme.pipeline._atlas import explain_run, scan_run
     from monoseme.pipeline._config import (
         AtlasConfig,
+        BesideConfig,
         RunConfig,
         RunSettings,
         StreamConfig,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RUN_FILE",
     "AtlasConfig",
+    "BesideConfig",
     "ExplainConfig",
     "Materials",
     "NamedSae",
@@ -53,7 +55,15 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "_atlas": ["explain_run", "scan_run"],
-        "_config": ["AtlasConfig", "RunConfig", "RunSettings", "StreamConfig", "run_config_from_dict", "run_config_to_dict"],
+        "_config": [
+            "AtlasConfig",
+            "BesideConfig",
+            "RunConfig",
+            "RunSettings",
+            "StreamConfig",
+            "run_config_from_dict",
+            "run_config_to_dict",
+        ],
         "_evaluate": ["evaluate_run", "evaluation_of", "headline", "measure", "run_config"],
         "_explain_config": ["ExplainConfig"],
         "_materials": ["Materials"],

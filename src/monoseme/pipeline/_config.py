@@ -43,6 +43,20 @@ class StreamConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BesideConfig:
+    """A second model that reads the same text, for SAEs that compare the two (a base model and its chat version)."""
+
+    model: str | None = None
+    """Folder or hub id; everything else is as for the first. Its sites are written resid_post.3@beside. None: no second model."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+
+    def __post_init__(self) -> None:
+        if self.model is None and self.revision is not None:
+            raise ConfigError("beside.revision is given without beside.model")
+
+
+@dataclass(frozen=True, kw_only=True)
 class AtlasConfig:
     """How much text an atlas is made from, and what is kept of it."""
 
@@ -60,9 +74,8 @@ class RunSettings:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     """The language model."""
-    beside: ModelConfig | None = None
-    """A second model that reads the same text, for SAEs that compare the two (a base model and its chat version). Its sites are
-    written resid_post.3@beside, the first one's resid_post.3 or resid_post.3@model."""
+    beside: BesideConfig = field(default_factory=BesideConfig)
+    """A second model."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
     """The text."""
     stream: StreamConfig = field(default_factory=StreamConfig)
@@ -87,6 +100,13 @@ class RunSettings:
             EVALUATIONS.source(name)
         for site in self.sites or ():
             expand_sites(site, n_layers=_MOST_LAYERS)
+
+    @property
+    def second_model(self) -> ModelConfig | None:
+        """The model that reads beside the first one, None without."""
+        if self.beside.model is None:
+            return None
+        return dataclasses.replace(self.model, model=self.beside.model, revision=self.beside.revision)
 
 
 @dataclass(frozen=True, kw_only=True)

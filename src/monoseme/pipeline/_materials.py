@@ -32,7 +32,7 @@ class Materials:
     @functools.cached_property
     def places(self) -> Places:
         """The sites there are."""
-        return self.model.spec if self.config.beside is None else JointPlaces(self._models)
+        return self.model.spec if self.config.second_model is None else JointPlaces(self._models)
 
     def spliced_model(self, sites: Sequence[Site]) -> LanguageModel | None:
         """The model in which an SAE of these sites can be put in place; None for one that reads two models."""
@@ -45,10 +45,11 @@ class Materials:
     @functools.cached_property
     def _models(self) -> dict[str, LanguageModel]:
         """By the names that sites use."""
-        if self.config.beside is None:
+        second = self.config.second_model
+        if second is None:
             return {FIRST: self.model}
-        get_display().say(f"loading {self.config.beside.model}")
-        return {FIRST: self.model, SECOND: LanguageModel.load(self.config.beside)}
+        get_display().say(f"loading {second.model}")
+        return {FIRST: self.model, SECOND: LanguageModel.load(second)}
 
     @functools.cached_property
     def text(self) -> TokenStore:
@@ -107,7 +108,7 @@ class Materials:
         return _joined({name: self._source(name, plan, sinks[name]) for name in self._models})
 
     def _source(self, name: str, plan: ContextPlan, sinks: SinkFilter | None) -> LiveSource:
-        sites = self.sites if self.config.beside is None else own_sites(self.sites, name)
+        sites = self.sites if self.config.second_model is None else own_sites(self.sites, name)
         per_block = self.config.stream.contexts_per_block
         return LiveSource(self._models[name], plan, sites, contexts_per_block=per_block, filter=sinks)
 

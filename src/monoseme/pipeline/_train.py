@@ -71,7 +71,7 @@ def _callbacks(materials: Materials, jobs: list[Job], folder: Path) -> Callbacks
     if config.train.objective.kind != "none":
         objective = _objective(materials, jobs, config.train.objective.kind)
     validate = None
-    if config.stream.validation_loss_tokens is not None and config.beside is None:  # an SAE of two models fits into neither
+    if config.stream.validation_loss_tokens is not None and config.second_model is None:  # an SAE of two models fits into neither
         validate = SplicedLoss(materials, sites, n_tokens=config.stream.validation_loss_tokens).measure
     return Callbacks(validate=validate, objective=objective, resume_command=f"monoseme train --out {typed(folder)} --resume")
 
@@ -79,7 +79,7 @@ def _callbacks(materials: Materials, jobs: list[Job], folder: Path) -> Callbacks
 def _objective(materials: Materials, jobs: list[Job], kind: Literal["ce", "kl"]) -> ModelObjective:
     """The loss through the model. Raises ConfigError for an SAE that no single place of it can be given back to."""
     several = [job.name for job in jobs if len(job.sites) > 1]
-    if several or materials.config.beside is not None:
+    if several or materials.config.second_model is not None:
         named = ", ".join(several) or "these SAEs"
         raise ConfigError(
             f"train.objective goes through one model at one site, but {named} learn from several.\n"
