@@ -39,7 +39,7 @@ def test_a_generator_repeats() -> None:
 def test_the_default_display_is_silent_but_warns(capsys: pytest.CaptureFixture[str]) -> None:
     display = get_display()
     assert isinstance(display, SilentDisplay)
-    with display.progress("work", total=3) as progress:
+    with display.progress("work", total=3, unit="latents") as progress:
         progress.advance(3)
     display.say("nothing")
     assert capsys.readouterr() == ("", "")

@@ -67,7 +67,7 @@ def _fidelity_of_rows(given: SimpleNamespace, x: torch.Tensor, e: torch.Tensor, 
     sae = given.Sae([(codes, (x - e).flatten(0, 1))], n_latents=2)
     source = given.source_of(x, mask, documents)
     config = Fidelity.Config(batch_contexts=len(x), n_replicates=n)
-    return Fidelity(config).run(EvalSubject(name="given", sae=sae, site=given.SITE, source=source))
+    return Fidelity(config).run(EvalSubject(name="given", sae=sae, sites=(given.SITE,), source=source))
 
 
 def test_standard_error_of_a_mean_is_the_spread_of_documents(given: SimpleNamespace):

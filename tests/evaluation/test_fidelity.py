@@ -38,7 +38,7 @@ def _measure(given: SimpleNamespace, data: SimpleNamespace, *, blocks: int = 4, 
     subject = EvalSubject(
         name="given",
         sae=given.Sae(answers, n_latents=data.codes.shape[-1]),
-        site=given.SITE,
+        sites=(given.SITE,),
         source=given.source_of(data.x, data.mask, data.documents, contexts_per_block=blocks),
         domain_of=lambda document: "even" if document % 2 == 0 else "odd",
     )

@@ -64,7 +64,7 @@ def _measure(model: LanguageModel, text: SimpleNamespace, function, **settings: 
     subject = EvalSubject(
         name="given",
         sae=sae,
-        site=_SITE,
+        sites=(_SITE,),
         source=text.source,
         model=model,
         domain_of=lambda document: "even" if document % 2 == 0 else "odd",
@@ -172,7 +172,7 @@ def test_losses_can_be_measured_on_less_text(model: LanguageModel, text: SimpleN
 def test_several_saes_share_a_pass_and_get_what_each_gets_alone(model: LanguageModel, text: SimpleNamespace):
     width = text.x.shape[-1]
     saes = {"small": _FunctionSae(lambda x: 0.5 * x, width=width), "large": _FunctionSae(lambda x: 0.9 * x, width=width)}
-    subjects = [EvalSubject(name=n, sae=s, site=_SITE, source=text.source, model=model) for n, s in saes.items()]
+    subjects = [EvalSubject(name=n, sae=s, sites=(_SITE,), source=text.source, model=model) for n, s in saes.items()]
     evaluation = Fidelity(Fidelity.Config(batch_contexts=3, n_replicates=20))
     together = evaluation.run_many(subjects)
     assert [found.metrics for found in together] == [evaluation.run(subject).metrics for subject in subjects]

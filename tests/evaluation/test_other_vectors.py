@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from monoseme.evaluation._base import EvalResult, EvalSubject
-from monoseme.evaluation._next_token import compare, log_probabilities
 from monoseme.evaluation.fidelity import Fidelity
+from monoseme.splice.next_token import compare, log_probabilities
 
 _FLOAT32 = 5e-6
 
@@ -19,7 +19,7 @@ def _one_batch(given: SimpleNamespace, x: Tensor, x_hat: Tensor, codes: Tensor) 
     """x, x_hat [n, S, D], codes [n, S, F] as one batch without a mask."""
     sae = given.Sae([(codes.flatten(0, 1), x_hat.flatten(0, 1))], n_latents=codes.shape[-1])
     source = given.source_of(x, contexts_per_block=len(x))
-    subject = EvalSubject(name="given", sae=sae, site=given.SITE, source=source)
+    subject = EvalSubject(name="given", sae=sae, sites=(given.SITE,), source=source)
     return Fidelity(Fidelity.Config(batch_contexts=len(x))).run(subject)
 
 

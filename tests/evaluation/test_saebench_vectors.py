@@ -40,7 +40,7 @@ def _measured(given: SimpleNamespace, vectors: dict[str, Tensor], group: str) ->
     mask = torch.ones_like(tokens, dtype=torch.bool) if group == "all" else ~torch.isin(tokens, vectors["ignore_tokens"])
     sae = given.Sae([(f[i][mask[i]], x_hat[i][mask[i]]) for i in (0, 1)], n_latents=30)
     source = given.source_of(x.flatten(0, 1), mask.flatten(0, 1), contexts_per_block=2)
-    subject = EvalSubject(name="given", sae=sae, site=given.SITE, source=source)
+    subject = EvalSubject(name="given", sae=sae, sites=(given.SITE,), source=source)
     return Fidelity(Fidelity.Config(batch_contexts=3)).run(subject)
 
 

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation._base import EvalResult, EvalSubject
-from monoseme.evaluation._chunks import TokenChunk
-from monoseme.evaluation._next_token import predictions
 from monoseme.evaluation.fidelity import Fidelity
 from monoseme.evaluation.layer_spread import LayerSpread
 from monoseme.evaluation.predicted_share import PredictedShare
@@ -20,6 +18,7 @@ from monoseme.evaluation.smoothness import Smoothness
 from monoseme.models import LanguageModel, Site
 from monoseme.models.edit import FunctionEdit
 from monoseme.saes import SAES, Codes
+from monoseme.splice.next_token import predictions
 from monoseme.testing.models import tiny_model
 from monoseme.testing.sources import TensorSource
 
@@ -100,11 +99,10 @@ def test_a_metric_that_one_site_lacks_is_missing():
 
 
 def test_a_subject_needs_its_sites():
-    with pytest.raises(ConfigError, match='the subject "s" needs the sites'):
-        EvalSubject(name="s", sae=Linear(), source=_source())
+    with pytest.raises(ConfigError, match='the subject "s" has no site'):
+        EvalSubject(name="s", sae=Linear(), source=_source(), sites=())
     with pytest.raises(ConfigError, match="learns from one site, not 2"):
         EvalSubject(name="s", sae=SAES.get("topk")(architecture("topk").small), source=_source(), sites=_SITES[:2])
-    assert EvalSubject(name="s", sae=Linear(), source=_source(), site=_SITES[1]).sites == _SITES[1:2]
     assert EvalSubject(name="s", sae=Transcode(), source=_source(), sites=_SITES[1:3]).site == _SITES[1]
 
 
@@ -155,7 +153,7 @@ def test_losses_are_those_of_one_site_replaced_at_a_time(model: LanguageModel, t
     sae, sites = _small(name, model)
     subject = EvalSubject(name=name, sae=sae, sites=sites, source=text.source, model=model)
     found = Fidelity(Fidelity.Config(batch_contexts=_N, n_replicates=2)).run(subject)
-    counts = predictions(TokenChunk(text.tokens, text.mask, torch.ones_like(text.mask), text.documents))
+    counts = predictions(text.mask, real=torch.ones_like(text.mask), documents=text.documents)
     expected = []
     with torch.no_grad():
         for read in subject.placed.read(text.x, text.mask):

@@ -11,12 +11,12 @@ _ROWS = [
 
 
 def test_the_last_validation_of_each_sae_is_a_line() -> None:
-    assert training_table(_ROWS, ["topk", "a.longer.name"]) == [
+    assert training_table(_ROWS, ["topk", "a.longer.name"]).splitlines() == [
         "SAE               FVU  L0",
         "topk           0.1235   4",
-        "a.longer.name    0.25   -",
+        "a.longer.name    0.25   –",
     ]
 
 
 def test_without_a_validation_there_is_no_table() -> None:
-    assert training_table([{"sae": "topk", "fvu": 0.5}], ["topk"]) == []
+    assert training_table([{"sae": "topk", "fvu": 0.5}], ["topk"]) == ""

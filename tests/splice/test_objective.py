@@ -10,7 +10,7 @@ from torch import Tensor
 from monoseme.core.errors import ConfigError
 from monoseme.models import LanguageModel, Site
 from monoseme.saes import Losses, build, config_from_dict
-from monoseme.splice.objective import model_objective
+from monoseme.splice.objective import ModelObjective
 from monoseme.testing.models import tiny_model
 
 SITE = Site("resid_post", 1)
@@ -40,7 +40,7 @@ def losses_of(x_hat: Tensor) -> Losses:
 
 
 def value(model: LanguageModel, batch: Any, x_hat: Tensor, kind: Literal["ce", "kl"]) -> Tensor:
-    return model_objective(model, {"one": SITE}, kind=kind)("one", losses_of(x_hat), batch)
+    return ModelObjective(model, {"one": SITE}, kind)("one", losses_of(x_hat), batch)
 
 
 def test_kl_is_zero_when_nothing_is_lost(model: LanguageModel, batch: Any) -> None:
@@ -67,7 +67,7 @@ def test_the_gradient_reaches_every_parameter_and_is_that_of_finite_differences(
     sae.start(batch.x[DOCUMENTS >= 0])
 
     def loss() -> Tensor:
-        return model_objective(model, {"one": SITE}, kind=kind)("one", sae.loss(batch.x, mask=MASK), batch)
+        return ModelObjective(model, {"one": SITE}, kind)("one", sae.loss(batch.x, mask=MASK), batch)
 
     loss().backward()
     random, step = torch.Generator().manual_seed(1), 1e-6

@@ -37,7 +37,7 @@ def explain_latents(
     wanted = range(about.n_latents) if latents is None else latents
     found = chosen(config).explain(atlas.evidence(sae), wanted)
     described = {"explainer": explainer, "config": to_dict(config)}
-    write_explanations(path, _counted(found, f"explain {sae}", len(wanted)), about=about, config=described)
+    write_explanations(path, _counted(found, f"explain {sae}", len(wanted), unit="latents"), about=about, config=described)
     return find_annotation(atlas, sae, label)
 
 
@@ -61,7 +61,7 @@ def score_explanations(
     chosen = SCORERS.get(scorer)
     config = config or chosen.Config()
     n_numbers = len(said) * len(chosen.definitions)
-    found = _counted(chosen(config).score(atlas.evidence(sae), said), f"score {sae}", n_numbers)
+    found = _counted(chosen(config).score(atlas.evidence(sae), said), f"score {sae}", n_numbers, unit="scores")
     described = {"scorer": scorer, "config": to_dict(config), "definitions": dict(chosen.definitions)}
     described["headline"] = next(iter(chosen.definitions))  # a manifest sorts its keys, so the order would be lost
     write_scores(path, found, about=about, explanations=source, config=described)
@@ -77,8 +77,8 @@ def find_annotation(atlas: Atlas, sae: str, label: str) -> Annotation:
     return found[label]
 
 
-def _counted(items: Iterable[T], description: str, total: int) -> Iterator[T]:
-    with get_display().progress(description, total=total) as progress:
+def _counted(items: Iterable[T], description: str, total: int, *, unit: str) -> Iterator[T]:
+    with get_display().progress(description, total=total, unit=unit) as progress:
         for item in items:
             progress.advance()
             yield item

@@ -122,7 +122,7 @@ def _complete(names: TextNames | None, model: ScannedModel | None) -> TextNames:
 
 
 def _pass(source: ScannedSource, feeds: Sequence[Feed], writer: TextWriter, keep: StateConfig) -> None:
-    with get_display().progress("scan", total=source.n_blocks, unit="block") as progress:
+    with get_display().progress("scan", total=source.n_blocks, unit="blocks") as progress:
         for block in source.blocks():
             grid = _grid(block)
             writer.add(grid)

@@ -24,8 +24,8 @@ class Progress(Protocol):
 class Display(Protocol):
     """Where progress and messages go."""
 
-    def progress(self, description: str, *, total: int | None, unit: str = "it") -> contextlib.AbstractContextManager[Progress]:
-        """A count up to `total` (None: unknown), with rate and time left."""
+    def progress(self, description: str, *, total: int | None, unit: str) -> contextlib.AbstractContextManager[Progress]:
+        """A count up to `total` (None: unknown) of `unit` (plural: "tokens"), with rate and time left."""
         ...
 
     def say(self, text: str) -> None:
@@ -50,7 +50,7 @@ class SilentDisplay:
     """Nothing but warnings, through Python's `warnings`: the default for library use."""
 
     @contextlib.contextmanager
-    def progress(self, description: str, *, total: int | None, unit: str = "it") -> Iterator[Progress]:
+    def progress(self, description: str, *, total: int | None, unit: str) -> Iterator[Progress]:
         """Shows nothing."""
         del description, total, unit
         yield _NoProgress()
@@ -131,7 +131,7 @@ class PlainDisplay:
         self._every_seconds = every_seconds
 
     @contextlib.contextmanager
-    def progress(self, description: str, *, total: int | None, unit: str = "it") -> Iterator[Progress]:
+    def progress(self, description: str, *, total: int | None, unit: str) -> Iterator[Progress]:
         """A line now and then, and one at the end."""
         bar = _PlainProgress(
             description=description, total=total, unit=unit, stream=sys.stderr, every_seconds=self._every_seconds
@@ -171,7 +171,7 @@ class RichDisplay:
         self._console = Console(stderr=True, highlight=False)
 
     @contextlib.contextmanager
-    def progress(self, description: str, *, total: int | None, unit: str = "it") -> Iterator[Progress]:
+    def progress(self, description: str, *, total: int | None, unit: str) -> Iterator[Progress]:
         """A bar that stays when it is done."""
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Bars

@@ -7,7 +7,7 @@ An evaluation is one public file of this package with one concrete subclass of `
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError, UndefinedMetricError
@@ -31,11 +31,8 @@ class EvalSubject:
     sae: "SAE"
     source: "ActivationSource"
     """Held-out activations: documents that neither the SAE nor its thresholds saw."""
-    sites: "tuple[Site, ...]" = ()
+    sites: "tuple[Site, ...]"
     """The places it learned from, in that order."""
-    # None only until __post_init__ has filled it in, so that every reader has a Site.
-    site: "Site" = None  # pyright: ignore[reportAssignmentType]
-    """The first place that it gives back. For an SAE of one place it may be given instead of `sites`."""
     model: "LanguageModel | None" = None
     """The model they come from; without it, metrics of the model's losses are missing."""
     part: str | None = None
@@ -45,12 +42,9 @@ class EvalSubject:
 
     def __post_init__(self) -> None:
         """Raises ConfigError without a site, and for a number of sites that the SAE cannot have."""
-        given = cast("Site | None", self.site)
-        if bool(self.sites) == (given is not None):
-            raise ConfigError(f'the subject "{self.name}" needs the sites that the SAE learned from, or its site if it has one')
-        if given is not None:
-            object.__setattr__(self, "sites", (given,))
-        object.__setattr__(self, "site", self.placed.outputs[0])
+        if not self.sites:
+            raise ConfigError(f'the subject "{self.name}" has no site: give sites=(Site.parse("resid_post.3"),), as it learned')
+        _ = self.placed  # raises where the SAE cannot have so many
 
     @property
     def placed(self) -> "Placed":
@@ -58,6 +52,11 @@ class EvalSubject:
         from monoseme.splice import Placed  # here: a subject is described without torch
 
         return Placed(self.sae, self.sites)
+
+    @property
+    def site(self) -> "Site":
+        """The first place that it gives back."""
+        return self.placed.outputs[0]
 
 
 @dataclass(frozen=True, kw_only=True)

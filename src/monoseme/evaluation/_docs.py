@@ -6,8 +6,8 @@
 import sys
 from pathlib import Path
 
-from monoseme.core.errors import ConfigError
 from monoseme.core.files import write_atomic
+from monoseme.core.made_part import with_made_part
 from monoseme.evaluation import EVALUATIONS
 from monoseme.evaluation._metric import Definition
 
@@ -29,11 +29,7 @@ def _table(definitions: tuple[Definition, ...]) -> str:
 
 def with_definitions(page: str) -> str:
     """The page with the part between the marks made anew. Raises ConfigError where the marks are not there."""
-    before, start, rest = page.partition(START)
-    _, end, after = rest.partition(END)
-    if not (start and end):
-        raise ConfigError(f"the page lacks its marks: {START} and {END}")
-    return f"{before}{START}\n\n{definitions_as_markdown()}\n\n{END}{after}"
+    return with_made_part(page, start=START, end=END, made=definitions_as_markdown())
 
 
 if __name__ == "__main__":

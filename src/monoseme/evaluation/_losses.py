@@ -2,7 +2,7 @@
 
 All changes act at the same positions, those the mask leaves to an SAE; special tokens, padding and filtered sinks keep their
 activation in every run. (SAEBench's zero ablation acts at special tokens too, which makes its score more generous.)
-Which predictions count: `_next_token.predictions`.
+Which predictions count: `splice.next_token.predictions`.
 """
 
 from collections.abc import Callable

@@ -18,8 +18,8 @@ from monoseme.evaluation._formula import evaluate, missing
 from monoseme.evaluation._ledger import Ledger
 from monoseme.evaluation._losses import LOSSES
 from monoseme.evaluation._metric import Metric
-from monoseme.evaluation._next_token import compare, log_probabilities, losses, predictions, targets
 from monoseme.splice import Read, mean_ablation, zero_ablation
+from monoseme.splice.next_token import compare, log_probabilities, losses, predictions, targets
 from monoseme.tensors.shapes import Bool, Float, Tensor
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ class LossMeter:
 
     @torch.no_grad()
     def _add(self, text: TokenChunk) -> None:
-        counts = predictions(text)
+        counts = predictions(text.mask, real=text.real, documents=text.documents)
         if not bool(counts.any()):
             return
-        target = targets(text, counts)
+        target = targets(text.tokens, counts)
         sites = sorted({*self._means, *(site for _, placed in self._subjects for site in placed.inputs)})
         run = self._model.run(text.tokens, mask=text.mask, real=text.real, capture=sites)
         original = log_probabilities(run.logits[counts.to(run.logits.device)])
@@ -78,7 +78,7 @@ class LossMeter:
     def _ablations(
         self, x: Float[Tensor, "C S D"], site: "Site", text: TokenChunk, counts: Bool[Tensor, "C S"]
     ) -> dict[str, Float[Tensor, " P"]]:
-        target = targets(text, counts)
+        target = targets(text.tokens, counts)
         edits = {"ce_zero": zero_ablation(site), "ce_mean": mean_ablation(site, self._means[site])}
         return {name: losses(self._logits(site, x, text, counts, edit), target) for name, edit in edits.items()}
 

@@ -111,7 +111,7 @@ class Fidelity(Evaluation):
         told = [meter for meter in meters if _why_no_losses(meter) is None]
         found = LossMeter(model, [meter.subject for meter in told], _means(told), weights)
         total = sum(int(text.mask.sum()) for text in texts)
-        with get_display().progress("model losses", total=total, unit="token") as progress:
+        with get_display().progress("model losses", total=total, unit="tokens") as progress:
             for text in texts:
                 found.update(text)
                 progress.advance(int(text.mask.sum()))

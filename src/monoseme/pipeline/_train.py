@@ -47,8 +47,9 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
         resume=resume,
     )
     _save(run, materials, jobs, result)
-    for line in training_table(read_metrics(run.training / "metrics.jsonl"), [job.name for job in jobs]):
-        get_display().say(line)
+    table = training_table(read_metrics(run.training / "metrics.jsonl"), [job.name for job in jobs])
+    if table:
+        get_display().say(table)
     return run
 
 

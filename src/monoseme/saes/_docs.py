@@ -3,11 +3,9 @@
 `python -m monoseme.saes._docs docs/architectures.md` rewrites the part between the two marks; a test compares them.
 """
 
-import ast
 import dataclasses
 import importlib
 import inspect
-import itertools
 import re
 import sys
 import types
@@ -15,8 +13,9 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from monoseme.core.errors import ConfigError
+from monoseme.core.field_docs import field_docs
 from monoseme.core.files import write_atomic
+from monoseme.core.made_part import with_made_part
 from monoseme.saes._base import SAE
 from monoseme.saes._registry import SAES
 
@@ -45,11 +44,7 @@ def architectures_as_markdown() -> str:
 
 def with_architectures(page: str) -> str:
     """The page with the part between the marks made anew. Raises ConfigError where the marks are not there."""
-    before, start, rest = page.partition(START)
-    _, end, after = rest.partition(END)
-    if not (start and end):
-        raise ConfigError(f"the page lacks its marks: {START} and {END}")
-    return f"{before}{START}\n\n{architectures_as_markdown()}\n\n{END}{after}"
+    return with_made_part(page, start=START, end=END, made=architectures_as_markdown())
 
 
 def _table(classes: dict[str, type[SAE]]) -> str:
@@ -127,7 +122,7 @@ def _settings(settings: list[_Setting]) -> str:
 def _fields(config: type, prefix: str = "") -> list[_Setting]:
     """The settings of a config class and of the configs inside it, in their order; the defaults are those in force."""
     hints = typing.get_type_hints(config)
-    texts = _texts(config)
+    texts = field_docs(config)
     found: list[_Setting] = []
     for field in dataclasses.fields(config):
         hint = hints[field.name]
@@ -143,35 +138,6 @@ def _fields(config: type, prefix: str = "") -> list[_Setting]:
 def _with_default(setting: _Setting, holder: Any, name: str) -> _Setting:
     """A nested setting with the default that the outer config gives it."""
     return setting._replace(default=_default(getattr(holder, name)))
-
-
-def _texts(config: type) -> dict[str, str]:
-    """Field -> the docstring under it, of the class and those it extends; the class's own win."""
-    found: dict[str, str] = {}
-    for cls in reversed(config.__mro__):
-        if dataclasses.is_dataclass(cls):
-            found |= _texts_in(ast.parse(_dedented(cls)))
-    return found
-
-
-def _dedented(cls: type) -> str:
-    return inspect.cleandoc("\n" + inspect.getsource(cls))
-
-
-def _texts_in(tree: ast.Module) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for node in tree.body:
-        for field, below in itertools.pairwise(node.body if isinstance(node, ast.ClassDef) else []):
-            text = _text_of(below)
-            if text is not None and isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-                found[field.target.id] = " ".join(text.split())
-    return found
-
-
-def _text_of(node: ast.stmt) -> str | None:
-    """The text of a statement that is nothing but one."""
-    value = node.value if isinstance(node, ast.Expr) else None
-    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
 
 
 def _kind(hint: Any) -> str:

@@ -20,6 +20,8 @@ from monoseme.core.errors import ConfigError
 from monoseme.models.language_model import LanguageModel
 from monoseme.models.site import Site
 from monoseme.saes import Losses
+from monoseme.splice.next_token import divergence, log_probabilities, predictions, targets
+from monoseme.splice.next_token import losses as next_token_losses
 from monoseme.tensors.shapes import Bool, Float, Int, Tensor
 
 
@@ -73,19 +75,18 @@ class ModelObjective:
                 f"{name} gives back {tuple(losses.x_hat.shape)} where its contexts have {int(mask.sum())} positions of "
                 f"D={batch.x.shape[-1]}: a loss through the model takes an SAE of one site"
             )
-        counts = _predictions(mask, documents)
+        counts = predictions(mask, real=documents >= 0, documents=documents)
         if not bool(counts.any()):
             return losses.x_hat.sum() * 0.0
         x = batch.x.index_put((mask.to(batch.x.device),), losses.x_hat.to(batch.x.dtype))
-        log_q = self._log_probabilities(name, x, tokens, documents, counts)
+        changed = self._logits(name, x, tokens, documents, counts)
         if self.kind == "ce":
-            target = tokens[:, 1:][counts[:, :-1]].to(log_q.device)
-            return -log_q.gather(1, target[:, None]).mean()
+            return next_token_losses(changed, targets(tokens, counts)).mean()
         with torch.no_grad():
-            log_p = self._log_probabilities(name, batch.x, tokens, documents, counts)
-        return (log_p.exp() * (log_p - log_q)).sum(1).mean()
+            log_p = log_probabilities(self._logits(name, batch.x, tokens, documents, counts))
+        return divergence(log_p, changed).mean()
 
-    def _log_probabilities(
+    def _logits(
         self,
         name: str,
         x: Float[Tensor, "n S D"],
@@ -93,16 +94,10 @@ class ModelObjective:
         documents: Int[Tensor, "n S"],
         counts: Bool[Tensor, "n S"],
     ) -> Float[Tensor, "P V"]:
-        """Of the predictions that count, when the tensor at the SAE's site is x; float32 at least."""
+        """Of the predictions that count, when the tensor at the SAE's site is x."""
         device = self.model.device
         logits = self.model.run_from(self.sites[name], x, tokens=tokens.to(device), real=(documents >= 0).to(device))
-        logits = logits[counts.to(logits.device)]
-        return torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
-
-
-def model_objective(model: LanguageModel, sites: Mapping[str, Site], *, kind: Literal["ce", "kl"]) -> ModelObjective:
-    """The objective of a run whose SAEs lie at `sites`, by their names. Raises ConfigError for an unknown kind."""
-    return ModelObjective(model, dict(sites), kind)
+        return logits[counts.to(logits.device)]
 
 
 def _text(batch: Contexts) -> tuple[Bool[Tensor, "n S"], Int[Tensor, "n S"], Int[Tensor, "n S"]]:
@@ -114,10 +109,3 @@ def _text(batch: Contexts) -> tuple[Bool[Tensor, "n S"], Int[Tensor, "n S"], Int
         )
     mask = torch.ones(batch.x.shape[:2], dtype=torch.bool) if batch.mask is None else batch.mask.cpu()
     return mask, batch.tokens.cpu(), batch.documents.cpu()
-
-
-def _predictions(mask: Bool[Tensor, "n S"], documents: Int[Tensor, "n S"]) -> Bool[Tensor, "n S"]:
-    """True at source positions whose next-token prediction counts; the last position never does."""
-    counts = torch.zeros_like(mask)
-    counts[:, :-1] = mask[:, :-1] & (documents[:, 1:] >= 0) & (documents[:, :-1] == documents[:, 1:])
-    return counts

@@ -6,7 +6,7 @@ Settings import no torch, so that the command line can show them.
 from typing import TYPE_CHECKING
 
 from monoseme.core.lazy import lazy_attributes
-from monoseme.training.config import ScheduleConfig, TrainConfig
+from monoseme.training.config import ObjectiveConfig, ResampleConfig, ScheduleConfig, SparsityConfig, TrainConfig
 
 if TYPE_CHECKING:
     from monoseme.training.checkpoint import open_checkpoint
@@ -18,7 +18,10 @@ __all__ = [
     "Best",
     "Callbacks",
     "Job",
+    "ObjectiveConfig",
+    "ResampleConfig",
     "ScheduleConfig",
+    "SparsityConfig",
     "TrainConfig",
     "TrainResult",
     "open_checkpoint",

@@ -74,10 +74,15 @@ def train(
     feed = SourceFeed(source, jobs, config)
     held_out_rows = None if held_out is None else held_out_batches(held_out, jobs, config)
     result = train_on(feed, jobs, config, folder=folder, held_out=held_out_rows, callbacks=callbacks, resume=resume)
-    for name, n_dropped in feed.n_dropped().items():
-        if n_dropped:
-            get_display().say(f"{name}: {n_dropped:,} items were left out to keep step with the slowest view")
+    _tell_dropped(feed.n_dropped())
     return result
+
+
+def _tell_dropped(n_dropped: Mapping[str, int]) -> None:
+    """One line for all: the SAEs of a run wait for the one whose view makes the fewest items of a block."""
+    told = [f"{name} {n:,}" for name, n in n_dropped.items() if n]
+    if told:
+        get_display().say(f"items left out to keep step with the slowest view: {', '.join(told)}")
 
 
 def train_on(

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from monoseme.evaluation._chunks import TokenChunk
-from monoseme.evaluation._next_token import compare, log_probabilities, losses, predictions, targets
+from monoseme.splice.next_token import compare, divergence, log_probabilities, losses, predictions, targets
 
 
 def _bool(rows: list[list[int]]) -> torch.Tensor:
@@ -14,22 +13,20 @@ def _bool(rows: list[list[int]]) -> torch.Tensor:
 
 
 def test_predictions_need_an_unmasked_source_and_a_real_target_of_the_same_document():
-    text = TokenChunk(
-        tokens=torch.tensor([[1, 10, 11, 2, 1, 12, 13, 0]]),
-        mask=_bool([[0, 1, 1, 0, 0, 1, 1, 0]]),  # BOS 1, EOS 2 and padding 0 are masked
+    tokens = torch.tensor([[1, 10, 11, 2, 1, 12, 13, 0]])
+    counts = predictions(
+        _bool([[0, 1, 1, 0, 0, 1, 1, 0]]),  # BOS 1, EOS 2 and padding 0 are masked
         real=_bool([[1, 1, 1, 1, 1, 1, 1, 0]]),
         documents=torch.tensor([[0, 0, 0, 0, 1, 1, 1, -1]]),
     )
-    counts = predictions(text)
     # 10 -> 11; 11 -> EOS of its own document; 12 -> 13. BOS is no source, 13 has only padding after it.
     assert counts.int().tolist() == [[0, 1, 1, 0, 0, 1, 0, 0]]
-    assert targets(text, counts).tolist() == [11, 2, 13]
+    assert targets(tokens, counts).tolist() == [11, 2, 13]
 
 
 def test_a_boundary_of_packed_documents_is_not_predicted():
     ones = _bool([[1, 1, 1, 1]])
-    text = TokenChunk(torch.tensor([[5, 6, 7, 8]]), ones, ones, torch.tensor([[0, 0, 1, 1]]))
-    assert predictions(text).int().tolist() == [[1, 0, 1, 0]]
+    assert predictions(ones, real=ones, documents=torch.tensor([[0, 0, 1, 1]])).int().tolist() == [[1, 0, 1, 0]]
 
 
 def test_loss_worked_by_hand():
@@ -43,6 +40,7 @@ def test_divergences_worked_by_hand_in_both_directions():
     found = compare(p.log(), q.log() + 1.5, torch.tensor([1]))
     assert found.ce.item() == pytest.approx(-math.log(0.75), rel=1e-12)
     assert found.kl.item() == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(2 / 3), rel=1e-12)
+    assert divergence(p.log(), q.log() + 1.5).item() == found.kl.item()
     assert found.kl_reversed.item() == pytest.approx(0.25 * math.log(0.5) + 0.75 * math.log(1.5), rel=1e-12)
 
 
@@ -62,7 +60,7 @@ def test_slices_change_nothing(monkeypatch: pytest.MonkeyPatch):
     a, b = torch.randn(11, 7, generator=gen), torch.randn(11, 7, generator=gen)
     target = torch.randint(0, 7, (11,), generator=gen)
     whole = losses(a, target), compare(log_probabilities(a), b, target)
-    monkeypatch.setattr("monoseme.evaluation._next_token._SLICE_ENTRIES", 15)
+    monkeypatch.setattr("monoseme.splice.next_token._SLICE_ENTRIES", 15)
     assert torch.equal(losses(a, target), whole[0])
     for cut, all_at_once in zip(compare(log_probabilities(a), b, target), whole[1], strict=True):
         assert torch.equal(cut, all_at_once)

@@ -11,24 +11,25 @@ from typing import NamedTuple
 
 import torch
 
-from monoseme.evaluation._chunks import TokenChunk
 from monoseme.tensors.shapes import Bool, Float, Int, Tensor
 
 _SLICE_ENTRIES = 1 << 24
 """Logits handled at once, P x V: bounds the float32 copies to 64 MB each."""
 
 
-def predictions(text: TokenChunk) -> Bool[Tensor, "C S"]:
-    """True at source positions whose next-token prediction counts; the last position never does."""
-    counts = torch.zeros_like(text.mask)
-    same = text.documents[:, :-1] == text.documents[:, 1:]
-    counts[:, :-1] = text.mask[:, :-1] & text.real[:, 1:] & same
+def predictions(mask: Bool[Tensor, "C S"], *, real: Bool[Tensor, "C S"], documents: Int[Tensor, "C S"]) -> Bool[Tensor, "C S"]:
+    """True at source positions whose next-token prediction counts; the last position never does.
+
+    `mask`: where an SAE touches the activations; `real`: where there is a token at all; `documents`: ids per token.
+    """
+    counts = torch.zeros_like(mask)
+    counts[:, :-1] = mask[:, :-1] & real[:, 1:] & (documents[:, :-1] == documents[:, 1:])
     return counts
 
 
-def targets(text: TokenChunk, counts: Bool[Tensor, "C S"]) -> Int[Tensor, " P"]:
-    """The tokens that were to be predicted."""
-    return text.tokens[:, 1:][counts[:, :-1]]
+def targets(tokens: Int[Tensor, "C S"], counts: Bool[Tensor, "C S"]) -> Int[Tensor, " P"]:
+    """The tokens that were to be predicted, where `predictions` says so."""
+    return tokens[:, 1:][counts[:, :-1]]
 
 
 def log_probabilities(logits: Float[Tensor, "P V"]) -> Float[Tensor, "P V"]:
@@ -41,6 +42,11 @@ def losses(logits: Float[Tensor, "P V"], target: Int[Tensor, " P"]) -> Float[Ten
     target = target.to(logits.device)
     parts = _slices(len(target), logits.shape[-1])
     return torch.cat([_ce(_log_p(logits[part]), target[part]) for part in parts])
+
+
+def divergence(log_p: Float[Tensor, "P V"], changed: Float[Tensor, "P V"]) -> Float[Tensor, " P"]:
+    """KL(original ‖ changed) in nats, from the original's `log_probabilities` and the logits of a changed run."""
+    return torch.cat([_kl(log_p[part], _log_p(changed[part])) for part in _slices(*changed.shape)])
 
 
 class Comparison(NamedTuple):
