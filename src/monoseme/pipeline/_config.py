@@ -89,7 +89,7 @@ class RunSettings:
     train: TrainConfig = field(default_factory=TrainConfig)
     """The training loop."""
     evaluations: tuple[str, ...] = ("fidelity",)
-    """What is measured: monoseme ls evaluations. All on as many held-out tokens as `fidelity`."""
+    """What is measured: monoseme ls evaluations. Those besides fidelity take as many held-out tokens as its `max_loss_tokens`."""
     fidelity: Fidelity.Config = field(default_factory=lambda: Fidelity.Config(max_tokens=300_000, max_loss_tokens=60_000))
     """The evaluation on held-out text; bounded, since a tenth of a large corpus would take hours and say no more."""
     atlas: AtlasConfig = field(default_factory=AtlasConfig)

@@ -69,7 +69,7 @@ def evaluation_of(name: str, config: RunConfig) -> Evaluation:
     kind = EVALUATIONS.get(name)
     if name == _FIDELITY:
         return kind(config.fidelity)
-    bounds = {"max_tokens": config.fidelity.max_tokens, "n_replicates": config.fidelity.n_replicates}
+    bounds = {"max_tokens": config.fidelity.max_loss_tokens, "n_replicates": config.fidelity.n_replicates}
     known = {setting.name for setting in fields(kind.Config)}
     return kind(kind.Config(**{key: value for key, value in bounds.items() if key in known}))
 

@@ -25,7 +25,8 @@ def config() -> RunConfig:
             validate_every=100,
             checkpoint_at=(0.5,),
         ),
-        fidelity=Fidelity.Config(max_tokens=60_000, max_loss_tokens=24_000),
+        evaluations=("fidelity", "smoothness"),
+        fidelity=Fidelity.Config(max_tokens=60_000, max_loss_tokens=20_000),
         atlas=AtlasConfig(n_tokens=150_000),
         saes=(
             TopK.Config(n_latents=n_latents, k=k, dead_after_tokens=dead_after_tokens),

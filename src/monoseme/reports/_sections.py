@@ -9,6 +9,7 @@ from monoseme.reports.figures import (
     l0_distribution,
     model_losses,
     training_curves,
+    variation_over_time,
 )
 from monoseme.reports.figures.quality import LOSS_NAMES
 
@@ -19,7 +20,9 @@ def figures_of(report: RunReport) -> list[Figure]:
     order = {sae.name: i for i, sae in enumerate(report.saes)}
     training = sorted(report.training, key=lambda row: order.get(str(row.get("sae")), len(order)))
     life = dictionary_life(report.training, list(order))
-    return [*_quality(report.saes), *_latents(report.saes), *training_curves(training), *life]
+    over_time = {sae.name: table.to_pylist() for sae in report.saes if (table := sae.table("parts")) is not None}
+    variation = [variation_over_time(over_time)] if over_time else []
+    return [*_quality(report.saes), *variation, *_latents(report.saes), *training_curves(training), *life]
 
 
 def _quality(saes: tuple[SaeReport, ...]) -> list[Figure]:

@@ -36,6 +36,12 @@ GROUPS = (
         "How many latents the SAE spends on a token, and how many it wastes.",
         ("l0", "l1", "dead_fraction", "dense_fraction"),
     ),
+    Group(
+        "Over time",
+        "How much codes change from one token to the next: what lasts over a text changes little.",
+        ("smoothness_tv_relative", "smoothness_tv", "smoothness_lipschitz", "smoothness_fft", "smoothness_wavelet",
+         "smoothness_multiscale_variance", "smoothness_multiscale_gradient"),
+    ),
 )  # fmt: skip
 
 AS_PEERS = Group(

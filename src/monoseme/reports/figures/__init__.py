@@ -4,6 +4,7 @@ from monoseme.reports.figures._figure import FORMATS, Figure
 from monoseme.reports.figures._style import DARK, LIGHT, theme
 from monoseme.reports.figures.latents import density_histogram, l0_distribution
 from monoseme.reports.figures.life import dictionary_life
+from monoseme.reports.figures.over_time import variation_over_time
 from monoseme.reports.figures.quality import fvu_against_l0, metric_bars, model_losses
 from monoseme.reports.figures.training import training_curves
 
@@ -20,4 +21,5 @@ __all__ = [
     "model_losses",
     "theme",
     "training_curves",
+    "variation_over_time",
 ]
