@@ -198,7 +198,7 @@ def planted_model(*, norm: str = "rms") -> FakeModel:
 def planted_atlas(folder: Path) -> None:
     """Scan, explain and score the planted source as "topk"."""
     names = TextNames(sources={0: "stories", 1: '<img src="x">'}, labels=lambda i: {"domain": f"d{i % 2}"})
-    scan(planted_source(), [Target("topk", FakeSAE(5), SITE)], folder, model=planted_model(), names=names)
+    scan(planted_source(), [Target("topk", FakeSAE(5), (SITE,))], folder, model=planted_model(), names=names)
     atlas = open_atlas(folder)
     explain_latents(atlas, "topk")
     score_explanations(atlas, "topk")

@@ -30,7 +30,7 @@ def test_annotations_never_change(tmp_path: Path) -> None:
 
 def test_an_annotation_of_another_scan_is_refused(tmp_path: Path) -> None:
     planted_atlas(tmp_path / "one")
-    scan(FakeSource(planted_source().given[1:]), [Target("topk", FakeSAE(5), SITE)], tmp_path / "two")
+    scan(FakeSource(planted_source().given[1:]), [Target("topk", FakeSAE(5), (SITE,))], tmp_path / "two")
     shutil.copytree(tmp_path / "one" / "annotations", tmp_path / "two" / "annotations")
     with pytest.raises(ArtifactDamagedError, match="another scan of topk"):
         open_atlas(tmp_path / "two").latent("topk", 0)

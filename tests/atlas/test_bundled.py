@@ -22,7 +22,7 @@ def test_an_atlas_of_the_bundled_model_has_pages_whose_values_the_sae_gives_agai
     first = source.block(0)
     sae.start(first.activations[site][first.mask])
     sae = sae.export()
-    scan(source, [Target("topk", sae, site)], tmp_path, model=model, names=names_of(store))
+    scan(source, [Target("topk", sae, (site,))], tmp_path, model=model, names=names_of(store))
     explain_latents(open_atlas(tmp_path), "topk")
     score_explanations(open_atlas(tmp_path), "topk")
     atlas = open_atlas(tmp_path)

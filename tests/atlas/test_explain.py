@@ -126,7 +126,7 @@ def test_words_are_read_back_to_their_beginning_and_without_case(tmp_path: Path)
         block.tokens[:, 1:8] = block.tokens.new_tensor([1, 2, 3, 6, 4, 5, 6])
     model = planted_model()
     model.decode_tokens = lambda ids: [words[i] if i < len(words) else "?" for i in ids]  # type: ignore[method-assign]
-    scan(source, [Target("a", FakeSAE(5), SITE)], tmp_path, model=model)
+    scan(source, [Target("a", FakeSAE(5), (SITE,))], tmp_path, model=model)
     atlas = open_atlas(tmp_path)
     reader = SignReader(atlas.text)
     from monoseme.atlas.evidence import Places

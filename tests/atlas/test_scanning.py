@@ -109,7 +109,7 @@ def test_duckdb_reads_the_tables(planted: Atlas) -> None:
 
 
 def test_without_a_model_tokens_are_numbers_and_logits_missing(tmp_path: Path) -> None:
-    scan(planted_source(), [Target("a", FakeSAE(5), SITE)], tmp_path)
+    scan(planted_source(), [Target("a", FakeSAE(5), (SITE,))], tmp_path)
     page = open_atlas(tmp_path).latent("a", 0)
     assert page.top[0].texts[page.top[0].focus] == "[2]"
     assert page.top_logits == ()
@@ -119,12 +119,12 @@ def test_without_a_model_tokens_are_numbers_and_logits_missing(tmp_path: Path) -
 def test_a_site_that_does_not_write_to_the_residual_has_no_logits(tmp_path: Path) -> None:
     site = Site.parse("mlp_in.1")
     blocks = [block._replace(activations={site: block.activations[SITE]}) for block in planted_source().given]
-    scan(FakeSource(blocks, (site,)), [Target("a", FakeSAE(5), site)], tmp_path, model=planted_model())
+    scan(FakeSource(blocks, (site,)), [Target("a", FakeSAE(5), (site,))], tmp_path, model=planted_model())
     assert "does not write to the residual" in str(open_atlas(tmp_path).latent("a", 0).why_no_logits)
 
 
 def test_parts_and_several_saes_share_one_pass_and_one_text(tmp_path: Path) -> None:
-    targets = [Target("a", FakeSAE(5), SITE), Target("a", FakeSAE(5), SITE, part="high"), Target("b", FakeSAE(5), SITE)]
+    targets = [Target("a", FakeSAE(5), (SITE,)), Target("a", FakeSAE(5), (SITE,), part="high"), Target("b", FakeSAE(5), (SITE,))]
     result = scan(planted_source(), targets, tmp_path)
     atlas = open_atlas(tmp_path)
     assert result.keys == ("a", "a.high", "b")
@@ -133,15 +133,15 @@ def test_parts_and_several_saes_share_one_pass_and_one_text(tmp_path: Path) -> N
 
 
 def test_an_sae_is_added_to_an_atlas_of_the_same_text(tmp_path: Path) -> None:
-    scan(planted_source(), [Target("a", FakeSAE(5), SITE)], tmp_path)
+    scan(planted_source(), [Target("a", FakeSAE(5), (SITE,))], tmp_path)
     before = (tmp_path / "latents" / "a" / "manifest.json").read_bytes()
-    scan(planted_source(), [Target("b", FakeSAE(5), SITE)], tmp_path)
+    scan(planted_source(), [Target("b", FakeSAE(5), (SITE,))], tmp_path)
     assert open_atlas(tmp_path).saes() == ["a", "b"]
     assert (tmp_path / "latents" / "a" / "manifest.json").read_bytes() == before
     with pytest.raises(ArtifactExistsError, match="exists already"):
-        scan(planted_source(), [Target("b", FakeSAE(5), SITE)], tmp_path)
+        scan(planted_source(), [Target("b", FakeSAE(5), (SITE,))], tmp_path)
     with pytest.raises(ArtifactExistsError, match="another text"):
-        scan(FakeSource(planted_source().given[1:]), [Target("c", FakeSAE(5), SITE)], tmp_path)
+        scan(FakeSource(planted_source().given[1:]), [Target("c", FakeSAE(5), (SITE,))], tmp_path)
 
 
 _OTHER = Site.parse("mlp_in.1")
@@ -160,7 +160,7 @@ def test_codes_of_each_site_get_an_atlas_of_their_own(tmp_path: Path) -> None:
     target = Target("mlsae", FakeLayersSAE(5), (SITE, _OTHER))
     assert target.keys == ("mlsae@resid_post.1", "mlsae@mlp_in.1")
     assert scan(_two_sites(), [target], tmp_path / "two", model=planted_model()).keys == target.keys
-    scan(planted_source(), [Target("a", FakeSAE(5), SITE)], tmp_path / "one", model=planted_model())
+    scan(planted_source(), [Target("a", FakeSAE(5), (SITE,))], tmp_path / "one", model=planted_model())
     two, one = open_atlas(tmp_path / "two"), open_atlas(tmp_path / "one")
     assert two.saes() == sorted(target.keys)
     for latent in range(5):
@@ -184,7 +184,7 @@ def test_one_code_of_several_sites_has_one_atlas_and_no_logits(tmp_path: Path) -
 
 def test_a_transcoder_is_scanned_where_it_reads_and_writes_where_it_gives_back(tmp_path: Path) -> None:
     scan(_two_sites(), [Target("t", FakeTranscoder(5), (_OTHER, SITE))], tmp_path / "t", model=planted_model())
-    scan(_two_sites(), [Target("a", FakeSAE(5), SITE)], tmp_path / "a", model=planted_model())
+    scan(_two_sites(), [Target("a", FakeSAE(5), (SITE,))], tmp_path / "a", model=planted_model())
     transcoder, plain = open_atlas(tmp_path / "t"), open_atlas(tmp_path / "a")
     assert transcoder.latents("t").site == "mlp_in.1"
     assert transcoder.latent("t", 1).stats.density == plain.latent("a", 0).stats.density
@@ -198,33 +198,33 @@ def test_a_transcoder_is_scanned_where_it_reads_and_writes_where_it_gives_back(t
 def test_a_decoder_that_is_not_a_vector_a_latent_has_no_logits(tmp_path: Path, w_dec: torch.Tensor | None, why: str) -> None:
     sae = FakeSAE(5)
     sae.state_dict = lambda: {} if w_dec is None else {"W_dec": w_dec}  # type: ignore[method-assign]
-    scan(planted_source(), [Target("a", sae, SITE)], tmp_path, model=planted_model())
+    scan(planted_source(), [Target("a", sae, (SITE,))], tmp_path, model=planted_model())
     said = str(open_atlas(tmp_path).latent("a", 0).why_no_logits)
     assert re.search(rf"needs W_dec of the shape \(5, 5\), one vector a latent, but {why}", said)
 
 
 def test_the_same_scan_has_the_same_hash(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        scan(planted_source(), [Target("a", FakeSAE(5), SITE)], tmp_path / name, model=planted_model())
+        scan(planted_source(), [Target("a", FakeSAE(5), (SITE,))], tmp_path / name, model=planted_model())
     assert open_atlas(tmp_path / "one").latents("a").content_hash == open_atlas(tmp_path / "two").latents("a").content_hash
 
 
 def test_a_site_that_is_not_held_is_refused_with_what_is(tmp_path: Path) -> None:
     with pytest.raises(SiteError, match=r"reads mlp_out.3, but the activations hold resid_post.1"):
-        scan(planted_source(), [Target("a", FakeSAE(5), Site.parse("mlp_out.3"))], tmp_path)
+        scan(planted_source(), [Target("a", FakeSAE(5), (Site.parse("mlp_out.3"),))], tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../a", "a/b", ".hidden"])
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="cannot name an SAE"):
-        scan(planted_source(), [Target(name, FakeSAE(5), SITE)], tmp_path)
+        scan(planted_source(), [Target(name, FakeSAE(5), (SITE,))], tmp_path)
 
 
 def test_text_of_which_nothing_reaches_the_saes_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     zeros = torch.zeros(2, 3, dtype=torch.int64)
     block = make_block(zeros, zeros, torch.arange(3).expand(2, 3), torch.zeros(2, 3, 5))
     with pytest.raises(EmptyCorpusError, match="no token of the text"):
-        scan(FakeSource([block]), [Target("a", FakeSAE(5), SITE)], tmp_path / "atlas")
+        scan(FakeSource([block]), [Target("a", FakeSAE(5), (SITE,))], tmp_path / "atlas")
     assert list((tmp_path / "atlas").iterdir()) == []
 
 
@@ -242,7 +242,7 @@ def test_a_folder_without_an_atlas_says_how_to_make_one(tmp_path: Path) -> None:
 
 
 def test_check_finds_a_changed_byte(tmp_path: Path) -> None:
-    scan(planted_source(), [Target("a", FakeSAE(5), SITE)], tmp_path)
+    scan(planted_source(), [Target("a", FakeSAE(5), (SITE,))], tmp_path)
     assert check_atlas(tmp_path) == []
     path = tmp_path / "latents" / "a" / "histograms.npy"
     data = bytearray(path.read_bytes())
@@ -252,8 +252,8 @@ def test_check_finds_a_changed_byte(tmp_path: Path) -> None:
 
 
 def test_latents_of_another_text_are_refused(tmp_path: Path) -> None:
-    scan(planted_source(), [Target("a", FakeSAE(5), SITE)], tmp_path / "one")
-    scan(FakeSource(planted_source().given[1:]), [Target("a", FakeSAE(5), SITE)], tmp_path / "two")
+    scan(planted_source(), [Target("a", FakeSAE(5), (SITE,))], tmp_path / "one")
+    scan(FakeSource(planted_source().given[1:]), [Target("a", FakeSAE(5), (SITE,))], tmp_path / "two")
     (tmp_path / "one" / "latents" / "a").rename(tmp_path / "two" / "latents" / "b")
     with pytest.raises(ArtifactDamagedError, match="another text"):
         open_atlas(tmp_path / "two").latent("b", 0)
@@ -265,7 +265,7 @@ def test_every_latent_finds_its_own_examples_across_row_groups(tmp_path: Path) -
     for block in source.given:
         block.activations[SITE][..., 30:70] = 0  # a whole row group of latents without examples
     config = ScanConfig(keep=StateConfig(n_top=2), n_per_decile=1)
-    scan(source, [Target("a", FakeSAE(n_latents), SITE)], tmp_path, config=config)
+    scan(source, [Target("a", FakeSAE(n_latents), (SITE,))], tmp_path, config=config)
     atlas = open_atlas(tmp_path)
     for latent in range(n_latents):
         strongest = max(float(b.activations[SITE][..., latent][b.mask].max()) for b in source.given)

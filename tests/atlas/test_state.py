@@ -39,7 +39,7 @@ def _contexts() -> list[FakeBlock]:
 
 
 def _state(blocks: list[FakeBlock], config: StateConfig = CONFIG) -> LatentState:
-    feed = Feed(Target("t", FakeSAE(F), SITE), config, rows_per_encode=17)
+    feed = Feed(Target("t", FakeSAE(F), (SITE,)), config, rows_per_encode=17)
     for block in blocks:
         feed.add(block.activations, block_rows(_grid(block), gap=config.gap))
     feed.flush()
@@ -169,7 +169,7 @@ def test_states_that_kept_different_things_do_not_merge() -> None:
 def test_documents_are_estimated_beyond_the_exact_count() -> None:
     source = random_source(n_blocks=5, n_contexts=47, seq_len=11, n_latents=2, n_documents=1175, seed=5, sparsity=0.0)
     config = StateConfig(n_counted_documents=101)
-    feed = Feed(Target("t", FakeSAE(2), SITE), config, rows_per_encode=4096)
+    feed = Feed(Target("t", FakeSAE(2), (SITE,)), config, rows_per_encode=4096)
     for block in source.given:
         feed.add(block.activations, block_rows(_grid(block), gap=config.gap))
     feed.flush()
@@ -181,7 +181,7 @@ def test_negative_codes_are_counted_and_are_no_firings() -> None:
     block = _contexts()[0]
     signed = FakeSAE(F)
     signed.encode = lambda x: Codes({"all": -x.clamp(min=0)})  # type: ignore[method-assign]
-    feed = Feed(Target("t", signed, SITE), CONFIG, rows_per_encode=4096)
+    feed = Feed(Target("t", signed, (SITE,)), CONFIG, rows_per_encode=4096)
     feed.add(block.activations, block_rows(_grid(block), gap=CONFIG.gap))
     feed.flush()
     assert feed.gathered[0].state.n_fired.sum() == 0
@@ -192,7 +192,7 @@ def test_codes_that_are_not_finite_are_refused() -> None:
     block = _contexts()[0]
     x = block.activations[SITE].clone()
     x[0, 3, 2] = torch.inf
-    feed = Feed(Target("bad", FakeSAE(F), SITE), CONFIG, rows_per_encode=4096)
+    feed = Feed(Target("bad", FakeSAE(F), (SITE,)), CONFIG, rows_per_encode=4096)
     with pytest.raises(UndefinedMetricError, match="bad gives codes that are not finite"):
         feed.add({SITE: x}, block_rows(_grid(block), gap=CONFIG.gap))
 
@@ -200,7 +200,7 @@ def test_codes_that_are_not_finite_are_refused() -> None:
 @pytest.mark.parametrize("rows_per_encode", [1, 30, 4096])
 def test_an_sae_that_reads_contexts_is_given_whole_ones(rows_per_encode: int) -> None:
     block = SOURCE.given[0]
-    feed = Feed(Target("tfa", FakeContextSAE(F), SITE), CONFIG, rows_per_encode=rows_per_encode)
+    feed = Feed(Target("tfa", FakeContextSAE(F), (SITE,)), CONFIG, rows_per_encode=rows_per_encode)
     feed.add(block.activations, block_rows(_grid(block), gap=CONFIG.gap))
     feed.flush()
     seen = block.activations[SITE] * block.mask[..., None]

@@ -54,6 +54,11 @@ def test_names_tell_apart_what_differs_and_refuse_twins(spec: ModelSpec) -> None
         _dealt(spec, TopK.Config(k=4), TopK.Config(k=4))
 
 
+def test_a_target_names_an_sae_and_the_k_that_follows_from_it_does_not(spec: ModelSpec) -> None:
+    names = list(_dealt(spec, TopK.Config(target_l0=4.0), TopK.Config(target_l0=8.0), TopK.Config(k=8)))
+    assert names == ["topk.target_l0_4", "topk.target_l0_8", "topk.target_l0_None.k8"]
+
+
 def test_a_site_that_the_model_lacks_is_refused(spec: ModelSpec) -> None:
     with pytest.raises(SiteError, match=r"resid_post\.99"):
         _dealt(spec, TopK.Config(), sites=("resid_post.99",))

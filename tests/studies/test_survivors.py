@@ -31,7 +31,7 @@ def test_a_loss_that_is_not_finite_costs_the_others_a_new_beginning_in_a_new_fol
     def attempt(names: tuple[str, ...], folder: Path) -> tuple[str, ...]:
         calls.append((names, folder.name))
         if "relu" in names:
-            raise NonFiniteLossError('the loss or gradient of "relu.target_l08_0" was not finite at step 7.\n  More.')
+            raise NonFiniteLossError('the loss or gradient of "relu.target_l0_8" was not finite at step 7.\n  More.')
         return names
 
     with use_display(QuietDisplay()):

@@ -10,7 +10,7 @@ import torch
 from monoseme.core.errors import ConfigError, DiskFullError, NonFiniteLossError
 from monoseme.saes import Knobs, Losses, build, config_from_dict, load_sae, save_sae
 from monoseme.testing.sources import random_source
-from monoseme.training import Callbacks, open_checkpoint, read_metrics, train
+from monoseme.training import Callbacks, Job, open_checkpoint, read_metrics, train, train_on
 from monoseme.training import checkpoint as checkpoints
 from monoseme.training.config import ObjectiveConfig
 from monoseme.training.feed import Rows
@@ -211,3 +211,9 @@ def test_without_held_out_documents_there_is_no_best(tiny: ModuleType, tmp_path:
     result = tiny.train_on(tiny.TinyFeed(1), [job], tiny.tiny_config(), folder=tmp_path)
     assert result.best == {"one": None}
     assert torch.equal(open_checkpoint(tmp_path, "best")["one"].W_dec, result.saes["one"].W_dec)
+
+
+def test_patience_without_held_out_documents_is_refused(tiny: ModuleType, tmp_path: Path) -> None:
+    config = tiny.tiny_config(early_stop_patience=2)
+    with pytest.raises(ConfigError, match="early_stop_patience needs held-out documents"):
+        train_on(tiny.TinyFeed(), [Job("one", tiny.tiny_sae(), ())], config, folder=tmp_path)

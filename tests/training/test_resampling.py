@@ -11,7 +11,7 @@ from torch import Tensor
 from monoseme.core.errors import ConfigError
 from monoseme.models.site import Site
 from monoseme.saes import build, config_from_dict
-from monoseme.training import Job, read_metrics
+from monoseme.training import Job, TrainConfig, read_metrics
 from monoseme.training.config import ResampleConfig
 from monoseme.training.learner import Learner
 
@@ -139,3 +139,9 @@ def test_an_sae_of_another_make_is_refused(tiny: ModuleType) -> None:
     sae = build(config_from_dict({"architecture": "gated", "d_in": tiny.D, "n_latents": tiny.F}))
     with pytest.raises(ConfigError, match="gated cannot be resampled"):
         Learner(Job("one", sae, (SITE,)), tiny.tiny_config(resample=ResampleConfig(at_steps=(5,))))
+
+
+@pytest.mark.parametrize("resample", [ResampleConfig(at_steps=(3, 8)), ResampleConfig(every_tokens=36)])
+def test_a_time_after_the_end_of_the_run_is_refused(resample: ResampleConfig) -> None:
+    with pytest.raises(ConfigError, match="it would never happen"):
+        TrainConfig(n_steps=7, batch_size=5, resample=resample)

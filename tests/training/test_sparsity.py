@@ -14,7 +14,7 @@ from monoseme.core.errors import ConfigError
 from monoseme.saes import Losses, build, config_from_dict
 from monoseme.tensors.sparse import SparseCodes
 from monoseme.testing.planted import planted_dictionary
-from monoseme.training import Job, TrainConfig
+from monoseme.training import Job, TrainConfig, train_on
 from monoseme.training.config import SparsityConfig
 from monoseme.training.feed import Rows
 from monoseme.training.knobs import KnobSetter
@@ -162,6 +162,22 @@ def test_annealing_a_penalty_without_a_target_is_refused() -> None:
     config = TrainConfig(n_steps=10, sparsity=SparsityConfig(start_factor=2.0, anneal_fraction=0.5))
     with pytest.raises(ConfigError, match="has no target L0"):
         Learner(Job("one", sae, ()), config)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"warmup_fraction": 0.5}, "sparsity.warmup_fraction would change nothing: no SAE of this run has a sparsity penalty"),
+        ({"largest_factor": 9.0}, "sparsity.largest_factor would change nothing: no SAE of this run has a penalty with a target"),
+    ],
+)
+def test_a_setting_that_reaches_no_sae_is_refused(
+    tiny: ModuleType, tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    config = tiny.tiny_config(sparsity=SparsityConfig(**settings))
+    with pytest.raises(ConfigError, match=message):
+        train_on(tiny.TinyFeed(), [Job("one", tiny.tiny_sae(), ())], config, folder=tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("architecture", ["relu", "gated", "jumprelu"])

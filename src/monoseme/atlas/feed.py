@@ -29,8 +29,8 @@ class Target(NamedTuple):
 
     name: str
     sae: ScannedSAE
-    sites: Site | tuple[Site, ...]
-    """The places it learned from, in that order; a single one may stand alone."""
+    sites: tuple[Site, ...]
+    """The places it learned from, in that order."""
     part: str | None = None
     """Which part of its codes; None takes all of them."""
     sae_hash: str | None = None
@@ -39,7 +39,7 @@ class Target(NamedTuple):
     @property
     def placed(self) -> Placed:
         """The SAE in its places. Raises ConfigError for a number of sites that it cannot have."""
-        return Placed(self.sae, (self.sites,) if isinstance(self.sites, Site) else self.sites)
+        return Placed(self.sae, self.sites)
 
     @property
     def key(self) -> str:

@@ -44,8 +44,9 @@ def main(words: list[str]) -> int:
     if kind not in KINDS:
         raise ConfigError(f'there is no kind "{kind}".{suggest(kind, KINDS)}\n  Allowed: {", ".join(KINDS)}')
     infos = KINDS[kind].infos()
+    width = max((len(info.name) for info in infos), default=0)
     if isinstance(display, JsonDisplay):
         display.rows([info._asdict() for info in infos])
     else:
-        write("\n".join(f"{info.name:<16} {info.summary}" for info in infos))
+        write("\n".join(f"{info.name:<{width}}  {info.summary}" for info in infos))
     return 0

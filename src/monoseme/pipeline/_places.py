@@ -85,16 +85,17 @@ def _place_word(sites: tuple[Site, ...]) -> str:
 
 
 def _differences(config: SAE.Config, twins: list[SAE.Config]) -> list[str]:
-    """`k16`, `n_latents4096`: the settings in which a config differs from another of its architecture."""
+    """`k16`, `target_l0_20`: the settings in which a config differs from another of its architecture."""
     plain = to_dict(config)
     others = [to_dict(twin) for twin in twins]
+    told = _PLACES | ({"k"} if config.target_l0 is not None else set[str]())  # the target has set the k
     return [
-        f"{key}{_word(value)}"
+        f"{key}_{_word(value)}" if key[-1].isdigit() else f"{key}{_word(value)}"
         for key, value in plain.items()
-        if key not in _PLACES and any(other[key] != value for other in others)
+        if key not in told and any(other[key] != value for other in others)
     ]
 
 
 def _word(value: Any) -> str:
-    text = "_".join(str(v) for v in value.values()) if isinstance(value, dict) else str(value)
+    text = "_".join(str(v) for v in value.values()) if isinstance(value, dict) else str(value).removesuffix(".0")
     return "".join(c if c.isalnum() or c in "_-" else "_" for c in text)

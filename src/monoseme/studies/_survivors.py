@@ -95,6 +95,6 @@ def _tried(names: Sequence[str], work: Path, trial: Callable[[str], object]) -> 
 
 
 def _named_in(message: str, names: Sequence[str]) -> str | None:
-    """Whose job an error of the training loop puts in quotation marks: `relu`, or one of its several (`relu.target_l08_0`)."""
+    """Whose job an error of the training loop puts in quotation marks: `relu`, or one of its several (`relu.target_l0_8`)."""
     quoted = re.findall(r'"([^"]+)"', message)
     return next((name for name in names for word in quoted if word == name or word.startswith(f"{name}.")), None)

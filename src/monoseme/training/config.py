@@ -86,6 +86,17 @@ class ResampleConfig:
         """Whether it ever happens."""
         return self.every_tokens is not None or bool(self.at_steps)
 
+    def require_within(self, n_steps: int, *, batch_size: int) -> None:
+        """Raises ConfigError for a time that a run of `n_steps` does not come to."""
+        late = [step for step in self.at_steps if step > n_steps]
+        if late:
+            raise ConfigError(f"resample.at_steps holds {late[0]}, but the run has {n_steps} steps: it would never happen")
+        n_tokens = n_steps * batch_size
+        if self.every_tokens is not None and self.every_tokens > n_tokens:
+            raise ConfigError(
+                f"resample.every_tokens is {self.every_tokens:,}, but the run has {n_tokens:,} tokens: it would never happen"
+            )
+
     def due(self, done: int, *, batch_size: int) -> bool:
         """Whether it happens after `done` steps."""
         if done in self.at_steps:
@@ -198,6 +209,7 @@ class TrainConfig:
         for beta in self.betas:
             if not 0.0 <= beta < 1.0:
                 raise ConfigError(f"betas are {self.betas}; each must be at least 0 and below 1")
+        self.resample.require_within(self.steps, batch_size=self.batch_size)
         for fraction in self.checkpoint_at:
             if not 0.0 < fraction <= 1.0:
                 raise ConfigError(f"checkpoint_at holds {fraction}; fractions are above 0 and at most 1")

@@ -1,11 +1,21 @@
 """What an SAE is told at each step: where the run stands, its k, and how strong its penalty is."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 
 from monoseme.core.errors import ConfigError
 from monoseme.saes import SAE, Knobs
-from monoseme.training.config import TrainConfig
+from monoseme.training.config import SparsityConfig, TrainConfig
 from monoseme.training.sparsity import SparsityController, annealed, annealed_k, warmed_up
+
+_NEEDS = {
+    "warmup_fraction": "no SAE of this run has a sparsity penalty",
+    "start_factor": "no SAE of this run has a k or a target L0",
+    "anneal_fraction": "no SAE of this run has a k or a target L0",
+    "smallest_factor": "no SAE of this run has a penalty with a target L0",
+    "largest_factor": "no SAE of this run has a penalty with a target L0",
+}
+"""Setting -> why it may reach nobody."""
 
 
 class KnobSetter:
@@ -28,6 +38,13 @@ class KnobSetter:
                 f"sparsity.start_factor would change nothing for {name}: its penalty has no target L0.\n"
                 "  Set its target_l0, or leave out sparsity.start_factor and sparsity.anneal_fraction."
             )
+
+    @property
+    def uses(self) -> set[str]:
+        """The settings of `sparsity` that reach this SAE."""
+        steered = {"smallest_factor", "largest_factor"} if self.controller is not None else set[str]()
+        annealed = {"start_factor", "anneal_fraction"} if self.controller is not None or self._k is not None else set[str]()
+        return steered | annealed | ({"warmup_fraction"} if self._has_penalty else set[str]())
 
     def at(self, step: int) -> Knobs:
         """The knobs of the 0-based `step`."""
@@ -53,3 +70,14 @@ class KnobSetter:
         if self._k is not None and self._config.sparsity.start_factor > 1.0:
             row["k"] = knobs.k or self._k
         return row
+
+
+def require_used(config: SparsityConfig, knobs: Sequence[KnobSetter]) -> None:
+    """Raises ConfigError for a setting of `sparsity` that reaches no SAE of the run."""
+    used = {name for each in knobs for name in each.uses}
+    default = SparsityConfig()
+    idle = [f.name for f in fields(config) if f.name not in used and getattr(config, f.name) != getattr(default, f.name)]
+    if idle:
+        raise ConfigError(
+            f"sparsity.{', sparsity.'.join(idle)} would change nothing: {_NEEDS[idle[0]]}.\n  Leave it out, or add such an SAE."
+        )

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 from monoseme.activations import ActivationSource
 from monoseme.core.display import get_display
-from monoseme.core.errors import Interrupted, NonFiniteLossError
+from monoseme.core.errors import ConfigError, Interrupted, NonFiniteLossError
 from monoseme.saes import SAE
 from monoseme.training.config import TrainConfig
 from monoseme.training.feed import Feed
 from monoseme.training.interrupt import stop_wish
+from monoseme.training.knobs import require_used
 from monoseme.training.learner import Best, Job, Learner, in_contexts
 from monoseme.training.objective import Objective, require_objective
 from monoseme.training.resume import begin
@@ -106,7 +107,10 @@ def train_on(
     """
     callbacks = callbacks or Callbacks()
     require_objective(config.objective, callbacks.objective)
+    if config.early_stop_patience is not None and not held_out:
+        raise ConfigError("early_stop_patience needs held-out documents to be judged on.\n  Give some, or leave it out.")
     learners = [Learner(job, config, objective=callbacks.objective) for job in jobs]
+    require_used(config.sparsity, [learner.knobs for learner in learners])
     with contextlib.ExitStack() as stack:
         run = stack.enter_context(begin(feed, learners, config, folder=folder, resume=resume))
         wish = stack.enter_context(stop_wish())

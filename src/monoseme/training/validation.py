@@ -1,6 +1,7 @@
 """How an SAE does on documents it never learns from: always the same ones, kept in memory once captured.
 
-FVU, L0 and silence are those of `decode(encode(x))`, what a user of the SAE gets; the losses are those of the training forward.
+FVU, L0 and silence are those of `decode(encode(x))`, what a user of the SAE gets; the losses are the SAE's own, of the training
+forward: a loss through the model is no part of them.
 Over several output sites FVU is that of their vectors side by side, and L0 is per code.
 """
 
