@@ -1,6 +1,6 @@
 """The whole road on the bundled model and text, in a few minutes, then the web app.
 
-    monoseme demo              trains two SAEs, measures, scans, explains, reports, serves
+    monoseme demo              trains three SAEs, measures, scans, explains, reports, serves
     monoseme demo --no-serve   ends after the report
 
 The same as `monoseme run --preset demo --out runs/demo`, then `monoseme serve runs/demo`. A finished demo is not made again: it
