@@ -8,6 +8,7 @@ from torch import Tensor
 
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import generator
+from monoseme.kernels import Encoder
 from monoseme.saes import Knobs
 from monoseme.saes._dead import auxk
 from monoseme.saes.crosscoder import Crosscoder
@@ -140,9 +141,9 @@ def test_auxk_is_that_of_other_architectures() -> None:
     made = _parts(sae, batch, "topk", 2)
     dead = (made["f"] == 0).all(0)
     sae.tokens_since_fired[dead] = sae.config.dead_after_tokens
-    weights = {"W_enc": sae.W_enc, "b_enc": sae.b_enc, "W_dec": sae.W_dec, "b_dec": sae.centre}
+    encoder = Encoder(sae.W_enc, sae.b_enc, sae.centre)
     residual = (made["x"] - made["x_hat"]).flatten(1)
-    wanted = auxk(made["x"].flatten(1), residual, weights, dead=dead.nonzero().squeeze(1), k_aux=4, kernels=sae.kernels)
+    wanted = auxk(made["x"].flatten(1), residual, encoder, sae.W_dec, dead=dead.nonzero()[:, 0], k_aux=4, kernels=sae.kernels)
     assert wanted.item() > 0
     assert sae.loss(batch).parts["auxk"].item() == pytest.approx(wanted.item() / 32, rel=1e-9)
 

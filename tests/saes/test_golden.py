@@ -81,8 +81,7 @@ def test_auxk_is_that_of_tsae(tsae: Vectors, case: str) -> None:
     dead_before = torch.zeros(30, dtype=torch.bool) if case == "none" else tsae[f"dead_mask_{case}"].bool()
     dead = still_dead(dead_before, losses.active)
     assert torch.equal(torch.zeros(30, dtype=torch.int64).index_fill(0, dead, 1), tsae[f"{group}.dead_after_firing_update"])
-    weights = dict(sae.named_parameters())
-    value = auxk(x, x - losses.x_hat, weights, dead=dead, k_aux=int(tsae["top_k_aux"]), kernels=sae.kernels)
+    value = auxk(x, x - losses.x_hat, sae.encoder, sae.W_dec, dead=dead, k_aux=int(tsae["top_k_aux"]), kernels=sae.kernels)
     wanted = tsae[f"{group}.auxk_loss"] if case != "none" else torch.tensor(0.0)
     assert _close(value, wanted)
 
@@ -92,7 +91,7 @@ def test_auxk_of_a_given_residual_is_that_of_tsae(tsae: Vectors) -> None:
     x = tsae["x"][:, 0]
     for case in ("small", "large"):
         dead = tsae[f"dead_mask_{case}"].nonzero().squeeze(1)
-        value = auxk(x, tsae["auxk.residual"], dict(sae.named_parameters()), dead=dead, k_aux=6, kernels=sae.kernels)
+        value = auxk(x, tsae["auxk.residual"], sae.encoder, sae.W_dec, dead=dead, k_aux=6, kernels=sae.kernels)
         assert _close(value, tsae[f"auxk.{case}.loss"])
 
 

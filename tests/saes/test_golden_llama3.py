@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from monoseme.saes import NormaliseConfig
-from monoseme.saes._revive import revived
+from monoseme.saes._dead import revived
 from monoseme.saes.normalized_topk import NormalizedTopK
 
 Vectors = dict[str, torch.Tensor]
@@ -101,7 +101,7 @@ def test_with_their_auxiliary_term_total_and_gradients_are_theirs(v: Vectors) ->
 def test_dead_latents_decode_to_theirs_but_for_the_bias(v: Vectors) -> None:
     sae = _sae(v)
     dead = v["dead_mask"].nonzero().squeeze(1)
-    e_hat = revived(sae, sae.normalise(v["x"]).rows, dead, k_aux=int(v["k_aux"]))
+    e_hat = revived(sae.normalise(v["x"]).rows, sae.encoder, sae.W_dec, dead=dead, k_aux=int(v["k_aux"]), kernels=sae.kernels)
     assert _close(e_hat + sae.b_dec, v["loss.dead.aux_recon"])
 
 

@@ -11,8 +11,7 @@ from safetensors.torch import load_file
 
 from monoseme.saes import NormaliseConfig
 from monoseme.saes._codes import Losses
-from monoseme.saes._dead import still_dead
-from monoseme.saes._revive import revived
+from monoseme.saes._dead import revived, still_dead
 from monoseme.saes.mlsae import MLSAE
 
 Vectors = dict[str, torch.Tensor]
@@ -87,7 +86,9 @@ def test_the_same_latents_are_dead_and_revived_alike(v: Vectors, group: str) -> 
     assert losses.active is not None
     dead = still_dead(sae.dead_mask(), sae._loud(losses.active))
     assert torch.equal(torch.zeros(30, dtype=torch.int64).index_fill(0, dead, 1), v[f"{group}.dead_mask"])
-    e_hat = revived(sae, sae.normalise(x).rows, dead, k_aux=int(v["auxk"])).reshape(14, 5, 12)
+    e_hat = revived(sae.normalise(x).rows, sae.encoder, sae.W_dec, dead=dead, k_aux=int(v["auxk"]), kernels=sae.kernels).reshape(
+        14, 5, 12
+    )
     # quirk: their reconstruction of the error has b_pre in it
     assert _close(e_hat + sae.b_dec, _tokens_first(v[f"{group}.auxk_recons"]))
 

@@ -24,7 +24,8 @@ _QUICK = SAE_CHECKS[:-1]  # the last one trains for seconds
 
 def _subject(**settings: Any) -> Subject:
     groups = {} if "n_random_prefixes" in settings else {"group_sizes": _SIZES}
-    return subject_of(Matryoshka, small=Matryoshka.Config(d_in=7, n_latents=11, k=2, **groups, **settings))
+    k = {} if settings.get("codes") == "relu" else {"k": 2}
+    return subject_of(Matryoshka, small=Matryoshka.Config(d_in=7, n_latents=11, **k, **groups, **settings))
 
 
 @pytest.mark.parametrize("check", _QUICK, ids=lambda check: check.__name__)
@@ -134,6 +135,11 @@ def test_random_prefixes_repeat_for_a_step_and_end_with_the_whole(distribution: 
         ({"n_random_prefixes": 0}, "at least 1"),
         ({"group_sizes": (3, 8), "pareto_exponent": 0.0}, "above 0"),
         ({"group_sizes": (3, 8), "sparsity_coefficient": -0.5}, "at least 0"),
+        ({"group_sizes": (3, 8), "sparsity_coefficient": 0.5}, 'codes is "batchtopk"'),
+        ({"group_sizes": (3, 8), "codes": "topk", "threshold_decay": 0.5}, 'codes is "topk"'),
+        ({"group_sizes": (3, 8), "codes": "relu"}, "k is 2, which nothing uses"),
+        ({"group_sizes": (3, 8), "pareto_exponent": 2.0}, "groups are fixed"),
+        ({"n_random_prefixes": 3, "prefix_distribution": "uniform", "pareto_exponent": 2.0}, "uniform"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from monoseme.core.errors import ConfigError
 from monoseme.saes import Knobs, NormaliseConfig
-from monoseme.saes._orthogonal import orthogonal_rows
+from monoseme.saes._dictionary import orthogonal_rows
 from monoseme.saes.normalized_topk import NormalizedTopK
 from monoseme.testing import planted_dictionary, recovery
 

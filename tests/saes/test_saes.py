@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from monoseme.core.errors import ConfigError, TrainingError
-from monoseme.kernels import kernels_named
+from monoseme.kernels import Encoder, kernels_named
 from monoseme.saes import Knobs, NormaliseConfig
 from monoseme.saes._dead import auxk, default_k_aux
 from monoseme.saes._dictionary import geometric_median, renormalise
@@ -171,7 +171,7 @@ def test_auxk_equals_its_formula_and_leaves_live_latents_alone() -> None:
     sae = TopK(TopK.Config(d_in=7, n_latents=11, k=2, normalise=_NONE)).double()
     x, residual = _rows(5).double(), _rows(5, seed=1).double()
     dead = torch.tensor([1, 4, 5, 9])
-    value = auxk(x, residual, dict(sae.named_parameters()), dead=dead, k_aux=2, kernels=kernels_named("torch"))
+    value = auxk(x, residual, sae.encoder, sae.W_dec, dead=dead, k_aux=2, kernels=kernels_named("torch"))
     pre = x @ sae.W_enc + sae.b_enc - sae.b_dec @ sae.W_enc
     masked = torch.full_like(pre, -torch.inf)
     masked[:, dead] = pre[:, dead]
@@ -195,8 +195,7 @@ def test_auxk_gradient_matches_finite_differences() -> None:
     dead = torch.tensor([1, 4, 5, 9])
 
     def value(W_enc: torch.Tensor, b_enc: torch.Tensor, W_dec: torch.Tensor) -> torch.Tensor:
-        weights = {"W_enc": W_enc, "b_enc": b_enc, "W_dec": W_dec, "b_dec": sae.b_dec}
-        return auxk(x, residual, weights, dead=dead, k_aux=2, kernels=kernels_named("torch"))
+        return auxk(x, residual, Encoder(W_enc, b_enc, sae.b_dec), W_dec, dead=dead, k_aux=2, kernels=kernels_named("torch"))
 
     leaves = [p.detach().clone().requires_grad_() for p in (sae.W_enc, sae.b_enc, sae.W_dec)]
     assert torch.autograd.gradcheck(value, leaves)

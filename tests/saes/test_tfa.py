@@ -210,7 +210,9 @@ def test_nullify_has_no_novel_part_and_follows_the_predicted_one() -> None:
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"novel": "relu", "k": 3}, 'k is 3 with novel "relu"'),
+        ({"novel": "relu", "k": 3}, 'k is 3, which nothing uses: novel is "relu"'),
+        ({"novel": "topk", "penalty": "l1"}, "penalty is l1, which nothing uses"),
+        ({"novel": "topk", "threshold_decay": 0.5}, "it belongs to batchtopk"),
         ({"n_heads": 5}, "divisible by n_heads"),
         ({"bottleneck": 0}, "bottleneck is 0"),
         ({"novel": "nullify", "target_l0": 4.0}, "no novel code"),

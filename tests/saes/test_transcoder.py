@@ -183,7 +183,7 @@ def test_it_is_saved_with_both_scales(tmp_path: Any) -> None:
     [
         ({"n_sites": 3, "k": 2}, "two sites, an input and a target, not from 3"),
         ({"n_sites": None, "k": 2}, "the number of sites is not known"),
-        ({"codes": "relu", "k": 3}, "k is set, but with codes"),
+        ({"codes": "relu", "k": 3}, "k is 3, which nothing uses"),
         ({"codes": "topk", "sparsity_coefficient": 0.3}, "it belongs to relu"),
         ({"codes": "topk", "threshold_decay": 0.5}, "it belongs to batchtopk"),
         ({"normalise": NormaliseConfig(kind="standardise")}, "one per site, not per vector"),

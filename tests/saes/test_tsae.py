@@ -184,7 +184,9 @@ def test_the_offset_of_pairs_is_a_setting() -> None:
     [
         ({"temp_alpha": -0.1}, "temp_alpha"),
         ({"contrastive_temperature": 0.0}, "temperature"),
-        ({"contrastive": False, "similarity": "cosine"}, "contrastive"),
+        ({"contrastive": False, "similarity": "cosine"}, "similarity is cosine, which nothing uses: contrastive is off"),
+        ({"contrastive": False, "contrastive_temperature": 0.3}, "contrastive_temperature is 0.3"),
+        ({"group_sizes": (3, 8), "group_fractions": (0.5, 0.5)}, "group_sizes say"),
         ({"group_weights": (1.0, 2.0, 3.0)}, "2 groups need 2"),
     ],
 )

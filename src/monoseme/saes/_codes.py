@@ -116,3 +116,10 @@ def add_up(parts: dict[str, Tensor]) -> Tensor:
     for value in values[1:]:
         total = total + value
     return total
+
+
+def with_parts(losses: Losses, parts: Mapping[str, Tensor], logs: Mapping[str, Tensor] | None = None) -> Losses:
+    """The losses with further parts in the total, their coefficients included, and further logs (detached here)."""
+    every = {**losses.parts, **parts}
+    more = {name: value.detach() for name, value in (logs or {}).items()}
+    return losses._replace(total=add_up(every), parts=every, logs={**losses.logs, **more})

@@ -5,7 +5,6 @@ Source: Gao et al. 2024 (arXiv:2406.04093), appendix A.2.
 """
 
 import math
-from collections.abc import Mapping
 
 import torch
 
@@ -41,10 +40,34 @@ def still_dead(dead: Bool[Tensor, " F"], active: SparseCodes) -> Int[Tensor, " m
     return dead.nonzero().squeeze(1)
 
 
+def revived(
+    x: Float[Tensor, "B C"],
+    encoder: Encoder,
+    W_dec: Float[Tensor, "F D"],
+    *,
+    dead: Int[Tensor, " m"],
+    k_aux: int,
+    kernels: Kernels,
+) -> Float[Tensor, "B D"]:
+    """What the dead latents could add: relu(the k_aux largest dead pre-activations of each row) W_dec, without a bias.
+
+    Fewer than `k_aux` latents are taken where fewer are dead. x and the encoder's centre are constants here, so the result moves
+    the weights of dead latents only: the encoder's, its bias, and W_dec.
+    """
+    codes = kernels.encode_topk(x.detach(), with_fixed_centre(encoder), k_aux, among=dead)
+    return kernels.decode(codes.with_values(codes.values.relu()), W_dec)
+
+
+def with_fixed_centre(encoder: Encoder) -> Encoder:
+    """The encoder for losses that revive the dead: what it takes off its input is a constant to the gradient."""
+    return encoder if encoder.centre is None else encoder._replace(centre=encoder.centre.detach())
+
+
 def auxk(
     x: Float[Tensor, "B D"],
     residual: Float[Tensor, "B D"],
-    weights: Mapping[str, Tensor],
+    encoder: Encoder,
+    W_dec: Float[Tensor, "F D"],
     *,
     dead: Int[Tensor, " m"],
     k_aux: int,
@@ -52,11 +75,10 @@ def auxk(
 ) -> Float[Tensor, ""]:
     """How badly the k_aux strongest dead latents of each row explain what the live ones left over; 0 when nothing is dead.
 
-        mean_b ||e - e_hat||^2 / mean_b ||e - mean_b e||^2,   e = residual, e_hat = relu(topk_dead(pre)) W_dec
+        mean_b ||e - e_hat||^2 / mean_b ||e - mean_b e||^2,   e = residual, e_hat as in `revived`
 
-    e is detached, e_hat has no bias, and b_dec is a constant in the encoder: the term moves W_enc, b_enc and W_dec of dead
-    latents only. `weights` holds W_enc, b_enc, W_dec, b_dec; x is in their space. Zero too if the residual has no variance
-    (a single row). Sums are in the dtype of x.
+    e is detached, and x is in the space of the weights. Zero too if the residual has no variance (a single row). Sums are in the
+    dtype of x.
     """
     if dead.numel() == 0:
         return residual.new_zeros(())
@@ -64,8 +86,5 @@ def auxk(
     variance = (residual - residual.mean(0)).square().sum(1).mean()
     if not bool(variance > 0):
         return residual.new_zeros(())
-    encoder = Encoder(weights["W_enc"], weights["b_enc"], weights["b_dec"].detach())
-    codes = kernels.encode_topk(x.detach(), encoder, k_aux, among=dead)
-    codes = codes.with_values(codes.values.relu())
-    e_hat = kernels.decode(codes, weights["W_dec"])
+    e_hat = revived(x, encoder, W_dec, dead=dead, k_aux=k_aux, kernels=kernels)
     return (residual - e_hat).square().sum(1).mean() / variance

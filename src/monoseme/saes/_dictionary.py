@@ -1,4 +1,4 @@
-"""The parameters most SAEs share, their start, and the unit rows of the decoder.
+"""Dictionaries: how their rows and b_dec start, and how rows stay at unit norm in training.
 
 Letters: N rows of a sample, D model width, F latents.
 """
@@ -21,6 +21,20 @@ def unit_rows(n_rows: int, n_columns: int, *, seed: int) -> Float[Tensor, "F D"]
     """Directions drawn uniformly from the sphere, float32."""
     rows = torch.randn(n_rows, n_columns, generator=generator(seed, "dictionary"))
     return functional.normalize(rows, dim=1)
+
+
+def orthogonal_rows(n_rows: int, n_columns: int, *, seed: int) -> Float[Tensor, "F D"]:
+    """Unit rows, float32: each block of D successive rows is orthonormal and drawn uniformly; the last block may be cut short.
+
+    Source: Saxe et al. 2014 (arXiv:1312.6120) for the start; the signs of the QR decomposition that make the draw uniform are
+    those of Mezzadri 2007 (arXiv:math-ph/0609050).
+    """
+    stream = generator(seed, "dictionary", "orthogonal")
+    blocks: list[Tensor] = []
+    for first in range(0, n_rows, n_columns):
+        q, r = torch.linalg.qr(torch.randn(n_columns, n_columns, generator=stream))
+        blocks.append((q * r.diagonal().sign()).t()[: n_rows - first])
+    return torch.cat(blocks).contiguous()
 
 
 def encoder_parameter(rows: Float[Tensor, "F D"]) -> nn.Parameter:

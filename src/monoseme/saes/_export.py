@@ -6,7 +6,7 @@ any threshold) by s gives the codes f / s, which are what `encode` returns anywa
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -17,6 +17,7 @@ from monoseme.saes._registry import SAES
 from monoseme.tensors.shapes import Tensor
 
 _BIASES = ("b_enc", "b_dec", "threshold")
+_Made = TypeVar("_Made", bound=SAE)
 
 
 def folded_config(config: Any) -> Any:
@@ -51,23 +52,25 @@ def with_thresholds(
     if groups:
         settings |= {"group_sizes": tuple(groups.values()), "group_names": tuple(groups)}
     made = kind(kind.Config(**settings))
-    made.to(device=sae.W_dec.device, dtype=sae.W_dec.dtype)
-    folded = folded_state(sae)
-    state = {name: folded[name] for name in made.state_dict() if name in folded and name != "threshold"}
+    state = folded_state(sae)
     if encoder is not None:
         state |= {"W_enc": encoder.weight, "b_enc": encoder.bias / sae.input_factor}
-    made.load_state_dict({**state, "threshold": thresholds / sae.input_factor})
-    made.use_kernels(sae.kernel_name)
-    made.provenance = dict(sae.provenance)
-    return made
+    return successor(sae, made, {**state, "threshold": thresholds / sae.input_factor})
 
 
 @torch.no_grad()
 def folded_copy(sae: SAE) -> SAE:
     """The same architecture for raw activations."""
-    made = type(sae)(folded_config(sae.config))
-    made.to(device=sae.W_dec.device, dtype=sae.W_dec.dtype)
-    made.load_state_dict(folded_state(sae))
+    return successor(sae, type(sae)(folded_config(sae.config)), folded_state(sae))
+
+
+def successor(sae: SAE, made: _Made, state: Mapping[str, Tensor]) -> _Made:
+    """`made`, with that state, where `sae` is: on its device, in its dtype, with its kernels and its provenance.
+
+    Entries of the state that `made` does not have are left out; it must have all of its own.
+    """
+    made.to(device=sae.b_dec.device, dtype=sae.b_dec.dtype)
+    made.load_state_dict({name: state[name] for name in made.state_dict()})
     made.use_kernels(sae.kernel_name)
     made.provenance = dict(sae.provenance)
     return made

@@ -8,19 +8,19 @@ where s and the last bracket count as constants: the loss has the size of the re
 
 Source: Jermyn and Templeton 2024, "Ghost grads: an improvement on resampling" (Circuits Updates, January 2024).
 Differs from it: b_dec is a constant in the encoder, as in AuxK, so that only dead latents move.
-Letters: B rows, D model width, m dead latents.
+Letters: B rows, D model width, F latents, m of them dead.
 """
 
-from collections.abc import Mapping
-
 from monoseme.kernels import Encoder, Kernels
+from monoseme.saes._dead import with_fixed_centre
 from monoseme.tensors.shapes import Float, Int, Tensor
 
 
 def ghost(
     x: Float[Tensor, "B D"],
     residual: Float[Tensor, "B D"],
-    weights: Mapping[str, Tensor],
+    encoder: Encoder,
+    W_dec: Float[Tensor, "F D"],
     *,
     dead: Int[Tensor, " m"],
     size: Float[Tensor, ""],
@@ -28,14 +28,13 @@ def ghost(
 ) -> Float[Tensor, ""]:
     """The loss above, scaled to `size`; 0 when nothing is dead or nothing is left over.
 
-    `weights` holds W_enc, b_enc, W_dec, b_dec; x and residual are in their space. Sums are in the dtype of x.
+    x and residual are in the space of the weights. Sums are in the dtype of x.
     """
     residual = residual.detach()
     if dead.numel() == 0 or not bool(residual.any()):
         return residual.new_zeros(())
-    encoder = Encoder(weights["W_enc"], weights["b_enc"], weights["b_dec"].detach())
-    codes = kernels.encode_topk(x.detach(), encoder, dead.numel(), among=dead)
-    explained = kernels.decode(codes.with_values(codes.values.exp()), weights["W_dec"])
+    codes = kernels.encode_topk(x.detach(), with_fixed_centre(encoder), dead.numel(), among=dead)
+    explained = kernels.decode(codes.with_values(codes.values.exp()), W_dec)
     tiny = 1e-12  # a row that the dead latents do not reach at all stays finite
     scale = residual.norm(dim=1, keepdim=True) / (2 * explained.detach().norm(dim=1, keepdim=True) + tiny)
     term = (residual - scale * explained).square().sum(1).mean()

@@ -18,8 +18,7 @@ import torch
 from monoseme.core.errors import ConfigError
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import Codes, Losses, add_up
-from monoseme.saes._normalise import Normalised
-from monoseme.saes._raw import denormalised
+from monoseme.saes._normalise import Normalised, denormalised
 from monoseme.saes._reconstruct import AuxK, auxk_part
 from monoseme.tensors.shapes import Float, Tensor
 from monoseme.tensors.sparse import SparseCodes

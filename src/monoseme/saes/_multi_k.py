@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from monoseme.core.errors import ConfigError
 from monoseme.saes._base import SAE
-from monoseme.saes._codes import Losses
+from monoseme.saes._codes import Losses, with_parts
 from monoseme.saes._normalise import Normalised
-from monoseme.saes._reconstruct import with_part
+from monoseme.saes._settings import check_coefficient, refuse_unused
 from monoseme.tensors.sparse import SparseCodes
 
 
@@ -29,12 +29,13 @@ class MultiKConfig:
     def __post_init__(self) -> None:
         if self.multiple < 2:
             raise ConfigError(f"multi_k.multiple is {self.multiple}; it must be at least 2")
-        if self.coefficient < 0:
-            raise ConfigError(f"multi_k.coefficient is {self.coefficient}; it must be at least 0 (0 turns it off)")
+        check_coefficient("multi_k.coefficient", self.coefficient)
+        if not self.coefficient:
+            refuse_unused(self, "multiple", because="multi_k.coefficient is 0, which turns the larger budget off")
 
 
 def with_multi_k(losses: Losses, sae: SAE, rows: Normalised, codes: SparseCodes, *, coefficient: float) -> Losses:
     """The losses with the part `multi_k`: the reconstruction of `rows` from codes of the larger budget."""
     residual = rows.rows - sae.kernels.decode(codes, sae.W_dec, sae.b_dec)
     term = coefficient * residual.square().sum(1).mean() / sae.input_variance
-    return with_part(losses, "multi_k", term)
+    return with_parts(losses, {"multi_k": term})

@@ -1,4 +1,4 @@
-"""Input normalisation: what an SAE divides and shifts before it encodes, and which of it folds into the weights.
+"""Input normalisation: what an SAE divides and shifts before it encodes, the way back, and which of it folds into the weights.
 
     kind                 x_normalised                           folds at export
     none                 x                                      nothing to fold
@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from monoseme.core.errors import ConfigError
-from monoseme.tensors.shapes import Float, Tensor
+from monoseme.tensors.shapes import Bool, Float, Tensor
 
 Kind = Literal["none", "unit_mean_square", "inverse_mean_norm", "constant", "standardise"]
 _EPS = 1e-5
@@ -84,3 +84,14 @@ def normalise(config: NormaliseConfig, x: Float[Tensor, "*lead D"], factor: Floa
     if config.kind != "none":
         x = x * factor
     return Normalised(x.reshape(-1, x.shape[-1]), leading, None, None)
+
+
+def denormalised(
+    x_hat: Float[Tensor, "B D"], rows: Normalised, factor: Float[Tensor, ""], *, mask: Bool[Tensor, "*lead"] | None = None
+) -> Float[Tensor, "B D"]:
+    """Reconstructions of `rows` (of those that `mask` marks) as raw activations, differentiable; `factor` as in `normalise`."""
+    raw = x_hat / factor
+    if rows.scale is None or rows.offset is None:
+        return raw
+    scale, offset = (t.reshape(-1, 1) if mask is None else t[mask] for t in (rows.scale, rows.offset))
+    return raw * scale + offset

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from monoseme.saes._base import SAE
-from monoseme.saes._export import folded_config, folded_state
+from monoseme.saes._export import folded_config, folded_state, successor
 from monoseme.saes._lens import SiteLens
 from monoseme.saes._registry import SAES
 
@@ -20,11 +20,7 @@ def one_site(sae: SAE, site: int, *, lens: SiteLens | None) -> SAE:
     settings: dict[str, Any] = {name: getattr(config, name) for name in names}
     settings["sites"] = None if config.sites is None else (config.sites[site],)
     made = kind(kind.Config(**settings))
-    made.to(device=sae.W_dec.device, dtype=sae.W_dec.dtype)
-    folded = folded_state(sae)
+    state = folded_state(sae)
     if lens is not None:
-        folded |= {"lens.weight": lens.weight[site : site + 1], "lens.bias": lens.bias[site : site + 1]}
-    made.load_state_dict({name: folded[name] for name in made.state_dict()})
-    made.use_kernels(sae.kernel_name)
-    made.provenance = dict(sae.provenance)
-    return made
+        state |= {"lens.weight": lens.weight[site : site + 1], "lens.bias": lens.bias[site : site + 1]}
+    return successor(sae, made, state)

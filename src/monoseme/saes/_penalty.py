@@ -25,8 +25,9 @@ from torch import nn
 
 from monoseme.core.errors import ConfigError
 from monoseme.saes._base import SAE
-from monoseme.saes._codes import Knobs, Losses, add_up
+from monoseme.saes._codes import Knobs, Losses
 from monoseme.saes._entries import at_entries
+from monoseme.saes._settings import check_coefficient
 from monoseme.tensors.shapes import Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -66,18 +67,6 @@ class LpConfig(SAE.Config):
             )
         if self.p_end is None and (self.anneal_from, self.anneal_to) != (0.25, 1.0):
             raise ConfigError("anneal_from and anneal_to say when p moves, but it stays: set p_end, or leave them out")
-
-
-def check_coefficient(name: str, value: float | None) -> None:
-    """Raises ConfigError for a negative one."""
-    if value is not None and value < 0:
-        raise ConfigError(f"{name} is {value}; it must be at least 0 (0 turns that term off)")
-
-
-def with_parts(losses: Losses, parts: dict[str, Tensor], logs: dict[str, Tensor]) -> Losses:
-    """The losses with further parts in the total, and logs."""
-    parts = {**losses.parts, **parts}
-    return losses._replace(total=add_up(parts), parts=parts, logs={name: value.detach() for name, value in logs.items()})
 
 
 def sizes(sae: SAE, codes: SparseCodes, *, weight_by_decoder_norm: bool) -> SparseCodes:

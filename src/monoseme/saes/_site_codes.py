@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from monoseme.kernels import Encoder, Kernels
+from monoseme.saes._dead import revived
 from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -63,8 +64,9 @@ def choose_above(
     return [kernels.encode_threshold(rows[:, d.reads], d.encoder, limit) for d, limit in found]
 
 
-def decode_all(codes: Sequence[SparseCodes], dictionaries: Sequence[Dictionary], *, n_columns: int,
-               kernels: Kernels) -> Float[Tensor, "B M"]:  # fmt: skip
+def decode_all(
+    codes: Sequence[SparseCodes], dictionaries: Sequence[Dictionary], *, n_columns: int, kernels: Kernels
+) -> Float[Tensor, "B M"]:
     """What all dictionaries write, summed: [B, n_columns]."""
     parts = [kernels.decode(c, d.W_dec) for c, d in zip(codes, dictionaries, strict=True)]
     return _summed(parts, dictionaries, n_columns)
@@ -75,8 +77,15 @@ def decode_dense(codes: Float[Tensor, "B L F"], dictionaries: Sequence[Dictionar
     return _summed([codes[:, i] @ d.W_dec for i, d in enumerate(dictionaries)], dictionaries, n_columns)
 
 
-def auxk_all(rows: Float[Tensor, "B C"], error: Float[Tensor, "B M"], dictionaries: Sequence[Dictionary], *,
-             dead: Sequence[Int[Tensor, " _"]], k_aux: int, kernels: Kernels) -> Float[Tensor, ""]:  # fmt: skip
+def auxk_all(
+    rows: Float[Tensor, "B C"],
+    error: Float[Tensor, "B M"],
+    dictionaries: Sequence[Dictionary],
+    *,
+    dead: Sequence[Int[Tensor, " _"]],
+    k_aux: int,
+    kernels: Kernels,
+) -> Float[Tensor, ""]:
     """AuxK (see `_dead.auxk`) of all dictionaries together: each names its k_aux strongest dead latents, and their sum explains.
 
     Zero when nothing is dead, or the error has no variance. Moves encoders, their biases and decoders of dead latents.
@@ -87,11 +96,11 @@ def auxk_all(rows: Float[Tensor, "B C"], error: Float[Tensor, "B M"], dictionari
     if not alive or not bool(variance > 0):
         return error.new_zeros(())
     asked = [dictionaries[i] for i in alive]
-    codes = [
-        kernels.encode_topk(rows[:, d.reads].detach(), d.encoder, k_aux, among=dead[i]) for i, d in zip(alive, asked, strict=True)
+    added = [
+        revived(rows[:, d.reads], d.encoder, d.W_dec, dead=dead[i], k_aux=k_aux, kernels=kernels)
+        for i, d in zip(alive, asked, strict=True)
     ]
-    codes = [c.with_values(c.values.relu()) for c in codes]
-    error_hat = decode_all(codes, asked, n_columns=error.shape[1], kernels=kernels)
+    error_hat = _summed(added, asked, error.shape[1])
     return (error - error_hat).square().sum(1).mean() / variance
 
 

@@ -18,7 +18,7 @@ Letters: B rows, N rows of a sample, L sites, D model width, F latents.
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -29,10 +29,9 @@ from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, add_up
 from monoseme.saes._dead import default_k_aux, still_dead
 from monoseme.saes._dictionary import renormalise, start_bias, total_variance
 from monoseme.saes._entries import at_entries
-from monoseme.saes._export import folded_config
+from monoseme.saes._export import folded_config, successor
 from monoseme.saes._normalise import measure_scale
-from monoseme.saes._penalty import check_coefficient
-from monoseme.saes._reconstruct import aim_k, check_sparsity
+from monoseme.saes._settings import aim_k, check_coefficient, check_sparsity, refuse_unused
 from monoseme.saes._site_codes import (
     CodesKind,
     Dictionary,
@@ -79,12 +78,9 @@ class SitesConfig(SAE.Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        defaults = {f.name: f.default for f in fields(self)}
         for name, kinds in _ONLY_FOR.items():
-            if self.codes not in kinds and getattr(self, name) != defaults[name]:
-                raise ConfigError(
-                    f'{name} is set, but with codes "{self.codes}" nothing uses it: it belongs to {", ".join(kinds)}'
-                )
+            if self.codes not in kinds:
+                refuse_unused(self, name, because=f'codes is "{self.codes}", and it belongs to {", ".join(kinds)}')
         if not self.normalise.folds:
             raise ConfigError(
                 'normalise.kind is "standardise"; over several sites the scale must be one per site, not per vector'
@@ -185,12 +181,8 @@ class SitesSAE(SAE):
     @torch.no_grad()
     def export(self) -> SAE:
         """The same architecture for raw activations, with the scales of its sites in its weights."""
-        made = type(self)(folded_config(self.config))
-        made.to(device=self.b_dec.device, dtype=self.b_dec.dtype)
-        made.load_state_dict(self.state_dict())
+        made = successor(self, type(self)(folded_config(self.config)), self.state_dict())
         made.fold(self.input_factor, self.output_factor, self.code_unit)
-        made.use_kernels(self.kernel_name)
-        made.provenance = dict(self.provenance)
         return made
 
     def fold(self, s: Float[Tensor, " L_in"], t: Float[Tensor, " L_out"], u: Float[Tensor, ""]) -> None:

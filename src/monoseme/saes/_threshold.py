@@ -7,10 +7,13 @@ Source: Bussmann et al. 2024, arXiv:2412.06410, section 3 (the cut is the smalle
 Differs from the paper: an exponential average that starts at the first cut, in place of the mean over training.
 """
 
+from collections.abc import Iterable
+
 import torch
 
 from monoseme.core.errors import ConfigError
 from monoseme.saes._base import SAE
+from monoseme.saes._codes import Losses
 from monoseme.tensors.shapes import Float, Int, Tensor
 
 
@@ -43,3 +46,11 @@ def move_threshold(
     decay = decay if int(n_updates) else 0.0
     threshold.copy_(decay * threshold + (1 - decay) * positive.min())
     n_updates += 1
+
+
+def follow_cuts(sae: SAE, losses: Iterable[Losses]) -> None:
+    """After a step: moves the threshold by what each batch kept, with the `threshold_decay` of the SAE's config."""
+    threshold, n_updates = sae.get_buffer("threshold"), sae.get_buffer("threshold_updates")
+    for batch in losses:
+        if batch.active is not None:
+            move_threshold(threshold, n_updates, batch.active.values.abs(), decay=sae.config.threshold_decay)

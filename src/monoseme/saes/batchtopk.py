@@ -17,16 +17,9 @@ from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dead import default_k_aux
 from monoseme.saes._export import folded_copy, with_thresholds
 from monoseme.saes._multi_k import MultiKConfig, with_multi_k
-from monoseme.saes._reconstruct import (
-    ALL_PARAMETERS,
-    MOVES_WITH_AUXK,
-    AuxK,
-    aim_k,
-    check_sparsity,
-    reconstruction_losses,
-    rows_of,
-)
-from monoseme.saes._threshold import add_threshold, check_decay, move_threshold
+from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK, reconstruction_losses, rows_of
+from monoseme.saes._settings import aim_k, check_sparsity
+from monoseme.saes._threshold import add_threshold, check_decay, follow_cuts
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -107,10 +100,7 @@ class BatchTopK(SAE):
     def after_step(self, *losses: Losses) -> None:
         """Also moves the inference threshold towards the smallest kept activation of each batch, zeros left out."""
         super().after_step(*losses)
-        for batch in losses:
-            if batch.active is not None:
-                decay = self.config.threshold_decay
-                move_threshold(self.threshold, self.threshold_updates, batch.active.values.abs(), decay=decay)
+        follow_cuts(self, losses)
 
     def export(self) -> SAE:
         """The architecture "thresholded" on raw activations; signed codes, or a k of each token, stay what they are."""

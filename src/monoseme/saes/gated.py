@@ -20,11 +20,11 @@ from torch import nn
 
 from monoseme.kernels import Encoder
 from monoseme.saes._base import SAE
-from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
+from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, with_parts
 from monoseme.saes._dictionary import encoder_parameter, unit_rows
 from monoseme.saes._entries import at_entries
 from monoseme.saes._export import with_thresholds
-from monoseme.saes._penalty import LpConfig, LpPenalty, sizes, with_parts
+from monoseme.saes._penalty import LpConfig, LpPenalty, sizes
 from monoseme.saes._reconstruct import reconstruction_losses, rows_of
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes

@@ -23,9 +23,10 @@ from monoseme.core.errors import ConfigError
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dictionary import unit_rows
-from monoseme.saes._export import folded_config, folded_copy, folded_state
+from monoseme.saes._export import folded_config, folded_copy, folded_state, successor
 from monoseme.saes._pursuit import pursue
-from monoseme.saes._reconstruct import aim_k, check_sparsity, reconstruction_losses, rows_of
+from monoseme.saes._reconstruct import reconstruction_losses, rows_of
+from monoseme.saes._settings import aim_k, check_sparsity
 from monoseme.tensors.shapes import Bool, Float, Tensor
 
 
@@ -69,13 +70,7 @@ class GradientPursuit(SAE):
         config = folded_config(sae.config)
         common: dict[str, Any] = {field.name: getattr(config, field.name) for field in fields(SAE.Config)}
         common["target_l0"] = None
-        made = cls(cls.Config(**common, k=k, n_refinements=n_refinements))
-        made.to(device=sae.W_dec.device, dtype=sae.W_dec.dtype)
-        state = folded_state(sae)
-        made.load_state_dict({name: state[name] for name in made.state_dict()})
-        made.use_kernels(sae.kernel_name)
-        made.provenance = dict(sae.provenance)
-        return made
+        return successor(sae, cls(cls.Config(**common, k=k, n_refinements=n_refinements)), folded_state(sae))
 
     def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:
         """What the search finds, differentiable given its choices."""

@@ -3,7 +3,7 @@
     f = z 1[z > theta],   z = (x - b_dec) W_enc + b_enc,   theta = e^log_threshold
     l0          mean_b sum_i 1[z_i > theta_i]
     target_l0   (l0 / target_l0 - 1)^2
-    tanh        mean_b sum_i tanh(tanh_scale ||W_dec_i|| f_i / s)
+    tanh        mean_b sum_i tanh(tanh_scale ||W_dec_i|| f_i / s),   ||W_dec_i|| = 1 unless `weight_by_decoder_norm`
 
 **Units.** s = sqrt(V / D), with V of the reconstruction loss: the standard deviation of the input along a direction taken at
 random. Bandwidth, first threshold and tanh_scale are in multiples of it ("spread"), so that one recipe fits every site, or of
@@ -28,12 +28,12 @@ from torch import nn
 from monoseme.core.errors import ConfigError
 from monoseme.kernels import Encoder
 from monoseme.saes._base import SAE
-from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
+from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, with_parts
 from monoseme.saes._dead import still_dead
 from monoseme.saes._entries import at_entries
 from monoseme.saes._export import with_thresholds
-from monoseme.saes._penalty import check_coefficient, with_parts
 from monoseme.saes._reconstruct import ALL_PARAMETERS, reconstruction_losses, rows_of
+from monoseme.saes._settings import check_coefficient, refuse_unused
 from monoseme.saes._ste import KERNELS, KernelName, Smoothing, jump, step
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
@@ -86,14 +86,8 @@ class JumpReLU(SAE):
             self._refuse_what_is_not_used()
 
         def _refuse_what_is_not_used(self) -> None:
-            ours = (
-                {"l0_counts": "activations"} if self.penalty == "tanh" else {"tanh_scale": 4.0, "weight_by_decoder_norm": False}
-            )
-            for name, default in ours.items():
-                if getattr(self, name) != default:
-                    raise ConfigError(
-                        f'{name} is {getattr(self, name)}, which penalty "{self.penalty}" does not use: leave it out'
-                    )
+            names = ("l0_counts",) if self.penalty == "tanh" else ("tanh_scale", "weight_by_decoder_norm")
+            refuse_unused(self, *names, because=f'penalty is "{self.penalty}"')
 
         @property
         def strength(self) -> float:

@@ -20,16 +20,22 @@ from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import generator
 from monoseme.saes._base import SAE
 from monoseme.saes._budget import strongest, strongest_of_batch
-from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
+from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, with_parts
 from monoseme.saes._dead import default_k_aux
 from monoseme.saes._export import folded_copy, with_thresholds
 from monoseme.saes._groups import Average, Prefixes, group_names, prefix_losses, sizes_from, weights_from, with_groups
-from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK, aim_k, check_sparsity, rows_of, with_part
-from monoseme.saes._threshold import add_threshold, check_decay, move_threshold
+from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK, rows_of
+from monoseme.saes._settings import aim_k, check_coefficient, check_sparsity, refuse_unused
+from monoseme.saes._threshold import add_threshold, check_decay, follow_cuts
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
 _FRACTIONS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 17 / 32)
+_NOT_WITH = {
+    "topk": ("sparsity_coefficient", "threshold_decay"),
+    "batchtopk": ("sparsity_coefficient",),
+    "relu": ("k", "threshold_decay"),
+}
 
 
 class Matryoshka(SAE):
@@ -42,7 +48,7 @@ class Matryoshka(SAE):
         codes: Literal["topk", "batchtopk", "relu"] = "batchtopk"
         """topk: k latents per token. batchtopk: k on average over a batch. relu: all positive ones, kept few by an L1 penalty."""
         k: int = 32
-        """Latents kept per token, on average for batchtopk (count, 1 <= k <= n_latents); relu has none."""
+        """Latents kept per token, on average for batchtopk (count, 1 <= k <= n_latents); not with relu."""
         group_sizes: tuple[int, ...] | None = None
         """Latents in each group (counts), the coarsest first; None: by group_fractions."""
         group_fractions: tuple[float, ...] | None = None
@@ -54,29 +60,31 @@ class Matryoshka(SAE):
         n_random_prefixes: int | None = None
         """Draw so many prefixes at each step (count, the whole one included) in place of fixed groups; None: fixed groups."""
         prefix_distribution: Literal["pareto", "uniform"] = "pareto"
-        """Of the lengths of random prefixes, from 1 to n_latents."""
+        """Of the lengths of random prefixes, from 1 to n_latents; only with n_random_prefixes."""
         pareto_exponent: float = 0.5
-        """Of that Pareto distribution: P(length > l) falls as l^-exponent (above 0); larger means more short prefixes."""
+        """Of that Pareto distribution: P(length > l) falls as l^-exponent (above 0); larger means more short prefixes.
+        Only with random prefixes of distribution pareto."""
         sparsity_coefficient: float = 0.1
-        """Strength of the L1 penalty of relu codes: FVU per unit of penalty."""
+        """Strength of the L1 penalty: FVU per unit of penalty; only with relu."""
         auxk_coefficient: float = 1 / 32
         """Weight of the auxiliary loss that revives dead latents; 0 turns it off."""
         k_aux: int | None = None
         """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
         threshold_decay: float = 0.95
-        """Weight of the past in the running inference threshold of batchtopk, per step (0 <= it < 1)."""
+        """Weight of the past in the running inference threshold, per step (0 <= it < 1); only with batchtopk."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
             if self.codes != "relu":
                 aim_k(self)
-            check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
+            k = 1 if self.codes == "relu" else self.k
+            check_sparsity(k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
             check_decay(self.threshold_decay)
-            if self.sparsity_coefficient < 0:
-                raise ConfigError(f"sparsity_coefficient is {self.sparsity_coefficient}; it must be at least 0")
+            check_coefficient("sparsity_coefficient", self.sparsity_coefficient)
             if self.group_sizes is not None and self.group_fractions is not None:
                 raise ConfigError("group_sizes and group_fractions are both given: choose one of the two")
             self._check_prefixes()
+            self._refuse_what_is_not_used()
 
         @property
         def sizes(self) -> tuple[int, ...]:
@@ -101,6 +109,14 @@ class Matryoshka(SAE):
             if not self.pareto_exponent > 0:
                 raise ConfigError(f"pareto_exponent is {self.pareto_exponent}; it must be above 0")
             _ = self.weights  # raises where groups and weights do not fit
+
+        def _refuse_what_is_not_used(self) -> None:
+            refuse_unused(self, *_NOT_WITH[self.codes], because=f'codes is "{self.codes}"')
+            if self.n_random_prefixes is None:
+                names = ("prefix_distribution", "pareto_exponent")
+                refuse_unused(self, *names, because="groups are fixed, n_random_prefixes is not set")
+            elif self.prefix_distribution == "uniform":
+                refuse_unused(self, "pareto_exponent", because='prefix_distribution is "uniform"')
 
     config: Config
     detached = frozenset({"auxk"})
@@ -138,8 +154,8 @@ class Matryoshka(SAE):
         """The k largest latents of each token from here on, also where training shared k over a batch."""
         if self.config.codes == "relu":
             raise ConfigError("matryoshka with relu codes has no k to override")
-        super().use_k(k)
-        self.config = replace(self.config, codes="topk")
+        decay = Matryoshka.Config.threshold_decay  # of topk, which has no threshold
+        self.config = replace(self.config, codes="topk", k=k, threshold_decay=decay, target_l0=None)
 
     def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:
         """topk: the k largest; batchtopk and relu: what is above the threshold. Rows do not depend on each other."""
@@ -162,17 +178,14 @@ class Matryoshka(SAE):
         if self.config.codes != "relu":
             return losses
         l1 = codes.values.sum() / (losses.n_rows * self.input_variance.sqrt())
-        return with_part(losses, "sparsity", self.config.sparsity_coefficient * knobs.sparsity * l1, {"l1": l1})
+        return with_parts(losses, {"sparsity": self.config.sparsity_coefficient * knobs.sparsity * l1}, {"l1": l1})
 
     @torch.no_grad()
     def after_step(self, *losses: Losses) -> None:
         """Also moves the inference threshold of batchtopk towards the cut of each batch."""
         super().after_step(*losses)
         if self.config.codes == "batchtopk":
-            for batch in losses:
-                if batch.active is not None:
-                    decay = self.config.threshold_decay
-                    move_threshold(self.threshold, self.threshold_updates, batch.active.values, decay=decay)
+            follow_cuts(self, losses)
 
     def export(self) -> SAE:
         """The architecture "thresholded" with the same groups; for topk the same on raw activations."""

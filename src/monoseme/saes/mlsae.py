@@ -27,15 +27,13 @@ from torch import nn
 from monoseme.core.errors import ConfigError
 from monoseme.saes._base import SAE, Roles
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, add_up
-from monoseme.saes._dead import fired_latents, still_dead
+from monoseme.saes._dead import fired_latents, revived, still_dead
 from monoseme.saes._dictionary import encoder_parameter, unit_rows
 from monoseme.saes._export import folded_copy
 from monoseme.saes._lens import SiteLens, read_lens, select_maps, translators_of
-from monoseme.saes._normalise import NormaliseConfig, Normalised
+from monoseme.saes._normalise import NormaliseConfig, Normalised, denormalised
 from monoseme.saes._one_site import one_site
-from monoseme.saes._raw import denormalised
-from monoseme.saes._reconstruct import aim_k, check_sparsity
-from monoseme.saes._revive import revived
+from monoseme.saes._settings import aim_k, check_sparsity
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -206,7 +204,9 @@ class MLSAE(SAE):
         size = (residual - residual.mean(1, keepdim=True)).square().mean()
         if dead.numel() == 0 or not bool(size > 0):
             return x_hat.new_zeros(())
-        return (residual - revived(self, rows.rows, dead, k_aux=self.config.k_aux)).square().mean() / size
+        kernels, k_aux = self.kernels, self.config.k_aux
+        e_hat = revived(rows.rows, self.encoder, self.W_dec, dead=dead, k_aux=k_aux, kernels=kernels)
+        return (residual - e_hat).square().mean() / size
 
     def _l1(self, active: SparseCodes) -> Float[Tensor, " L"]:
         """Mean over tokens of each layer's sum of codes."""

@@ -23,14 +23,12 @@ from monoseme.core.errors import ConfigError
 from monoseme.kernels import Encoder
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, add_up
-from monoseme.saes._dead import still_dead
-from monoseme.saes._dictionary import BiasStart, encoder_parameter
+from monoseme.saes._dead import revived, still_dead
+from monoseme.saes._dictionary import BiasStart, encoder_parameter, orthogonal_rows
 from monoseme.saes._export import folded_copy
-from monoseme.saes._normalise import NormaliseConfig, Normalised
-from monoseme.saes._orthogonal import orthogonal_rows
-from monoseme.saes._raw import denormalised
-from monoseme.saes._reconstruct import MOVES_WITH_AUXK, aim_k, check_sparsity, rows_of
-from monoseme.saes._revive import revived
+from monoseme.saes._normalise import NormaliseConfig, Normalised, denormalised
+from monoseme.saes._reconstruct import MOVES_WITH_AUXK, rows_of
+from monoseme.saes._settings import aim_k, check_sparsity
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -117,4 +115,6 @@ class NormalizedTopK(SAE):
         if dead.numel() == 0:
             return x_hat.new_zeros(())
         residual = (rows.rows - x_hat).detach()
-        return (residual - revived(self, rows.rows, dead, k_aux=self.config.k_aux)).square().mean()
+        kernels, k_aux = self.kernels, self.config.k_aux
+        e_hat = revived(rows.rows, self.encoder, self.W_dec, dead=dead, k_aux=k_aux, kernels=kernels)
+        return (residual - e_hat).square().mean()

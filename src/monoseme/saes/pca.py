@@ -22,7 +22,8 @@ from monoseme.saes._baseline import MOVES_NOTHING, cap_latents, fixed_dictionary
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dictionary import BiasStart
 from monoseme.saes._export import folded_copy
-from monoseme.saes._reconstruct import aim_k, reconstruction_losses, rows_of
+from monoseme.saes._reconstruct import reconstruction_losses, rows_of
+from monoseme.saes._settings import aim_k
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 

@@ -20,7 +20,8 @@ from monoseme.saes._baseline import MOVES_NOTHING, fixed_dictionary
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dictionary import unit_rows
 from monoseme.saes._export import folded_copy
-from monoseme.saes._reconstruct import aim_k, check_sparsity, reconstruction_losses, rows_of
+from monoseme.saes._reconstruct import reconstruction_losses, rows_of
+from monoseme.saes._settings import aim_k, check_sparsity
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 

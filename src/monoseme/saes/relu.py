@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from monoseme.saes._base import SAE
-from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
+from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, with_parts
 from monoseme.saes._dead import still_dead
 from monoseme.saes._export import folded_copy
 from monoseme.saes._ghost import ghost
-from monoseme.saes._penalty import LpConfig, LpPenalty, check_coefficient, sizes, with_parts
+from monoseme.saes._penalty import LpConfig, LpPenalty, sizes
 from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES, reconstruction_losses, rows_of
+from monoseme.saes._settings import check_coefficient
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -88,4 +89,4 @@ class ReLU(SAE):
     def _ghost(self, rows: Float[Tensor, "B D"], codes: SparseCodes, *, size: Float[Tensor, ""]) -> Float[Tensor, ""]:
         dead = still_dead(self.dead_mask(), codes)
         residual = rows - self.kernels.decode(codes, self.W_dec.detach(), self.b_dec.detach())
-        return ghost(rows, residual, dict(self.named_parameters()), dead=dead, size=size, kernels=self.kernels)
+        return ghost(rows, residual, self.encoder, self.W_dec, dead=dead, size=size, kernels=self.kernels)

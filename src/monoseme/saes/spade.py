@@ -29,10 +29,11 @@ from torch.nn import functional
 from monoseme.core.errors import ConfigError
 from monoseme.kernels import Encoder
 from monoseme.saes._base import SAE
-from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, add_up
+from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, with_parts
 from monoseme.saes._dictionary import BiasStart, encoder_parameter, unit_rows
-from monoseme.saes._export import folded_config, folded_state
+from monoseme.saes._export import folded_config, folded_state, successor
 from monoseme.saes._reconstruct import reconstruction_losses, rows_of
+from monoseme.saes._settings import check_coefficient
 from monoseme.saes._sparsemax import sparsemax_encode
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
@@ -58,8 +59,7 @@ class SpaDE(SAE):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if not self.sparsity_coefficient >= 0:
-                raise ConfigError(f"sparsity_coefficient is {self.sparsity_coefficient}; it must be at least 0")
+            check_coefficient("sparsity_coefficient", self.sparsity_coefficient)
             if not self.scale_start > 0:
                 raise ConfigError(f"scale_start is {self.scale_start}; it must be positive")
             if not self.decoder_start > 0:
@@ -107,22 +107,17 @@ class SpaDE(SAE):
         codes, distances = self._mixture(rows.rows)
         losses = reconstruction_losses(self, raw, rows, codes)
         spread = (codes.values / self.code_sum * distances).sum() / max(1, codes.n_rows) / self.input_variance
-        parts = {**losses.parts, "sparsity": self.config.sparsity_coefficient * knobs.sparsity * spread}
-        logs = {"scale": self.scale.detach(), "spread": spread.detach()}
-        return losses._replace(total=add_up(parts), parts=parts, logs=logs)
+        penalty = self.config.sparsity_coefficient * knobs.sparsity * spread
+        return with_parts(losses, {"sparsity": penalty}, {"scale": self.scale, "spread": spread})
 
     @torch.no_grad()
     def export(self) -> SAE:
         """SpaDE on raw activations: prototypes 1 / factor as long, s factor^2 as large, latents that sum to 1 / factor."""
-        made = SpaDE(folded_config(self.config)).to(device=self.W_dec.device, dtype=self.W_dec.dtype)
         state = folded_state(self)
         state["W_enc"] /= self.input_factor
         state["code_sum"] /= self.input_factor
         state["scale_pre"] = _inverse_softplus(self.scale * self.input_factor**2)
-        made.load_state_dict(state)
-        made.use_kernels(self.kernel_name)
-        made.provenance = dict(self.provenance)
-        return made
+        return successor(self, SpaDE(folded_config(self.config)), state)
 
     def _mixture(self, rows: Float[Tensor, "B D"]) -> tuple[SparseCodes, Float[Tensor, " nnz"]]:
         """Codes, and the squared distance of each entry's prototype from its row.

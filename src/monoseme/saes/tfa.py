@@ -38,18 +38,23 @@ from monoseme.saes._code_attention import CodeAttention, LayerHistory
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, add_up
 from monoseme.saes._dead import auxk, default_k_aux, still_dead
 from monoseme.saes._dictionary import encoder_parameter
-from monoseme.saes._export import folded_config, folded_state
-from monoseme.saes._normalise import Normalised
+from monoseme.saes._export import folded_config, folded_state, successor
+from monoseme.saes._normalise import Normalised, denormalised
 from monoseme.saes._packing import Packed, pack
 from monoseme.saes._part_logs import part_logs
-from monoseme.saes._reconstruct import aim_k, check_sparsity, rows_of
-from monoseme.saes._threshold import add_threshold, check_decay, move_threshold
+from monoseme.saes._reconstruct import rows_of
+from monoseme.saes._settings import aim_k, check_sparsity, refuse_unused
+from monoseme.saes._threshold import add_threshold, check_decay, follow_cuts
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
 _EPS = 1e-6
 _WITH_K = ("topk", "batchtopk")
-_DEFAULT_K = 32
+_ONLY_FOR = {
+    _WITH_K: ("k",),
+    ("batchtopk",): ("threshold_decay",),
+    ("relu",): ("penalty", "sparsity_coefficient"),
+}
 
 
 class Reconstruction(NamedTuple):
@@ -79,7 +84,7 @@ class TFA(SAE):
 
         novel: Literal["relu", "topk", "batchtopk", "nullify"] = "topk"
         """How the novel code is made sparse: a penalty, k per token, k per token on average, or no novel code at all."""
-        k: int = _DEFAULT_K
+        k: int = 32
         """Novel latents per token (count, 1 <= k <= n_latents); only with topk and batchtopk."""
         n_heads: int = 4
         """Heads of each attention layer (count); n_latents is divisible by n_heads * bottleneck."""
@@ -100,7 +105,7 @@ class TFA(SAE):
         k_aux: int | None = None
         """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
         threshold_decay: float = 0.95
-        """Weight of the past in batchtopk's running inference threshold, per step (0 <= it < 1)."""
+        """Weight of the past in the running inference threshold, per step (0 <= it < 1); only with batchtopk."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -117,14 +122,15 @@ class TFA(SAE):
         def _check_novel(self) -> None:
             if self.novel not in ("relu", *_WITH_K, "nullify"):
                 raise ConfigError(f"novel is {self.novel}; it must be relu, topk, batchtopk or nullify")
-            if self.novel not in _WITH_K and self.k != _DEFAULT_K:
-                raise ConfigError(f'k is {self.k} with novel "{self.novel}": only topk and batchtopk use it; leave it out')
             if self.novel == "nullify" and (self.target_l0 is not None or self.auxk_coefficient):
                 raise ConfigError('novel "nullify" has no novel code: leave out target_l0 and auxk_coefficient')
             if self.penalty not in ("l2", "l1") or not self.sparsity_coefficient >= 0:
                 raise ConfigError(
                     f"the penalty is {self.sparsity_coefficient} times {self.penalty}; it must be at least 0 times l1 or l2"
                 )
+            for novel, names in _ONLY_FOR.items():
+                if self.novel not in novel:
+                    refuse_unused(self, *names, because=f'novel is "{self.novel}", and it belongs to {", ".join(novel)}')
 
         def _check_attention(self) -> None:
             for name in ("n_heads", "n_attention_layers", "bottleneck"):
@@ -163,7 +169,7 @@ class TFA(SAE):
             add_threshold(self)
         self.moves = self._moves()
         if config.novel not in _WITH_K:
-            self.sparsity = "penalty" if config.novel == "relu" else "none"  # pyright: ignore[reportAttributeAccessIssue]  per config
+            self.sparsity = "penalty" if config.novel == "relu" else "none"
 
     def _moves(self) -> dict[str, frozenset[str]]:
         every = frozenset(name for name, _ in self.named_parameters())
@@ -236,15 +242,11 @@ class TFA(SAE):
         With codes 1 / factor as large, weights of queries, keys and values grow by the factor; directions stay, so <p, r> and
         with it the predicted codes shrink by it. The threshold follows the novel codes.
         """
-        made = TFA(folded_config(self.config)).to(device=self.W_dec.device, dtype=self.W_dec.dtype)
         state = folded_state(self)
         for name in state:
             if name.startswith("attention.") and name.endswith((".queries.weight", ".keys.weight", ".values.weight")):
                 state[name] *= self.input_factor
-        made.load_state_dict(state)
-        made.use_kernels(self.kernel_name)
-        made.provenance = dict(self.provenance)
-        return made
+        return successor(self, TFA(folded_config(self.config)), state)
 
     # -- training --------------------------------------------------------------------------------------------------
 
@@ -271,21 +273,15 @@ class TFA(SAE):
         predicted = packed.rows(context.code).detach()
         active = SparseCodes.from_dense(predicted) if self.config.novel == "nullify" else novel.detach()
         logs = part_logs(packed.rows(packed.x), recons, added, bias=self.b_dec, predicted_code=predicted, novel_code=novel)
-        x_hat = (recons + added + self.b_dec) / self.input_factor
-        if rows.scale is not None and rows.offset is not None:
-            x_hat = x_hat * rows_of(rows.scale, mask) + rows_of(rows.offset, mask)
+        x_hat = denormalised(recons + added + self.b_dec, rows, self.input_factor, mask=mask)
         return Losses(add_up(parts), parts, active, x_hat, rows_of(x, mask), logs)
 
     @torch.no_grad()
     def after_step(self, *losses: Losses) -> None:
         """Also moves batchtopk's threshold towards the smallest positive kept activation of each batch."""
         super().after_step(*losses)
-        if self.config.novel != "batchtopk":
-            return
-        for batch in losses:
-            if batch.active is not None:
-                decay = self.config.threshold_decay
-                move_threshold(self.threshold, self.threshold_updates, batch.active.values, decay=decay)
+        if self.config.novel == "batchtopk":
+            follow_cuts(self, losses)
 
     # -- the pieces ------------------------------------------------------------------------------------------------
 
@@ -357,12 +353,7 @@ class TFA(SAE):
 
     def _auxk(self, given: Float[Tensor, "B D"], error: Float[Tensor, "B D"], novel: SparseCodes) -> Float[Tensor, ""]:
         """AuxK of `_dead`, on what the novel code is given."""
-        encoder = self._encoder
-        weights = {
-            "W_enc": self.config.encoder_scale * encoder.weight,
-            "b_enc": encoder.bias,
-            "W_dec": self.W_dec,
-            "b_dec": torch.zeros_like(self.b_dec),
-        }
+        scaled = Encoder(self.config.encoder_scale * self._encoder.weight, self._encoder.bias)
+        dead = still_dead(self.dead_mask(), novel)
         k_aux = self.config.k_aux or default_k_aux(self.d_in)
-        return auxk(given, error, weights, dead=still_dead(self.dead_mask(), novel), k_aux=k_aux, kernels=self.kernels)
+        return auxk(given, error, scaled, self.W_dec, dead=dead, k_aux=k_aux, kernels=self.kernels)

@@ -1,7 +1,8 @@
 """Thresholded: keep every activation above a fixed threshold. What BatchTopK and its relatives become for use.
 
 Source: Bussmann et al. 2024, arXiv:2412.06410, section 3 (inference); the function of JumpReLU, Rajamanoharan et al. 2024,
-arXiv:2407.14435, equation 4, but here thresholds are given, not learned.
+arXiv:2407.14435, equation 4.
+Differs from the papers: each latent has a threshold, not all together one; thresholds are given, not learned.
 Letters: B tokens, D model width, F latents.
 """
 
@@ -71,11 +72,7 @@ class Thresholded(SAE):
         return with_groups(self.public_codes(codes, rows), self.config.groups)
 
     def loss(
-        self,
-        x: Float[Tensor, "*lead D"],
-        knobs: Knobs = DEFAULT_KNOBS,
-        *,
-        mask: Bool[Tensor, "*lead"] | None = None,
+        self, x: Float[Tensor, "*lead D"], knobs: Knobs = DEFAULT_KNOBS, *, mask: Bool[Tensor, "*lead"] | None = None
     ) -> Losses:
         """Reconstruction of the codes that `encode` gives."""
         self.require_start()

@@ -16,15 +16,8 @@ from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dead import default_k_aux
 from monoseme.saes._export import folded_copy
 from monoseme.saes._multi_k import MultiKConfig, with_multi_k
-from monoseme.saes._reconstruct import (
-    ALL_PARAMETERS,
-    MOVES_WITH_AUXK,
-    AuxK,
-    aim_k,
-    check_sparsity,
-    reconstruction_losses,
-    rows_of,
-)
+from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK, reconstruction_losses, rows_of
+from monoseme.saes._settings import aim_k, check_sparsity
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 

@@ -3,12 +3,17 @@
     loss = mean_i w_i mean_b ||x - x_hat_i||^2 / V + AuxK + temp_alpha * temporal(f_high, f'_high)
 
 f are codes of the current token, f' those of an earlier token of the same context, encoded with a budget of k B entries each;
-`temporal` is one of `_contrastive`. Only the current token is reconstructed, and only it counts for dead latents.
+`temporal` is one of `_contrastive`, the non-contrastive one times w_0. Only the current token is reconstructed, and only it
+counts for dead latents.
 
 Source: "Temporal Sparse Autoencoders" (T-SAE), code AI4LIFE-GROUP/temporal-saes, class `TemporalMatryoshkaBatchTopKTrainer`.
-Differs from the code: the reconstruction is divided by the input's variance V; x has unit mean square, and so dot products need a
-temperature (see `Config.contrastive_temperature`); the threshold is averaged from the first step, with a shorter memory, and
-begins at 0 where theirs at -1 (both mean a plain ReLU); a pair counts only if both its tokens do.
+Differs from the code: the reconstruction is divided by the input's variance V; x has unit mean square, so that dot products are
+far smaller than those of raw activations (what that does is measured below); the threshold is averaged from the first step, with
+a shorter memory, and begins at 0 where theirs at -1 (both mean a plain ReLU); a pair counts only if both its tokens do.
+
+Measured on the bundled model's middle layer (2,048 latents, k 32, 300,000 tokens), variation of the high group between
+neighbouring tokens relative to its size, and FVU: 1.57 and 0.167 for Matryoshka with the same groups; with dot products 0.83 and
+0.181 at temperature 1, 0.97 and 0.194 at 0.1, 0.89 and 0.176 at 0.01, 1.90 and 0.145 at 0.001.
 Letters: B pairs, D model width, F latents, G groups.
 """
 
@@ -20,13 +25,14 @@ import torch
 from monoseme.core.errors import ConfigError
 from monoseme.saes._base import SAE
 from monoseme.saes._budget import strongest, strongest_of_batch
-from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
+from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, with_parts
 from monoseme.saes._contrastive import Similarity, info_nce, weighted_change
 from monoseme.saes._dead import default_k_aux
 from monoseme.saes._export import folded_copy, with_thresholds
 from monoseme.saes._groups import Prefixes, prefix_losses, sizes_from, weights_from, with_groups, within
-from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK, aim_k, check_sparsity, with_part
-from monoseme.saes._threshold import add_threshold, check_decay, move_threshold
+from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK
+from monoseme.saes._settings import aim_k, check_coefficient, check_sparsity, refuse_unused
+from monoseme.saes._threshold import add_threshold, check_decay, follow_cuts
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -73,12 +79,13 @@ class TSAE(SAE):
             aim_k(self)
             check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
             check_decay(self.threshold_decay)
-            if self.temp_alpha < 0:
-                raise ConfigError(f"temp_alpha is {self.temp_alpha}; it must be at least 0 (0 turns the temporal loss off)")
+            check_coefficient("temp_alpha", self.temp_alpha)
             if not self.contrastive_temperature > 0:
                 raise ConfigError(f"contrastive_temperature is {self.contrastive_temperature}; it must be above 0")
-            if not self.contrastive and self.similarity != "dot":
-                raise ConfigError('similarity is what contrastive compares by: leave it at "dot" without contrastive')
+            if not self.contrastive:
+                refuse_unused(self, "similarity", "contrastive_temperature", because="contrastive is off")
+            if self.group_sizes is not None:
+                refuse_unused(self, "group_fractions", because="group_sizes say how large groups are")
             _ = self.weights  # raises where groups and weights do not fit
 
         @property
@@ -153,16 +160,13 @@ class TSAE(SAE):
         temporal = self._temporal(high, high_before, rows.rows, before.rows)
         l0_high = high.detach().l0().to(temporal.dtype).mean()
         logs = {"loss/temporal": temporal, "l0/high": l0_high, "l0/low": losses.logs["l0/effective"] - l0_high}
-        return with_part(losses, "temporal", self.config.temp_alpha * temporal, logs)
+        return with_parts(losses, {"temporal": self.config.temp_alpha * temporal}, logs)
 
     @torch.no_grad()
     def after_step(self, *losses: Losses) -> None:
         """Also moves the inference threshold towards the cut of the current tokens of each batch."""
         super().after_step(*losses)
-        for batch in losses:
-            if batch.active is not None:
-                decay = self.config.threshold_decay
-                move_threshold(self.threshold, self.threshold_updates, batch.active.values, decay=decay)
+        follow_cuts(self, losses)
 
     def export(self) -> SAE:
         """The architecture "thresholded" with parts high and low, on raw activations."""
