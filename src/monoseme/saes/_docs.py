@@ -76,10 +76,11 @@ def _section(name: str, cls: type[SAE]) -> str:
 
 
 def _sparsity(cls: type[SAE]) -> str:
-    """What sets its L0; an architecture in which that is a matter of settings says so in a property."""
+    """What sets its L0: of an architecture that has both a k and a penalty, its settings say which."""
+    names = {field.name for field in dataclasses.fields(cls.Config)}
+    if {"k", "sparsity_coefficient"} <= names:
+        return f"Its L0 is set by {_SPARSITY['k']}; with relu codes it is set by {_SPARSITY['penalty']}."
     said: Any = inspect.getattr_static(cls, "sparsity")
-    if isinstance(said, property):
-        return f"What sets its L0 is a matter of its settings: {' '.join((said.__doc__ or '').split())}"
     return f"Its L0 is set by {_SPARSITY[said]}."
 
 

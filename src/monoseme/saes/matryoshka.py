@@ -131,13 +131,9 @@ class Matryoshka(SAE):
         add_threshold(self)
         self.moves = dict(MOVES_WITH_AUXK)
         if config.codes == "relu":
+            self.sparsity = "penalty"
             self.moves["sparsity"] = ALL_PARAMETERS - {"W_dec"}
         self._aux = AuxK(config.k_aux or default_k_aux(self.d_in), config.auxk_coefficient)
-
-    @property
-    def sparsity(self) -> Literal["k", "penalty"]:  # pyright: ignore[reportIncompatibleVariableOverride]  of the config, not the class
-        """relu codes are kept few by their penalty."""
-        return "penalty" if self.config.codes == "relu" else "k"
 
     @property
     def groups(self) -> dict[str, int]:
