@@ -10,6 +10,7 @@ import difflib
 import enum
 import functools
 import json
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -135,7 +136,7 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
         if value is None:
             return None
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return _finite(value, where)
     elif hint is Path and isinstance(value, str | Path):
         return Path(value)
     elif isinstance(hint, type) and issubclass(hint, enum.Enum):
@@ -143,6 +144,17 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
     elif isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
     raise ConfigError(f"{where} must be {_kind(hint)}, not {value!r}")
+
+
+def _finite(value: float, where: str) -> float:
+    """`value` as a float. Neither NaN, for which no comparison holds, nor infinity can be written to JSON."""
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise ConfigError(f"{where} must be a finite number, not {number}")
+    return number
 
 
 def _enum(hint: type[enum.Enum], value: Any, where: str) -> enum.Enum:
