@@ -108,3 +108,9 @@ def test_a_second_model_that_nobody_reads_is_refused(
     with pytest.raises(SiteError, match="no model of this run is called"):
         train_run(dataclasses.replace(config, sites=("resid_post.0@chat",)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_site_of_a_second_model_needs_one() -> None:
+    spec = LanguageModel.load(ModelConfig()).spec
+    with pytest.raises(SiteError, match=r"resid_post\.0@beside is of a second model"):
+        spec.sites(("resid_post.0", "resid_post.0@beside"))

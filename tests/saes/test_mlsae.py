@@ -219,6 +219,13 @@ def test_lens_and_inverse_are_the_identity_also_after_a_cast(tmp_path: Path) -> 
     assert torch.allclose(lens(lens.inverse(x)), x, rtol=0, atol=1e-9)
 
 
+def test_a_lens_that_does_not_say_how_many_maps_it_has_is_refused(tmp_path: Path) -> None:
+    folder = _lens_folder(tmp_path / "lens")
+    (folder / "config.json").write_text(json.dumps({"d_model": D, "num_hidden_layers": "three"}))
+    with pytest.raises(ConfigError, match="num_hidden_layers is 'three'"):
+        read_lens(str(folder), d_in=D)
+
+
 def _lensed(folder: Path, **settings: Any) -> MLSAE:
     return _started(lens=str(folder), lens_layers=(0, 1, 2), **settings)
 

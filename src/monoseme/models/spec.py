@@ -44,6 +44,8 @@ class ModelSpec:
         """The sites that patterns such as `resid_post.*` name here; raises SiteError for those it does not have."""
         sites = expand_sites(patterns, n_layers=self.n_layers)
         for site in sites:
+            if site.model is not None:
+                raise SiteError(f"{site} is of a second model, {site.model}, and there is only one: name it with --beside.model")
             self.check(site)
         return sites
 

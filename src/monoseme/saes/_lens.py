@@ -89,7 +89,9 @@ def read_lens(where: str, *, d_in: int) -> Translators:
     n, width = (config.get(name) if isinstance(config, dict) else None for name in ("num_hidden_layers", "d_model"))
     if width != d_in:
         raise ConfigError(f"the tuned lens {where} is for activations of width {width}, the SAE's are {d_in} wide")
-    weights, biases = ([_tensor(tensors, f"{i}.{kind}", where) for i in range(n or 0)] for kind in ("weight", "bias"))
+    if not isinstance(n, int):
+        raise ConfigError(f"the tuned lens {where} does not say how many maps it has: num_hidden_layers is {n!r}")
+    weights, biases = ([_tensor(tensors, f"{i}.{kind}", where) for i in range(n)] for kind in ("weight", "bias"))
     if not weights or any(w.shape != (d_in, d_in) for w in weights) or any(b.shape != (d_in,) for b in biases):
         raise ConfigError(f"the tuned lens {where} does not hold {n} maps from width {d_in} to itself")
     return Translators(torch.stack(weights).float(), torch.stack(biases).float())
