@@ -116,7 +116,8 @@ class SpaDE(SAE):
         state = folded_state(self)
         state["W_enc"] /= self.input_factor
         state["code_sum"] /= self.input_factor
-        state["scale_pre"] = _inverse_softplus(self.scale * self.input_factor**2)
+        if self.input_factor != 1:  # the way through softplus and back may cost a bit
+            state["scale_pre"] = _inverse_softplus(self.scale * self.input_factor**2)
         return successor(self, SpaDE(folded_config(self.config)), state)
 
     def _mixture(self, rows: Float[Tensor, "B D"]) -> tuple[SparseCodes, Float[Tensor, " nnz"]]:
