@@ -6,6 +6,7 @@ from monoseme.core.errors import ConfigError, SiteError
 from monoseme.models import ModelSpec
 from monoseme.pipeline._places import placed_configs
 from monoseme.saes import SAE
+from monoseme.saes.mlsae import MLSAE
 from monoseme.saes.topk import TopK
 from monoseme.testing import tiny_model
 
@@ -57,6 +58,14 @@ def test_names_tell_apart_what_differs_and_refuse_twins(spec: ModelSpec) -> None
 def test_a_target_names_an_sae_and_the_k_that_follows_from_it_does_not(spec: ModelSpec) -> None:
     names = list(_dealt(spec, TopK.Config(target_l0=4.0), TopK.Config(target_l0=8.0), TopK.Config(k=8)))
     assert names == ["topk.target_l0_4", "topk.target_l0_8", "topk.target_l0_None.k8"]
+
+
+def test_a_site_that_no_sae_takes_is_refused(spec: ModelSpec) -> None:
+    with pytest.raises(ConfigError, match=r"no SAE of this run learns from resid_post\.1"):
+        _dealt(spec, MLSAE.Config(), sites=("resid_post.1",))
+    dealt = _dealt(spec, TopK.Config(), MLSAE.Config(), sites=("resid_post.1",))  # here one takes it
+    assert dealt["topk"] == ["resid_post.1"]
+    assert len(dealt["mlsae"]) == spec.n_layers
 
 
 def test_a_site_that_the_model_lacks_is_refused(spec: ModelSpec) -> None:

@@ -2,7 +2,7 @@
 
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -19,6 +19,8 @@ from monoseme.saes import SAES, config_from_dict
 
 SHORT = {"--model": "--model.model", "--corpus": "--corpus.source", "--site": "--sites", "--preset": "--preset"}
 """Short flags for the settings that users mean most."""
+_LISTS = ("--evaluations", "--start_from", "--train.trackers")
+"""Flags whose words may be written with commas between them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,9 @@ def parse_run(words: Sequence[str], *, verb: str, summary: str, default: RunConf
     if wants_help(rest):
         _print_sae_help(flags.names or tuple(sae.plugin_name for sae in chosen.saes))
     base = settings(chosen.settings, {k: v for k, v in said.items() if k != "saes"}, where="config")
-    found = parse(RunFlags, expand(rest, SHORT), verb=verb, summary=summary, default=RunFlags(out=out, settings=base))
+    found = parse(
+        RunFlags, _apart(expand(rest, SHORT), _LISTS), verb=verb, summary=summary, default=RunFlags(out=out, settings=base)
+    )
     listed = _listed(flags.names, chosen, said)
     return RunCommand(RunConfig.of(found.settings, build(flags, listed)), found.out, found.resume)
 
@@ -72,6 +76,18 @@ def _folder(words: Sequence[str]) -> Path | None:
         if flag == "--out" and (value if equals else following):
             return Path(value if equals else following)
     return None
+
+
+def _apart(words: Sequence[str], flags: Collection[str]) -> list[str]:
+    """The words with lists behind the flags taken apart at their commas, as `eval` takes them; tyro wants a word for each."""
+    out: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        flag, equals, value = word.partition("=")
+        if equals and flag in flags:
+            out += [flag, *value.split(",")]
+        else:
+            out += word.split(",") if before in flags else [word]
+    return out
 
 
 def _take_preset(words: Sequence[str], default: RunConfig) -> tuple[RunConfig, list[str]]:

@@ -33,6 +33,11 @@ def placed_configs(saes: Sequence[SAE.Config], run_sites: Sequence[str] | None, 
     Raises SiteError for a site that the model does not have, ConfigError when two SAEs are one and the same or an architecture
     cannot have that number of sites.
     """
+    if run_sites is not None and saes and not any(_takes_run_sites(config, run_sites, spec) for config in saes):
+        raise ConfigError(
+            f"no SAE of this run learns from {', '.join(run_sites)}: each has sites of its own, or needs several.\n"
+            "  Leave sites out, or give the architecture its own, such as --sae.transcoder.sites mlp_in.3,mlp_out.3"
+        )
     dealt = [(config, _deal(config, run_sites, spec)) for config in saes]
     rounds = max((len(groups) for _, groups in dealt), default=0)
     placed = [(config, groups[i]) for i in range(rounds) for config, groups in dealt if i < len(groups)]
@@ -47,13 +52,18 @@ def _deal(config: SAE.Config, run_sites: Sequence[str] | None, spec: Places) -> 
     """The groups of sites that one config is trained at, an SAE for each."""
     kind = SAES.get(config.plugin_name)
     several = takes_several_sites(config)
-    given = config.sites or run_sites
-    if several and config.sites is None and given is not None and len(spec.sites(given)) < 2:
-        given = None
+    given = config.sites
+    if given is None and run_sites is not None and _takes_run_sites(config, run_sites, spec):
+        given = tuple(run_sites)
     sites = spec.sites(kind.default_sites(spec.n_layers) if given is None else given)
     if several:
         kind.roles(len(sites))
     return [sites] if several else [(site,) for site in sites]
+
+
+def _takes_run_sites(config: SAE.Config, run_sites: Sequence[str], spec: Places) -> bool:
+    """Whether it has none of its own, and the run's are enough for it."""
+    return config.sites is None and (not takes_several_sites(config) or len(spec.sites(run_sites)) > 1)
 
 
 def takes_several_sites(config: SAE.Config) -> bool:
