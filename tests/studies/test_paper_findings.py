@@ -14,11 +14,21 @@ def _row(architecture: str, *, target_l0: float = 8.0, **numbers: float) -> dict
 
 
 def _verdicts(*rows: dict[str, Any]) -> list[bool | None]:
-    return [finding.reproduced for finding in findings_of(rows)]
+    """Of each finding's only comparison; None without one."""
+    return [finding.comparisons[0].held if finding.comparisons else None for finding in findings_of(rows)]
 
 
 def test_without_rows_nothing_is_measured() -> None:
-    assert _verdicts() == [None] * 4
+    assert _verdicts() == [None] * 5
+    assert {finding.verdict for finding in findings_of([])} == {"not measured"}
+
+
+def test_a_finding_that_holds_at_one_l0_only_says_so() -> None:
+    matryoshka = [_row("matryoshka", target_l0=l0, smoothness_of_part=1.0, fvu=0.1) for l0 in (8.0, 16.0)]
+    tsae = [_row("tsae", target_l0=l0, smoothness_of_part=0.5, fvu=fvu) for l0, fvu in ((8.0, 0.13), (16.0, 0.11))]
+    found = findings_of([*matryoshka, *tsae])[0]
+    assert found.verdict == "reproduced in 1 of 2 comparisons"
+    assert [comparison.held for comparison in found.comparisons] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -54,9 +64,10 @@ def test_the_predicted_part_must_be_slow_and_of_low_rank() -> None:
     assert _verdicts(slow | {"effective_rank_predicted": 9.5})[2] is False
 
 
-def test_mlsae_needs_at_most_half_of_its_spread_at_one_token() -> None:
-    assert _verdicts(_row("mlsae", rel_var_t=0.4, rel_var_f=0.8))[3] is True
-    assert _verdicts(_row("mlsae", rel_var_t=0.6, rel_var_f=0.8))[3] is False
+def test_mlsae_needs_at_most_a_tenth_of_its_spread_at_one_token() -> None:
+    far = _row("mlsae", rel_var_t_as_mlsae=0.09, rel_var_f_as_mlsae=0.9, rel_var_t=0.6, rel_var_f=0.8)
+    assert _verdicts(far)[3:] == [True, False]
+    assert _verdicts(far | {"rel_var_t_as_mlsae": 0.11, "rel_var_t": 0.05})[3:] == [False, True]
 
 
 def test_a_row_takes_the_part_that_comes_first_and_leaves_out_what_was_not_measured() -> None:

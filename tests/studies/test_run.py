@@ -10,7 +10,7 @@ import pytest
 from monoseme.core.artifact import check_artifact, open_artifact
 from monoseme.core.errors import ArtifactExistsError, Interrupted, ResumeError
 from monoseme.reports.plain_tables import aligned_table, markdown_table
-from monoseme.studies import STUDIES, Finding, Study, StudyResult, read_record, run_study
+from monoseme.studies import STUDIES, Comparison, Finding, Study, StudyResult, read_record, run_study
 
 
 class Counting(Study):
@@ -40,9 +40,9 @@ class Counting(Study):
             text="One by one.",
             tables={"numbers": rows, "none": []},
             findings=[
-                Finding("It ends.", True, "At 3."),
-                Finding("It does not.", False, "It does."),
-                Finding("Why?", None, "Unknown."),
+                Finding("It ends.", (Comparison(True, "At 3."),)),
+                Finding("It does not.", (Comparison(False, "It does."),)),
+                Finding("Why?", (), "Unknown."),
             ],
         )
 
@@ -54,10 +54,11 @@ def test_the_report_is_an_artifact_with_tables_page_and_command(tmp_path: Path) 
     assert pq.read_table(path / "tables" / "numbers.parquet")["i"].to_pylist() == [0, 1, 2, None]
     page = (path / "index.md").read_text()
     assert "monoseme study counting" in page
-    assert [word in page for word in ("**Reproduced:** At 3.", "**Not reproduced:**", "**Not measured:**", "a \\| b")] == [
-        True
-    ] * 4
-    assert json.loads((path / "report.json").read_text())["findings"][0]["reproduced"] is True
+    assert [
+        word in page
+        for word in ("**Reproduced.**\n    - At 3.\n", "It does. (does not hold)", "**Not measured.** Unknown.", "a \\| b")
+    ] == [True] * 4
+    assert json.loads((path / "report.json").read_text())["findings"][0]["verdict"] == "reproduced"
 
 
 def test_a_folder_is_not_used_twice_but_resumed_with_its_first_command(tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ def test_architectures_are_compared_on_a_model_and_one_that_breaks_costs_no_othe
     rows = (out / "report" / "tables" / "architectures.csv").read_text().splitlines()
     assert len(rows) == 1 + 2 * 3
     assert "RuntimeError: it cannot be saved" in (out / "report" / "tables" / "left_out.csv").read_text()
-    verdicts = [finding["reproduced"] for finding in content["findings"]]  # pyright: ignore
-    assert [verdict is None for verdict in verdicts] == [True, False, True, False]
+    verdicts = [finding["verdict"] for finding in content["findings"]]  # pyright: ignore
+    assert [verdict == "not measured" for verdict in verdicts] == [True, False, True, False, False]
     assert main(["study", "architectures", "--out", str(out), "--resume", "--quiet"]) == 0
     assert _content(out, capsys) == content
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from monoseme.pipeline._evaluate import evaluate_run, evaluation_of, headline, measure, run_config
     from monoseme.pipeline._explain_config import ExplainConfig
     from monoseme.pipeline._materials import Materials
+    from monoseme.pipeline._places import takes_several_sites
     from monoseme.pipeline._report import report_run
     from monoseme.pipeline._run import run_all
     from monoseme.pipeline._saes import NamedSae, open_sae, open_saes
@@ -48,6 +49,7 @@ __all__ = [
     "run_config_from_dict",
     "run_config_to_dict",
     "scan_run",
+    "takes_several_sites",
     "train_run",
 ]
 
@@ -67,6 +69,7 @@ __getattr__ = lazy_attributes(
         "_evaluate": ["evaluate_run", "evaluation_of", "headline", "measure", "run_config"],
         "_explain_config": ["ExplainConfig"],
         "_materials": ["Materials"],
+        "_places": ["takes_several_sites"],
         "_report": ["report_run"],
         "_run": ["run_all"],
         "_saes": ["NamedSae", "open_sae", "open_saes"],

@@ -6,16 +6,16 @@ from monoseme.core.lazy import lazy_attributes
 from monoseme.core.registry import Registry
 
 if TYPE_CHECKING:
-    from monoseme.studies._base import Finding, Study, StudyResult
+    from monoseme.studies._base import Comparison, Finding, Study, StudyResult
     from monoseme.studies._run import StudyRecord, read_record, run_study
 
 STUDIES: "Registry[Study]" = Registry(kind="studies", package="monoseme.studies", base="monoseme.studies._base:Study")
 """All studies that are installed."""
 
-__all__ = ["STUDIES", "Finding", "Study", "StudyRecord", "StudyResult", "read_record", "run_study"]
+__all__ = ["STUDIES", "Comparison", "Finding", "Study", "StudyRecord", "StudyResult", "read_record", "run_study"]
 
 # On first use: `monoseme ls` imports this package.
 __getattr__ = lazy_attributes(
     __name__,
-    {"_base": ["Finding", "Study", "StudyResult"], "_run": ["StudyRecord", "read_record", "run_study"]},
+    {"_base": ["Comparison", "Finding", "Study", "StudyResult"], "_run": ["StudyRecord", "read_record", "run_study"]},
 )

@@ -17,15 +17,34 @@ Row = dict[str, Any]
 """One row of a table: column -> value; None where there is none."""
 
 
+class Comparison(NamedTuple):
+    """One comparison that bears on a claim."""
+
+    held: bool
+    """Whether the claim held in it."""
+    numbers: str
+    """The numbers that decide it, in words."""
+
+
 class Finding(NamedTuple):
     """What a paper claims, and what was found here."""
 
     claim: str
     """In one sentence, with its source."""
-    reproduced: bool | None
-    """None: not measured, for the reason that `numbers` gives."""
-    numbers: str
-    """The numbers that decide it, in words."""
+    comparisons: tuple[Comparison, ...]
+    """Each that could be made; none: not measured."""
+    why_missing: str = ""
+    """Why there is no comparison."""
+
+    @property
+    def verdict(self) -> str:
+        """In words: whether it held in all comparisons, in some, in none, or was not measured."""
+        n_held = sum(comparison.held for comparison in self.comparisons)
+        if not self.comparisons:
+            return "not measured"
+        if n_held == len(self.comparisons):
+            return "reproduced"
+        return f"reproduced in {n_held} of {len(self.comparisons)} comparisons" if n_held else "not reproduced"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from monoseme.studies._base import Finding, Row
+from monoseme.studies._base import Comparison, Finding, Row
 from monoseme.studies._measurements import Numbers, number
 
 _SMOOTH = "smoothness_tv_relative"
@@ -16,8 +16,8 @@ _FIRST_PARTS = ("high", "group_0", "predicted")
 _MARKEDLY = 0.8
 """Times as much variation, or less, is markedly smoother."""
 _FVU_APART = 0.02
-_AT_ONE_TOKEN = 0.5
-"""Share of a latent's spread over layers that is there at a single token, or less, is far less."""
+_AT_ONE_TOKEN = 0.1
+"""Share of a latent's spread over layers that is there at a single token, or less, is far less: an order of magnitude."""
 
 
 def row_of(name: str, trained_as: Mapping[str, Any], measured: Mapping[str, Numbers]) -> Row:
@@ -56,6 +56,7 @@ def findings_of(rows: Sequence[Row]) -> list[Finding]:
         _batchtopk(by_name.get("batchtopk", []), by_name.get("topk", [])),
         _predicted(by_name.get("tfa", [])),
         _layers(by_name.get("mlsae", [])),
+        _layers_where_it_fires(by_name.get("mlsae", [])),
     ]
 
 
@@ -64,20 +65,21 @@ def _temporal(tsae: Sequence[Row], matryoshka: Sequence[Row]) -> Finding:
         "T-SAE's high group is markedly smoother over time than Matryoshka's first group of the same size, at an FVU within "
         f"{_FVU_APART:g} (T-SAE, arXiv:2511.05541). Markedly: at most {_MARKEDLY:g} times its relative total variation."
     )
-    pairs = [(a, b) for a in tsae for b in matryoshka if a["target_l0"] == b["target_l0"] and _has((a, b), "smoothness_of_part")]
-    pairs = [(a, b) for a, b in pairs if _has((a, b), "fvu")]
-    if not pairs:
-        return Finding(claim, None, "T-SAE and Matryoshka were not both measured.")
-    holds = [
-        a["smoothness_of_part"] <= _MARKEDLY * b["smoothness_of_part"] and abs(a["fvu"] - b["fvu"]) <= _FVU_APART
-        for a, b in pairs
-    ]
-    numbers = [
-        f"at L0 {a['target_l0']:g}: {a['smoothness_of_part']:.3f} against {b['smoothness_of_part']:.3f}, "
-        f"FVU {a['fvu']:.3f} against {b['fvu']:.3f}"
-        for a, b in pairs
-    ]
-    return Finding(claim, all(holds), "; ".join(numbers) + ".")
+    pairs = [(a, b) for a in tsae for b in matryoshka if a["target_l0"] == b["target_l0"]]
+    found = [_smoother(a, b) for a, b in pairs if _has((a, b), "smoothness_of_part", "fvu")]
+    return Finding(claim, tuple(found), "" if found else "T-SAE and Matryoshka were not both measured.")
+
+
+def _smoother(tsae: Row, matryoshka: Row) -> Comparison:
+    held = (
+        tsae["smoothness_of_part"] <= _MARKEDLY * matryoshka["smoothness_of_part"]
+        and abs(tsae["fvu"] - matryoshka["fvu"]) <= _FVU_APART
+    )
+    return Comparison(
+        held,
+        f"at L0 {tsae['target_l0']:g}: variation {tsae['smoothness_of_part']:.3f} against "
+        f"{matryoshka['smoothness_of_part']:.3f}, FVU {tsae['fvu']:.4f} against {matryoshka['fvu']:.4f}",
+    )
 
 
 def _batchtopk(batchtopk: Sequence[Row], topk: Sequence[Row]) -> Finding:
@@ -88,10 +90,15 @@ def _batchtopk(batchtopk: Sequence[Row], topk: Sequence[Row]) -> Finding:
     curve = [(row["l0"], row["fvu"]) for row in topk if _has((row,), "l0", "fvu")]
     found = [row for row in batchtopk if _has((row,), "l0", "fvu")]
     if not curve or not found:
-        return Finding(claim, None, "BatchTopK and TopK were not both measured.")
+        return Finding(claim, (), "BatchTopK and TopK were not both measured.")
     pairs = [(row, at_l0(curve, row["l0"])) for row in found]
-    numbers = [f"at L0 {row['l0']:.1f}: FVU {row['fvu']:.4f} against {other:.4f}" for row, other in pairs]
-    return Finding(claim, all(row["fvu"] < other for row, other in pairs), "; ".join(numbers) + ".")
+    return Finding(
+        claim,
+        tuple(
+            Comparison(row["fvu"] < other, f"at L0 {row['l0']:.1f}: FVU {row['fvu']:.4f} against {other:.4f}")
+            for row, other in pairs
+        ),
+    )
 
 
 def at_l0(curve: Sequence[tuple[float, float]], l0: float) -> float:
@@ -111,9 +118,8 @@ def _predicted(tfa: Sequence[Row]) -> Finding:
         f"{_MARKEDLY:g} times the novel part's relative total variation; context-wide: codes of a lower effective rank."
     )
     found = [row for row in tfa if _has((row,), "tv_relative_predicted", "tv_relative_novel")]
-    if not found:
-        return Finding(claim, None, "TFA was not measured.")
-    return Finding(claim, all(_is_slow(row) for row in found), "; ".join(_slowness(row) for row in found) + ".")
+    comparisons = tuple(Comparison(_is_slow(row), _slowness(row)) for row in found)
+    return Finding(claim, comparisons, "" if found else "TFA was not measured.")
 
 
 def _is_slow(row: Row) -> bool:
@@ -136,13 +142,34 @@ def _slowness(row: Row) -> str:
 def _layers(mlsae: Sequence[Row]) -> Finding:
     claim = (
         "MLSAE's latents are far more spread over layers aggregated over tokens than for a single token (Lawson et al. 2024, "
-        f"arXiv:2409.04185). Far more: at most {_AT_ONE_TOKEN:g} of the variance over layers is there at one token (rel_var_t)."
+        f"arXiv:2409.04185). Far more: at most {_AT_ONE_TOKEN:g} of the variance over layers is there at one token, in the "
+        "paper's own measure (rel_var_t_as_mlsae), in which a token without a firing counts as one without spread."
     )
-    found = [row for row in mlsae if _has((row,), "rel_var_t", "rel_var_f")]
-    if not found:
-        return Finding(claim, None, "MLSAE was not measured.")
-    numbers = [f"at L0 {row['target_l0']:g}: rel_var_t {row['rel_var_t']:.3f}, rel_var_f {row['rel_var_f']:.3f}" for row in found]
-    return Finding(claim, all(row["rel_var_t"] <= _AT_ONE_TOKEN for row in found), "; ".join(numbers) + ".")
+    return _spread(claim, mlsae, "rel_var_t_as_mlsae", "rel_var_f_as_mlsae")
+
+
+def _layers_where_it_fires(mlsae: Sequence[Row]) -> Finding:
+    claim = (
+        f"The same with only those tokens counted at which the latent fires (rel_var_t at most {_AT_ONE_TOKEN:g}): does a firing "
+        "stay in one layer? Neighbouring layers of a small model are alike, so that one token fires a latent in several."
+    )
+    return _spread(claim, mlsae, "rel_var_t", "rel_var_f")
+
+
+def _spread(claim: str, mlsae: Sequence[Row], at_token: str, of_all: str) -> Finding:
+    found = [row for row in mlsae if _has((row,), at_token, of_all)]
+    return Finding(
+        claim,
+        tuple(Comparison(row[at_token] <= _AT_ONE_TOKEN, _spread_numbers(row, at_token, of_all)) for row in found),
+        "" if found else "MLSAE was not measured.",
+    )
+
+
+def _spread_numbers(row: Row, at_token: str, of_all: str) -> str:
+    told = f"at L0 {row['target_l0']:g}: {row[at_token]:.3f} of it at one token; {row[of_all]:.3f} of all variance within latents"
+    if not _has((row,), "layers_per_firing", "layers_per_latent"):
+        return told
+    return f"{told}; layers per latent {row['layers_per_latent']:.2f} over all tokens, {row['layers_per_firing']:.2f} at one"
 
 
 def _has(rows: Sequence[Row], *names: str) -> bool:

@@ -14,8 +14,6 @@ from monoseme.core.schema import SCHEMAS
 from monoseme.reports.plain_tables import markdown_table
 from monoseme.studies._base import Finding, StudyResult
 
-_VERDICT = {True: "Reproduced", False: "Not reproduced", None: "Not measured"}
-
 
 def write_study_report(result: StudyResult, path: Path, *, study: str, config: Mapping[str, Any], command: str) -> None:
     """Writes the artifact at `path`, in place of an earlier one. Raises DiskFullError."""
@@ -31,7 +29,7 @@ def write_study_report(result: StudyResult, path: Path, *, study: str, config: M
             "study": study,
             "title": result.title,
             "command": command,
-            "findings": [finding._asdict() for finding in result.findings],
+            "findings": [_plain(finding) for finding in result.findings],
             "tables": {name: f"tables/{name}.parquet" for name in result.tables},
             "figures": [figure.name for figure in result.figures],
         }
@@ -49,8 +47,14 @@ def page(result: StudyResult, *, command: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _plain(finding: Finding) -> dict[str, Any]:
+    comparisons = [comparison._asdict() for comparison in finding.comparisons]
+    return finding._asdict() | {"verdict": finding.verdict, "comparisons": comparisons}
+
+
 def _finding(finding: Finding) -> str:
-    return f"- {finding.claim}\n  **{_VERDICT[finding.reproduced]}:** {finding.numbers}"
+    lines = [f"- {finding.claim}\n  **{finding.verdict.capitalize()}.** {finding.why_missing}".rstrip()]
+    return "\n".join(lines + [f"    - {c.numbers}{'' if c.held else ' (does not hold)'}" for c in finding.comparisons])
 
 
 def _table(name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None) -> str:

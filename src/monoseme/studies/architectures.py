@@ -15,7 +15,18 @@ from monoseme.core.artifact import open_artifact
 from monoseme.core.errors import ConfigError, MonosemeError
 from monoseme.evaluation import EVALUATIONS, EvalSubject, Evaluation
 from monoseme.models import LanguageModel, ModelConfig
-from monoseme.pipeline import RUN_FILE, Materials, NamedSae, RunConfig, RunFolder, StreamConfig, open_saes, run_config, train_run
+from monoseme.pipeline import (
+    RUN_FILE,
+    Materials,
+    NamedSae,
+    RunConfig,
+    RunFolder,
+    StreamConfig,
+    open_saes,
+    run_config,
+    takes_several_sites,
+    train_run,
+)
 from monoseme.saes import SAE, build
 from monoseme.studies._base import Row, Study, StudyResult
 from monoseme.studies._figures import tradeoffs
@@ -159,7 +170,7 @@ class _Bench:
             model=config.model,
             corpus=config.corpus,
             stream=StreamConfig(max_tokens=_TEXT_FACTOR * config.n_tokens, validation_loss_tokens=None),
-            sites=(config.site,),
+            sites=None if all(takes_several_sites(sae) for sae in saes) else (config.site,),  # those have places of their own
             train=TrainConfig(
                 n_tokens=config.n_tokens,
                 batch_size=config.batch_size,
