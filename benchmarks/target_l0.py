@@ -1,6 +1,6 @@
 """Whether the penalty finds the L0 asked for: ReLU, gated and JumpReLU at three targets, on one pass of the bundled model.
 
-    python benchmarks/target_l0.py --n-latents 1024 --batch 512 --steps 3000 --out /tmp/target_l0
+    python benchmarks/target_l0.py --n-latents 1024 --batch 512 --steps 3000 --out runs/target_l0
 
 Prints a table: the mean L0 of the last tenth of training and that on held-out text, both as distances from the target, the FVU
 on held-out text, the dead latents, and the factor that the penalty ended with. Nothing is tuned per row: all settings but the
