@@ -11,7 +11,6 @@ import torch
 
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import generator
-from monoseme.kernels import kernels_named
 from monoseme.saes._contrastive import info_nce, weighted_change
 from monoseme.saes.thresholded import Thresholded
 from monoseme.saes.tsae import TSAE
@@ -112,16 +111,13 @@ def _codes(rows: list[list[float]]) -> SparseCodes:
 
 
 def test_info_nce_by_hand() -> None:
-    kernels = kernels_named("torch")
     eye, nothing = _codes([[2.0, 0.0], [0.0, 2.0]]), _codes([[0.0, 0.0], [0.0, 0.0]])
     # logits are 4 on the diagonal and 0 off it: -log(e^4 / (e^4 + 1))
-    assert info_nce(eye, eye, kernels=kernels).item() == pytest.approx(math.log1p(math.exp(-4)))
+    assert info_nce(eye, eye).item() == pytest.approx(math.log1p(math.exp(-4)))
     # cosines are 1 and 0, divided by a temperature of one half
-    assert info_nce(eye, eye, kernels=kernels, similarity="cosine", temperature=0.5).item() == pytest.approx(
-        math.log1p(math.exp(-2))
-    )
+    assert info_nce(eye, eye, similarity="cosine", temperature=0.5).item() == pytest.approx(math.log1p(math.exp(-2)))
     for similarity in ("dot", "cosine"):
-        assert info_nce(eye, nothing, kernels=kernels, similarity=similarity).item() == pytest.approx(math.log(2))  # pyright: ignore[reportArgumentType]
+        assert info_nce(eye, nothing, similarity=similarity).item() == pytest.approx(math.log(2))  # pyright: ignore[reportArgumentType]
 
 
 def test_weighted_change_by_hand() -> None:

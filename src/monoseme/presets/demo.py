@@ -12,7 +12,7 @@ _GROUPS = (0.2, 0.8)
 
 
 def config() -> RunConfig:
-    """4,096 latents, about 21 to a dimension, 32 of them active; 450,000 tokens, one pass of the model for all three."""
+    """4,096 latents, about 21 to a dimension, 32 of them active; 350,000 tokens, one pass of the model for all three."""
     n_latents, k = 4096, 32
     # A latent silent for a fifth of the run is dead: the field's ten million tokens would revive none here.
     dead_after_tokens = 100_000
@@ -20,14 +20,14 @@ def config() -> RunConfig:
         sites=("resid_post.3",),
         stream=StreamConfig(contexts_per_block=16, max_tokens=1_000_000),
         train=TrainConfig(
-            n_tokens=450_000,
+            n_tokens=350_000,
             schedule=ScheduleConfig(kind="linear", decay_fraction=0.3),
             validate_every=100,
             checkpoint_at=(0.5,),
         ),
         evaluations=("fidelity", "smoothness"),
-        fidelity=Fidelity.Config(max_tokens=60_000, max_loss_tokens=20_000),
-        atlas=AtlasConfig(n_tokens=150_000),
+        fidelity=Fidelity.Config(max_tokens=40_000, max_loss_tokens=16_000),
+        atlas=AtlasConfig(n_tokens=120_000),
         saes=(
             TopK.Config(n_latents=n_latents, k=k, dead_after_tokens=dead_after_tokens),
             Matryoshka.Config(n_latents=n_latents, k=k, dead_after_tokens=dead_after_tokens, group_fractions=_GROUPS),

@@ -10,6 +10,7 @@ Letters: B rows, D model width, F latents, G groups.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Literal, NamedTuple
 
@@ -72,6 +73,11 @@ def within(codes: SparseCodes, start: int, stop: int) -> SparseCodes:
     rows, latents, values = codes.rows()[keep], codes.indices[keep], codes.values[keep]
     kept = SparseCodes.from_rows(rows, latents, values, n_rows=codes.n_rows, n_latents=codes.n_latents)
     return kept.reshape_leading(*codes.leading)
+
+
+def first_alone(codes: SparseCodes, size: int) -> SparseCodes:
+    """The entries of the first `size` latents, as codes of these latents alone."""
+    return replace(within(codes, 0, size), n_latents=size)
 
 
 def with_groups(codes: Codes, groups: Mapping[str, int]) -> Codes:

@@ -29,7 +29,7 @@ from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, with_parts
 from monoseme.saes._contrastive import Similarity, info_nce, weighted_change
 from monoseme.saes._dead import default_k_aux
 from monoseme.saes._export import folded_copy, with_thresholds
-from monoseme.saes._groups import Prefixes, prefix_losses, sizes_from, weights_from, with_groups, within
+from monoseme.saes._groups import Prefixes, first_alone, prefix_losses, sizes_from, weights_from, with_groups
 from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK
 from monoseme.saes._settings import aim_k, check_coefficient, check_sparsity, refuse_unused
 from monoseme.saes._threshold import add_threshold, check_decay, follow_cuts
@@ -156,7 +156,7 @@ class TSAE(SAE):
         codes, codes_before = self._training_codes(rows.rows, k), self._training_codes(before.rows, k)
         prefixes = Prefixes(self.config.sizes, self.config.weights, "mean")
         losses = prefix_losses(self, x[:, 0], rows, codes, prefixes=prefixes, aux=self._aux)
-        high, high_before = (within(code, 0, self.config.sizes[0]) for code in (codes, codes_before))
+        high, high_before = (first_alone(code, self.config.sizes[0]) for code in (codes, codes_before))
         temporal = self._temporal(high, high_before, rows.rows, before.rows)
         l0_high = high.detach().l0().to(temporal.dtype).mean()
         logs = {"loss/temporal": temporal, "l0/high": l0_high, "l0/low": losses.logs["l0/effective"] - l0_high}
@@ -184,4 +184,4 @@ class TSAE(SAE):
         if not config.contrastive:
             return config.weights[0] * weighted_change(high, earlier, x, x_earlier)
         temperature = config.contrastive_temperature
-        return info_nce(high, earlier, kernels=self.kernels, similarity=config.similarity, temperature=temperature)
+        return info_nce(high, earlier, similarity=config.similarity, temperature=temperature)
