@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+WORKERS ?= 2
 
 # Threads that wait should sleep, not spin: worth 40 % on shared machines (read by torch's OpenMP when it loads).
 export OMP_WAIT_POLICY ?= passive
@@ -20,7 +21,7 @@ demo: $(VENV)/.installed
 	$(BIN)/monoseme demo $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check src tests scripts benchmarks
