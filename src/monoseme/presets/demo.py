@@ -12,17 +12,18 @@ _GROUPS = (0.2, 0.8)
 
 
 def config() -> RunConfig:
-    """4,096 latents, about 21 to a dimension, 32 of them active; 350,000 tokens, one pass of the model for all three."""
+    """4,096 latents, about 21 to a dimension, 32 of them active; 300,000 tokens, one pass of the model for all three."""
     n_latents, k = 4096, 32
     # A latent silent for a fifth of the run is dead: the field's ten million tokens would revive none here.
     dead_after_tokens = 100_000
     return RunConfig(
         sites=("resid_post.3",),
-        stream=StreamConfig(contexts_per_block=16, max_tokens=1_000_000),
+        stream=StreamConfig(contexts_per_block=16, max_tokens=1_000_000, validation_loss_tokens=2048),
         train=TrainConfig(
-            n_tokens=350_000,
+            n_tokens=300_000,
             schedule=ScheduleConfig(kind="linear", decay_fraction=0.3),
             validate_every=100,
+            validation_tokens=8192,
             checkpoint_at=(0.5,),
         ),
         evaluations=("fidelity", "smoothness"),
