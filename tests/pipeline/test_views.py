@@ -1,15 +1,17 @@
 """One run takes SAEs of every view, of several sites, and of two models, from training to the prompt page."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
 
 from monoseme.atlas import open_atlas
+from monoseme.core.artifact import open_artifact
 from monoseme.core.errors import ConfigError, SiteError
 from monoseme.evaluation import read_report
 from monoseme.models import LanguageModel, ModelConfig
-from monoseme.pipeline import BesideConfig, RunConfig, RunFolder, evaluate_run, open_sae, run_all, train_run
+from monoseme.pipeline import BesideConfig, RunConfig, RunFolder, evaluate_run, open_sae, run_all, scan_run, train_run
 from monoseme.saes.crosscoder import Crosscoder
 from monoseme.saes.mlsae import MLSAE
 from monoseme.saes.tfa import TFA
@@ -56,6 +58,17 @@ def test_several_output_sites_are_also_told_apart(views: RunFolder) -> None:
 def test_what_was_scanned_goes_by_part_and_site(views: RunFolder) -> None:
     layers = [f"mlsae@resid_post.{layer}" for layer in range(3)]
     assert open_atlas(views.atlas).saes() == [*layers, "tfa.novel", "transcoder", "tsae"]
+
+
+def test_a_scan_killed_between_two_sites_goes_on(views: RunFolder, tmp_path: Path) -> None:
+    copy = RunFolder(shutil.copytree(views.path, tmp_path / "run"))
+    kept, lost = (copy.atlas / "latents" / f"mlsae@resid_post.{layer}" for layer in (0, 1))
+    before = open_artifact(lost).content_hash
+    shutil.rmtree(lost)
+    untouched = (kept / "manifest.json").stat().st_mtime_ns
+    scan_run(copy, resume=True)
+    assert open_artifact(lost).content_hash == before
+    assert (kept / "manifest.json").stat().st_mtime_ns == untouched
 
 
 def test_the_app_lists_and_reads_each_of_them(views: RunFolder) -> None:

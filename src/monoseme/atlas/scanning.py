@@ -65,23 +65,27 @@ def scan(
     config: ScanConfig | None = None,
     model: ScannedModel | None = None,
     names: TextNames | None = None,
+    resume: bool = False,
 ) -> ScanResult:
     """Pass once over `source` and write the atlas of all targets into `folder`.
 
     A folder that holds an atlas of the same text gets the new SAEs beside the old ones. `model` gives the unembedding for direct
     logit attribution and the text of tokens; without it logits are missing with that reason and `names` shows the tokens.
+    With `resume`, what an earlier scan has written of the targets (some sites of an SAE with codes for each) is kept.
 
     Raises ArtifactExistsError (an SAE scanned before, or another text), SiteError, EmptyCorpusError, DiskFullError.
     """
     config = config or ScanConfig()
     started = time.monotonic()
     folder = Path(folder)
-    _check(source, targets, folder)
+    _check(source, targets, folder, resume=resume)
     names = _complete(names, model)
     feeds = [Feed(target, config.keep, rows_per_encode=config.rows_per_encode) for target in targets]
     text = add_text(folder, lambda writer: _pass(source, feeds, writer, config.keep), names)
     for feed in feeds:
         for number, gathered in enumerate(feed.gathered):
+            if latents_folder(folder, gathered.key).exists():
+                continue  # only with resume: the check has refused it otherwise
             facts = _logit_facts(feed, number, model, n_tokens=config.n_logit_tokens)
             described = {**_described(feed, number), "scan": to_dict(config), "source": source.spec}
             inputs = _inputs(feed.target, text, model)
@@ -95,7 +99,7 @@ def latents_folder(atlas: Path, key: str) -> Path:
     return atlas / "latents" / key
 
 
-def _check(source: ScannedSource, targets: Sequence[Target], folder: Path) -> None:
+def _check(source: ScannedSource, targets: Sequence[Target], folder: Path, *, resume: bool) -> None:
     if not targets:
         raise ConfigError("a scan needs at least one SAE.")
     keys = [target.key for target in targets]
@@ -109,7 +113,7 @@ def _check(source: ScannedSource, targets: Sequence[Target], folder: Path) -> No
                 held = ", ".join(str(site) for site in source.sites)
                 raise SiteError(f"{target.name} reads {site}, but the activations hold {held}.")
         for key in target.keys:
-            if latents_folder(folder, key).exists():
+            if not resume and latents_folder(folder, key).exists():
                 raise exists_error(latents_folder(folder, key))
 
 

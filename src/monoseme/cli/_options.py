@@ -4,8 +4,9 @@ Precedence: default < `--config FILE` < flag. Short forms such as `--model gpt2`
 (`--model.model gpt2`).
 """
 
+import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,3 +77,26 @@ def wants_help(words: Sequence[str]) -> bool:
 def write(text: str) -> None:
     """Text for the output stream: a command's own answer, not chatter."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def apart(words: Sequence[str], lists: Collection[str]) -> list[str]:
+    """The words with lists behind the flags `lists` taken apart at commas: users write these, tyro wants a word for each."""
+    out: list[str] = []
+    in_list = False
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag.startswith("--"):
+            in_list = f"--{flag[2:].replace('-', '_')}" in lists
+            out += [flag, *value.split(",")] if in_list and equals else [word]
+        else:
+            out += word.split(",") if in_list else [word]
+    return out
+
+
+def folder_of(words: Sequence[str]) -> Path | None:
+    """What `--out FOLDER` or `--out=FOLDER` says, before anything else is read."""
+    for word, following in itertools.zip_longest(words, words[1:]):
+        flag, equals, value = word.partition("=")
+        if flag == "--out" and (value if equals else following):
+            return Path(value if equals else following)
+    return None

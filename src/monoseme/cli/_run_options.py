@@ -1,15 +1,14 @@
 """The options of `train` and `run`: a whole run config from a preset, files and flags."""
 
-import itertools
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from monoseme.cli._options import expand, parse, settings, take_files, wants_help, write
+from monoseme.cli._options import apart, expand, folder_of, parse, settings, take_files, wants_help, write
 from monoseme.cli._sae_flags import Listed, build, help_text, take
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ConfigError
@@ -55,7 +54,7 @@ def parse_run(words: Sequence[str], *, verb: str, summary: str, default: RunConf
         _print_sae_help(flags.names or tuple(sae.plugin_name for sae in chosen.saes))
     base = settings(chosen.settings, {k: v for k, v in said.items() if k != "saes"}, where="config")
     found = parse(
-        RunFlags, _apart(expand(rest, SHORT), _LISTS), verb=verb, summary=summary, default=RunFlags(out=out, settings=base)
+        RunFlags, apart(expand(rest, SHORT), _LISTS), verb=verb, summary=summary, default=RunFlags(out=out, settings=base)
     )
     listed = _listed(flags.names, chosen, said)
     return RunCommand(RunConfig.of(found.settings, build(flags, listed)), found.out, found.resume)
@@ -65,29 +64,8 @@ def known_config(words: Sequence[str], out: Path) -> RunConfig:
     """The config in the run's folder when that run is resumed, so that nothing needs to be typed again; else the default."""
     if "--resume" not in words or wants_help(words):
         return RunConfig()
-    folder = _folder(words) or out
+    folder = folder_of(words) or out
     return run_config(RunFolder(folder)) if (folder / RUN_FILE).is_file() else RunConfig()
-
-
-def _folder(words: Sequence[str]) -> Path | None:
-    """What `--out FOLDER` or `--out=FOLDER` says, before anything else is read."""
-    for word, following in itertools.zip_longest(words, words[1:]):
-        flag, equals, value = word.partition("=")
-        if flag == "--out" and (value if equals else following):
-            return Path(value if equals else following)
-    return None
-
-
-def _apart(words: Sequence[str], flags: Collection[str]) -> list[str]:
-    """The words with lists behind the flags taken apart at their commas, as `eval` takes them; tyro wants a word for each."""
-    out: list[str] = []
-    for before, word in zip(["", *words], words, strict=False):
-        flag, equals, value = word.partition("=")
-        if equals and flag in flags:
-            out += [flag, *value.split(",")]
-        else:
-            out += word.split(",") if before in flags else [word]
-    return out
 
 
 def _take_preset(words: Sequence[str], default: RunConfig) -> tuple[RunConfig, list[str]]:

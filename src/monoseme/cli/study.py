@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from monoseme.cli._options import expand, parse, settings, take_files, wants_help, write
+from monoseme.cli._options import apart, expand, folder_of, parse, settings, take_files, wants_help, write
 from monoseme.cli._verbs import document
 from monoseme.core.config import from_dict
 from monoseme.core.display import get_display
@@ -48,13 +48,14 @@ def _read(name: str, study: type[Study], words: Sequence[str]) -> Any:
     said, rest = take_files(words)
     kind = _flags(name, study.Config)
     default = kind()
-    out = _out_of(rest, default.out)
+    out = folder_of(rest) or default.out
     if "--resume" in rest and not wants_help(rest) and (out / "study.json").is_file():
         kept = from_dict(study.Config, read_record(out).config, where=str(out))  # nothing needs to be typed again
         default = dataclasses.replace(default, settings=kept)
     default = dataclasses.replace(default, settings=settings(default.settings, said, where="config"))
     summary = next(info.summary for info in STUDIES.infos() if info.name == name)
-    listed = _apart(expand(rest, study.short_flags), study.Config)
+    lists = [f"--{field}" for field, hint in typing.get_type_hints(study.Config).items() if "tuple" in str(hint)]
+    listed = apart(expand(rest, study.short_flags), lists)
     return parse(kind, listed, verb=f"study {name}", summary=summary, default=default)
 
 
@@ -69,28 +70,3 @@ def _flags(name: str, config: type) -> Any:
         ("settings", own, dataclasses.field(default_factory=config)),
     ]
     return dataclasses.make_dataclass("StudyFlags", fields, frozen=True, kw_only=True)
-
-
-def _out_of(words: Sequence[str], default: Path) -> Path:
-    """What `--out FOLDER` or `--out=FOLDER` says, before anything else is read."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        flag, equals, value = word.partition("=")
-        if flag == "--out" and (value or following):
-            return Path(value if equals else following)
-    return default
-
-
-def _apart(words: Sequence[str], config: type) -> list[str]:
-    """Words in which the lists of the config's own tuples, written with commas, are several words."""
-    hints = typing.get_type_hints(config)
-    lists = {f"--{name}" for name, hint in hints.items() if "tuple" in str(hint)}
-    out: list[str] = []
-    in_list = False
-    for word in words:
-        flag, equals, value = word.partition("=")
-        if flag.startswith("--"):
-            in_list = flag.replace("-", "_").replace("__", "--", 1) in lists
-            out += [flag, *value.split(",")] if in_list and equals else [word]
-        else:
-            out += word.split(",") if in_list else [word]
-    return out

@@ -15,11 +15,10 @@ def scan_run(run: RunFolder, *, materials: Materials | None = None, resume: bool
     materials = materials or Materials(run_config(run))
     targets = [_target(sae) for sae in open_saes(str(run.path))]
     if resume:
-        done = [target for target in targets if all(latents_folder(run.atlas, key).exists() for key in target.keys)]
-        targets = [target for target in targets if target not in done]
+        targets = [target for target in targets if not all(latents_folder(run.atlas, key).exists() for key in target.keys)]
     if targets:
         keep, names = materials.config.atlas.scan, names_of(materials.text)
-        result = scan(materials.whole, targets, run.atlas, config=keep, model=materials.model, names=names)
+        result = scan(materials.whole, targets, run.atlas, config=keep, model=materials.model, names=names, resume=resume)
         get_display().say(f"scanned {result.n_tokens:,} tokens -> {run.atlas}")
     run.add({"atlas": "atlas"})
 

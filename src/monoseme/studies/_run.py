@@ -1,8 +1,8 @@
 """A study in its folder: made once, resumed, ending as a `report` artifact.
 
 OUT/study.json    which study, its config, and the command; written first
-OUT/work/         what takes long: training runs, numbers measured so far
-OUT/report/       artifact "report":
+OUT/work          folder of what takes long: training runs, numbers measured so far
+OUT/report        artifact "report":
                       report.json   {"schema": 1, "study", "title", "command", "findings", "tables": {name: file}, "figures"}
                       index.md      the same for people; links only to the files beside it, so the folder can be copied anywhere
                       tables/*.{parquet,csv}   figures/*.{json,png}
