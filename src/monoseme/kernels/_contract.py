@@ -10,6 +10,7 @@ lowest flat index in `batch_topk`), so that every kernel set selects the same en
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
+from monoseme.kernels._rows import RowUpdates
 from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -28,6 +29,8 @@ class Kernels(ABC):
     """One implementation of the hot loops. Stateless: an SAE stores the name and asks `dispatch` for the rest."""
 
     name: ClassVar[str]
+    rows: RowUpdates | None = None
+    """Optimiser steps by rows, where the set offers them."""
 
     @abstractmethod
     def encode_topk(

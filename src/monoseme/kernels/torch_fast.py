@@ -8,17 +8,18 @@ Source: reasoning and measurements of Gao et al. 2024 (arXiv:2406.04093, appendi
 the centre as one matrix-vector product is theirs.
 """
 
+import warnings
 from collections.abc import Iterator
-from typing import Any, ClassVar, cast
+from typing import ClassVar
 
 import torch
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from monoseme.kernels._contract import Encoder, Kernels
+from monoseme.kernels._products import Products, attach, decode_with
 from monoseme.kernels._selection import batch_topk_chosen, topk_latents
 from monoseme.kernels.reference import at_flat
-from monoseme.tensors.factored import FactoredGrad, add_factor, emits_factors, latent_sums
+from monoseme.tensors.factored import latent_sums
 from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -48,7 +49,7 @@ class TorchKernels(Kernels):
             values.append(pre.gather(1, chosen))
             latents.append(chosen if among is None else among[chosen])
         codes = SparseCodes.from_topk(torch.cat(latents), torch.cat(values), n_latents)
-        return _attach(x, centred, encoder, codes)
+        return attach(_PRODUCTS, x, centred, encoder, codes)
 
     def encode_batch_topk(self, x: Float[Tensor, "B D"], encoder: Encoder, n: int) -> SparseCodes:
         """One product over all rows: the cut is theirs together."""
@@ -57,7 +58,7 @@ class TorchKernels(Kernels):
         chosen = batch_topk_chosen(list(_pre_activations(centred, encoder)), n)
         rows, latents = chosen.flat // n_latents, chosen.flat % n_latents
         codes = SparseCodes.from_rows(rows, latents, chosen.values, n_rows=x.shape[0], n_latents=n_latents)
-        return _attach(x, centred, encoder, codes)
+        return attach(_PRODUCTS, x, centred, encoder, codes)
 
     def encode_threshold(
         self, x: Float[Tensor, "B D"], encoder: Encoder, threshold: Float[Tensor, ""] | Float[Tensor, " F"]
@@ -65,19 +66,13 @@ class TorchKernels(Kernels):
         """One product and one comparison per chunk of rows."""
         centred = _centred(x, encoder)
         parts = [self.threshold(pre, threshold.detach()) for pre in _pre_activations(centred, encoder)]
-        return _attach(x, centred, encoder, SparseCodes.cat(parts))
+        return attach(_PRODUCTS, x, centred, encoder, SparseCodes.cat(parts))
 
     def decode(
         self, codes: SparseCodes, weight: Float[Tensor, "F D"], bias: Float[Tensor, " D"] | None = None
     ) -> Float[Tensor, "B D"]:
         """A weighted sum of the active rows of `weight`."""
-        if codes.nnz == 0:
-            x_hat = codes.values.new_zeros(codes.n_rows, weight.shape[1]) + 0.0 * codes.values.sum()
-        else:
-            x_hat = _weighted_rows(codes, weight.detach())
-        if weight.requires_grad and torch.is_grad_enabled():
-            x_hat = _WithWeightGradient.apply(x_hat, weight, codes.detach(), emits_factors())
-        return x_hat if bias is None else x_hat + bias
+        return decode_with(_PRODUCTS, codes, weight, bias)
 
     def topk(self, pre: Float[Tensor, "B F"], k: int) -> SparseCodes:
         """Block maxima, then the few blocks that matter."""
@@ -122,81 +117,42 @@ def _suits_onednn(centred: Tensor, weight: Tensor) -> bool:
     return plain and large and torch.backends.mkldnn.is_available() and not torch.is_autocast_enabled("cpu")
 
 
-def _weighted_rows(codes: SparseCodes, weight: Float[Tensor, "F D"]) -> Float[Tensor, "B D"]:
-    """codes @ weight; differentiable in the values only."""
-    starts = codes.offsets[:-1].to(codes.indices.dtype)
-    return functional.embedding_bag(codes.indices, weight, starts, mode="sum", per_sample_weights=codes.values)
+class TorchProducts(Products):
+    """Sums of rows by `embedding_bag`, products at entries by `sampled_addmm`."""
+
+    def weighted_rows(
+        self, codes: SparseCodes, weight: Float[Tensor, "F D"], bias: Float[Tensor, " D"] | None = None
+    ) -> Float[Tensor, "B D"]:
+        """Bags are rows."""
+        if codes.nnz == 0:
+            x_hat = weight.new_zeros(codes.n_rows, weight.shape[1])
+        else:
+            starts = codes.offsets[:-1].to(codes.indices.dtype)
+            x_hat = functional.embedding_bag(codes.indices, weight, starts, mode="sum", per_sample_weights=codes.values)
+        return x_hat if bias is None else x_hat.add_(bias)
+
+    def dots(self, codes: SparseCodes, rows: Float[Tensor, "B D"], weight: Float[Tensor, "F D"]) -> Float[Tensor, " nnz"]:
+        """A product sampled at the pattern of the codes."""
+        if codes.nnz == 0:
+            return codes.values.new_zeros(0)
+        return torch.sparse.sampled_addmm(_pattern(codes), rows, weight.t(), beta=0.0).values()
+
+    def latent_sums(self, codes: SparseCodes, rows: Float[Tensor, "B D"]) -> Float[Tensor, "F D"]:
+        """Bags are latents."""
+        return latent_sums(codes, rows)
+
+    def latent_totals(self, codes: SparseCodes) -> Float[Tensor, " F"]:
+        """Rows of one column of ones."""
+        ones = codes.values.new_ones(codes.n_rows, 1)
+        return latent_sums(codes, ones).squeeze(1)
 
 
-def _attach(x: Tensor, centred: Tensor, encoder: Encoder, codes: SparseCodes) -> SparseCodes:
-    """`codes` with values that carry the gradient back to x and the encoder."""
-    wanted = [t is not None and t.requires_grad for t in (x, *encoder)]
-    if not (torch.is_grad_enabled() and any(wanted)):
-        return codes
-    values = _EncodeAt.apply(codes, centred, emits_factors(), x, *encoder)
-    return codes.with_values(values)
+def _pattern(codes: SparseCodes) -> Tensor:
+    """Zeros where the codes have entries, as torch's own CSR."""
+    zeros, shape = torch.zeros_like(codes.values), (codes.n_rows, codes.n_latents)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+        return torch.sparse_csr_tensor(codes.offsets, codes.indices.long(), zeros, shape, check_invariants=False)
 
 
-class _EncodeAt(torch.autograd.Function):
-    """Pre-activations at the entries of `codes`, whose values were computed already."""
-
-    @staticmethod
-    def forward(ctx: Any, codes: SparseCodes, centred: Tensor, factored: bool, *inputs: Tensor | None) -> Tensor:
-        """`inputs` are x, weight, bias and centre, passed so that autograd knows of them."""
-        weight = cast(Tensor, inputs[1])
-        ctx.save_for_backward(centred, weight)
-        ctx.codes = codes
-        ctx.parameter = weight if factored and weight.is_leaf else None
-        return codes.values.clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  torch's stub forbids any override
-        ctx: Any, *grads: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        centred, weight = ctx.saved_tensors
-        needs_x, needs_weight, needs_bias, needs_centre = ctx.needs_input_grad[3:]
-        codes: SparseCodes = ctx.codes.with_values(grads[0])
-        grad_x = _rows_or_zero(codes, weight.detach().t()) if needs_x else None
-        grad_bias = _latent_totals(codes) if needs_bias or needs_centre else None
-        grad_centre = -(weight.detach() @ grad_bias) if needs_centre and grad_bias is not None else None
-        grad_weight = None
-        if needs_weight:
-            factor = FactoredGrad(codes, centred, transposed=True)
-            grad_weight = _hand_over(ctx.parameter, factor)
-        return None, None, None, grad_x, grad_weight, grad_bias, grad_centre
-
-
-class _WithWeightGradient(torch.autograd.Function):
-    """The identity on x_hat, which also sends codes^T @ grad to the decoder's weight."""
-
-    @staticmethod
-    def forward(ctx: Any, x_hat: Tensor, weight: Tensor, codes: SparseCodes, factored: bool) -> Tensor:
-        ctx.codes = codes
-        ctx.parameter = weight if factored and weight.is_leaf else None
-        return x_hat.view_as(x_hat)
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  torch's stub forbids any override
-        ctx: Any, *grads: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        return grads[0], _hand_over(ctx.parameter, FactoredGrad(ctx.codes, grads[0])), None, None
-
-
-def _hand_over(parameter: Tensor | None, factor: FactoredGrad) -> Tensor | None:
-    """The dense gradient, or None after leaving the factor on the parameter."""
-    if parameter is None:
-        return factor.dense()
-    add_factor(parameter, factor)
-    return None
-
-
-def _rows_or_zero(codes: SparseCodes, weight: Tensor) -> Tensor:
-    return _weighted_rows(codes, weight) if codes.nnz else weight.new_zeros(codes.n_rows, weight.shape[1])
-
-
-def _latent_totals(codes: SparseCodes) -> Float[Tensor, " F"]:
-    """Sum of the values of each latent, in row order."""
-    ones = codes.values.new_ones(codes.n_rows, 1)
-    return latent_sums(codes, ones).squeeze(1)
+_PRODUCTS = TorchProducts()

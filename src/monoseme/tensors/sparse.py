@@ -5,15 +5,16 @@ row (TopK) is the special case in which `fixed_k` is set. Selectors may leave ex
 `l0` does not count them and `drop_zeros` removes them.
 """
 
-import functools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
 from monoseme.tensors.shapes import Bool, Float, Int, Tensor
+
+_Plan = TypeVar("_Plan")
 
 
 class ByLatent(NamedTuple):
@@ -46,6 +47,8 @@ class SparseCodes:
     """Shape of the rows; its product is `n_rows`."""
     fixed_k: int | None = None
     """Entries of every row where that is one number by construction, else None."""
+    _plans: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """What was worked out from the entries alone, shared by codes with the same entries and other values."""
 
     @classmethod
     def from_topk(cls, indices: Int[Tensor, "*lead K"], values: Float[Tensor, "*lead K"], n_latents: int) -> "SparseCodes":
@@ -90,9 +93,22 @@ class SparseCodes:
         """Where the tensors are."""
         return self.values.device
 
-    @functools.cached_property
+    def plan(self, key: str, make: Callable[["SparseCodes"], _Plan]) -> _Plan:
+        """`make(self)`, worked out once for these entries; it must not look at the values, which may differ by then."""
+        known = self._plans.get(key)
+        # `replace` hands the plans on to codes that may have other entries: what a plan is of is kept beside it.
+        if known is not None and known[1] is self.indices and known[2] is self.offsets and known[3] == self.n_latents:
+            return known[0]
+        made = make(self)
+        self._plans[key] = (made, self.indices, self.offsets, self.n_latents)
+        return made
+
+    @property
     def by_latent(self) -> ByLatent:
         """Entries ordered by (latent, row); computed once."""
+        return self.plan("by_latent", SparseCodes._by_latent)
+
+    def _by_latent(self) -> ByLatent:
         latents, order = self.indices.sort(stable=True)
         first = torch.arange(self.n_latents, dtype=torch.int32, device=self.device)
         return ByLatent(order, self.rows()[order], torch.searchsorted(latents, first))

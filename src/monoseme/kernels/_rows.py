@@ -1,0 +1,68 @@
+"""The contract of an optimiser step by rows: a latent's gradient, projection, Adam and norm in one pass over its weights.
+
+A matrix of latents, [F, D] with one latent's weights together (an encoder [D, F] is given as its transpose), is updated from
+factors or from a gradient that lies ready. What the pass does to a row w with gradient g, moments m and v, after `step` steps:
+
+    g <- g - (g . w) w                                   where rows are kept at unit norm
+    g <- scale g + weight_decay w                        (w <- (1 - lr weight_decay) w instead, where decay is decoupled)
+    m <- beta1 m + (1 - beta1) g,   v <- beta2 v + (1 - beta2) g^2
+    w <- w - lr (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps)
+    w <- w / |w|                                         where rows are kept at unit norm; a row of zeros stays
+
+The slow twin is the dense route of `monoseme.training.optimiser`.
+Letters: F latents, D model width.
+Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithm 1; Loshchilov and Hutter 2019 (arXiv:1711.05101), decoupled decay.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from monoseme.tensors.factored import FactoredGrad
+from monoseme.tensors.shapes import Float, Tensor
+
+
+class AdamRule(NamedTuple):
+    """One step of Adam, as numbers."""
+
+    lr: float
+    beta1: float
+    beta2: float
+    eps: float
+    step: int
+    """Counted from 1."""
+    weight_decay: float
+    decoupled: bool
+    """AdamW."""
+
+
+class RowMatrix(NamedTuple):
+    """A parameter with its moments, all float32, [F, D] and contiguous; written in place."""
+
+    weight: Float[Tensor, "F D"]
+    exp_avg: Float[Tensor, "F D"]
+    exp_avg_sq: Float[Tensor, "F D"]
+    unit: bool
+    """Rows are kept at unit norm."""
+
+
+class RowUpdates(ABC):
+    """What a kernel set needs to offer for the optimiser to go by rows."""
+
+    @abstractmethod
+    def takes(self, weight: Float[Tensor, "F D"]) -> bool:
+        """Whether the matrix is of a device, type and layout that this set can update."""
+
+    @abstractmethod
+    def gather(self, factors: Sequence[FactoredGrad], out: Float[Tensor, "F D"], *, add: bool) -> None:
+        """Writes the sum of the factors into `out`, or adds it."""
+
+    @abstractmethod
+    def squared_norm(self, matrix: RowMatrix, gradient: Float[Tensor, "F D"]) -> Float[Tensor, ""]:
+        """Of the gradient as it will be used (after projection, before scale and decay), float64."""
+
+    @abstractmethod
+    def step(
+        self, matrix: RowMatrix, gradient: FactoredGrad | Float[Tensor, "F D"], rule: AdamRule, *, scale: float
+    ) -> Float[Tensor, ""]:
+        """The update of the module's docstring; returns what `squared_norm` would have. One pass over the weights."""
