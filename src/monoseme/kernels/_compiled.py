@@ -1,0 +1,33 @@
+"""The two decorators of loops that Numba compiles: `serial` for helpers, which are inlined, and `parallel` for what is launched.
+
+Compiled at the first call and cached beside the source. Division by zero gives infinity, as in numpy; sums may be reordered, but
+NaN and infinity are not assumed away. Calls of parallel loops go through `monoseme.kernels._threads.launch`.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+_OPTIONS: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"reassoc", "contract", "nsz", "arcp"},
+}
+
+
+def serial(function: Callable[..., Any]) -> Any:
+    """A helper that other loops call. Takes no annotations: Numba infers the types."""
+    return njit(**_OPTIONS)(_bare(function))
+
+
+def parallel(function: Callable[..., Any]) -> Any:
+    """A loop whose outermost `prange` is shared out over threads."""
+    return njit(parallel=True, **_OPTIONS)(_bare(function))
+
+
+def _bare(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Without the checks that tests wrap around every function: Numba compiles no `**kwargs`."""
+    return inspect.unwrap(function)
