@@ -7,8 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monoseme.core.errors import ConfigError
-from monoseme.kernels import Encoder, Kernels, kernels_named, resolve
+from monoseme.kernels import Encoder, Kernels, kernels_named
 from monoseme.tensors.factored import emit_factors, materialise_factors, take_factors
 from monoseme.tensors.sparse import SparseCodes
 
@@ -165,10 +164,3 @@ def test_under_autocast_values_stay_float32_and_close() -> None:
     assert low.values.dtype == torch.float32
     assert torch.allclose(low.values, full.values, atol=0.2)  # bfloat16 has 8 bits; the values are near 3
     assert not torch.equal(low.values, full.values)
-
-
-def test_the_choice_of_kernels_is_resolved_to_a_name() -> None:
-    assert resolve("auto") == "torch"
-    assert resolve("reference") == "reference"
-    with pytest.raises(ConfigError, match='Did you mean "torch"'):
-        resolve("troch")

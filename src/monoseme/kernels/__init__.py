@@ -1,6 +1,6 @@
-"""The hot loops: selection, sparse encode and sparse decode with their gradients. One slow twin, one fast set, one switch."""
+"""The hot loops: selection, sparse encode and sparse decode with their gradients. One slow twin, fast sets, one switch."""
 
 from monoseme.kernels._contract import Encoder, Kernels
-from monoseme.kernels.dispatch import kernels_named, resolve
+from monoseme.kernels.dispatch import choose_kernels, default_choice, kernels_named, resolve, why_not
 
-__all__ = ["Encoder", "Kernels", "kernels_named", "resolve"]
+__all__ = ["Encoder", "Kernels", "choose_kernels", "default_choice", "kernels_named", "resolve", "why_not"]

@@ -1,24 +1,117 @@
-"""Which kernels run. The choice is resolved once, by name, and the name is stored with what it produced."""
+"""Which kernels run: a choice is kept, and means a set by the device of the weights, the first that can run there.
+
+    reference   dense and obvious; only by name
+    torch       plain torch operations, on any device
+    numba       loops compiled for this processor; what "auto" means on a CPU
+    triton      kernels of a CUDA device; what "auto" means there
+
+Numba and Triton are imported when an SAE first needs its kernels, not before.
+"""
+
+import contextlib
+import functools
+import importlib
+import os
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import NamedTuple, cast
+
+import torch
 
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
 from monoseme.kernels._contract import Kernels
-from monoseme.kernels.reference import ReferenceKernels
-from monoseme.kernels.torch_fast import TorchKernels
-
-_KERNELS: dict[str, Kernels] = {kernels.name: kernels for kernels in (ReferenceKernels(), TorchKernels())}
 
 
-def resolve(choice: str = "auto") -> str:
-    """The name of the kernel set that `choice` means here: itself, or for "auto" the fastest one. Raises ConfigError."""
+class _Home(NamedTuple):
+    """Where a set lives."""
+
+    module: str
+    name: str
+    device: str | None = None
+    """The only kind of device it has loops for; None: any."""
+    package: str | None = None
+    """What must be installed."""
+
+
+_HOMES = {
+    "reference": _Home("monoseme.kernels.reference", "ReferenceKernels"),
+    "torch": _Home("monoseme.kernels.torch_fast", "TorchKernels"),
+    "numba": _Home("monoseme.kernels.cpu", "NumbaKernels", device="cpu", package="numba"),
+    "triton": _Home("monoseme.kernels.gpu", "TritonKernels", device="cuda", package="triton"),
+}
+_ALLOWED = ("auto", *_HOMES)
+_FASTEST = {"cpu": "numba", "cuda": "triton"}
+
+_choice: ContextVar[str] = ContextVar("kernels", default="auto")
+
+
+def resolve(choice: str = "auto", device: torch.device | str = "cpu") -> str:
+    """The name of the set that `choice` means for weights on `device`: itself, or for "auto" the fastest that runs there.
+
+    Raises ConfigError for a name there is not, and for a set that cannot run here, with what it lacks.
+    """
+    kind = torch.device(device).type
     if choice == "auto":
-        return TorchKernels.name
-    if choice not in _KERNELS:
-        allowed = ("auto", *_KERNELS)
-        raise ConfigError(f'there are no kernels named "{choice}".{suggest(choice, allowed)}\n  Allowed: {", ".join(allowed)}')
+        fastest = _FASTEST.get(kind, "torch")
+        return fastest if why_not(fastest, kind) is None else "torch"
+    if choice not in _HOMES:
+        raise ConfigError(f'there are no kernels named "{choice}".{suggest(choice, _ALLOWED)}\n  Allowed: {", ".join(_ALLOWED)}')
+    if reason := why_not(choice, kind):
+        raise ConfigError(f"the {choice} kernels cannot run here: {reason}")
     return choice
 
 
+def why_not(name: str, device: torch.device | str = "cpu") -> str | None:
+    """What keeps the set of that name from running on `device`, and what to do about it; None if it can."""
+    home, kind = _HOMES[name], torch.device(device).type
+    if home.device is not None and home.device != kind and not (name == "triton" and _interpreted()):
+        return (
+            f"they are for {home.device}, and the weights are on {kind}.\n  Take auto, which means {resolve('auto', kind)} there."
+        )
+    loaded = _loaded(name)
+    return loaded if isinstance(loaded, str) else None
+
+
 def kernels_named(name: str) -> Kernels:
-    """The kernel set of a resolved name."""
-    return _KERNELS[resolve(name)]
+    """The set of a name, whatever the device; for "auto", the one for a CPU. Raises ConfigError."""
+    name = resolve(name) if name not in _HOMES else name
+    loaded = _loaded(name)
+    if isinstance(loaded, str):
+        raise ConfigError(f"the {name} kernels cannot run here: {loaded}")
+    return loaded
+
+
+def default_choice() -> str:
+    """What a new SAE begins with: "auto", or what `choose_kernels` has put in force."""
+    return _choice.get()
+
+
+@contextlib.contextmanager
+def choose_kernels(choice: str) -> Iterator[None]:
+    """SAEs that are made or opened in the body use these kernels. Raises ConfigError for a name there is not."""
+    if choice not in _ALLOWED:
+        resolve(choice)
+    token = _choice.set(choice)
+    try:
+        yield
+    finally:
+        _choice.reset(token)
+
+
+@functools.cache
+def _loaded(name: str) -> Kernels | str:
+    """The set, or why it cannot be had."""
+    home = _HOMES[name]
+    try:
+        made = getattr(importlib.import_module(home.module), home.name)()
+    except ImportError as error:
+        if home.package is None or ((error.name or "").startswith("monoseme") and error.name != home.module):
+            raise
+        return f"{error}.\n  Install what is missing with:  pip install {home.package}"
+    return cast(Kernels, made)
+
+
+def _interpreted() -> bool:
+    """Whether Triton runs its kernels in Python, on any device."""
+    return os.environ.get("TRITON_INTERPRET") == "1"

@@ -31,7 +31,7 @@ import torch
 from torch import nn
 
 from monoseme.core.errors import ConfigError, TrainingError
-from monoseme.kernels import Encoder, Kernels, kernels_named, resolve
+from monoseme.kernels import Encoder, Kernels, default_choice, kernels_named, resolve
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dead import count_tokens
 from monoseme.saes._dictionary import (
@@ -120,6 +120,8 @@ class SAE(nn.Module, ABC):
     """Parameters whose rows have unit norm after each step."""
 
     config: Any  # a subclass narrows it to its own Config
+    kernel_choice: str
+    """Which kernels to use: a set's name, or "auto"."""
     W_enc: nn.Parameter
     b_enc: nn.Parameter
     W_dec: nn.Parameter
@@ -144,7 +146,7 @@ class SAE(nn.Module, ABC):
         if config.d_in is None:
             raise ConfigError("the width of the activations is not known: set d_in, or let the site fill it in by training")
         self.config = config
-        self.kernel_name = resolve("auto")
+        self.kernel_choice = default_choice()
         self.provenance: dict[str, Any] = {}
         self.register_buffer("input_factor", torch.ones(()))
         self.register_buffer("input_variance", torch.ones(()))
@@ -208,13 +210,19 @@ class SAE(nn.Module, ABC):
         return "activation" if self.config.normalise.folds else "standardised"
 
     @property
+    def kernel_name(self) -> str:
+        """The kernel set that `kernel_choice` means where the weights are now."""
+        return resolve(self.kernel_choice, self.input_factor.device)
+
+    @property
     def kernels(self) -> Kernels:
         """The products and selectors to use."""
         return kernels_named(self.kernel_name)
 
     def use_kernels(self, choice: str) -> None:
-        """Resolves and keeps a kernel set ("auto", "torch", "reference"). Raises ConfigError."""
-        self.kernel_name = resolve(choice)
+        """Keeps a choice of kernels: "auto" follows the weights to another device, a name stays. Raises ConfigError."""
+        resolve(choice, self.input_factor.device)
+        self.kernel_choice = choice
 
     # -- use -------------------------------------------------------------------------------------------------------
 

@@ -71,6 +71,6 @@ def successor(sae: SAE, made: _Made, state: Mapping[str, Tensor]) -> _Made:
     """
     made.to(device=sae.b_dec.device, dtype=sae.b_dec.dtype)
     made.load_state_dict({name: state[name] for name in made.state_dict()})
-    made.use_kernels(sae.kernel_name)
+    made.kernel_choice = sae.kernel_choice
     made.provenance = dict(sae.provenance)
     return made
