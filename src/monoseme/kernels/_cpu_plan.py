@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monoseme.kernels._compiled import compiled
+from monoseme.kernels._compiled import serial
 from monoseme.tensors.sparse import SparseCodes
 
 Array = NDArray[Any]
@@ -37,7 +37,7 @@ def _sorted(codes: SparseCodes) -> LatentOrder:
     return LatentOrder(starts, order, rows)
 
 
-@compiled
+@serial
 def _counting_sort(latents: Array, offsets: Array, starts: Array, order: Array, rows: Array) -> None:
     """Stable: entries of one latent stay in row order."""
     for entry in range(latents.shape[0]):

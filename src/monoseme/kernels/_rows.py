@@ -9,6 +9,8 @@ factors or from a gradient that lies ready. What the pass does to a row w with g
     w <- w - lr (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps)
     w <- w / |w|                                         where rows are kept at unit norm; a row of zeros stays
 
+A bfloat16 copy of the matrix, where one is kept, is rewritten in the same pass.
+
 The slow twin is the dense route of `monoseme.training.optimiser`.
 Letters: F latents, D model width.
 Source: Kingma and Ba 2015 (arXiv:1412.6980), algorithm 1; Loshchilov and Hutter 2019 (arXiv:1711.05101), decoupled decay.
@@ -18,6 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from monoseme.kernels._half import HalfCopy
 from monoseme.tensors.factored import FactoredGrad
 from monoseme.tensors.shapes import Float, Tensor
 
@@ -37,13 +40,15 @@ class AdamRule(NamedTuple):
 
 
 class RowMatrix(NamedTuple):
-    """A parameter with its moments, all float32, [F, D] and contiguous; written in place."""
+    """A parameter with its moments, all float32, [F, D] and contiguous; written in place, past torch's count of versions."""
 
     weight: Float[Tensor, "F D"]
     exp_avg: Float[Tensor, "F D"]
     exp_avg_sq: Float[Tensor, "F D"]
     unit: bool
     """Rows are kept at unit norm."""
+    half: HalfCopy | None = None
+    """The copy to keep in step; None: there is none."""
 
 
 class RowUpdates(ABC):
@@ -54,15 +59,16 @@ class RowUpdates(ABC):
         """Whether the matrix is of a device, type and layout that this set can update."""
 
     @abstractmethod
-    def gather(self, factors: Sequence[FactoredGrad], out: Float[Tensor, "F D"], *, add: bool) -> None:
-        """Writes the sum of the factors into `out`, or adds it."""
+    def gather(
+        self, matrix: RowMatrix, factors: Sequence[FactoredGrad], out: Float[Tensor, "F D"], *, add: bool
+    ) -> Float[Tensor, ""]:
+        """Writes the sum of the factors (at least one) into `out`, or adds it.
 
-    @abstractmethod
-    def squared_norm(self, matrix: RowMatrix, gradient: Float[Tensor, "F D"]) -> Float[Tensor, ""]:
-        """Of the gradient as it will be used (after projection, before scale and decay), float64."""
+        Returns the squared norm, float64, of `out` as `step` will use it: projected, before scale and decay.
+        """
 
     @abstractmethod
     def step(
         self, matrix: RowMatrix, gradient: FactoredGrad | Float[Tensor, "F D"], rule: AdamRule, *, scale: float
     ) -> Float[Tensor, ""]:
-        """The update of the module's docstring; returns what `squared_norm` would have. One pass over the weights."""
+        """The update of the module's docstring in one pass over the weights; returns what `gather` would."""
