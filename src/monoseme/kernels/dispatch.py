@@ -106,7 +106,7 @@ def _loaded(name: str) -> Kernels | str:
     try:
         made = getattr(importlib.import_module(home.module), home.name)()
     except ImportError as error:
-        if home.package is None or ((error.name or "").startswith("monoseme") and error.name != home.module):
+        if home.package is None:
             raise
         return f"{error}.\n  Install what is missing with:  pip install {home.package}"
     return cast(Kernels, made)

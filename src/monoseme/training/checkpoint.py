@@ -106,7 +106,6 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
     learner.sae.load_state_dict(weights)
     learner.optimiser.load_state(optimiser)
     state = checkpoint.state["jobs"][learner.name]
-    learner.sae.use_kernels(state["kernel"])
     learner.load_state(state, learning)
 
 

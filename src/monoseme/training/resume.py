@@ -72,6 +72,10 @@ def _go_on(run: Run, feed: Feed, checkpoint: Checkpoint, config: TrainConfig) ->
     _refuse_another(checkpoint, config, run.learners)
     for learner in run.learners:
         restore(learner, checkpoint)
+    jobs = checkpoint.state["jobs"]
+    numerics.take_up_kernels(
+        [learner.sae for learner in run.learners], [jobs[learner.name]["kernel"] for learner in run.learners]
+    )
     feed.seek(checkpoint.state["cursor"])
     run.take_up(checkpoint)
     get_display().say(f"going on after step {checkpoint.step:,} of {config.steps:,} ({checkpoint.path})")
