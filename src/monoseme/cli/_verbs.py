@@ -31,7 +31,8 @@ def help_text() -> str:
             "",
             *lines,
             "",
-            "Every command takes --quiet (warnings only) and --json (one machine-readable result).",
+            "Every command takes --quiet (warnings only), --json (one machine-readable result) and --kernel NAME (what SAEs are",
+            "computed with: auto, reference, torch, numba or triton).",
             "Start with:  monoseme demo",
             "",
         )

@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 our fault (with a traceback), 2 the user can mend it (one message), 130 interrupted (resumable, says how).
 """
 
+import contextlib
 import importlib
 import os
 import sys
@@ -12,7 +13,7 @@ import monoseme
 from monoseme.cli._verbs import help_text, names
 from monoseme.core.config import suggest
 from monoseme.core.display import Display, JsonDisplay, PlainDisplay, QuietDisplay, use_display
-from monoseme.core.errors import MonosemeError
+from monoseme.core.errors import ConfigError, MonosemeError
 
 INTERRUPTED = 130
 
@@ -38,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(verb: str, words: list[str]) -> int:
     try:
-        return importlib.import_module(f"monoseme.cli.{verb}").main(words) or 0
+        kernels, words = _take_kernels(words)
+        with _kernels_chosen(kernels):
+            return importlib.import_module(f"monoseme.cli.{verb}").main(words) or 0
     except MonosemeError as error:
         return _refuse(str(error), code=error.exit_code)
     except KeyboardInterrupt:
@@ -49,6 +52,26 @@ def _run(verb: str, words: list[str]) -> int:
         if error.filename is None:
             raise  # not about a file that the user can see to
         return _refuse(f"cannot use {error.filename}: {error.strerror}")
+
+
+def _take_kernels(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """What `--kernel NAME` or `--kernel=NAME` says, and the words without it. Raises ConfigError where the name is missing."""
+    for i, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag == "--kernel":
+            if not equals and i + 1 == len(words):
+                raise ConfigError("--kernel needs a name, such as torch")
+            return value if equals else words[i + 1], [*words[:i], *words[i + (1 if equals else 2) :]]
+    return None, list(words)
+
+
+def _kernels_chosen(name: str | None) -> contextlib.AbstractContextManager[None]:
+    """The SAEs of this command use these kernels. Raises ConfigError for a name there is not."""
+    if name is None:
+        return contextlib.nullcontext()
+    from monoseme.kernels import choose_kernels  # torch comes with it, and help and lists are to stay light
+
+    return choose_kernels(name)
 
 
 def _refuse(message: str, *, code: int = 2) -> int:

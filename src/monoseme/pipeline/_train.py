@@ -112,6 +112,7 @@ def _save(run: RunFolder, materials: Materials, jobs: list[Job], result: TrainRe
             "site": str(job.sites[job.sae.roles(len(job.sites)).outputs[0]]),
             "model": materials.config.model.model,
             "tokens_trained": result.n_tokens,
+            "kernels": job.sae.kernel_name,
             "trained_as": config_to_dict(job.sae.config),  # what is saved may be simpler: BatchTopK ends as a threshold
         }
         sae = result.saes[job.name].export()
