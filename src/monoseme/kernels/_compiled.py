@@ -9,6 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+"""What loops are given; the number of dimensions is in the docstrings."""
 
 _OPTIONS: dict[str, Any] = {
     "cache": True,
