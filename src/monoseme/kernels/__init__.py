@@ -2,17 +2,26 @@
 
 from monoseme.kernels._contract import Encoder, Kernels
 from monoseme.kernels._measured import Fastest, fastest, taking
+from monoseme.kernels._rows import AdamRule, RowMatrix, RowUpdates, has_unit_rows, note_step, row_matrix
+from monoseme.kernels._screening import counted
 from monoseme.kernels.dispatch import choose_kernels, default_choice, kernels_named, resolve, why_not
 
 __all__ = [
+    "AdamRule",
     "Encoder",
     "Fastest",
     "Kernels",
+    "RowMatrix",
+    "RowUpdates",
     "choose_kernels",
+    "counted",
     "default_choice",
     "fastest",
+    "has_unit_rows",
     "kernels_named",
+    "note_step",
     "resolve",
+    "row_matrix",
     "taking",
     "why_not",
 ]

@@ -20,8 +20,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from monoseme.kernels._half import HalfCopy
+from monoseme.kernels._half import HalfCopy, keep_half_copy, known_half_copy
 from monoseme.tensors.factored import FactoredGrad
+from monoseme.tensors.notes import changed, note, noted
 from monoseme.tensors.shapes import Float, Tensor
 
 
@@ -72,3 +73,26 @@ class RowUpdates(ABC):
         self, matrix: RowMatrix, gradient: FactoredGrad | Float[Tensor, "F D"], rule: AdamRule, *, scale: float
     ) -> Float[Tensor, ""]:
         """The update of the module's docstring in one pass over the weights; returns what `gather` would."""
+
+
+_UNIT = "unit_rows"
+
+
+def row_matrix(parameter: Tensor, moments: tuple[Tensor, Tensor], *, transposed: bool, unit: bool) -> RowMatrix:
+    """A parameter with its moments by rows: as it is, [F, D], or the transpose of an encoder's [D, F]."""
+    weight, exp_avg, exp_avg_sq = (t.detach().t() if transposed else t.detach() for t in (parameter, *moments))
+    return RowMatrix(weight, exp_avg, exp_avg_sq, unit, known_half_copy(parameter))
+
+
+def note_step(parameter: Tensor, matrix: RowMatrix) -> None:
+    """To call after `RowUpdates.step`: the parameter has changed; its half copy and its unit norm hold."""
+    changed(parameter)
+    if matrix.half is not None:
+        keep_half_copy(parameter, matrix.half)
+    if matrix.unit:
+        note(parameter, _UNIT, True)
+
+
+def has_unit_rows(parameter: Tensor) -> bool:
+    """Whether an optimiser that goes by rows left every row at unit norm (or zero) and nothing has changed since."""
+    return noted(parameter, _UNIT) is not None

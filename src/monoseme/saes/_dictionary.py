@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from monoseme.core.errors import TrainingError
 from monoseme.core.seeds import generator
+from monoseme.kernels import has_unit_rows
 from monoseme.tensors.shapes import Float, Tensor
 
 BiasStart = Literal["geometric_median", "mean", "zeros"]
@@ -56,9 +57,10 @@ def remove_parallel_gradient(parameters: Iterable[nn.Parameter]) -> None:
 
 @torch.no_grad()
 def renormalise(parameters: Iterable[nn.Parameter]) -> None:
-    """Scales every row to unit norm, in place. A row of zeros stays zero."""
+    """Scales every row to unit norm, in place; what an optimiser left at unit norm is not touched. A row of zeros stays zero."""
     for parameter in parameters:
-        parameter.div_(parameter.norm(dim=1, keepdim=True).clamp_min(torch.finfo(parameter.dtype).tiny))
+        if not has_unit_rows(parameter):
+            parameter.div_(parameter.norm(dim=1, keepdim=True).clamp_min(torch.finfo(parameter.dtype).tiny))
 
 
 def start_bias(how: BiasStart, sample: Float[Tensor, "N D"]) -> Float[Tensor, " D"]:

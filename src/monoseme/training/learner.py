@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from monoseme.activations import View
+from monoseme.core.display import get_display
 from monoseme.core.errors import NonFiniteLossError
+from monoseme.kernels import RowUpdates
 from monoseme.models.site import Site
 from monoseme.saes import SAE, Knobs, Losses
+from monoseme.tensors.factored import emit_factors
 from monoseme.training.config import TrainConfig
 from monoseme.training.ema import WeightMean
 from monoseme.training.feed import Rows
@@ -73,7 +76,7 @@ class Learner:
         self.sites = job.sites
         self.view = view_learned(job)
         peak_rate = config.lr or default_rate(job.sae.n_latents, config.steps)
-        self.optimiser = Optimiser(job.sae.named_parameters(), config, peak_rate=peak_rate)
+        self.optimiser = Optimiser(job.sae.named_parameters(), config, peak_rate=peak_rate, unit_norm=job.sae.unit_norm)
         self.window = Window()
         self.best: Best | None = None
         self.validations_since_best = 0
@@ -84,6 +87,8 @@ class Learner:
         self._config = config
         self._objective = objective
         self._device = job.sae.input_factor.device
+        self._needs_dense = _needs_dense(job.sae)
+        self._said = False
         if config.resample.on:
             require_resampling(job.sae, n_sites=max(1, len(job.sites)))
         if objective is not None:
@@ -101,12 +106,13 @@ class Learner:
         """
         began = time.perf_counter()
         factor = rate_factor(step, config=self._config.schedule, n_steps=self._config.steps)
+        rows = self._row_updates()
         self.optimiser.zero_grad()
-        losses = self._backward(batch, self.knobs.at(step))
-        self.optimiser.gather()
+        with contextlib.nullcontext() if rows is None else emit_factors():
+            losses = self._backward(batch, self.knobs.at(step))
+        self.optimiser.gather(rows)
         self.sae.project_gradients()
-        grad_norm = self.optimiser.clip(self._config.clip_norm)
-        self.optimiser.step(factor)
+        grad_norm = self.optimiser.update(factor)
         self.sae.after_step(losses)
         self._watch(losses.total, grad_norm, step)
         self._follow(losses, step=step, rate=factor)
@@ -129,6 +135,16 @@ class Learner:
                 (losses.total * share).backward()
             done.append(without_graph(losses))
         return join_losses(done, shares)
+
+    def _row_updates(self) -> RowUpdates | None:
+        """How parameters are updated by rows; None where the kernels do not, or where something needs dense gradients."""
+        rows = self.sae.kernels.rows
+        if rows is None or not self._needs_dense:
+            return rows
+        if not self._said:
+            self._said = True
+            get_display().say(f"{self.name}: gradients are dense, since {self._needs_dense}")
+        return None
 
     def _follow(self, losses: Losses, *, step: int, rate: float) -> None:
         """What looks at the SAE after its step, in this order: life, penalty, mean of the weights, resampling of the dead."""
@@ -220,6 +236,15 @@ class Learner:
         self.life.load(_under("life.", tensors), n_rows=state["life_rows"])
         if self.mean is not None:
             self.mean.load(means_in(tensors), n_steps=state["mean_steps"], sae=self.sae)
+
+
+def _needs_dense(sae: SAE) -> str | None:
+    """Why the gradients of this SAE must be dense, or None: what looks at `.grad` would not find what is updated by rows."""
+    if type(sae).project_gradients is not SAE.project_gradients:
+        return f"{sae.plugin_name} has a way of its own to project them"
+    if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
+        return "several processes train together and reduce them"
+    return None
 
 
 def means_in(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
