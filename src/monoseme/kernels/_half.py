@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 import torch
 
-from monoseme.tensors.notes import note, noted
+from monoseme.tensors.notes import last_noted, note, noted
 from monoseme.tensors.shapes import Float, Tensor
 
 _NOTE = "half"
+_ROWS = 512
+"""Copied at a time, so that what lies between is in the cache."""
 
 
 class HalfCopy(NamedTuple):
@@ -31,7 +33,8 @@ def half_copy(weight: Float[Tensor, "D F"]) -> HalfCopy:
     """The copy of an encoder's weight; its transpose must be contiguous."""
     known = noted(weight, _NOTE)
     if known is None:
-        known = _made(weight.detach().t())
+        known = _room(weight, last_noted(weight, _NOTE))
+        _fill(known, weight.detach().t())
         note(weight, _NOTE, known)
     return known
 
@@ -46,8 +49,20 @@ def keep_half_copy(weight: Float[Tensor, "D F"], copy: HalfCopy) -> None:
     note(weight, _NOTE, copy)
 
 
+def _room(weight: Float[Tensor, "D F"], before: HalfCopy | None) -> HalfCopy:
+    """What the outdated copy lies in, or fresh memory; plain also where inference mode is on, to be written outside it."""
+    width, n_latents = weight.shape
+    if before is not None and before.rows.shape == (n_latents, width) and before.rows.device == weight.device:
+        return before
+    with torch.inference_mode(False):
+        norms, lost = (torch.empty(n_latents, dtype=weight.dtype, device=weight.device) for _ in range(2))
+        return HalfCopy(torch.empty(n_latents, width, dtype=torch.bfloat16, device=weight.device), norms, lost)
+
+
 @torch.no_grad()
-def _made(rows: Float[Tensor, "F D"]) -> HalfCopy:
-    half = rows.to(torch.bfloat16)
-    wide = half.to(rows.dtype)
-    return HalfCopy(half.contiguous(), wide.norm(dim=1), (rows - wide).norm(dim=1))
+def _fill(copy: HalfCopy, rows: Float[Tensor, "F D"]) -> None:
+    for half, norms, lost, exact in zip(*(part.split(_ROWS) for part in copy), rows.split(_ROWS), strict=True):
+        half.copy_(exact)
+        wide = half.to(exact.dtype)
+        torch.linalg.vector_norm(wide, dim=1, out=norms)
+        torch.linalg.vector_norm(wide.sub_(exact), dim=1, out=lost)

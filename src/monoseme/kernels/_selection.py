@@ -65,6 +65,11 @@ def batch_topk_chosen(chunks: Sequence[Float[Tensor, "_ F"]], n: int) -> Chosen:
         pre = torch.cat([*chunks])
         flat = batch_topk_by_sort(pre, n)
         return Chosen(flat, pre.reshape(-1)[flat])
+    return cut_exactly(found, n)
+
+
+def cut_exactly(found: Chosen, n: int) -> Chosen:
+    """The n largest of at least n entries, none of them NaN."""
     cut = found.values.topk(n, sorted=False).values.min()
     above, at = found.values > cut, found.values == cut
     n_at = n - int(above.sum())
@@ -84,7 +89,7 @@ def _candidates(chunks: Sequence[Float[Tensor, "_ F"]], n: int) -> Chosen | None
     if n == 0 or n_latents % _WIDTH or n_rows * n_blocks < 2 * n or not all(chunk.is_contiguous() for chunk in chunks):
         return None
     best = [chunk.view(-1, _WIDTH, n_blocks).amax(1) for chunk in chunks]
-    floor = _floor(torch.cat(best), n)
+    floor = floor_of(torch.cat(best), n)
     if floor is None:
         return None
     found: list[Chosen] = []
@@ -101,7 +106,7 @@ def _candidates(chunks: Sequence[Float[Tensor, "_ F"]], n: int) -> Chosen | None
     return Chosen(torch.cat([c.flat for c in found]), torch.cat([c.values for c in found]))
 
 
-def _floor(best: Float[Tensor, "B blocks"], n: int) -> Float[Tensor, ""] | None:
+def floor_of(best: Float[Tensor, "B blocks"], n: int) -> Float[Tensor, ""] | None:
     """A number that at least n block maxima reach: guessed from a sample of rows, exact where the guess is too high.
 
     None if a maximum is NaN.

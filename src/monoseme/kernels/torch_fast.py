@@ -1,14 +1,14 @@
 """Fast kernels in plain torch: one dense product for the pre-activations, then only the selected entries are touched.
 
+Float32 on a CPU that multiplies bfloat16 fast is screened: a bfloat16 product proposes candidates, which are scored again in
+float32 (`_torch_screen`, `_torch_candidates`, `_torch_exact`). All else takes one dense product in its own precision.
+
 Letters: B rows, D model width, F latents, K entries per row, nnz entries in all.
 
-No autograd graph is built on the dense product. Backward sums each latent's rows in (latent, row) order, so gradients have the
-same bits for the same input. The weight gradient is dense `.grad` or, inside `emit_factors()`, handed over as factors.
-Source: reasoning and measurements of Gao et al. 2024 (arXiv:2406.04093, appendix D, sparse kernels); the bias-side gradient of
-the centre as one matrix-vector product is theirs.
+Backward sums each latent's rows in (latent, row) order, so gradients have the same bits for the same input.
+Source: reasoning and measurements of Gao et al. 2024 (arXiv:2406.04093, appendix D, sparse kernels).
 """
 
-import warnings
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -16,10 +16,19 @@ import torch
 from torch.nn import functional
 
 from monoseme.kernels._contract import Encoder, Kernels
-from monoseme.kernels._products import Products, attach, decode_with
-from monoseme.kernels._selection import batch_topk_chosen, topk_latents
+from monoseme.kernels._measured import fastest
+from monoseme.kernels._products import attach, decode_with
+from monoseme.kernels._selection import Chosen, batch_topk_chosen, topk_latents
+from monoseme.kernels._torch_exact import (
+    Best,
+    batch_topk_pays,
+    screened_above,
+    screened_batch_topk,
+    screened_topk,
+    topk_pays,
+)
+from monoseme.kernels._torch_products import TorchProducts
 from monoseme.kernels.reference import at_flat
-from monoseme.tensors.factored import latent_sums
 from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -29,6 +38,8 @@ _CHUNK_ROWS = 256
 """Never fewer rows than this: the weights are read once per chunk."""
 _ONEDNN_WORK = 2**24
 """Products with fewer multiplications than this are not worth the packing."""
+_SCREEN_WORK = 2**28
+"""Products with fewer are faster than what a screen adds to them."""
 
 
 class TorchKernels(Kernels):
@@ -42,29 +53,33 @@ class TorchKernels(Kernels):
         """One product and an exact selection per chunk of rows."""
         n_latents = encoder.weight.shape[1]
         centred = _centred(x, encoder)
-        latents: list[Tensor] = []
-        values: list[Tensor] = []
-        for pre in _pre_activations(centred, encoder, among):
-            chosen = topk_latents(pre, k)
-            values.append(pre.gather(1, chosen))
-            latents.append(chosen if among is None else among[chosen])
-        codes = SparseCodes.from_topk(torch.cat(latents), torch.cat(values), n_latents)
+        if topk_pays(n_latents if among is None else among.shape[0], k) and _suits_screen(centred, encoder.weight):
+            best = screened_topk(centred, encoder, k, plain=lambda rows, n: _best(rows, encoder, n, among).latents, among=among)
+        else:
+            best = _best(centred, encoder, k, among)
+        codes = SparseCodes.from_topk(best.latents, best.values, n_latents)
         return attach(_PRODUCTS, x, centred, encoder, codes)
 
     def encode_batch_topk(self, x: Float[Tensor, "B D"], encoder: Encoder, n: int) -> SparseCodes:
         """One product over all rows: the cut is theirs together."""
         centred = _centred(x, encoder)
-        n_latents = encoder.weight.shape[1]
-        chosen = batch_topk_chosen(list(_pre_activations(centred, encoder)), n)
-        rows, latents = chosen.flat // n_latents, chosen.flat % n_latents
-        codes = SparseCodes.from_rows(rows, latents, chosen.values, n_rows=x.shape[0], n_latents=n_latents)
-        return attach(_PRODUCTS, x, centred, encoder, codes)
+        n_rows, n_latents = x.shape[0], encoder.weight.shape[1]
+        chosen = None
+        if batch_topk_pays(n_rows, n_latents, n) and _suits_screen(centred, encoder.weight):
+            chosen = screened_batch_topk(centred, encoder, n)
+        if chosen is None:
+            chosen = batch_topk_chosen(list(_pre_activations(centred, encoder)), n)
+        return attach(_PRODUCTS, x, centred, encoder, _codes_of(chosen, n_rows, n_latents))
 
     def encode_threshold(
         self, x: Float[Tensor, "B D"], encoder: Encoder, threshold: Float[Tensor, ""] | Float[Tensor, " F"]
     ) -> SparseCodes:
         """One product and one comparison per chunk of rows."""
         centred = _centred(x, encoder)
+        if _suits_screen(centred, encoder.weight):
+            chosen = screened_above(centred, encoder, threshold.detach())
+            if chosen is not None:
+                return attach(_PRODUCTS, x, centred, encoder, _codes_of(chosen, x.shape[0], encoder.weight.shape[1]))
         parts = [self.threshold(pre, threshold.detach()) for pre in _pre_activations(centred, encoder)]
         return attach(_PRODUCTS, x, centred, encoder, SparseCodes.cat(parts))
 
@@ -93,6 +108,20 @@ def _centred(x: Float[Tensor, "B D"], encoder: Encoder) -> Float[Tensor, "B D"]:
     return x.detach() if encoder.centre is None else x - encoder.centre
 
 
+def _best(centred: Float[Tensor, "B D"], encoder: Encoder, k: int, among: Int[Tensor, " m"] | None) -> Best:
+    """The k largest entries of each row of the dense product."""
+    found: list[Best] = []
+    for pre in _pre_activations(centred, encoder, among):
+        chosen = topk_latents(pre, k)
+        found.append(Best(chosen if among is None else among[chosen], pre.gather(1, chosen)))
+    return Best(torch.cat([best.latents for best in found]), torch.cat([best.values for best in found]))
+
+
+def _codes_of(chosen: Chosen, n_rows: int, n_latents: int) -> SparseCodes:
+    rows, latents = chosen.flat // n_latents, chosen.flat % n_latents
+    return SparseCodes.from_rows(rows, latents, chosen.values, n_rows=n_rows, n_latents=n_latents)
+
+
 def _pre_activations(
     centred: Float[Tensor, "B D"], encoder: Encoder, among: Int[Tensor, " m"] | None = None
 ) -> Iterator[Float[Tensor, "b f"]]:
@@ -102,7 +131,7 @@ def _pre_activations(
         weight, bias = weight.t().index_select(0, among).t(), bias.index_select(0, among)
     chunks = centred.split(max(_CHUNK_ROWS, _CHUNK_ELEMENTS // weight.shape[1]))
     if _suits_onednn(centred, weight):
-        # On AMD, MKL's float32 product takes 1.5 times as long as oneDNN's; this is the public way to the latter.
+        # The public way to oneDNN's product, where that is the faster one (on AMD, MKL's takes 1.5 times as long).
         packed, shift = weight.t().to_mkldnn(), bias.to_mkldnn()
         for rows in chunks:
             yield functional.linear(rows.to_mkldnn(), packed, shift).to_dense()
@@ -112,47 +141,20 @@ def _pre_activations(
 
 
 def _suits_onednn(centred: Tensor, weight: Tensor) -> bool:
-    plain = centred.device.type == "cpu" and centred.dtype == weight.dtype == torch.float32
     large = centred.shape[0] * weight.numel() >= _ONEDNN_WORK
-    return plain and large and torch.backends.mkldnn.is_available() and not torch.is_autocast_enabled("cpu")
+    return large and _is_plain(centred, weight) and fastest().float32 == "onednn" and torch.backends.mkldnn.is_available()
 
 
-class TorchProducts(Products):
-    """Sums of rows by `embedding_bag`, products at entries by `sampled_addmm`."""
-
-    def weighted_rows(
-        self, codes: SparseCodes, weight: Float[Tensor, "F D"], bias: Float[Tensor, " D"] | None = None
-    ) -> Float[Tensor, "B D"]:
-        """Bags are rows."""
-        if codes.nnz == 0:
-            x_hat = weight.new_zeros(codes.n_rows, weight.shape[1])
-        else:
-            starts = codes.offsets[:-1].to(codes.indices.dtype)
-            x_hat = functional.embedding_bag(codes.indices, weight, starts, mode="sum", per_sample_weights=codes.values)
-        return x_hat if bias is None else x_hat.add_(bias)
-
-    def dots(self, codes: SparseCodes, rows: Float[Tensor, "B D"], weight: Float[Tensor, "F D"]) -> Float[Tensor, " nnz"]:
-        """A product sampled at the pattern of the codes."""
-        if codes.nnz == 0:
-            return codes.values.new_zeros(0)
-        return torch.sparse.sampled_addmm(_pattern(codes), rows, weight.t(), beta=0.0).values()
-
-    def latent_sums(self, codes: SparseCodes, rows: Float[Tensor, "B D"]) -> Float[Tensor, "F D"]:
-        """Bags are latents."""
-        return latent_sums(codes, rows)
-
-    def latent_totals(self, codes: SparseCodes) -> Float[Tensor, " F"]:
-        """Rows of one column of ones."""
-        ones = codes.values.new_ones(codes.n_rows, 1)
-        return latent_sums(codes, ones).squeeze(1)
+def _suits_screen(centred: Tensor, weight: Tensor) -> bool:
+    if centred.shape[0] * weight.numel() < _SCREEN_WORK or not _is_plain(centred, weight):
+        return False
+    # A weight made in inference mode has no version, by which its bfloat16 copy is known to hold.
+    return weight.t().is_contiguous() and not weight.is_inference() and fastest().screen == "bf16"
 
 
-def _pattern(codes: SparseCodes) -> Tensor:
-    """Zeros where the codes have entries, as torch's own CSR."""
-    zeros, shape = torch.zeros_like(codes.values), (codes.n_rows, codes.n_latents)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-        return torch.sparse_csr_tensor(codes.offsets, codes.indices.long(), zeros, shape, check_invariants=False)
+def _is_plain(centred: Tensor, weight: Tensor) -> bool:
+    on_cpu = centred.device.type == weight.device.type == "cpu"
+    return on_cpu and centred.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
 _PRODUCTS = TorchProducts()

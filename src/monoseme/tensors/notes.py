@@ -31,6 +31,12 @@ def noted(tensor: Tensor, name: str) -> Any:
     return found.value if found is not None and found.version == tensor._version else None
 
 
+def last_noted(tensor: Tensor, name: str) -> Any:
+    """The value kept under that name, whether it still holds or not: memory to use again. None if there is none."""
+    found = cast(dict[str, _Note], getattr(tensor, _ATTRIBUTE, {})).get(name)
+    return None if found is None else found.value
+
+
 @torch.no_grad()
 def changed(tensor: Tensor) -> None:
     """Says that the tensor's memory was written past torch: raises its version, as an operation in place would have."""
