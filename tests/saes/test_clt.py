@@ -62,7 +62,7 @@ def _parts(sae: CLT, batch: Tensor, codes: str, k: int) -> dict[str, Tensor]:
 @pytest.mark.parametrize("check", SAE_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("codes", ["topk", "relu"])
 def test_every_choice_of_codes_keeps_the_contract(codes: Any, check: Check) -> None:
-    k: dict[str, Any] = {} if codes == "relu" else {"k": 2}
+    k: dict[str, Any] = {} if codes == "relu" else {"k": 2, "auxk_one_in": 1}
     small = CLT.Config(d_in=D, n_latents=F, n_sites=6, codes=codes, **k)
     check(subject_of(CLT, small=small, planted=small))
 
@@ -115,7 +115,7 @@ def test_the_loss_is_the_formula(codes: str) -> None:
 
 
 def test_auxk_is_the_formula_over_all_layers() -> None:
-    sae, batch = _made("topk", k_aux=3), _sites(B).double()
+    sae, batch = _made("topk", k_aux=3, auxk_one_in=1), _sites(B).double()
     made = _parts(sae, batch, "topk", 2)
     dead = (made["f"] == 0).all(0)
     dead[0] = False  # a layer without dead latents has no part in it

@@ -137,7 +137,7 @@ def test_the_threshold_is_on_what_latents_write() -> None:
 
 
 def test_auxk_is_that_of_other_architectures() -> None:
-    sae, batch = _made("topk"), _sites(B).double()
+    sae, batch = _made("topk", auxk_one_in=1), _sites(B).double()
     made = _parts(sae, batch, "topk", 2)
     dead = (made["f"] == 0).all(0)
     sae.tokens_since_fired[dead] = sae.config.dead_after_tokens

@@ -33,7 +33,9 @@ def _b_pre(v: Vectors) -> torch.Tensor:
 def _sae(v: Vectors, *, dead: torch.Tensor | None = None) -> NormalizedTopK:
     """Their weights as they stand (decoder columns are not unit), with `dead` latents."""
     normalise = NormaliseConfig(kind="standardise", eps=float(v["normalize_eps"]))
-    config = NormalizedTopK.Config(d_in=12, n_latents=30, k=int(v["k"]), k_aux=int(v["k_aux"]), normalise=normalise)
+    config = NormalizedTopK.Config(
+        d_in=12, n_latents=30, k=int(v["k"]), k_aux=int(v["k_aux"]), auxk_one_in=1, normalise=normalise
+    )
     sae = NormalizedTopK(config)
     weights = {"W_enc": v["encoder.weight"].t(), "b_enc": v["encoder.bias"], "W_dec": v["decoder.weight"].t(), "b_dec": _b_pre(v)}
     sae.load_state_dict({**sae.state_dict(), **weights})

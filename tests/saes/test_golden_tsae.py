@@ -39,6 +39,7 @@ def _tsae(v: Vectors, **settings: Any) -> TSAE:
         k=int(v["k"]),
         k_aux=int(v["top_k_aux"]),
         auxk_coefficient=float(v["auxk_alpha"]),
+        auxk_one_in=1,
         temp_alpha=float(v["temp_alpha"]),
         contrastive_temperature=1.0,
         group_sizes=tuple(v["group_sizes"].tolist()),

@@ -95,7 +95,7 @@ def test_forward_and_loss_are_those_of_the_twin() -> None:
 
 @pytest.mark.parametrize("k_aux", [1, 256])
 def test_the_auxiliary_loss_is_that_of_the_twin(k_aux: int) -> None:
-    sae, x = _started(k=1, k_aux=k_aux), _x(2)
+    sae, x = _started(k=1, k_aux=k_aux, auxk_one_in=1), _x(2)
     fired = sae.encode(x).dense().flatten(0, 1).ne(0).any(0)
     dead = [j for j in range(F) if not fired[j]]
     assert len(dead) > 1

@@ -18,7 +18,9 @@ def _x(n: int = B, *, seed: int = 0) -> torch.Tensor:
 
 def _started(*, k: int = K, k_aux: int = 2048, eps: float = 0.01) -> NormalizedTopK:
     normalise = NormaliseConfig(kind="standardise", eps=eps)
-    config = NormalizedTopK.Config(d_in=D, n_latents=F, k=k, k_aux=k_aux, normalise=normalise, dead_after_tokens=100)
+    config = NormalizedTopK.Config(
+        d_in=D, n_latents=F, k=k, k_aux=k_aux, auxk_one_in=1, normalise=normalise, dead_after_tokens=100
+    )
     sae = NormalizedTopK(config).double()
     sae.start(_x(101, seed=1))
     with torch.no_grad():

@@ -26,7 +26,7 @@ _KINDS: dict[str, dict[str, Any]] = {
 
 def _subject(**settings: Any) -> Subject:
     config = TSAE.Config(
-        d_in=7, n_latents=11, k=3, group_sizes=(6, 5), temp_alpha=0.7, auxk_coefficient=0.25, k_aux=2, **settings
+        d_in=7, n_latents=11, k=3, group_sizes=(6, 5), temp_alpha=0.7, auxk_coefficient=0.25, k_aux=2, auxk_one_in=1, **settings
     )
     return subject_of(TSAE, small=config)
 

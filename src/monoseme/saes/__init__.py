@@ -6,11 +6,12 @@ from monoseme.core.lazy import lazy_attributes
 from monoseme.saes._registry import SAES, build, config_from_dict, config_to_dict
 
 if TYPE_CHECKING:
+    from monoseme.saes._auxk import AuxK, AuxKConfig
     from monoseme.saes._base import SAE, InOut, Roles
     from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
     from monoseme.saes._export import folded_copy
     from monoseme.saes._normalise import NormaliseConfig
-    from monoseme.saes._reconstruct import MOVES, MOVES_WITH_AUXK, AuxK, reconstruction_losses, rows_of
+    from monoseme.saes._reconstruct import MOVES, MOVES_WITH_AUXK, reconstruction_losses, rows_of
     from monoseme.saes._store import load_sae, save_sae
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "SAE",
     "SAES",
     "AuxK",
+    "AuxKConfig",
     "Codes",
     "InOut",
     "Knobs",
@@ -39,11 +41,12 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
+        "_auxk": ["AuxK", "AuxKConfig"],
         "_base": ["InOut", "Roles", "SAE"],
         "_codes": ["Codes", "DEFAULT_KNOBS", "Knobs", "Losses"],
         "_export": ["folded_copy"],
         "_normalise": ["NormaliseConfig"],
-        "_reconstruct": ["AuxK", "MOVES", "MOVES_WITH_AUXK", "reconstruction_losses", "rows_of"],
+        "_reconstruct": ["MOVES", "MOVES_WITH_AUXK", "reconstruction_losses", "rows_of"],
         "_store": ["load_sae", "save_sae"],
     },
 )

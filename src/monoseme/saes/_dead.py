@@ -12,6 +12,8 @@ from monoseme.kernels import Encoder, Kernels
 from monoseme.tensors.shapes import Bool, Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
+ALL_ROWS = slice(None)
+
 
 def default_k_aux(d_in: int) -> int:
     """The power of two nearest to D / 2 on the log scale (128 for D = 192, 512 for 768); Gao et al. take one close to it."""
@@ -54,7 +56,7 @@ def revived(
     Fewer than `k_aux` latents are taken where fewer are dead. x and the encoder's centre are constants here, so the result moves
     the weights of dead latents only: the encoder's, its bias, and W_dec.
     """
-    codes = kernels.encode_topk(x.detach(), with_fixed_centre(encoder), k_aux, among=dead)
+    codes = kernels.encode_topk(x.detach().contiguous(), with_fixed_centre(encoder), k_aux, among=dead)
     return kernels.decode(codes.with_values(codes.values.relu()), W_dec)
 
 
@@ -72,13 +74,14 @@ def auxk(
     dead: Int[Tensor, " m"],
     k_aux: int,
     kernels: Kernels,
+    turn: slice = ALL_ROWS,
 ) -> Float[Tensor, ""]:
     """How badly the k_aux strongest dead latents of each row explain what the live ones left over; 0 when nothing is dead.
 
         mean_b ||e - e_hat||^2 / mean_b ||e - mean_b e||^2,   e = residual, e_hat as in `revived`
 
-    e is detached, and x is in the space of the weights. Zero too if the residual has no variance (a single row). Sums are in the
-    dtype of x.
+    e is detached, and x is in the space of the weights. The first mean is over the rows of `turn` alone, the second over all.
+    Zero too if the residual has no variance (a single row). Sums are in the dtype of x.
     """
     if dead.numel() == 0:
         return residual.new_zeros(())
@@ -86,5 +89,5 @@ def auxk(
     variance = (residual - residual.mean(0)).square().sum(1).mean()
     if not bool(variance > 0):
         return residual.new_zeros(())
-    e_hat = revived(x, encoder, W_dec, dead=dead, k_aux=k_aux, kernels=kernels)
-    return (residual - e_hat).square().sum(1).mean() / variance
+    e_hat = revived(x[turn], encoder, W_dec, dead=dead, k_aux=k_aux, kernels=kernels)
+    return (residual[turn] - e_hat).square().sum(1).mean() / variance

@@ -17,10 +17,11 @@ from typing import Literal, NamedTuple
 import torch
 
 from monoseme.core.errors import ConfigError
+from monoseme.saes._auxk import AuxK
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import Codes, Losses, add_up
 from monoseme.saes._normalise import Normalised, denormalised
-from monoseme.saes._reconstruct import AuxK, auxk_part
+from monoseme.saes._reconstruct import auxk_part
 from monoseme.tensors.shapes import Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -102,7 +103,7 @@ def prefix_reconstructions(sae: SAE, codes: SparseCodes, sizes: Sequence[int]) -
 
 
 def prefix_losses(
-    sae: SAE, raw: Float[Tensor, "B D"], rows: Normalised, codes: SparseCodes, *, prefixes: Prefixes, aux: AuxK
+    sae: SAE, raw: Float[Tensor, "B D"], rows: Normalised, codes: SparseCodes, *, prefixes: Prefixes, aux: AuxK, step: int
 ) -> Losses:
     """Losses of codes chosen for `rows`: `reconstruction`, the mean or sum over groups of loss_i, and `auxk` of the whole.
 
@@ -115,7 +116,7 @@ def prefix_losses(
     active = codes.detach()
     parts = {
         "reconstruction": weighted.mean() if prefixes.average == "mean" else weighted.sum(),
-        "auxk": auxk_part(sae, rows.rows, rows.rows - x_hats[-1], active=active, aux=aux),
+        "auxk": auxk_part(sae, rows.rows, rows.rows - x_hats[-1], active=active, aux=aux, step=step),
     }
     logs = _logs(fvu.detach(), weighted.detach(), _l0_of_groups(active, prefixes.sizes))
     return Losses(add_up(parts), parts, active, denormalised(x_hats[-1], rows, sae.input_factor), raw, logs)

@@ -4,8 +4,7 @@ Letters: B rows, D model width.
 Source: Gao et al. 2024 (arXiv:2406.04093), section 2.1 (normalised MSE) and appendix A.2 (AuxK).
 """
 
-from typing import NamedTuple
-
+from monoseme.saes._auxk import AuxK
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import Losses, add_up
 from monoseme.saes._dead import auxk, still_dead
@@ -20,41 +19,34 @@ MOVES_WITH_AUXK = {**MOVES, "auxk": ALL_PARAMETERS - {"b_dec"}}
 """The same with the auxiliary loss."""
 
 
-class AuxK(NamedTuple):
-    """Settings of the auxiliary loss."""
-
-    k: int
-    """Dead latents per row (count)."""
-    coefficient: float
-
-
 def rows_of(x: Float[Tensor, "*lead D"], mask: Bool[Tensor, "*lead"] | None) -> Float[Tensor, "B D"]:
     """The rows that count, flattened."""
     return x.reshape(-1, x.shape[-1]) if mask is None else x[mask]
 
 
 def auxk_part(
-    sae: SAE, rows: Float[Tensor, "B D"], residual: Float[Tensor, "B D"], *, active: SparseCodes, aux: AuxK
+    sae: SAE, rows: Float[Tensor, "B D"], residual: Float[Tensor, "B D"], *, active: SparseCodes, aux: AuxK, step: int
 ) -> Float[Tensor, ""]:
-    """The auxiliary loss of what `active` left over of normalised `rows`, times its coefficient."""
-    dead = still_dead(sae.dead_mask(), active)
-    return aux.coefficient * auxk(rows, residual, sae.encoder, sae.W_dec, dead=dead, k_aux=aux.k, kernels=sae.kernels)
+    """The auxiliary loss of what `active` left over of normalised `rows`, on the rows whose turn it is, times its coefficient."""
+    dead, turn = still_dead(sae.dead_mask(), active), aux.turn(rows.shape[0], step)
+    term = auxk(rows, residual, sae.encoder, sae.W_dec, dead=dead, k_aux=aux.k, kernels=sae.kernels, turn=turn)
+    return aux.coefficient * term
 
 
 def reconstruction_losses(
-    sae: SAE, raw: Float[Tensor, "B D"], rows: Normalised, codes: SparseCodes, *, aux: AuxK | None = None
+    sae: SAE, raw: Float[Tensor, "B D"], rows: Normalised, codes: SparseCodes, *, aux: AuxK | None = None, step: int = 0
 ) -> Losses:
     """Losses of the codes (normalised space) that the architecture chose for `rows`.
 
         reconstruction = mean_b ||x_n - x_hat_n||^2 / V,   V = mean_n ||x_n - mean x_n||^2 over the sample given to start()
 
     so it is the FVU up to the difference between batch and sample; V is a constant, not the batch's. `auxk` is as in
-    `_dead.auxk`, times its coefficient. Sums are in the dtype of the parameters.
+    `_dead.auxk`, times its coefficient, on the rows whose turn it is at `step`. Sums are in the dtype of the parameters.
     """
     x_hat = sae.kernels.decode(codes, sae.W_dec, sae.b_dec)
     residual = rows.rows - x_hat
     parts = {"reconstruction": residual.square().sum(1).mean() / sae.input_variance}
     active = codes.detach()
     if aux is not None:
-        parts["auxk"] = auxk_part(sae, rows.rows, residual, active=active, aux=aux)
+        parts["auxk"] = auxk_part(sae, rows.rows, residual, active=active, aux=aux, step=step)
     return Losses(add_up(parts), parts, active, denormalised(x_hat, rows, sae.input_factor), raw)

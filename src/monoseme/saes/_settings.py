@@ -12,13 +12,10 @@ def aim_k(config: Any) -> None:
         object.__setattr__(config, "k", max(1, round(config.target_l0)))  # the way to fill in a frozen config
 
 
-def check_sparsity(k: int, *, n_latents: int, auxk_coefficient: float, k_aux: int | None) -> None:
-    """Raises ConfigError unless 1 <= k <= n_latents, the coefficient is not negative and k_aux is at least 1 where given."""
+def check_k(k: int, *, n_latents: int) -> None:
+    """Raises ConfigError unless 1 <= k <= n_latents."""
     if not 1 <= k <= n_latents:
         raise ConfigError(f"k is {k}; it must be from 1 to n_latents = {n_latents}")
-    check_coefficient("auxk_coefficient", auxk_coefficient)
-    if k_aux is not None and k_aux < 1:
-        raise ConfigError(f"k_aux is {k_aux}; it must be at least 1, or None for the power of two nearest half the width")
 
 
 def check_coefficient(name: str, value: float | None) -> None:

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from monoseme.kernels import Encoder, Kernels
-from monoseme.saes._dead import revived
+from monoseme.saes._dead import ALL_ROWS, revived
 from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -85,6 +85,7 @@ def auxk_all(
     dead: Sequence[Int[Tensor, " _"]],
     k_aux: int,
     kernels: Kernels,
+    turn: slice = ALL_ROWS,
 ) -> Float[Tensor, ""]:
     """AuxK (see `_dead.auxk`) of all dictionaries together: each names its k_aux strongest dead latents, and their sum explains.
 
@@ -97,11 +98,11 @@ def auxk_all(
         return error.new_zeros(())
     asked = [dictionaries[i] for i in alive]
     added = [
-        revived(rows[:, d.reads], d.encoder, d.W_dec, dead=dead[i], k_aux=k_aux, kernels=kernels)
+        revived(rows[turn, d.reads], d.encoder, d.W_dec, dead=dead[i], k_aux=k_aux, kernels=kernels)
         for i, d in zip(alive, asked, strict=True)
     ]
     error_hat = _summed(added, asked, error.shape[1])
-    return (error - error_hat).square().sum(1).mean() / variance
+    return (error[turn] - error_hat).square().sum(1).mean() / variance
 
 
 def joined(codes: Sequence[SparseCodes]) -> SparseCodes:

@@ -24,14 +24,15 @@ from typing import Any
 import torch
 
 from monoseme.core.errors import ConfigError
+from monoseme.saes._auxk import AuxK, AuxKConfig
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, add_up
-from monoseme.saes._dead import default_k_aux, still_dead
+from monoseme.saes._dead import still_dead
 from monoseme.saes._dictionary import renormalise, start_bias, total_variance
 from monoseme.saes._entries import at_entries
 from monoseme.saes._export import folded_config, successor
 from monoseme.saes._normalise import measure_scale
-from monoseme.saes._settings import aim_k, check_coefficient, check_sparsity, refuse_unused
+from monoseme.saes._settings import aim_k, check_coefficient, check_k, refuse_unused
 from monoseme.saes._site_codes import (
     CodesKind,
     Dictionary,
@@ -52,14 +53,15 @@ _ONLY_FOR: dict[str, tuple[str, ...]] = {
     "k": ("topk", "batchtopk"),
     "auxk_coefficient": ("topk", "batchtopk"),
     "k_aux": ("topk", "batchtopk"),
+    "auxk_one_in": ("topk", "batchtopk"),
     "threshold_decay": ("batchtopk",),
     "sparsity_coefficient": ("relu",),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class SitesConfig(SAE.Config):
-    """What architectures of several sites have."""
+class SitesConfig(AuxKConfig):
+    """What architectures of several sites have; AuxK not with relu."""
 
     n_sites: int | None = None
     """Places it learns from, inputs and outputs (count); None until they are known."""
@@ -69,10 +71,6 @@ class SitesConfig(SAE.Config):
     """Latents kept per token, and per input site where each has codes of its own (count); not with relu."""
     threshold_decay: float = 0.95
     """Weight of the past in the running inference threshold, per step (0 <= it < 1); only with batchtopk."""
-    auxk_coefficient: float = 1 / 32
-    """Weight of the auxiliary loss that revives dead latents; 0 turns it off. Not with relu."""
-    k_aux: int | None = None
-    """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
     sparsity_coefficient: float = 0.1
     """Strength of the penalty: FVU per unit of penalty. Only with relu."""
 
@@ -87,7 +85,7 @@ class SitesConfig(SAE.Config):
             )
         if self.codes != "relu":
             aim_k(self)
-            check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
+            check_k(self.k, n_latents=self.n_latents)
         check_coefficient("sparsity_coefficient", self.sparsity_coefficient)
         check_decay(self.threshold_decay)
 
@@ -124,7 +122,7 @@ class SitesSAE(SAE):
         self.register_buffer("centre", torch.zeros(n_in * self.d_in))
         add_threshold(self)
         self.sparsity = "penalty" if config.codes == "relu" else "k"
-        self._k_aux = config.k_aux or default_k_aux(self.d_in)
+        self._aux = AuxK.of(config, self.d_in)
 
     # -- what an architecture says of itself -----------------------------------------------------------------------
 
@@ -220,7 +218,7 @@ class SitesSAE(SAE):
         if self.config.codes == "relu":
             parts["sparsity"], logs["l1"] = self._penalty(codes, dictionaries, knobs)
         else:
-            parts["auxk"] = self._auxk(rows, residual, codes, dictionaries)
+            parts["auxk"] = self._auxk(rows, residual, codes, dictionaries, step=knobs.step)
         if self.config.codes == "batchtopk":
             logs["cut"] = smallest_kept(codes, dictionaries)
         active = (joined(codes) if self.codes_per_site else codes[0]).detach()
@@ -293,11 +291,14 @@ class SitesSAE(SAE):
         """What each f_i n_i / sqrt(V) costs: itself."""
         return sizes
 
-    def _auxk(self, rows: Tensor, residual: Tensor, codes: list[SparseCodes], dictionaries: Sequence[Dictionary]) -> Tensor:
+    def _auxk(
+        self, rows: Tensor, residual: Tensor, codes: list[SparseCodes], dictionaries: Sequence[Dictionary], *, step: int
+    ) -> Tensor:
         dead = self.dead_mask().reshape(len(dictionaries), self.n_latents)
         silent = [still_dead(mask, c.detach()) for mask, c in zip(dead, codes, strict=True)]
-        term = auxk_all(rows, residual, dictionaries, dead=silent, k_aux=self._k_aux, kernels=self.kernels)
-        return self.config.auxk_coefficient * term
+        turn = self._aux.turn(rows.shape[0], step)
+        term = auxk_all(rows, residual, dictionaries, dead=silent, k_aux=self._aux.k, kernels=self.kernels, turn=turn)
+        return self._aux.coefficient * term
 
     def _count(self, active: SparseCodes) -> None:
         """As `_dead.count_tokens`, for each dictionary's latents by themselves."""

@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 import torch
 
+from monoseme.saes._auxk import AuxK, AuxKConfig
 from monoseme.saes._base import SAE
 from monoseme.saes._budget import above, strongest, strongest_of_batch
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
-from monoseme.saes._dead import default_k_aux
 from monoseme.saes._export import folded_copy, with_thresholds
 from monoseme.saes._multi_k import MultiKConfig, with_multi_k
-from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK, reconstruction_losses, rows_of
-from monoseme.saes._settings import aim_k, check_sparsity
+from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, reconstruction_losses, rows_of
+from monoseme.saes._settings import aim_k, check_k
 from monoseme.saes._threshold import add_threshold, check_decay, follow_cuts
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
@@ -28,7 +28,7 @@ class BatchTopK(SAE):
     """Training: the k B largest of relu(pre) over the batch. Use: every activation above a fixed threshold."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(SAE.Config):
+    class Config(AuxKConfig):
         """k latents per token on average."""
 
         k: int = 32
@@ -37,10 +37,6 @@ class BatchTopK(SAE):
         """Keep the largest in absolute value, with their sign (AbsTopK over a batch); else the largest, where positive."""
         multi_k: MultiKConfig = field(default_factory=MultiKConfig)
         """A second reconstruction from more latents."""
-        auxk_coefficient: float = 1 / 32
-        """Weight of the auxiliary loss that revives dead latents; 0 turns it off."""
-        k_aux: int | None = None
-        """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
         threshold_decay: float = 0.95
         """Weight of the past in the running inference threshold, per step (0 <= it < 1). A batch's own cut is a precise
         estimate, and that of early steps is far from that of later ones: a memory of twenty steps does not drag it along."""
@@ -51,7 +47,7 @@ class BatchTopK(SAE):
         def __post_init__(self) -> None:
             super().__post_init__()
             aim_k(self)
-            check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
+            check_k(self.k, n_latents=self.n_latents)
             check_decay(self.threshold_decay)
 
     config: Config
@@ -66,7 +62,7 @@ class BatchTopK(SAE):
         self.add_dictionary()
         add_threshold(self)
         self.moves = {**MOVES_WITH_AUXK, **({"multi_k": ALL_PARAMETERS} if config.multi_k.coefficient else {})}
-        self._aux = AuxK(config.k_aux or default_k_aux(self.d_in), config.auxk_coefficient)
+        self._aux = AuxK.of(config, self.d_in)
 
     def use_k(self, k: int) -> None:
         """The k largest latents of each token from here on."""
@@ -90,7 +86,7 @@ class BatchTopK(SAE):
         raw = rows_of(x, mask)
         rows = self.normalise(raw)
         k, multi_k = knobs.k or self.config.k, self.config.multi_k
-        losses = reconstruction_losses(self, raw, rows, self._training_codes(rows.rows, k), aux=self._aux)
+        losses = reconstruction_losses(self, raw, rows, self._training_codes(rows.rows, k), aux=self._aux, step=knobs.step)
         if not multi_k.coefficient:
             return losses
         more = self._training_codes(rows.rows, min(multi_k.multiple * k, self.n_latents))

@@ -26,7 +26,7 @@ from monoseme.saes._dictionary import unit_rows
 from monoseme.saes._export import folded_config, folded_copy, folded_state, successor
 from monoseme.saes._pursuit import pursue
 from monoseme.saes._reconstruct import reconstruction_losses, rows_of
-from monoseme.saes._settings import aim_k, check_sparsity
+from monoseme.saes._settings import aim_k, check_k
 from monoseme.tensors.shapes import Bool, Float, Tensor
 
 
@@ -45,7 +45,7 @@ class GradientPursuit(SAE):
         def __post_init__(self) -> None:
             super().__post_init__()
             aim_k(self)
-            check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=0.0, k_aux=None)
+            check_k(self.k, n_latents=self.n_latents)
             if self.n_refinements < 0:
                 raise ConfigError(f"n_refinements is {self.n_refinements}; it must be at least 0")
 

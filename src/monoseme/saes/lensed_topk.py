@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
+from monoseme.saes._auxk import AuxK, AuxKConfig
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
-from monoseme.saes._dead import default_k_aux
 from monoseme.saes._export import folded_copy
 from monoseme.saes._lens import SiteLens
-from monoseme.saes._reconstruct import MOVES_WITH_AUXK, AuxK, reconstruction_losses, rows_of
-from monoseme.saes._settings import aim_k, check_sparsity
+from monoseme.saes._reconstruct import MOVES_WITH_AUXK, reconstruction_losses, rows_of
+from monoseme.saes._settings import aim_k, check_k
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -30,20 +30,16 @@ class LensedTopK(SAE):
     """y = x + x W^T + b, f = relu(topk((y - b_dec) W_enc + b_enc)), x_hat = (f W_dec + b_dec - b) (W + I)^-T."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(SAE.Config):
+    class Config(AuxKConfig):
         """Exactly k latents per token, in the space of the lens."""
 
         k: int = 32
         """Latents kept per token (count, 1 <= k <= n_latents)."""
-        auxk_coefficient: float = 1 / 32
-        """Weight of the auxiliary loss that revives dead latents; 0 turns it off."""
-        k_aux: int | None = None
-        """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
             aim_k(self)
-            check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
+            check_k(self.k, n_latents=self.n_latents)
 
     config: Config
     moves = MOVES_WITH_AUXK
@@ -53,7 +49,7 @@ class LensedTopK(SAE):
         super().__init__(config)
         self.add_dictionary()
         self.lens = SiteLens(1, self.d_in)
-        self._aux = AuxK(config.k_aux or default_k_aux(self.d_in), config.auxk_coefficient)
+        self._aux = AuxK.of(config, self.d_in)
 
     def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:
         """The k largest latents of each vector, where positive."""
@@ -77,7 +73,9 @@ class LensedTopK(SAE):
         raw = rows_of(x, mask)
         seen = self._through_lens(raw)
         rows = self.normalise(seen)
-        losses = reconstruction_losses(self, seen, rows, self._codes(rows.rows, knobs.k or self.config.k), aux=self._aux)
+        losses = reconstruction_losses(
+            self, seen, rows, self._codes(rows.rows, knobs.k or self.config.k), aux=self._aux, step=knobs.step
+        )
         return losses._replace(x_hat=self._back(losses.x_hat), x=raw)
 
     def export(self) -> SAE:

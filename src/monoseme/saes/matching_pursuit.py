@@ -26,7 +26,7 @@ from monoseme.saes._dictionary import unit_rows
 from monoseme.saes._export import folded_copy
 from monoseme.saes._greedy import greedy_codes
 from monoseme.saes._reconstruct import reconstruction_losses, rows_of
-from monoseme.saes._settings import aim_k, check_sparsity
+from monoseme.saes._settings import aim_k, check_k
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -48,7 +48,7 @@ class MatchingPursuit(SAE):
         def __post_init__(self) -> None:
             super().__post_init__()
             aim_k(self)
-            check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=0.0, k_aux=None)
+            check_k(self.k, n_latents=self.n_latents)
             if not 0 < self.step < 2:
                 raise ConfigError(f"step is {self.step}; it must be above 0 and below 2, beyond which residuals grow")
             if not 0 <= self.stop_below < 1:

@@ -18,14 +18,14 @@ import torch
 
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import generator
+from monoseme.saes._auxk import AuxK, AuxKConfig
 from monoseme.saes._base import SAE
 from monoseme.saes._budget import strongest, strongest_of_batch
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, with_parts
-from monoseme.saes._dead import default_k_aux
 from monoseme.saes._export import folded_copy, with_thresholds
 from monoseme.saes._groups import Average, Prefixes, group_names, prefix_losses, sizes_from, weights_from, with_groups
-from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK, rows_of
-from monoseme.saes._settings import aim_k, check_coefficient, check_sparsity, refuse_unused
+from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, rows_of
+from monoseme.saes._settings import aim_k, check_coefficient, check_k, refuse_unused
 from monoseme.saes._threshold import add_threshold, check_decay, follow_cuts
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
@@ -42,7 +42,7 @@ class Matryoshka(SAE):
     """x_hat_i = b_dec + sum_{j <= i} f_j W_j for each prefix of groups; f from TopK, BatchTopK or ReLU."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(SAE.Config):
+    class Config(AuxKConfig):
         """Groups, and how codes are made."""
 
         codes: Literal["topk", "batchtopk", "relu"] = "batchtopk"
@@ -66,10 +66,6 @@ class Matryoshka(SAE):
         Only with random prefixes of distribution pareto."""
         sparsity_coefficient: float = 0.1
         """Strength of the L1 penalty: FVU per unit of penalty; only with relu."""
-        auxk_coefficient: float = 1 / 32
-        """Weight of the auxiliary loss that revives dead latents; 0 turns it off."""
-        k_aux: int | None = None
-        """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
         threshold_decay: float = 0.95
         """Weight of the past in the running inference threshold, per step (0 <= it < 1); only with batchtopk."""
 
@@ -78,7 +74,7 @@ class Matryoshka(SAE):
             if self.codes != "relu":
                 aim_k(self)
             k = 1 if self.codes == "relu" else self.k
-            check_sparsity(k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
+            check_k(k, n_latents=self.n_latents)
             check_decay(self.threshold_decay)
             check_coefficient("sparsity_coefficient", self.sparsity_coefficient)
             if self.group_sizes is not None and self.group_fractions is not None:
@@ -133,7 +129,7 @@ class Matryoshka(SAE):
         if config.codes == "relu":
             self.sparsity = "penalty"
             self.moves["sparsity"] = ALL_PARAMETERS - {"W_dec"}
-        self._aux = AuxK(config.k_aux or default_k_aux(self.d_in), config.auxk_coefficient)
+        self._aux = AuxK.of(config, self.d_in)
 
     @property
     def groups(self) -> dict[str, int]:
@@ -170,7 +166,7 @@ class Matryoshka(SAE):
         raw = rows_of(x, mask)
         rows = self.normalise(raw)
         codes = self._training_codes(rows.rows, knobs.k or self.config.k)
-        losses = prefix_losses(self, raw, rows, codes, prefixes=self._prefixes(knobs.step), aux=self._aux)
+        losses = prefix_losses(self, raw, rows, codes, prefixes=self._prefixes(knobs.step), aux=self._aux, step=knobs.step)
         if self.config.codes != "relu":
             return losses
         l1 = codes.values.sum() / (losses.n_rows * self.input_variance.sqrt())

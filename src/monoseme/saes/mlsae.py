@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from monoseme.core.errors import ConfigError
+from monoseme.saes._auxk import AuxK, AuxKConfig
 from monoseme.saes._base import SAE, Roles
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, add_up
 from monoseme.saes._dead import fired_latents, revived, still_dead
@@ -33,7 +34,7 @@ from monoseme.saes._export import folded_copy
 from monoseme.saes._lens import SiteLens, read_lens, select_maps, translators_of
 from monoseme.saes._normalise import NormaliseConfig, Normalised, denormalised
 from monoseme.saes._one_site import one_site
-from monoseme.saes._settings import aim_k, check_sparsity
+from monoseme.saes._settings import aim_k, check_k
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -42,15 +43,13 @@ class MLSAE(SAE):
     """f_l = relu(topk((x~_l - b_dec) W_enc)), x~_hat_l = f_l W_dec + b_dec, one W for all l, x~ = (x - mean(x)) / std(x)."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(SAE.Config):
+    class Config(AuxKConfig):
         """k latents per token and layer, from one dictionary."""
 
         n_sites: int | None = None
         """Layers (count); None until the sites are known."""
         k: int = 32
         """Latents kept per token and layer (count, 1 <= k <= n_latents)."""
-        auxk_coefficient: float = 1 / 32
-        """Weight of the auxiliary loss that revives dead latents; 0 turns it off."""
         k_aux: int = 256
         """Most dead latents per token and layer in the auxiliary loss (count)."""
         dead_threshold: float = 1e-3
@@ -65,7 +64,7 @@ class MLSAE(SAE):
         def __post_init__(self) -> None:
             super().__post_init__()
             aim_k(self)
-            check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
+            check_k(self.k, n_latents=self.n_latents)
             if self.n_sites is not None and self.n_sites < 1:
                 raise ConfigError(f"n_sites is {self.n_sites}; it must be at least 1")
             if not self.dead_threshold >= 0:
@@ -98,6 +97,7 @@ class MLSAE(SAE):
         if config.n_sites is None:
             raise ConfigError("the number of layers is not known: set n_sites, or let the sites fill it in by training")
         self.n_sites = config.n_sites
+        self._aux = AuxK.of(config, self.d_in)
         rows = unit_rows(self.n_latents, self.d_in, seed=config.seed)
         self.W_enc, self.W_dec = encoder_parameter(rows), nn.Parameter(rows)
         self.b_dec = nn.Parameter(torch.zeros(self.d_in))
@@ -153,7 +153,7 @@ class MLSAE(SAE):
         fvu = mse / seen.to(mse.dtype).transpose(0, 1).flatten(1).var(1)
         parts = {
             "reconstruction": fvu.mean(),
-            "auxk": self.config.auxk_coefficient * self._auxk(rows, x_hat, active),
+            "auxk": self._aux.coefficient * self._auxk(rows, x_hat, active, step=knobs.step),
         }
         raw_hat = seen_hat if self.lens is None else self.lens.inverse(seen_hat)
         logs = _site_logs({"fvu": fvu, "l1": self._l1(active), "mse": mse})
@@ -197,16 +197,21 @@ class MLSAE(SAE):
         """The codes with zeros where a value is too small to count as firing."""
         return active.with_values(torch.where(active.values > self.config.dead_threshold, active.values, 0.0))
 
-    def _auxk(self, rows: Normalised, x_hat: Float[Tensor, "B_L D"], active: SparseCodes) -> Float[Tensor, ""]:
-        """mean (e - e_hat)^2 / mean (e - mean_D e)^2; 0 when nothing is dead, or nothing is left to explain."""
+    def _auxk(self, rows: Normalised, x_hat: Float[Tensor, "B_L D"], active: SparseCodes, *, step: int) -> Float[Tensor, ""]:
+        """mean (e - e_hat)^2 / mean (e - mean_D e)^2, the first over the tokens whose turn it is, with all their layers.
+
+        0 when nothing is dead, or nothing is left to explain.
+        """
         dead = still_dead(self.dead_mask(), self._loud(active))
         residual = (rows.rows - x_hat).detach()
         size = (residual - residual.mean(1, keepdim=True)).square().mean()
         if dead.numel() == 0 or not bool(size > 0):
             return x_hat.new_zeros(())
-        kernels, k_aux = self.kernels, self.config.k_aux
-        e_hat = revived(rows.rows, self.encoder, self.W_dec, dead=dead, k_aux=k_aux, kernels=kernels)
-        return (residual - e_hat).square().mean() / size
+        shape = (-1, self.n_sites, self.d_in)
+        turn = self._aux.turn(rows.rows.shape[0] // self.n_sites, step)
+        asked, missing = (t.reshape(shape)[turn].flatten(0, 1) for t in (rows.rows, residual))
+        e_hat = revived(asked, self.encoder, self.W_dec, dead=dead, k_aux=self._aux.k, kernels=self.kernels)
+        return (missing - e_hat).square().mean() / size
 
     def _l1(self, active: SparseCodes) -> Float[Tensor, " L"]:
         """Mean over tokens of each layer's sum of codes."""

@@ -21,6 +21,7 @@ from torch import nn
 
 from monoseme.core.errors import ConfigError
 from monoseme.kernels import Encoder
+from monoseme.saes._auxk import AuxK, AuxKConfig
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, add_up
 from monoseme.saes._dead import revived, still_dead
@@ -28,7 +29,7 @@ from monoseme.saes._dictionary import BiasStart, encoder_parameter, orthogonal_r
 from monoseme.saes._export import folded_copy
 from monoseme.saes._normalise import NormaliseConfig, Normalised, denormalised
 from monoseme.saes._reconstruct import MOVES_WITH_AUXK, rows_of
-from monoseme.saes._settings import aim_k, check_sparsity
+from monoseme.saes._settings import aim_k, check_k
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -37,13 +38,11 @@ class NormalizedTopK(SAE):
     """f = relu(topk((x~ - b_dec) W_enc + b_enc)), x_hat = (f W_dec + b_dec) std(x) + mean(x), x~ = (x - mean(x)) / std(x)."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(SAE.Config):
+    class Config(AuxKConfig):
         """k latents per token, on standardised vectors."""
 
         k: int = 64
         """Latents kept per token (count, 1 <= k <= n_latents)."""
-        auxk_coefficient: float = 1 / 32
-        """Weight of the auxiliary loss that revives dead latents; 0 turns it off."""
         k_aux: int = 2048
         """Most dead latents per token in the auxiliary loss (count)."""
         normalise: NormaliseConfig = field(default_factory=lambda: NormaliseConfig(kind="standardise", eps=1e-6))
@@ -54,7 +53,7 @@ class NormalizedTopK(SAE):
         def __post_init__(self) -> None:
             super().__post_init__()
             aim_k(self)
-            check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
+            check_k(self.k, n_latents=self.n_latents)
             if self.normalise.kind != "standardise":
                 raise ConfigError(
                     f'normalise.kind is "{self.normalise.kind}": normalized_topk standardises each vector ("standardise").\n'
@@ -70,6 +69,7 @@ class NormalizedTopK(SAE):
         self.add_dictionary()
         rows = orthogonal_rows(self.n_latents, self.d_in, seed=config.seed)
         self.W_enc, self.W_dec = encoder_parameter(rows), nn.Parameter(rows)
+        self._aux = AuxK.of(config, self.d_in)
 
     def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:
         """The k largest latents of each vector, where positive."""
@@ -97,7 +97,7 @@ class NormalizedTopK(SAE):
         active = codes.detach()
         parts = {
             "reconstruction": (rows.rows - x_hat).square().mean(),
-            "auxk": self.config.auxk_coefficient * self._auxk(rows, x_hat, active),
+            "auxk": self._aux.coefficient * self._auxk(rows, x_hat, active, step=knobs.step),
         }
         return Losses(add_up(parts), parts, active, denormalised(x_hat, rows, self.input_factor), raw)
 
@@ -109,12 +109,12 @@ class NormalizedTopK(SAE):
         codes = self.kernels.encode_topk(rows, encoder, k)
         return codes.with_values(codes.values.relu())
 
-    def _auxk(self, rows: Normalised, x_hat: Float[Tensor, "B D"], active: SparseCodes) -> Float[Tensor, ""]:
-        """mean (e - e_hat)^2; 0 when nothing is dead."""
+    def _auxk(self, rows: Normalised, x_hat: Float[Tensor, "B D"], active: SparseCodes, *, step: int) -> Float[Tensor, ""]:
+        """mean (e - e_hat)^2 over the rows whose turn it is; 0 when nothing is dead."""
         dead = still_dead(self.dead_mask(), active)
         if dead.numel() == 0:
             return x_hat.new_zeros(())
-        residual = (rows.rows - x_hat).detach()
-        kernels, k_aux = self.kernels, self.config.k_aux
-        e_hat = revived(rows.rows, self.encoder, self.W_dec, dead=dead, k_aux=k_aux, kernels=kernels)
+        turn = self._aux.turn(rows.rows.shape[0], step)
+        residual = (rows.rows[turn] - x_hat[turn]).detach()
+        e_hat = revived(rows.rows[turn], self.encoder, self.W_dec, dead=dead, k_aux=self._aux.k, kernels=self.kernels)
         return (residual - e_hat).square().mean()

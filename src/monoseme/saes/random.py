@@ -21,7 +21,7 @@ from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dictionary import unit_rows
 from monoseme.saes._export import folded_copy
 from monoseme.saes._reconstruct import reconstruction_losses, rows_of
-from monoseme.saes._settings import aim_k, check_sparsity
+from monoseme.saes._settings import aim_k, check_k
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -41,7 +41,7 @@ class Random(SAE):
         def __post_init__(self) -> None:
             super().__post_init__()
             aim_k(self)
-            check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=0.0, k_aux=None)
+            check_k(self.k, n_latents=self.n_latents)
 
     config: Config
     moves = MOVES_NOTHING

@@ -33,17 +33,18 @@ from torch import nn
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import generator
 from monoseme.kernels import Encoder
+from monoseme.saes._auxk import AuxK, AuxKConfig
 from monoseme.saes._base import SAE
 from monoseme.saes._code_attention import CodeAttention, LayerHistory
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, add_up
-from monoseme.saes._dead import auxk, default_k_aux, still_dead
+from monoseme.saes._dead import auxk, still_dead
 from monoseme.saes._dictionary import encoder_parameter
 from monoseme.saes._export import folded_config, folded_state, successor
 from monoseme.saes._normalise import Normalised, denormalised
 from monoseme.saes._packing import Packed, pack
 from monoseme.saes._part_logs import part_logs
 from monoseme.saes._reconstruct import rows_of
-from monoseme.saes._settings import aim_k, check_sparsity, refuse_unused
+from monoseme.saes._settings import aim_k, check_k, refuse_unused
 from monoseme.saes._threshold import add_threshold, check_decay, follow_cuts
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
@@ -79,7 +80,7 @@ class TFA(SAE):
     """predicted = c relu(attention(z_<t)), novel = sparse(relu(s (x - b - predicted W_dec) E)), x_hat = both W_dec + b."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(SAE.Config):
+    class Config(AuxKConfig):
         """Attention over contexts, and the sparse code of the rest."""
 
         novel: Literal["relu", "topk", "batchtopk", "nullify"] = "topk"
@@ -102,8 +103,6 @@ class TFA(SAE):
         """Strength of the penalty: FVU per unit of penalty, of codes in standard deviations of the input; only with relu."""
         auxk_coefficient: float = 0.0
         """Weight of the auxiliary loss that revives dead novel latents; 0 turns it off, as in the paper."""
-        k_aux: int | None = None
-        """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
         threshold_decay: float = 0.95
         """Weight of the past in the running inference threshold, per step (0 <= it < 1); only with batchtopk."""
 
@@ -112,7 +111,7 @@ class TFA(SAE):
             if self.novel in _WITH_K:
                 aim_k(self)
             k = self.k if self.novel in _WITH_K else 1
-            check_sparsity(k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
+            check_k(k, n_latents=self.n_latents)
             check_decay(self.threshold_decay)
             self._check_novel()
             self._check_attention()
@@ -167,6 +166,7 @@ class TFA(SAE):
         )
         if config.novel == "batchtopk":
             add_threshold(self)
+        self._aux = AuxK.of(config, self.d_in)
         self.moves = self._moves()
         if config.novel not in _WITH_K:
             self.sparsity = "penalty" if config.novel == "relu" else "none"
@@ -269,7 +269,7 @@ class TFA(SAE):
         if self.config.novel == "relu":
             parts["sparsity"] = self._penalty(novel) * knobs.sparsity
         if self.config.auxk_coefficient:
-            parts["auxk"] = self.config.auxk_coefficient * self._auxk(residual, residual - added, novel)
+            parts["auxk"] = self._aux.coefficient * self._auxk(residual, residual - added, novel, step=knobs.step)
         predicted = packed.rows(context.code).detach()
         active = SparseCodes.from_dense(predicted) if self.config.novel == "nullify" else novel.detach()
         logs = part_logs(packed.rows(packed.x), recons, added, bias=self.b_dec, predicted_code=predicted, novel_code=novel)
@@ -351,9 +351,11 @@ class TFA(SAE):
             norms = torch.where(norms > 0, norms, 1.0).sqrt() * (norms > 0)  # the root's slope at 0 is infinite
         return self.config.sparsity_coefficient * norms.mean() / self.input_variance.sqrt()
 
-    def _auxk(self, given: Float[Tensor, "B D"], error: Float[Tensor, "B D"], novel: SparseCodes) -> Float[Tensor, ""]:
+    def _auxk(
+        self, given: Float[Tensor, "B D"], error: Float[Tensor, "B D"], novel: SparseCodes, *, step: int
+    ) -> Float[Tensor, ""]:
         """AuxK of `_dead`, on what the novel code is given."""
         scaled = Encoder(self.config.encoder_scale * self._encoder.weight, self._encoder.bias)
         dead = still_dead(self.dead_mask(), novel)
-        k_aux = self.config.k_aux or default_k_aux(self.d_in)
-        return auxk(given, error, scaled, self.W_dec, dead=dead, k_aux=k_aux, kernels=self.kernels)
+        turn = self._aux.turn(given.shape[0], step)
+        return auxk(given, error, scaled, self.W_dec, dead=dead, k_aux=self._aux.k, kernels=self.kernels, turn=turn)

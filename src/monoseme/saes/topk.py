@@ -10,14 +10,14 @@ Letters: B tokens, D model width, F latents, K kept.
 from dataclasses import dataclass, field
 from typing import Any
 
+from monoseme.saes._auxk import AuxK, AuxKConfig
 from monoseme.saes._base import SAE
 from monoseme.saes._budget import strongest, strongest_of_groups
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
-from monoseme.saes._dead import default_k_aux
 from monoseme.saes._export import folded_copy
 from monoseme.saes._multi_k import MultiKConfig, with_multi_k
-from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK, reconstruction_losses, rows_of
-from monoseme.saes._settings import aim_k, check_sparsity
+from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, reconstruction_losses, rows_of
+from monoseme.saes._settings import aim_k, check_k
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -26,7 +26,7 @@ class TopK(SAE):
     """f = relu(topk((x - b_dec) W_enc + b_enc)), x_hat = f W_dec + b_dec."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(SAE.Config):
+    class Config(AuxKConfig):
         """Exactly k latents per token (fewer where pre-activations are negative)."""
 
         k: int = 32
@@ -37,15 +37,11 @@ class TopK(SAE):
         """Keep the best latent of each of k groups of neighbours (GroupMax); else the k best of all."""
         multi_k: MultiKConfig = field(default_factory=MultiKConfig)
         """A second reconstruction from more latents."""
-        auxk_coefficient: float = 1 / 32
-        """Weight of the auxiliary loss that revives dead latents; 0 turns it off."""
-        k_aux: int | None = None
-        """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
             aim_k(self)
-            check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
+            check_k(self.k, n_latents=self.n_latents)
 
     config: Config
     detached = frozenset({"auxk"})
@@ -54,7 +50,7 @@ class TopK(SAE):
         super().__init__(config)
         self.add_dictionary()
         self.moves = {**MOVES_WITH_AUXK, **({"multi_k": ALL_PARAMETERS} if config.multi_k.coefficient else {})}
-        self._aux = AuxK(config.k_aux or default_k_aux(self.d_in), config.auxk_coefficient)
+        self._aux = AuxK.of(config, self.d_in)
 
     def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:
         """The k largest latents of each vector, where positive."""
@@ -69,7 +65,7 @@ class TopK(SAE):
         raw = rows_of(x, mask)
         rows = self.normalise(raw)
         k, multi_k = knobs.k or self.config.k, self.config.multi_k
-        losses = reconstruction_losses(self, raw, rows, self._codes(rows.rows, k), aux=self._aux)
+        losses = reconstruction_losses(self, raw, rows, self._codes(rows.rows, k), aux=self._aux, step=knobs.step)
         if not multi_k.coefficient:
             return losses
         more = self._codes(rows.rows, min(multi_k.multiple * k, self.n_latents))

@@ -23,15 +23,15 @@ from typing import Any, Literal
 import torch
 
 from monoseme.core.errors import ConfigError
+from monoseme.saes._auxk import AuxK, AuxKConfig
 from monoseme.saes._base import SAE
 from monoseme.saes._budget import strongest, strongest_of_batch
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, with_parts
 from monoseme.saes._contrastive import Similarity, info_nce, weighted_change
-from monoseme.saes._dead import default_k_aux
 from monoseme.saes._export import folded_copy, with_thresholds
 from monoseme.saes._groups import Prefixes, first_alone, prefix_losses, sizes_from, weights_from, with_groups
-from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, AuxK
-from monoseme.saes._settings import aim_k, check_coefficient, check_sparsity, refuse_unused
+from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK
+from monoseme.saes._settings import aim_k, check_coefficient, check_k, refuse_unused
 from monoseme.saes._threshold import add_threshold, check_decay, follow_cuts
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
@@ -43,7 +43,7 @@ class TSAE(SAE):
     """Matryoshka BatchTopK; the high group tells a token's context from others by InfoNCE(f_high f'_high^T)."""
 
     @dataclass(frozen=True, kw_only=True)
-    class Config(SAE.Config):
+    class Config(AuxKConfig):
         """Groups, and what holds the first together over time."""
 
         k: int = 32
@@ -65,10 +65,6 @@ class TSAE(SAE):
         """Parts of n_latents in each group: int(fraction * F), the last takes the rest."""
         group_weights: tuple[float, ...] | None = None
         """Weight of each prefix's loss; the mean over prefixes counts. None: 0.2 and 0.8, or all 1 for other than two groups."""
-        auxk_coefficient: float = 1 / 32
-        """Weight of the auxiliary loss that revives dead latents; 0 turns it off."""
-        k_aux: int | None = None
-        """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
         threshold_decay: float = 0.95
         """Weight of the past in the running inference threshold, per step (0 <= it < 1)."""
         inference: Literal["threshold", "k"] = "threshold"
@@ -77,7 +73,7 @@ class TSAE(SAE):
         def __post_init__(self) -> None:
             super().__post_init__()
             aim_k(self)
-            check_sparsity(self.k, n_latents=self.n_latents, auxk_coefficient=self.auxk_coefficient, k_aux=self.k_aux)
+            check_k(self.k, n_latents=self.n_latents)
             check_decay(self.threshold_decay)
             check_coefficient("temp_alpha", self.temp_alpha)
             if not self.contrastive_temperature > 0:
@@ -112,7 +108,7 @@ class TSAE(SAE):
         super().__init__(config)
         self.add_dictionary()
         add_threshold(self)
-        self._aux = AuxK(config.k_aux or default_k_aux(self.d_in), config.auxk_coefficient)
+        self._aux = AuxK.of(config, self.d_in)
 
     @property
     def pair_offset(self) -> Literal["previous", "random"]:
@@ -155,7 +151,7 @@ class TSAE(SAE):
         k = knobs.k or self.config.k
         codes, codes_before = self._training_codes(rows.rows, k), self._training_codes(before.rows, k)
         prefixes = Prefixes(self.config.sizes, self.config.weights, "mean")
-        losses = prefix_losses(self, x[:, 0], rows, codes, prefixes=prefixes, aux=self._aux)
+        losses = prefix_losses(self, x[:, 0], rows, codes, prefixes=prefixes, aux=self._aux, step=knobs.step)
         high, high_before = (first_alone(code, self.config.sizes[0]) for code in (codes, codes_before))
         temporal = self._temporal(high, high_before, rows.rows, before.rows)
         l0_high = high.detach().l0().to(temporal.dtype).mean()

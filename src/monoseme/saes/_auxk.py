@@ -1,0 +1,63 @@
+"""AuxK as a setting: how strong the loss that revives dead latents is, how many it asks, and on which rows of a batch.
+
+The loss itself (`_dead.auxk`) costs about as much as the rest of a step, as it takes hundreds of dead latents per row where the
+code takes k. It is a mean over rows, so a part of them gives the same loss on average: each step takes one row in `auxk_one_in`,
+and the next step others, so that all take part. Rows rather than steps are left out because Adam divides a latent's gradient by
+its own running size: one that comes every fourth step moves it half as far as the same gradient spread over four.
+
+Source: Gao et al. 2024 (arXiv:2406.04093), appendix A.2. The part of the rows is ours; `docs/results/auxk_schedule.md` has what
+it does to revival.
+Letters: B rows, D model width.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from monoseme.core.errors import ConfigError
+from monoseme.saes._base import SAE
+from monoseme.saes._dead import default_k_aux
+from monoseme.saes._settings import check_coefficient, refuse_unused
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuxKConfig(SAE.Config):
+    """Settings of every architecture that revives its dead latents by AuxK."""
+
+    auxk_coefficient: float = 1 / 32
+    """Weight of the auxiliary loss that revives dead latents; 0 turns it off."""
+    k_aux: int | None = None
+    """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
+    auxk_one_in: int = 4
+    """The auxiliary loss is taken on one token in so many at each step, on others at the next (count). 1: on all, as in the
+    paper, which costs about as much as the rest of the step and revives no better."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_coefficient("auxk_coefficient", self.auxk_coefficient)
+        if self.k_aux is not None and self.k_aux < 1:
+            raise ConfigError(
+                f"k_aux is {self.k_aux}; it must be at least 1, or None for the power of two nearest half the width"
+            )
+        if self.auxk_one_in < 1:
+            raise ConfigError(f"auxk_one_in is {self.auxk_one_in}; it must be at least 1 (1: every token takes part)")
+        if not self.auxk_coefficient:
+            refuse_unused(self, "auxk_one_in", because="auxk_coefficient is 0, which turns the auxiliary loss off")
+
+
+class AuxK(NamedTuple):
+    """The auxiliary loss of one SAE."""
+
+    k: int
+    """Dead latents per row (count)."""
+    coefficient: float
+    one_in: int = 1
+    """One row in so many takes part at each step (count)."""
+
+    @classmethod
+    def of(cls, config: AuxKConfig, d_in: int) -> "AuxK":
+        """As configured, for activations of that width."""
+        return cls(config.k_aux or default_k_aux(d_in), config.auxk_coefficient, config.auxk_one_in)
+
+    def turn(self, n_rows: int, step: int) -> slice:
+        """The rows, of so many, that take part at a step; at least one where there is one."""
+        return slice(step % max(1, min(self.one_in, n_rows)), None, self.one_in)
