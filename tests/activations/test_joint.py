@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from monoseme.activations import ActivationSource, JointSource, LiveSource, MultiStream, StreamRequest, View
+from monoseme.activations import ActivationSource, JointSource, LiveSource, MultiStream, SourceSeconds, StreamRequest, View
 from monoseme.core.errors import ConfigError, CorpusError
 from monoseme.models.site import Site
 from monoseme.saes.crosscoder import Crosscoder
@@ -65,9 +65,9 @@ def test_a_position_counts_only_where_it_counts_in_both() -> None:
 
 def test_seconds_are_summed_and_the_spec_names_both() -> None:
     base, chat = _tensors(seed=0), _tensors(seed=1)
-    base.seconds_model, chat.seconds_model = 1.5, 2.0
+    base.seconds, chat.seconds = SourceSeconds(1.0, 1.5), SourceSeconds(0.25, 2.0)
     source = JointSource({"base": base, "chat": chat})
-    assert source.seconds_model == 3.5
+    assert source.seconds == SourceSeconds(1.25, 3.5)
     assert source.spec == {"kind": "joint", "sources": {"base": base.spec, "chat": chat.spec}}
 
 

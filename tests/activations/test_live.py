@@ -82,7 +82,8 @@ def test_a_block_is_the_plan_and_the_models_activations(plan: Any) -> None:
     expected = FakeModel().capture(text.tokens, [ONE, TWO])
     assert all(torch.equal(block.activations[site], expected[site]) for site in WIDTHS)
     assert source.widths == WIDTHS
-    assert source.seconds_model > 0
+    assert source.seconds.model > 0
+    assert source.seconds.reading > 0
 
 
 def test_forwards_have_the_same_shape_for_a_block_each_time(plan: Any) -> None:

@@ -126,8 +126,8 @@ def test_items_are_held_back_less_than_the_window() -> None:
     held = {b: (source.block(b), shuffle.draw(source.block(b), 0)) for b in range(source.n_blocks)}
     delays: list[int] = []
     for e in range(source.n_blocks + window):
-        batch = shuffle.emission(e, 0, held)
-        blocks = [] if batch is None else (batch.tokens // 5 // 2).tolist()
+        emission = shuffle.emission(e, 0, held)
+        blocks = [] if emission is None else (emission.items.tokens // 5 // 2).tolist()
         delays += [e - b for b in blocks]
     assert set(delays) == set(range(window))
     # Each delay has a third of the items: about 30 of 90, give or take 4 standard deviations of 4.5.

@@ -8,7 +8,7 @@ from monoseme.activations.live import LiveSource
 from monoseme.activations.mixing import MixingReport, measure_mixing
 from monoseme.activations.prefetch import PrefetchSource
 from monoseme.activations.sinks import SinkFilter
-from monoseme.activations.source import ActivationSource, CapturingModel, iterate_blocks
+from monoseme.activations.source import ActivationSource, CapturingModel, Contexts, SourceSeconds, iterate_blocks
 from monoseme.activations.stream import MultiStream, StreamRequest, ViewStream
 from monoseme.activations.views import Batch, View
 
@@ -17,6 +17,7 @@ __all__ = [
     "Batch",
     "Block",
     "CapturingModel",
+    "Contexts",
     "Cursor",
     "FirstBlocks",
     "JointSource",
@@ -26,6 +27,7 @@ __all__ = [
     "MultiStream",
     "PrefetchSource",
     "SinkFilter",
+    "SourceSeconds",
     "StreamCursor",
     "StreamRequest",
     "View",

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from monoseme.activations.block import Block
-from monoseme.activations.source import ActivationSource, iterate_blocks
+from monoseme.activations.source import ActivationSource, SourceSeconds, iterate_blocks
 from monoseme.core.errors import ConfigError, CorpusError
 from monoseme.models.site import Site
 from monoseme.tensors.shapes import Tensor
@@ -50,9 +50,15 @@ class JointSource:
         return {"kind": "joint", "sources": {name: source.spec for name, source in self._sources.items()}}
 
     @property
-    def seconds_model(self) -> float:
-        """Time spent so far in all the models (seconds)."""
-        return sum(source.seconds_model for source in self._sources.values())
+    def seconds(self) -> SourceSeconds:
+        """Those of all the sources together."""
+        each = [source.seconds for source in self._sources.values()]
+        waits = [seconds.waiting for seconds in each if seconds.waiting is not None]
+        return SourceSeconds(
+            reading=sum(seconds.reading for seconds in each),
+            model=sum(seconds.model for seconds in each),
+            waiting=sum(waits) if waits else None,
+        )
 
     def has_block(self, i: int) -> bool:
         """Whether there is a block i. Raises CorpusError where only some of the sources have it."""

@@ -5,12 +5,13 @@ each is given out exactly once per epoch, at most `window` blocks are held, and 
 blocks alone: everything is a pure function of (seed, epoch, block). Letters: M items of a block.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 
 from monoseme.activations.block import Block
-from monoseme.activations.views import Batch, View, find_items, gather, join_batches
+from monoseme.activations.views import Batch, View, find_items, gather
 from monoseme.core.seeds import generator
 from monoseme.models.site import Site
 from monoseme.tensors.shapes import Int, Tensor
@@ -37,17 +38,59 @@ class DelayShuffle(NamedTuple):
         items = find_items(self.view, block, rng)
         return Draw(items, torch.randint(0, self.window, (len(items),), generator=rng))
 
-    def emission(self, e: int, epoch: int, held: dict[int, tuple[Block, Draw]]) -> Batch | None:
+    def emission(self, e: int, epoch: int, held: Mapping[int, tuple[Block, Draw]]) -> "Emission | None":
         """Emission e of an epoch from the blocks at hand, [e - window + 1, e] as far as they exist; None if it is empty."""
-        parts = [
-            gather(self.view, block, draw.items[draw.delay == e - b], self.sites)
-            for b, (block, draw) in sorted(held.items())
-            if e - self.window < b <= e
+        found = [
+            (block, draw.items[draw.delay == e - b]) for b, (block, draw) in sorted(held.items()) if e - self.window < b <= e
         ]
-        if not sum(part.n_items for part in parts):
+        n_items = sum(len(items) for _, items in found)
+        if not n_items:
             return None
-        whole = join_batches(parts)
-        order = torch.randperm(whole.n_items, generator=generator(self.seed, "emission", self.view.name, epoch, e))
-        mask = None if whole.mask is None else whole.mask[order]
-        x = whole.x[order.to(whole.x.device)]
-        return Batch(x, mask, whole.tokens[order], whole.documents[order], whole.positions[order], whole.sites)
+        order = torch.randperm(n_items, generator=generator(self.seed, "emission", self.view.name, epoch, e))
+        return Emission(gather(self.view, found, self.sites), order)
+
+
+class Emission(NamedTuple):
+    """Items, block by block, and the order in which they are given out."""
+
+    items: Batch
+    order: Int[Tensor, " M"]
+
+    @property
+    def n_items(self) -> int:
+        """M."""
+        return len(self.order)
+
+
+class Stretch(NamedTuple):
+    """The items [start, stop) of an emission, in the order in which they are given out."""
+
+    emission: Emission
+    start: int
+    stop: int
+
+
+def cut(stretches: Sequence[Stretch]) -> Batch:
+    """A batch of its own memory with the items of all stretches; putting in order and joining are one copy."""
+    batches = [emission.items for emission, _, _ in stretches]
+    orders = [emission.order[start:stop] for emission, start, stop in stretches]
+    masks = [batch.mask for batch in batches if batch.mask is not None]
+    return Batch(
+        x=_picked([batch.x for batch in batches], orders),
+        mask=_picked(masks, orders) if masks else None,
+        tokens=_picked([batch.tokens for batch in batches], orders),
+        documents=_picked([batch.documents for batch in batches], orders),
+        positions=_picked([batch.positions for batch in batches], orders),
+        sites=batches[0].sites,
+    )
+
+
+def _picked(tensors: Sequence[Tensor], orders: Sequence[Tensor]) -> Tensor:
+    """The rows `orders` of `tensors`, one after the other."""
+    first = tensors[0]
+    whole = first.new_empty(sum(len(order) for order in orders), *first.shape[1:])
+    start = 0
+    for tensor, order in zip(tensors, orders, strict=True):
+        torch.index_select(tensor, 0, order.to(tensor.device), out=whole[start : start + len(order)])
+        start += len(order)
+    return whole

@@ -1,11 +1,23 @@
 """What every source of activations offers, and what a live one asks of a model."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from monoseme.activations.block import Block
 from monoseme.models.site import Site
 from monoseme.tensors.shapes import Bool, Int, Tensor
+from monoseme.text.block import TokenBlock
+
+
+class SourceSeconds(NamedTuple):
+    """Where a source spent its time so far (seconds)."""
+
+    reading: float = 0.0
+    """Waiting for text: reading, tokenising, packing."""
+    model: float = 0.0
+    """In forwards of the language model, its activations copied into the block."""
+    waiting: float | None = None
+    """Until a block was there that another thread made, in which `reading` and `model` ran; None without such a thread."""
 
 
 class ActivationSource(Protocol):
@@ -32,8 +44,8 @@ class ActivationSource(Protocol):
         ...
 
     @property
-    def seconds_model(self) -> float:
-        """Time spent so far in the language model (seconds)."""
+    def seconds(self) -> SourceSeconds:
+        """Where its time went so far."""
         ...
 
     def has_block(self, i: int) -> bool:
@@ -54,6 +66,37 @@ class SiteWidths(Protocol):
 
     def site_width(self, site: Site) -> int:
         """Length of the vectors at the site. Raises SiteError if the model has no such site."""
+        ...
+
+
+class Contexts(Protocol):
+    """The contexts that a live source runs through its model: a `ContextPlan` of a corpus, or `GivenContexts`."""
+
+    @property
+    def split(self) -> str:
+        """Which documents they are of."""
+        ...
+
+    @property
+    def context_len(self) -> int:
+        """Positions of a context (S)."""
+        ...
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What a manifest says of them."""
+        ...
+
+    def has(self, i: int) -> bool:
+        """Whether there is a context i."""
+        ...
+
+    def n_blocks(self, n_contexts: int) -> int:
+        """Blocks of `n_contexts` each; the last may have fewer."""
+        ...
+
+    def block(self, i: int, n_contexts: int) -> TokenBlock:
+        """Contexts [i * n_contexts, (i + 1) * n_contexts), or as many as there are. Raises IndexError if there is none."""
         ...
 
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from monoseme.activations.block import Block
 from monoseme.activations.cursor import Cursor, LaneCursor, StreamCursor
-from monoseme.activations.shuffle import DelayShuffle, Draw
+from monoseme.activations.shuffle import DelayShuffle, Draw, Emission, Stretch, cut
 from monoseme.activations.source import ActivationSource
-from monoseme.activations.views import Batch, View, join_batches
+from monoseme.activations.views import Batch, View
 from monoseme.core.errors import ConfigError, CorpusError, SiteError
 from monoseme.models.site import Site
 
@@ -25,9 +25,9 @@ class StreamRequest:
     """Items of a batch: tokens, pairs or contexts."""
 
 
-class _Emission(NamedTuple):
+class _Queued(NamedTuple):
     at: Cursor
-    batch: Batch
+    emission: Emission
 
 
 class _Lane:
@@ -40,7 +40,7 @@ class _Lane:
         self.n_dropped = 0
         self.fed = False
         """Whether the epoch had items for it; taken for granted after a seek into the middle of one."""
-        self._queue: deque[_Emission] = deque()
+        self._queue: deque[_Queued] = deque()
         self._used = 0
         self._skip_to = Cursor()
 
@@ -50,19 +50,19 @@ class _Lane:
         self._used, self._skip_to, self.n_dropped = 0, cursor.next, cursor.n_dropped
         self.fed = cursor.next != Cursor()
 
-    def push(self, at: Cursor, batch: Batch | None) -> None:
+    def push(self, at: Cursor, emission: Emission | None) -> None:
         """Takes an emission, or what of it lies behind the cursor that the lane was started at."""
-        self.fed = self.fed or batch is not None
-        if batch is None or at[:2] < self._skip_to[:2]:
+        self.fed = self.fed or emission is not None
+        if emission is None or at[:2] < self._skip_to[:2]:
             return
         if not self._queue:
             self._used = self._skip_to.row if at[:2] == self._skip_to[:2] else 0
-        self._queue.append(_Emission(at, batch))
+        self._queue.append(_Queued(at, emission))
         self._forget_used()
 
     @property
     def n_items(self) -> int:
-        return sum(emission.batch.n_items for emission in self._queue) - self._used
+        return sum(queued.emission.n_items for queued in self._queue) - self._used
 
     def cursor(self, made: Cursor) -> LaneCursor:
         """Where the next item is: in the queue, or else where the next emission will bring it."""
@@ -71,26 +71,30 @@ class _Lane:
         return LaneCursor(max(made, self._skip_to), self.n_dropped)
 
     def take(self, n_items: int) -> Batch:
-        parts: list[Batch] = []
+        return cut(self._pass(n_items))
+
+    def _pass(self, n_items: int) -> list[Stretch]:
+        """The next items, which count as used from now on."""
+        stretches: list[Stretch] = []
         while n_items:
-            batch = self._queue[0].batch
-            stop = min(self._used + n_items, batch.n_items)
-            parts.append(batch.part(self._used, stop))
+            emission = self._queue[0].emission
+            stop = min(self._used + n_items, emission.n_items)
+            stretches.append(Stretch(emission, self._used, stop))
             n_items -= stop - self._used
             self._used = stop
             self._forget_used()
-        return join_batches(parts)
+        return stretches
 
     def drop_surplus(self) -> None:
         """Keeps between one and two batches: a view with more items than the slowest one would pile them up."""
         n_surplus = self.n_items // self.request.batch_size - 1
         if n_surplus > 0:
-            self.take(n_surplus * self.request.batch_size)
+            self._pass(n_surplus * self.request.batch_size)
             self.n_dropped += n_surplus * self.request.batch_size
 
     def _forget_used(self) -> None:
-        while self._queue and self._used >= self._queue[0].batch.n_items:
-            self._used -= self._queue.popleft().batch.n_items
+        while self._queue and self._used >= self._queue[0].emission.n_items:
+            self._used -= self._queue.popleft().emission.n_items
 
 
 class MultiStream:

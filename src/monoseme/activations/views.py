@@ -58,27 +58,6 @@ class Batch(NamedTuple):
         """B."""
         return int(self.x.shape[0])
 
-    def part(self, start: int, stop: int) -> "Batch":
-        """Items [start, stop)."""
-        mask = None if self.mask is None else self.mask[start:stop]
-        rows = slice(start, stop)
-        return Batch(self.x[rows], mask, self.tokens[rows], self.documents[rows], self.positions[rows], self.sites)
-
-
-def join_batches(parts: Sequence[Batch]) -> Batch:
-    """The items of all parts, one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    masks = [part.mask for part in parts if part.mask is not None]
-    return Batch(
-        torch.cat([part.x for part in parts]),
-        torch.cat(masks) if masks else None,
-        torch.cat([part.tokens for part in parts]),
-        torch.cat([part.documents for part in parts]),
-        torch.cat([part.positions for part in parts]),
-        parts[0].sites,
-    )
-
 
 def find_items(view: View, block: Block, generator: torch.Generator) -> Int[Tensor, "M slots"]:
     """The items of the view in the block, in reading order: flat places `context * S + position` [M, 1 or 2].
@@ -111,18 +90,34 @@ def _pairs(view: View, block: Block, places: Tensor, generator: torch.Generator)
     return torch.stack([places, places[earlier]], dim=1)[kept]
 
 
-def gather(view: View, block: Block, items: Int[Tensor, "B slots"], sites: tuple[Site, ...]) -> Batch:
-    """The batch of `items` of the block, copied out of it."""
+def gather(view: View, found: Sequence[tuple[Block, Int[Tensor, "M slots"]]], sites: tuple[Site, ...]) -> Batch:
+    """The items of all blocks one after the other; each vector is copied once, to where it stays."""
+    n_items = sum(len(items) for _, items in found)
+    example = found[0][0].activations[sites[0]]
+    slots = {"contexts": example.shape[1:2], "pairs": (2,), "layers": (len(sites),), "tokens": ()}[view.name]
+    x = example.new_empty(n_items, *slots, example.shape[-1])
+    start = 0
+    for block, items in found:
+        _copy(view, block, items, sites, x[start : start + len(items)])
+        start += len(items)
+    facts = [_facts(view, block, items) for block, items in found]
+    tokens, documents, positions, masks = (torch.cat(parts) for parts in zip(*facts, strict=True))
+    return Batch(x, masks if view.name == "contexts" else None, tokens, documents, positions, sites)
+
+
+def _copy(view: View, block: Block, items: Int[Tensor, "M slots"], sites: tuple[Site, ...], room: Tensor) -> None:
+    """The vectors of the items, from the block to `room`."""
+    for i, site in enumerate(sites):
+        whole = block.activations[site]
+        rows, vectors = (items[:, 0], whole) if view.name == "contexts" else (items.flatten(), whole.flatten(0, 1))
+        target = room[:, i] if view.name == "layers" else room.view(len(rows), *vectors.shape[1:])
+        torch.index_select(vectors, 0, rows.to(vectors.device), out=target)
+
+
+def _facts(view: View, block: Block, items: Int[Tensor, "M slots"]) -> tuple[Tensor, ...]:
+    """Tokens, documents, positions and masks of the items."""
+    tensors = (block.tokens, block.documents, block.positions, block.mask)
     if view.name == "contexts":
-        rows = items[:, 0]
-        x = _select(block.activations[sites[0]], rows)
-        return Batch(x, block.mask[rows], block.tokens[rows], block.documents[rows], block.positions[rows], sites)
+        return tuple(t[items[:, 0]] for t in tensors)
     places = items if view.name == "pairs" else items[:, 0]
-    per_site = [_select(block.activations[site].flatten(0, 1), places) for site in sites]
-    x = torch.stack(per_site, dim=1) if view.name == "layers" else per_site[0]
-    tokens, documents, positions = (t.flatten()[places] for t in (block.tokens, block.documents, block.positions))
-    return Batch(x, None, tokens, documents, positions, sites)
-
-
-def _select(x: Tensor, rows: Tensor) -> Tensor:
-    return x[rows.to(x.device)]
+    return tuple(t.flatten()[places] for t in tensors)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from monoseme.activations.block import Block
-from monoseme.activations.source import ActivationSource, iterate_blocks
+from monoseme.activations.source import ActivationSource, SourceSeconds, iterate_blocks
 from monoseme.models.site import Site
 
 
@@ -37,9 +37,9 @@ class WrappedSource(ABC):
         return self._source.spec
 
     @property
-    def seconds_model(self) -> float:
-        """Time spent in the source's model (seconds)."""
-        return self._source.seconds_model
+    def seconds(self) -> SourceSeconds:
+        """Those of the source."""
+        return self._source.seconds
 
     def has_block(self, i: int) -> bool:
         """Whether the source has block i."""

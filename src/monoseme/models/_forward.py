@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from monoseme.core.errors import SiteError
 from monoseme.models._family import Anatomy
+from monoseme.models._float32 import quick_products
 from monoseme.models._padding import hides_nothing, positions_of
 from monoseme.models._taps import Reached, Tap, tapped
 from monoseme.models.edit import Edit, EditContext
@@ -66,7 +67,7 @@ class Forward:
                 raise Reached
             return x
 
-        with self.lock, tapped(self._taps(sites), visit), contextlib.suppress(Reached):
+        with self.lock, self._quickly(), tapped(self._taps(sites), visit), contextlib.suppress(Reached):
             self._call(call)
         return {site: captured[site] for site in sites}
 
@@ -112,6 +113,12 @@ class Forward:
                     del block.forward
                     if forward is not None:
                         block.forward = forward
+
+    def _quickly(self) -> contextlib.AbstractContextManager[None]:
+        """What a forward runs in that asks for no gradient."""
+        weight: Tensor = self._model.get_input_embeddings().weight  # pyright: ignore
+        gains = weight.device.type == "cpu" and weight.dtype is torch.float32
+        return quick_products() if gains else contextlib.nullcontext()
 
     def _taps(self, sites: tuple[Site, ...]) -> dict[Site, Tap]:
         return {site: self._anatomy.taps[site.layer][site.kind] for site in sites}

@@ -27,7 +27,7 @@ import torch
 from torch.nn import functional
 
 from monoseme.activations import Block
-from monoseme.activations.source import iterate_blocks
+from monoseme.activations.source import SourceSeconds, iterate_blocks
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import generator
@@ -191,7 +191,7 @@ class PlantedSource:
         self.world, self.part, self._n_blocks = world, part, n_blocks
         self.sites = tuple(Site("resid_post", layer) for layer in range(world.config.n_layers))
         self.widths: Mapping[Site, int] = dict.fromkeys(self.sites, world.config.width)
-        self.seconds_model = 0.0
+        self.seconds = SourceSeconds()
 
     def __repr__(self) -> str:
         return f"PlantedSource({self.world!r}, {self.part!r}, {self._n_blocks})"

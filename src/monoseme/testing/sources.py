@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from monoseme.activations.block import Block
-from monoseme.activations.source import iterate_blocks
+from monoseme.activations.source import SourceSeconds, iterate_blocks
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import generator
 from monoseme.models.site import Site
@@ -41,7 +41,7 @@ class TensorSource:
         self._contexts_per_block = contexts_per_block
         self.sites = tuple(self._activations)
         self.widths: Mapping[Site, int] = {site: int(x.shape[2]) for site, x in self._activations.items()}
-        self.seconds_model = 0.0
+        self.seconds = SourceSeconds()
 
     @property
     def n_blocks(self) -> int:

@@ -9,6 +9,7 @@ from monoseme.text.document import ROLES, CorpusFacts, Document, Turn
 if TYPE_CHECKING:
     from monoseme.text.block import TokenBlock
     from monoseme.text.documents import read_documents
+    from monoseme.text.given import GivenContexts
     from monoseme.text.plan import ContextPlan
     from monoseme.text.store import TokenStore
     from monoseme.text.tokenizer import TextTokenizer
@@ -19,6 +20,7 @@ __all__ = [
     "CorpusConfig",
     "CorpusFacts",
     "Document",
+    "GivenContexts",
     "TextTokenizer",
     "TokenBlock",
     "TokenStore",
@@ -32,6 +34,7 @@ __getattr__ = lazy_attributes(
     {
         "block": ["TokenBlock"],
         "documents": ["read_documents"],
+        "given": ["GivenContexts"],
         "plan": ["ContextPlan"],
         "store": ["TokenStore"],
         "tokenizer": ["TextTokenizer"],

@@ -48,7 +48,7 @@ class SourceFeed:
 
     def seconds_model(self) -> float:
         """Time spent in the language model."""
-        return self._source.seconds_model
+        return self._source.seconds.model
 
     def n_dropped(self) -> dict[str, int]:
         """Items of each job that were left out because its view has more of them than the slowest one."""
