@@ -2,7 +2,7 @@
 # make test   environment, install, all tests that need no GPU, no network and no patience
 # make check  formatting, lint, types, layers
 # make docs   the documentation as a site in site/
-# make bench  a training step against the plain dense one, as ratios
+# make bench  training steps against a plain dense one and the floor of the machine
 
 PYTHON ?= python3
 VENV := .venv
@@ -33,7 +33,7 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/mkdocs build --strict $(ARGS)
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/train_step.py $(ARGS)
+	$(BIN)/monoseme bench train $(ARGS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c "import sys; sys.exit(0 if sys.version_info >= (3, 11) else 'monoseme needs Python 3.11 or newer: make PYTHON=/path/to/python3.11')"

@@ -1,0 +1,67 @@
+"""Time training steps, capture and whole runs on this machine, against a dense reference, the floor, and other libraries.
+
+    monoseme bench train                                    TopK at two sizes; --json gives every number
+    monoseme bench train --architectures topk,relu,tsae     the others: batchtopk, jumprelu, matryoshka, mlsae
+    monoseme bench train --dead 0.3 --clip --threads 2      what dead latents and clipping cost
+    monoseme bench train --out results.json                 keeps the numbers
+    monoseme bench train --help                             all settings
+
+Run it on a machine that does nothing else; ratios hold within one run only.
+"""
+
+import dataclasses
+import typing
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import tyro
+
+from monoseme.benchmarks import BENCHMARKS, Benchmark
+from monoseme.cli._options import apart, parse, wants_help, write
+from monoseme.cli._verbs import document
+from monoseme.core.config import suggest
+from monoseme.core.display import get_display
+from monoseme.core.errors import ConfigError
+from monoseme.core.files import write_json
+
+
+class _Said(NamedTuple):
+    settings: Any
+    out: Path | None
+
+
+def main(words: list[str]) -> int:
+    """Runs one benchmark, or lists them."""
+    if not words or words[0].startswith("-"):
+        if words and not wants_help(words):
+            raise ConfigError(f"bench needs a name before its flags.\n  Allowed: {', '.join(BENCHMARKS)}")
+        listed = "\n".join(f"  {name:<8} {benchmark.summary}" for name, benchmark in BENCHMARKS.items())
+        write(f"{document('bench')}\n\nBenchmarks:\n{listed}")
+        return 0
+    name = words[0]
+    if name not in BENCHMARKS:
+        raise ConfigError(f'there is no benchmark "{name}".{suggest(name, BENCHMARKS)}\n  Allowed: {", ".join(BENCHMARKS)}')
+    benchmark = BENCHMARKS[name]
+    said = _read(name, benchmark, words[1:])
+    found = benchmark.run(said.settings)
+    if said.out is not None:
+        write_json(said.out, found)
+    for line in benchmark.table(found).splitlines():
+        get_display().say(line)
+    get_display().result(found)
+    return 0
+
+
+def _read(name: str, benchmark: Benchmark, words: list[str]) -> _Said:
+    """The flags: the benchmark's own settings, and where to keep the numbers."""
+    config = benchmark.config
+    out = Annotated[Path | None, tyro.conf.arg(help="File for the numbers (JSON). None: they are shown only.")]
+    own = Annotated[config, tyro.conf.arg(name="")]
+    entries: list[Any] = [
+        ("out", out, dataclasses.field(default=None)),
+        ("settings", own, dataclasses.field(default_factory=config)),
+    ]
+    kind = dataclasses.make_dataclass("BenchFlags", entries, frozen=True, kw_only=True)
+    lists = [f"--{field}" for field, hint in typing.get_type_hints(config).items() if "tuple" in str(hint)]
+    flags: Any = parse(kind, apart(words, lists), verb=f"bench {name}", summary=benchmark.summary, default=kind())
+    return _Said(flags.settings, flags.out)
