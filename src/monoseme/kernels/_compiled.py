@@ -1,7 +1,8 @@
 """The two decorators of loops that Numba compiles: `serial` for helpers, which are inlined, and `parallel` for what is launched.
 
-Compiled at the first call and cached beside the source. Division by zero gives infinity, as in numpy; sums may be reordered, but
-NaN and infinity are not assumed away. Calls of parallel loops go through `monoseme.kernels._threads.launch`.
+Compiled at the first call and kept for later processes (`monoseme.kernels._first_use`). Division by zero gives infinity, as in
+numpy; sums may be reordered, but NaN and infinity are not assumed away. Calls of parallel loops go through
+`monoseme.kernels._threads.launch`.
 """
 
 import inspect
@@ -10,6 +11,8 @@ from typing import Any
 
 from numba import njit
 from numpy.typing import NDArray
+
+from monoseme.kernels._first_use import prepare
 
 Array = NDArray[Any]
 """What loops are given; the number of dimensions is in the docstrings."""
@@ -24,11 +27,13 @@ _OPTIONS: dict[str, Any] = {
 
 def serial(function: Callable[..., Any]) -> Any:
     """A helper that other loops call. Takes no annotations: Numba infers the types."""
+    prepare()
     return njit(**_OPTIONS)(_bare(function))
 
 
 def parallel(function: Callable[..., Any]) -> Any:
     """A loop whose outermost `prange` is shared out over threads."""
+    prepare()
     return njit(parallel=True, **_OPTIONS)(_bare(function))
 
 
