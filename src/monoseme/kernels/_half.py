@@ -34,7 +34,10 @@ def half_copy(weight: Float[Tensor, "D F"]) -> HalfCopy:
     known = noted(weight, _NOTE)
     if known is None:
         known = _room(weight, last_noted(weight, _NOTE))
-        _fill(known, weight.detach().t())
+        rows = weight.detach().t()
+        for first in range(0, rows.shape[0], _ROWS):
+            block = slice(first, first + _ROWS)
+            refill(known, rows[block], block)
         note(weight, _NOTE, known)
     return known
 
@@ -49,6 +52,16 @@ def keep_half_copy(weight: Float[Tensor, "D F"], copy: HalfCopy) -> None:
     note(weight, _NOTE, copy)
 
 
+@torch.no_grad()
+def refill(copy: HalfCopy, weights: Float[Tensor, "f D"], block: slice) -> None:
+    """Makes the latents of `block` in the copy those of `weights`."""
+    half, norms, lost = (part[block] for part in copy)
+    half.copy_(weights)
+    wide = half.to(weights.dtype)
+    torch.linalg.vector_norm(wide, dim=1, out=norms)
+    torch.linalg.vector_norm(wide.sub_(weights), dim=1, out=lost)
+
+
 def _room(weight: Float[Tensor, "D F"], before: HalfCopy | None) -> HalfCopy:
     """What the outdated copy lies in, or fresh memory; plain also where inference mode is on, to be written outside it."""
     width, n_latents = weight.shape
@@ -57,12 +70,3 @@ def _room(weight: Float[Tensor, "D F"], before: HalfCopy | None) -> HalfCopy:
     with torch.inference_mode(False):
         norms, lost = (torch.empty(n_latents, dtype=weight.dtype, device=weight.device) for _ in range(2))
         return HalfCopy(torch.empty(n_latents, width, dtype=torch.bfloat16, device=weight.device), norms, lost)
-
-
-@torch.no_grad()
-def _fill(copy: HalfCopy, rows: Float[Tensor, "F D"]) -> None:
-    for half, norms, lost, exact in zip(*(part.split(_ROWS) for part in copy), rows.split(_ROWS), strict=True):
-        half.copy_(exact)
-        wide = half.to(exact.dtype)
-        torch.linalg.vector_norm(wide, dim=1, out=norms)
-        torch.linalg.vector_norm(wide.sub_(exact), dim=1, out=lost)

@@ -58,7 +58,7 @@ def screened_topk(
 ) -> Best:
     """The k largest pre-activations of each row, of the latents in `among` if given; `plain` settles uncertified rows."""
     weight, bias = encoder.weight.detach(), encoder.bias.detach()
-    screen = screen_of(centred, encoder.weight, bias if among is None else bias[among], among=among)
+    screen = screen_of(centred, encoder.weight, bias, among=among)
     parts: list[Candidates] = []
     for part, scores in screen.chunks():
         maxima = block_maxima(scores)

@@ -18,6 +18,11 @@ _DENSE_SHARE = 0.1
 """From this share of entries on dense products are faster."""
 
 
+def is_dense(codes: SparseCodes) -> bool:
+    """Whether so many entries are stored that these products go by dense matrices."""
+    return suits_dense(codes, share=_DENSE_SHARE)
+
+
 class TorchProducts(Products):
     """On any device and in any type; dense where a large part of the latents is active."""
 
@@ -28,7 +33,7 @@ class TorchProducts(Products):
         self, codes: SparseCodes, weight: Float[Tensor, "F D"], bias: Float[Tensor, " D"] | None = None
     ) -> Float[Tensor, "B D"]:
         """Bags are rows."""
-        if suits_dense(codes, share=_DENSE_SHARE):
+        if is_dense(codes):
             return self._dense.weighted_rows(codes, weight, bias)
         if codes.nnz == 0:
             x_hat = weight.new_zeros(codes.n_rows, weight.shape[1])
@@ -39,7 +44,7 @@ class TorchProducts(Products):
 
     def dots(self, codes: SparseCodes, rows: Float[Tensor, "B D"], weight: Float[Tensor, "F D"]) -> Float[Tensor, " nnz"]:
         """A product sampled at the pattern of the codes."""
-        if suits_dense(codes, share=_DENSE_SHARE):
+        if is_dense(codes):
             return self._dense.dots(codes, rows, weight)
         if codes.nnz == 0:
             return codes.values.new_zeros(0)
@@ -47,7 +52,7 @@ class TorchProducts(Products):
 
     def latent_sums(self, codes: SparseCodes, rows: Float[Tensor, "B D"]) -> Float[Tensor, "F D"]:
         """Bags are latents."""
-        if suits_dense(codes, share=_DENSE_SHARE):
+        if is_dense(codes):
             return self._dense.latent_sums(codes, rows)
         return latent_sums(codes, rows)
 

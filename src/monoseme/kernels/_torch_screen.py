@@ -83,15 +83,15 @@ def screen_of(
     *,
     among: Int[Tensor, " m"] | None = None,
 ) -> Screen:
-    """The screen of float32 rows against an encoder, or against some of its latents (with their biases only)."""
-    half = half_copy(weight)
+    """The screen of float32 rows against an encoder, or against some of its latents."""
+    half, bias = half_copy(weight), bias.detach()
     if among is not None:
-        half = HalfCopy(*(part.index_select(0, among) for part in half))
-    rows, rounded = centred.bfloat16(), bias.detach().bfloat16()
+        half, bias = HalfCopy(*(part.index_select(0, among) for part in half)), bias.index_select(0, among)
+    rows, rounded = centred.bfloat16(), bias.bfloat16()
     lost_x = torch.linalg.vector_norm(centred - rows, dim=1) + _TINY
     norm_x = torch.linalg.vector_norm(centred, dim=1) + _TINY
     norm, lost = half.norms.amax() + _TINY, half.lost.amax() + _TINY
     gamma = 2 * centred.shape[1] * 2.0**-23
-    of_bias = (bias.detach() - rounded).abs().amax() + 1.01 * 2.0**-8 * rounded.abs().amax()
+    of_bias = (bias - rounded).abs().amax() + 1.01 * 2.0**-8 * rounded.abs().amax()
     error = lost_x * norm + norm_x * (lost + gamma * (norm + lost)) + of_bias
     return Screen(rows, half.rows, rounded, error * _SLACK)

@@ -18,6 +18,7 @@ from torch.nn import functional
 from monoseme.kernels._contract import Encoder, Kernels
 from monoseme.kernels._measured import fastest
 from monoseme.kernels._products import attach, decode_with
+from monoseme.kernels._rows import RowUpdates
 from monoseme.kernels._selection import Chosen, batch_topk_chosen, topk_latents
 from monoseme.kernels._torch_exact import (
     Best,
@@ -28,6 +29,7 @@ from monoseme.kernels._torch_exact import (
     topk_pays,
 )
 from monoseme.kernels._torch_products import TorchProducts
+from monoseme.kernels._torch_rows import TorchRows
 from monoseme.kernels.reference import at_flat
 from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
@@ -46,6 +48,7 @@ class TorchKernels(Kernels):
     """Sparse decode and sparse gradients on any device torch has."""
 
     name: ClassVar[str] = "torch"
+    rows: RowUpdates | None = TorchRows()
 
     def encode_topk(
         self, x: Float[Tensor, "B D"], encoder: Encoder, k: int, *, among: Int[Tensor, " m"] | None = None
