@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from monoseme.kernels._compiled import parallel, serial
 from monoseme.kernels._cpu_plan import latent_order
-from monoseme.kernels._cpu_products import NumbaProducts, add_weighted, suits_dense_here, values_by_latent
+from monoseme.kernels._cpu_products import CHUNK, NumbaProducts, add_weighted, chunk_weights, plain_values, suits_dense_here
 from monoseme.kernels._rows import AdamRule, RowMatrix, RowUpdates
 from monoseme.kernels._threads import launch
 from monoseme.tensors.factored import FactoredGrad
@@ -23,8 +23,6 @@ from monoseme.tensors.shapes import Float, Tensor
 
 Array = NDArray[Any]
 
-_CHUNK = 32
-"""Latents that one thread takes at a time: their scratch rows are made once."""
 _TINY = np.float32(np.finfo(np.float32).tiny)
 
 
@@ -92,12 +90,13 @@ class NumbaRows(RowUpdates):
 
 
 class _Entries(NamedTuple):
-    """A factor by latent: row s of the gradient is the sum of weights[p] table[picks[p]], p in starts[s]:starts[s + 1]."""
+    """A factor as arrays: row s of the gradient sums values[order[p]] table[rows[p]] over p in starts[s]:starts[s + 1]."""
 
     table: Array
-    picks: Array
-    weights: Array
+    values: Array
     starts: Array
+    order: Array
+    rows: Array
 
 
 class _Arrays(NamedTuple):
@@ -116,9 +115,7 @@ def _plain(rows: Tensor) -> Tensor:
 
 
 def _entries(factor: FactoredGrad) -> _Entries:
-    """Within `launch`."""
-    plan = latent_order(factor.codes)
-    return _Entries(_plain(factor.rows).numpy(), plan.rows, values_by_latent(factor.codes), plan.starts)
+    return _Entries(_plain(factor.rows).numpy(), plain_values(factor.codes), *latent_order(factor.codes))
 
 
 def _arrays(matrix: RowMatrix) -> _Arrays:
@@ -220,20 +217,23 @@ def _update(s: int, arrays: _Arrays, gradient: Array, wide: Array, numbers: _Num
 @parallel
 def _step_from_factor(entries: _Entries, arrays: _Arrays, numbers: _Numbers, unit: bool, squares: Array) -> None:
     n_latents, width = arrays.weight.shape
-    for chunk in prange((n_latents + _CHUNK - 1) // _CHUNK):
+    for chunk in prange((n_latents + CHUNK - 1) // CHUNK):
+        low, high = chunk * CHUNK, min(n_latents, (chunk + 1) * CHUNK)
+        first, last = entries.starts[low], entries.starts[high]
+        weights, picks = chunk_weights(entries.values, entries.order, first, last), entries.rows[first:last]
         gradient, wide = np.empty(width, np.float32), np.empty(width, np.uint32)
-        for s in range(chunk * _CHUNK, min(n_latents, (chunk + 1) * _CHUNK)):
+        for s in range(low, high):
             gradient[:] = 0.0
-            add_weighted(gradient, entries.table, entries.picks, entries.weights, entries.starts[s], entries.starts[s + 1])
+            add_weighted(gradient, entries.table, picks, weights, entries.starts[s] - first, entries.starts[s + 1] - first)
             squares[s] = _update(s, arrays, gradient, wide, numbers, unit)
 
 
 @parallel
 def _step_from_gradient(summed: Array, arrays: _Arrays, numbers: _Numbers, unit: bool, squares: Array) -> None:
     n_latents, width = arrays.weight.shape
-    for chunk in prange((n_latents + _CHUNK - 1) // _CHUNK):
+    for chunk in prange((n_latents + CHUNK - 1) // CHUNK):
         gradient, wide = np.empty(width, np.float32), np.empty(width, np.uint32)
-        for s in range(chunk * _CHUNK, min(n_latents, (chunk + 1) * _CHUNK)):
+        for s in range(chunk * CHUNK, min(n_latents, (chunk + 1) * CHUNK)):
             gradient[:] = summed[s]
             squares[s] = _update(s, arrays, gradient, wide, numbers, unit)
 
@@ -241,13 +241,16 @@ def _step_from_gradient(summed: Array, arrays: _Arrays, numbers: _Numbers, unit:
 @parallel
 def _gather(entries: _Entries, weight: Array, unit: bool, out: Array, add: bool, squares: Array) -> None:
     n_latents, width = weight.shape
-    for chunk in prange((n_latents + _CHUNK - 1) // _CHUNK):
+    for chunk in prange((n_latents + CHUNK - 1) // CHUNK):
+        low, high = chunk * CHUNK, min(n_latents, (chunk + 1) * CHUNK)
+        first, last = entries.starts[low], entries.starts[high]
+        weights, picks = chunk_weights(entries.values, entries.order, first, last), entries.rows[first:last]
         gradient = np.empty(width, np.float32)
-        for s in range(chunk * _CHUNK, min(n_latents, (chunk + 1) * _CHUNK)):
+        for s in range(low, high):
             total = out[s]
             if not add:
                 total[:] = 0.0
-            add_weighted(total, entries.table, entries.picks, entries.weights, entries.starts[s], entries.starts[s + 1])
+            add_weighted(total, entries.table, picks, weights, entries.starts[s] - first, entries.starts[s + 1] - first)
             gradient[:] = total
             squares[s] = _project(gradient, weight[s], unit)
 
@@ -255,8 +258,8 @@ def _gather(entries: _Entries, weight: Array, unit: bool, out: Array, add: bool,
 @parallel
 def _squares(summed: Array, weight: Array, unit: bool, squares: Array) -> None:
     n_latents, width = weight.shape
-    for chunk in prange((n_latents + _CHUNK - 1) // _CHUNK):
+    for chunk in prange((n_latents + CHUNK - 1) // CHUNK):
         gradient = np.empty(width, np.float32)
-        for s in range(chunk * _CHUNK, min(n_latents, (chunk + 1) * _CHUNK)):
+        for s in range(chunk * CHUNK, min(n_latents, (chunk + 1) * CHUNK)):
             gradient[:] = summed[s]
             squares[s] = _project(gradient, weight[s], unit)
