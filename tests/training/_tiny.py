@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from monoseme.activations import SourceSeconds
 from monoseme.core.seeds import generator
 from monoseme.models.site import Site
 from monoseme.saes import SAE
@@ -45,8 +46,8 @@ class TinyFeed:
     def seek(self, cursor: dict[str, Any]) -> None:
         self._next = cursor["step"]
 
-    def seconds_model(self) -> float:
-        return 0.0
+    def seconds(self) -> SourceSeconds:
+        return SourceSeconds()
 
 
 def tiny_sae(seed: int = 0, **settings: Any) -> SAE:

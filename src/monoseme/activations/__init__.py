@@ -10,6 +10,7 @@ from monoseme.activations.prefetch import PrefetchSource
 from monoseme.activations.sinks import SinkFilter
 from monoseme.activations.source import ActivationSource, CapturingModel, Contexts, SourceSeconds, iterate_blocks
 from monoseme.activations.stream import MultiStream, StreamRequest, ViewStream
+from monoseme.activations.timing import StreamTimes, measure_stream
 from monoseme.activations.views import Batch, View
 
 __all__ = [
@@ -30,8 +31,10 @@ __all__ = [
     "SourceSeconds",
     "StreamCursor",
     "StreamRequest",
+    "StreamTimes",
     "View",
     "ViewStream",
     "iterate_blocks",
     "measure_mixing",
+    "measure_stream",
 ]

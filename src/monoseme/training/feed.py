@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from monoseme.activations import SourceSeconds
+
 
 class Rows(NamedTuple):
     """One SAE's part of a step, in the view it learns from."""
@@ -59,6 +61,6 @@ class Feed(Protocol):
         """Goes to a cursor: the batches that follow are those that followed there, to the bit."""
         ...
 
-    def seconds_model(self) -> float:
-        """Time spent so far in the language model; 0 where there is none."""
+    def seconds(self) -> SourceSeconds:
+        """Where the source of the activations spent its time so far."""
         ...

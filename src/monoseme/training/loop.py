@@ -21,7 +21,8 @@ from monoseme.training.knobs import require_used
 from monoseme.training.learner import Best, Job, Learner, in_contexts
 from monoseme.training.objective import Objective, require_objective
 from monoseme.training.resume import begin
-from monoseme.training.run import Run, Seconds
+from monoseme.training.run import Run
+from monoseme.training.seconds import Seconds
 from monoseme.training.source_feed import SourceFeed, held_out_batches
 from monoseme.training.validation import HeldOut
 

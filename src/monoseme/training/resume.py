@@ -44,7 +44,8 @@ def begin(feed: Feed, learners: list[Learner], config: TrainConfig, *, folder: P
         )
         run = Run(feed, learners, config, folder=folder, record=record, numerics=stored)
         if checkpoint is None:
-            _start(feed, learners, config)
+            with run.starting():
+                _start(feed, learners, config)
         else:
             _go_on(run, feed, checkpoint, config)
         yield run

@@ -1,8 +1,9 @@
 """A run in progress: its SAEs, its place in the stream, its clocks and its files. The loop says when; this says how."""
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,11 @@ from monoseme.training.config import TrainConfig
 from monoseme.training.feed import Feed
 from monoseme.training.learner import Learner
 from monoseme.training.record import Record
+from monoseme.training.seconds import Seconds
 from monoseme.training.validation import HeldOut
 
-
-@dataclass
-class Seconds:
-    """Where the time of a run went. A GPU's work counts for whatever waits for it: the next row of metrics at the latest."""
-
-    model: float = 0.0
-    """In the language model; part of `stream`."""
-    stream: float = 0.0
-    """Until a batch was there."""
-    saes: float = 0.0
-    """In the steps of the SAEs."""
-    validation: float = 0.0
-    checkpoints: float = 0.0
-    total: float = 0.0
-    """All of these and the loop itself."""
+_PAUSES = ("starting", "validation", "checkpoints")
+"""Parts of the time in which nothing is learned; the rate in a row of metrics is without them."""
 
 
 class Run:
@@ -67,20 +56,27 @@ class Run:
     def take_up(self, checkpoint: Checkpoint) -> None:
         """Puts step count and clocks where a checkpoint left them."""
         self.done = checkpoint.step
-        self.seconds = Seconds(**checkpoint.state["seconds"])
+        self.seconds = Seconds.from_json(checkpoint.state["seconds"])
         self.last_checkpoint = checkpoint.path
-        self._window_began = Seconds(**checkpoint.state["seconds"])
+        self._window_began = self.seconds.copy()
+
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """Counts the body's time as that of starting."""
+        began = time.perf_counter()
+        yield
+        self.seconds.starting += time.perf_counter() - began
 
     def step(self) -> None:
         """One batch, and one update of every SAE that still learns."""
-        began, model = time.perf_counter(), self._feed.seconds_model()
+        began, source = time.perf_counter(), self._feed.seconds()
         batches = self._feed.advance()
         fed = time.perf_counter()
         for learner, batch in zip(self.learners, batches, strict=True):
             if learner.stopped_at is None:
                 learner.step(batch, step=self.done)
         self.done += 1
-        self.seconds.model += self._feed.seconds_model() - model
+        self.seconds.add_source(source, self._feed.seconds())
         self.seconds.stream += fed - began
         self.seconds.saes += time.perf_counter() - fed
 
@@ -152,6 +148,7 @@ class Run:
         ).path
         prune(self._checkpoints, keep=self._config.keep)
         self.seconds.checkpoints += time.perf_counter() - began
+        self._tick()
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -169,11 +166,11 @@ class Run:
         self._began = now
 
     def _window_seconds(self) -> Seconds:
-        """Seconds since the last row, without those spent on validation and checkpoints; begins the next window."""
+        """Seconds since the last row, without those of pauses; begins the next window."""
         self._tick()
         now, before = self.seconds, self._window_began
-        self._window_began = Seconds(**asdict(now))
-        pauses = now.validation - before.validation + now.checkpoints - before.checkpoints
+        self._window_began = now.copy()
+        pauses = sum(getattr(now, part) - getattr(before, part) for part in _PAUSES)
         return Seconds(
             model=now.model - before.model,
             stream=now.stream - before.stream,

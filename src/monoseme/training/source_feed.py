@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from monoseme.activations import ActivationSource, Batch, MultiStream, StreamCursor, StreamRequest, View
+from monoseme.activations import ActivationSource, Batch, MultiStream, SourceSeconds, StreamCursor, StreamRequest, View
 from monoseme.core.display import get_display
 from monoseme.core.seeds import derive_seed
 from monoseme.training.config import TrainConfig
@@ -46,9 +46,9 @@ class SourceFeed:
         """Goes to a cursor; makes again the blocks of the shuffle window, and nothing before them."""
         self._stream.seek(StreamCursor.from_json(cursor))
 
-    def seconds_model(self) -> float:
-        """Time spent in the language model."""
-        return self._source.seconds.model
+    def seconds(self) -> SourceSeconds:
+        """Where the source spent its time."""
+        return self._source.seconds
 
     def n_dropped(self) -> dict[str, int]:
         """Items of each job that were left out because its view has more of them than the slowest one."""
