@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from monoseme.kernels import AdamRule, RowMatrix, _torch_rows
+from monoseme.kernels import AdamRule, RowMatrix, _density, _torch_rows
 from monoseme.kernels._half import half_copy
+from monoseme.kernels._torch_products import TorchProducts, is_dense
 from monoseme.kernels._torch_rows import TorchRows
 from monoseme.tensors.factored import FactoredGrad
 from monoseme.tensors.sparse import SparseCodes
@@ -110,3 +111,20 @@ def test_only_float32_rows_on_the_cpu_are_taken() -> None:
     assert not rows.takes(torch.ones(_F, _D, dtype=torch.float64))
     assert not rows.takes(torch.ones(_D, _F).t())
     assert not rows.takes(torch.ones(0, _D))
+
+
+def test_where_most_latents_are_active_dense_products_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    factor, weight = _factor(1, active=1.1), _matrix(0, unit=False).weight
+    products, codes = TorchProducts(), factor.codes
+    sparse = [products.weighted_rows(codes, weight), products.dots(codes, factor.rows, weight)]
+    sparse.append(products.latent_sums(codes, factor.rows))
+    monkeypatch.setattr(_density, "_FEW_ENTRIES", 0)
+    assert is_dense(codes)
+    dense = [products.weighted_rows(codes, weight), products.dots(codes, factor.rows, weight)]
+    dense.append(products.latent_sums(codes, factor.rows))
+    for expected, found in zip(sparse, dense, strict=True):
+        assert torch.allclose(expected, found, atol=1e-5)
+    matrix, rule = _matrix(0, unit=True), _rule(False, 0.0)
+    expected, *_ = _by_formula(matrix, factor.dense(), rule, 1.0)
+    TorchRows().step(matrix, factor, rule, scale=1.0)
+    assert torch.allclose(matrix.weight.double(), expected, atol=1e-6)

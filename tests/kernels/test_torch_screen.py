@@ -89,6 +89,27 @@ def test_no_score_is_farther_off_than_the_bound(width: int, seed: int, outliers:
     assert (scores.float().gather(1, exact.argmax(1, keepdim=True)).squeeze(1) >= screen.limit(floor, part).float()).all()
 
 
+def _one_way(n: int) -> torch.Tensor:
+    """Numbers near 1 that bfloat16 rounds down and up by turns: the first half by nearly 2^-8, as the second half up."""
+    low, high = 1 + 2.0**-8 - 2.0**-16, 1 + 2.0**-8 + 2.0**-16
+    return torch.tensor([low] * (n // 2) + [high] * (n // 2))
+
+
+@pytest.mark.parametrize("lost_by", ["row", "weight"])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_bound_holds_where_all_roundings_point_one_way(lost_by: str, sign: float) -> None:
+    """The worst case of Cauchy and Schwarz, with a score near zero, whose own rounding hides nothing."""
+    signs = sign * torch.cat([torch.ones(32), -torch.ones(32)])
+    x, w = (_one_way(64), signs) if lost_by == "row" else (signs, _one_way(64))
+    encoder = Encoder(w.repeat(128, 1).t(), torch.zeros(128))
+    screen = screen_of(x.unsqueeze(0), encoder.weight, encoder.bias)
+    ((part, scores),) = screen.chunks()
+    exact = (x.double() @ w.double()).float()
+    assert abs(float(scores[0, 0] - exact)) > 0.2  # 64 roundings of 2^-8
+    assert (screen.at_least(scores, part) <= exact).all()
+    assert (scores.float() >= screen.limit(exact.reshape(1), part).float().unsqueeze(1)).all()
+
+
 def test_the_bound_is_not_idle() -> None:
     """Within 12 of the largest error seen: a bound that is never near would make every latent a candidate."""
     encoder, x = _encoder(64, 704, seed=0), _rows(64, 64, seed=0)
@@ -110,7 +131,7 @@ def test_nearly_equal_latents_are_told_apart() -> None:
     assert TorchKernels().encode_topk(x, encoder, _K).indices.reshape(5, _K).tolist() == [[39 * 17, 40 * 17, 41 * 17]] * 5
 
 
-def test_a_screen_without_margin_would_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_screen_without_margin_would_be_wrong() -> None:
     """The test above can fail: the scores alone do not decide."""
     x, encoder = _close_race()
     screen = screen_of(x, encoder.weight, encoder.bias)
@@ -166,6 +187,8 @@ def test_a_number_that_is_not_finite_is_seen_and_spoils_no_other_row(bad: float)
     clean = TorchKernels().encode_topk(x, encoder, _K)
     x[4, 2] = bad
     codes = TorchKernels().encode_topk(x, encoder, _K)
+    expected = ReferenceKernels().encode_topk(x[4:5], encoder, _K)
+    assert torch.equal(codes.indices.reshape(13, _K)[4], expected.indices)
     assert not codes.values.reshape(13, _K)[4].isfinite().all()
     keep = [row for row in range(13) if row != 4]
     assert torch.equal(codes.indices.reshape(13, _K)[keep], clean.indices.reshape(13, _K)[keep])
