@@ -1,13 +1,16 @@
 """Notes on a tensor that hold while it is not changed: a copy in bfloat16, that its rows have unit norm.
 
-A note is tied to the tensor's version, which every in-place operation of torch raises, so that a note outlives nothing it should
-not. Whoever writes into the memory past torch (a compiled loop) calls `changed` when done, and may note afresh what it knows.
-Copies of a tensor have no notes.
+A note is tied to the tensor's version, which in-place operations of torch raise, so that a note outlives nothing it should not.
+Whoever writes into the memory past that count (a compiled loop, `.data`) calls `changed` when done, and may note afresh what it
+knows. Torch's fused optimisers do not raise it either (seen in 2.13); a hook on all optimisers does it for them. Copies of a
+tensor have no notes.
 """
 
+import functools
 from typing import Any, NamedTuple, cast
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from monoseme.tensors.shapes import Tensor
 
@@ -21,6 +24,7 @@ class _Note(NamedTuple):
 
 def note(tensor: Tensor, name: str, value: Any) -> None:
     """Keeps `value` on the tensor under that name until the tensor changes."""
+    _watch_optimisers()
     notes = cast(dict[str, _Note], getattr(tensor, _ATTRIBUTE, {}))
     setattr(tensor, _ATTRIBUTE, {**notes, name: _Note(tensor._version, value)})
 
@@ -41,3 +45,16 @@ def last_noted(tensor: Tensor, name: str) -> Any:
 def changed(tensor: Tensor) -> None:
     """Says that the tensor's memory was written past torch: raises its version, as an operation in place would have."""
     tensor.reshape(-1)[:0].zero_() if tensor.is_contiguous() else tensor.t().reshape(-1)[:0].zero_()
+
+
+@functools.cache
+def _watch_optimisers() -> None:
+    register_optimizer_step_post_hook(_after_step)
+
+
+def _after_step(optimiser: torch.optim.Optimizer, *_: Any) -> None:
+    for group in optimiser.param_groups:
+        for parameter in group["params"]:
+            # Without a gradient it was passed over: it may have been updated, and noted, by rows.
+            if parameter.grad is not None and getattr(parameter, _ATTRIBUTE, None):
+                changed(parameter)
