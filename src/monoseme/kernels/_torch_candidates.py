@@ -32,8 +32,11 @@ def n_blocks(n_latents: int) -> int:
 
 
 def block_maxima(scores: Float[Tensor, "b F"]) -> Float[Tensor, "b blocks"]:
-    """The maximum of each block of each row; NaN where one is in it."""
-    return _blocks(scores).amax(1)
+    """The maximum of each block of each row of bfloat16, where it is not negative; else some entry of the block.
+
+    The bits of bfloat16 numbers order as int16 unless both are negative, and torch finds maxima of int16 in a fifth of the time.
+    """
+    return _blocks(scores.view(torch.int16)).amax(1).view(torch.bfloat16)
 
 
 def row_floor(maxima: Float[Tensor, "b blocks"], k: int) -> Float[Tensor, "b 1"]:
@@ -44,7 +47,12 @@ def row_floor(maxima: Float[Tensor, "b blocks"], k: int) -> Float[Tensor, "b 1"]
 
 
 def reaching(scores: Float[Tensor, "b F"], maxima: Float[Tensor, "b blocks"], limit: Float[Tensor, " b"]) -> Candidates:
-    """All entries whose score is at least the limit of their row."""
+    """All entries whose score is at least the limit of their row; none where the limit is NaN. `maxima` are `block_maxima`."""
+    limit = limit.nan_to_num(torch.inf, torch.inf, -torch.inf)
+    if bool((limit <= 0).any()):
+        maxima = _blocks(scores).amax(1)
+    else:
+        scores, maxima, limit = (part.view(torch.int16) for part in (scores, maxima, limit))
     rows, blocks = _marked(maxima >= limit.unsqueeze(1))
     inside = _blocks(scores)[rows, :, blocks]
     hit, step = _marked(inside >= limit[rows].unsqueeze(1))
@@ -69,6 +77,7 @@ def _marked(mask: Bool[Tensor, "r c"]) -> tuple[Int[Tensor, " n"], Int[Tensor, "
     return rows, flat - rows * mask.shape[1]
 
 
-def _blocks(scores: Float[Tensor, "b F"]) -> Float[Tensor, "b W blocks"]:
+def _blocks(scores: Tensor) -> Tensor:
+    """[b, F] as [b, W, blocks]; bfloat16, or its bits."""
     count = n_blocks(scores.shape[1])
     return scores[:, : count * _WIDTH].unflatten(1, (_WIDTH, count))

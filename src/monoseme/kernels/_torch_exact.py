@@ -74,7 +74,7 @@ def screened_topk(
     _screening.count(rows=centred.shape[0], uncertified=int(crowded.sum()), candidates=int(counts[~crowded].sum()))
     if bool(crowded.any()):
         found = _with_plain(found, crowded, plain(centred[crowded], 2 * k))
-    return _best(_rescored(found, centred, weight, bias), found, k)
+    return _best(_rescored(found, centred, weight, bias), found, k, n_rows=centred.shape[0])
 
 
 def _with_plain(found: Candidates, crowded: Bool[Tensor, " B"], latents: Int[Tensor, "b c"]) -> Candidates:
@@ -92,23 +92,22 @@ def _rescored(found: Candidates, centred: Tensor, weight: Float[Tensor, "D F"], 
     return _PRODUCTS.dots(codes, centred, weight.t()).add_(bias[found.latents])
 
 
-def _best(values: Float[Tensor, " c"], found: Candidates, k: int) -> Best:
+def _best(values: Float[Tensor, " c"], found: Candidates, k: int, *, n_rows: int) -> Best:
     """The k largest of each row's candidates, of which it has at least k; ties go to the lowest latent."""
-    counts = torch.bincount(found.rows)
+    counts = torch.bincount(found.rows, minlength=n_rows)
     starts = counts.cumsum(0) - counts
-    place = torch.arange(values.shape[0]) - starts[found.rows]
-    width = max(k + 1, int(counts.max()))
-    table = values.new_full((counts.shape[0], width), -torch.inf)
-    latents = found.latents.new_zeros(table.shape)
-    table[found.rows, place], latents[found.rows, place] = values, found.latents
+    table = values.new_full((n_rows, max(k + 1, int(counts.max()))), -torch.inf)
+    table[found.rows, torch.arange(values.shape[0]) - starts[found.rows]] = values
     top = table.topk(k + 1, dim=1)
     places = top.indices[:, :k]
     # Unique if the last one in beats the first one out; written so that NaN counts as a tie.
     tied = (~(top.values[:, k - 1] > top.values[:, k])).nonzero().squeeze(1)
     if tied.numel():
-        places = places.index_copy(0, tied, _settled(table[tied], latents[tied], k))
-    chosen, order = latents.gather(1, places).sort(dim=1)
-    return Best(chosen, table.gather(1, places).gather(1, order))
+        entries = (starts[tied].unsqueeze(1) + torch.arange(table.shape[1])).clamp_max(values.shape[0] - 1)
+        places = places.index_copy(0, tied, _settled(table[tied], found.latents[entries], k))
+    entries = starts.unsqueeze(1) + places
+    latents, order = found.latents[entries].sort(dim=1)
+    return Best(latents, values[entries.gather(1, order)])
 
 
 def _settled(values: Float[Tensor, "b c"], latents: Int[Tensor, "b c"], k: int) -> Int[Tensor, "b K"]:
