@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monoseme.activations import LiveSource
 from monoseme.kernels import Encoder, _torch_exact, _torch_screen, torch_fast
 from monoseme.kernels._measured import Fastest, taking
 from monoseme.kernels._screening import counted
@@ -14,7 +15,9 @@ from monoseme.kernels._torch_candidates import block_maxima, n_blocks, reaching,
 from monoseme.kernels._torch_screen import screen_of
 from monoseme.kernels.reference import ReferenceKernels
 from monoseme.kernels.torch_fast import TorchKernels
+from monoseme.models import LanguageModel, Site
 from monoseme.tensors.sparse import SparseCodes
+from monoseme.text import CorpusConfig, TokenStore
 
 _SIZES = (128, 131, 192, 257, 704)
 """Latents: with and without a rest that the blocks leave over."""
@@ -260,8 +263,10 @@ def test_gradients_of_a_screened_step_are_those_of_the_reference() -> None:
 
 
 @pytest.mark.parametrize("n_latents", [64, 65, 127, 128, 300])
-def test_all_that_reach_the_limit_are_found(n_latents: int) -> None:
-    scores = torch.randn(11, n_latents, generator=torch.Generator().manual_seed(0)).bfloat16()
+@pytest.mark.parametrize("shift", [-9.0, -1.5, 0.0, 9.0])
+def test_all_that_reach_the_limit_are_found(n_latents: int, shift: float) -> None:
+    """Numbers below zero among them: their bits order the other way."""
+    scores = (torch.randn(11, n_latents, generator=torch.Generator().manual_seed(0)) + shift).bfloat16()
     maxima = block_maxima(scores)
     assert maxima.shape == (11, n_blocks(n_latents))
     floor = row_floor(maxima, 2).squeeze(1)
@@ -271,3 +276,27 @@ def test_all_that_reach_the_limit_are_found(n_latents: int) -> None:
     assert set(zip(rows.tolist(), latents.tolist(), strict=True)) == expected
     assert rows.shape[0] == len(expected)
     assert (rows.diff() >= 0).all()
+
+
+def test_nothing_reaches_a_limit_that_is_not_a_number() -> None:
+    for bits in (0x7FC0, -64):  # NaN of either sign
+        limit = torch.tensor([bits, 0x3F80], dtype=torch.int16).view(torch.bfloat16)
+        scores = torch.full((2, 64), 2.0, dtype=torch.bfloat16)
+        assert reaching(scores, block_maxima(scores), limit).rows.unique().tolist() == [1]
+
+
+def test_real_activations_are_screened_like_exact_products() -> None:
+    """The residual stream of the bundled model, whose largest dimension is far above the others."""
+    model = LanguageModel.load("bundled")
+    site = Site("resid_post", model.spec.n_layers // 2)
+    store = TokenStore.build(CorpusConfig(), model.tokenizer, max_tokens=1_000)
+    block = LiveSource(model, store.contexts("all"), [site], contexts_per_block=8).block(0)
+    x = block.activations[site][block.mask].float()
+    encoder = _encoder(x.shape[1], 1031, seed=13)._replace(centre=x.mean(0))
+    with counted() as screened:
+        codes = TorchKernels().encode_topk(x, encoder, 8)
+    assert screened.uncertified_fraction is not None
+    assert screened.uncertified_fraction < 0.05
+    exact = _exact(x, encoder)
+    missed = exact.gather(1, codes.indices.long().reshape(-1, 8)).amin(1) - exact.topk(9, dim=1).values[:, 7]
+    assert float(missed.min()) > -1e-5 * float(x.norm(dim=1).max())  # nothing but what float32 cannot tell apart
