@@ -24,17 +24,18 @@ class Peer(NamedTuple):
     worker: str
     """Its script in `benchmarks/peers`."""
     variants: tuple[str, ...]
-    """Settings in which it is timed; "" as it comes."""
+    """Settings in which its steps are timed; "" as it comes."""
+    variants_of_runs: tuple[str, ...] = ()
+    """Settings in which its whole runs are; none where it has no run of a model in memory."""
     unwanted: tuple[str, ...] = ()
     """Packages to take out again after the install."""
-    has_whole_run: bool = True
 
 
 PEERS = (
-    Peer("eai-sparsify", "eai_sparsify_worker.py", ("", "adam")),
-    Peer("sae-lens", "sae_lens_worker.py", ("", "autocast")),
+    Peer("eai-sparsify", "eai_sparsify_worker.py", ("", "adam"), ("",)),
+    Peer("sae-lens", "sae_lens_worker.py", ("", "autocast"), ("", "autocast")),
     # nnsight drags in torchvision, whose wheel breaks the import of transformers beside a CPU build of torch.
-    Peer("dictionary-learning", "dictionary_learning_worker.py", ("",), unwanted=("torchvision",), has_whole_run=False),
+    Peer("dictionary-learning", "dictionary_learning_worker.py", ("",), unwanted=("torchvision",)),
 )
 _PINS = "pins.txt"
 

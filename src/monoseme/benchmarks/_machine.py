@@ -29,6 +29,12 @@ def machine_facts() -> dict[str, Any]:
     }
 
 
+def use_threads(n: int | None) -> None:
+    """Sets torch's number of threads for this process; None leaves it."""
+    if n is not None:
+        torch.set_num_threads(n)
+
+
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)

@@ -122,8 +122,8 @@ def dense_twin(task: Task, sample: Tensor) -> DenseSAE:
 
 def dead_latents(n_latents: int, fraction: float) -> Tensor:
     """Latents to make dead, spread evenly, ascending."""
-    places = torch.arange(n_latents, dtype=torch.float64) * fraction
-    return (places.floor() != (places + fraction).floor()).nonzero().squeeze(1)
+    dead_before = (torch.arange(n_latents + 1, dtype=torch.float64) * fraction).floor()
+    return dead_before.diff().nonzero().squeeze(1)
 
 
 def _settings(task: Task) -> dict[str, Any]:

@@ -10,15 +10,16 @@ import torch
 from monoseme.benchmarks._data import synthetic_activations
 from monoseme.benchmarks._dense_losses import DENSE, WITH_AUXK
 from monoseme.benchmarks._floor import Floor, floor_contestants, floor_of, is_of_floor
-from monoseme.benchmarks._machine import machine_facts
+from monoseme.benchmarks._machine import machine_facts, use_threads
 from monoseme.benchmarks._memory import peak_memory_mb
 from monoseme.benchmarks._own import DenseStep, OwnStep, Task
 from monoseme.benchmarks._peers import PeerProcess, peer_contestants
 from monoseme.benchmarks._rounds import Contestant, Timing, interleave
 from monoseme.benchmarks._sizes import Sizes, sizes_named
+from monoseme.benchmarks._sweep import bench_sweep
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
-from monoseme.kernels import resolve
+from monoseme.kernels import default_choice, resolve
 
 _N_BATCHES = 4
 _BITES = 1e-6
@@ -34,7 +35,7 @@ class TrainBench:
     architectures: tuple[str, ...] = ("topk",)
     """Of topk, batchtopk, relu, jumprelu, matryoshka, tsae, mlsae."""
     kernels: tuple[str, ...] = ("auto", "torch")
-    """Kernel sets; results are told of the first, the others stand beside it."""
+    """Kernel sets; results are told of the first, the others stand beside it. auto: what SAEs take here, or --kernel says."""
     rounds: int = 8
     """Times that every contestant is visited (count)."""
     steps: int = 2
@@ -45,6 +46,8 @@ class TrainBench:
     """Also with this share of the latents dead and AuxK at work on them, in (0, 1)."""
     clip: bool = False
     """Also without clipping, and with a gradient that is clipped at every step."""
+    sweep: int | None = None
+    """Also so many SAEs of 256 to 2,048 latents on one stream, against as many by themselves (count, at least 2)."""
     memory: bool = True
     """Measure peak memory, each contestant in a process of its own."""
     peers: bool = False
@@ -64,6 +67,8 @@ class TrainBench:
                 raise ConfigError(f"{name} is {value}; it must be at least 1")
         if self.dead is not None and not 0.0 < self.dead < 1.0:
             raise ConfigError(f"dead is {self.dead}; it must be above 0 and below 1")
+        if self.sweep is not None and self.sweep < 2:
+            raise ConfigError(f"sweep is {self.sweep}; it must be at least 2")
 
 
 def bench_train(bench: TrainBench) -> dict[str, Any]:
@@ -72,12 +77,12 @@ def bench_train(bench: TrainBench) -> dict[str, Any]:
     `configs` has one entry for each size and architecture, of the first kernel set; its `contestants` are all that took part.
     """
     every = [sizes_named(name) for name in bench.configs]
-    kernels = tuple(dict.fromkeys(resolve(choice) for choice in bench.kernels))
-    if bench.threads is not None:
-        torch.set_num_threads(bench.threads)
+    kernels = tuple(dict.fromkeys(resolve(default_choice() if choice == "auto" else choice) for choice in bench.kernels))
+    use_threads(bench.threads)
     bench = replace(bench, kernels=kernels)
     rows = [_one(bench, sizes, architecture) for sizes in every for architecture in bench.architectures]
-    return {"benchmark": "train", "configs": rows, "machine": machine_facts()}
+    sweep = {} if bench.sweep is None else {"sweep": _sweep(bench, n_saes=bench.sweep)}
+    return {"benchmark": "train", "configs": rows, **sweep, "machine": machine_facts()}
 
 
 def _one(bench: TrainBench, sizes: Sizes, architecture: str) -> dict[str, Any]:
@@ -97,6 +102,14 @@ def _one(bench: TrainBench, sizes: Sizes, architecture: str) -> dict[str, Any]:
         contestants.clear()  # their memory is wanted for the processes that measure memory
     memory = peers | (_memory(tasks, plain=plain) if bench.memory else {})
     return _entry(bench.kernels[0], plain, timings, memory)
+
+
+def _sweep(bench: TrainBench, *, n_saes: int) -> dict[str, Any]:
+    """Of TopK, with the first kernel set."""
+    sizes = sizes_named("sweep")
+    x = synthetic_activations(_N_BATCHES * sizes.batch, sizes.d_model)
+    task = Task(sizes=sizes, kernel=bench.kernels[0])
+    return bench_sweep(task, x, n_saes=n_saes, rounds=bench.rounds, steps=bench.steps)
 
 
 def _tasks(bench: TrainBench, task: Task) -> dict[str, Task]:

@@ -2,14 +2,17 @@
 
     monoseme bench train                                    TopK at two sizes; --json gives every number
     monoseme bench train --architectures topk,relu,tsae     the others: batchtopk, jumprelu, matryoshka, mlsae
-    monoseme bench train --dead 0.3 --clip --threads 2      what dead latents and clipping cost
-    monoseme bench train --out results.json                 keeps the numbers
+    monoseme bench train --dead 0.3 --clip --sweep 8        what dead latents, clipping and many SAEs cost
+    monoseme bench train --threads 2 --out results.json     keeps the numbers
+    monoseme bench capture                                  the language model alone
+    monoseme bench e2e --peers                              whole runs beside other libraries
     monoseme bench train --help                             all settings
 
 Run it on a machine that does nothing else; ratios hold within one run only.
 """
 
 import dataclasses
+import shlex
 import typing
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -43,7 +46,7 @@ def main(words: list[str]) -> int:
         raise ConfigError(f'there is no benchmark "{name}".{suggest(name, BENCHMARKS)}\n  Allowed: {", ".join(BENCHMARKS)}')
     benchmark = BENCHMARKS[name]
     said = _read(name, benchmark, words[1:])
-    found = benchmark.run(said.settings)
+    found = {"command": shlex.join(["monoseme", "bench", *words]), **benchmark.run(said.settings)}
     if said.out is not None:
         write_json(said.out, found)
     for line in benchmark.table(found).splitlines():
