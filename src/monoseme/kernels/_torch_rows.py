@@ -16,8 +16,8 @@ from monoseme.kernels._torch_products import TorchProducts, is_dense
 from monoseme.tensors.factored import FactoredGrad
 from monoseme.tensors.shapes import Float, Tensor
 
-_BLOCK_ELEMENTS = 2**19
-"""Of one matrix: 2 MB, and a step works on five of them."""
+_BLOCK_ELEMENTS = 2**20
+"""Of one matrix: 4 MB, and a step works on five of them."""
 
 _PRODUCTS = TorchProducts()
 
