@@ -78,40 +78,98 @@ def block_count(n_latents: int, k: int) -> int:
 
 
 @serial
-def block_bounds(scores: Array, raised: Array, reach: Array, slack: float, wobble: float, give: float, uppers: Array,
-                 lowers: Array) -> None:  # fmt: skip
-    """The largest upper and the largest lower bound of each block; block q holds the latents q, q + n_blocks, ..."""
-    n_blocks, n_latents = uppers.shape[0], scores.shape[0]
-    for block in range(n_blocks):
-        uppers[block] = lowers[block] = np.float32(-np.inf)
-    for start in range(0, n_latents, n_blocks):
-        size = min(n_blocks, n_latents - start)
-        some_scores, some_raised = scores[start : start + size], raised[start : start + size]
-        some_reach = reach[start : start + size]
-        for i in range(size):
-            margin = wobble * abs(some_scores[i]) + slack * some_reach[i]
-            upper = some_scores[i] + some_raised[i] + margin
-            lower = upper - (margin + margin + give)
-            uppers[i] = upper if upper > uppers[i] else uppers[i]
-            lowers[i] = lower if lower > lowers[i] else lowers[i]
+def block_largest(values: Array, largest: Array) -> None:
+    """The largest value of each block; block q holds the latents q, q + n_blocks, ..."""
+    n_blocks = largest.shape[0]
+    largest[:] = values[:n_blocks]
+    for start in range(n_blocks, values.shape[0], n_blocks):
+        some = values[start : start + n_blocks]
+        for i in range(some.shape[0]):
+            largest[i] = some[i] if some[i] > largest[i] else largest[i]
 
 
 @serial
-def open_blocks(scores: Array, raised: Array, reach: Array, slack: float, wobble: float, give: float, tops: Array, floor: float,
-                latents: Array, uppers: Array, lowers: Array) -> int:  # fmt: skip
-    """Latents whose upper bound reaches the floor, from the blocks whose largest (`tops`) does; -1 if there is no room."""
-    n_blocks, room, n = tops.shape[0], latents.shape[0], 0
+def _block_largest_half(halves: Array, largest: Array) -> None:
+    n_blocks = largest.shape[0]
+    widen(halves[:n_blocks], largest)
+    for start in range(n_blocks, halves.shape[0], n_blocks):
+        some = halves[start : start + n_blocks]
+        for i in range(some.shape[0]):
+            score = widened(some[i])
+            largest[i] = score if score > largest[i] else largest[i]
+
+
+@serial
+def block_tops(halves: Array, wide: Array, row: int, raised: Array, reach: Array, slack: float, wobble: float,
+               tops: Array) -> None:  # fmt: skip
+    """What no upper bound of a block exceeds; `raised` and `reach` are the largest of each block.
+
+    Raising a score raises score + wobble |score|, so the largest score of a block stands for all.
+    """
+    if wide.shape[0] > 0:
+        block_largest(wide[row], tops)
+    else:
+        _block_largest_half(halves[row], tops)
+    for block in range(tops.shape[0]):
+        tops[block] = tops[block] + raised[block] + (wobble * abs(tops[block]) + slack * reach[block])
+
+
+@serial
+def candidates(halves: Array, wide: Array, row: int, raised: Array, reach: Array, slack: float, wobble: float, give: float,
+               blocks: Array, k: int, latents: Array, uppers: Array, lowers: Array) -> int:  # fmt: skip
+    """Latents that may be among the row's k largest, in no order, with their bounds; how many, or -1 if there is no room.
+
+    The k best blocks give one lower bound each; the k-th largest of them is a floor that upper bounds must reach. `blocks` are
+    the tops, the largest `raised` and the largest `reach` of each block.
+    """
+    tops, n_blocks, n = blocks[0], blocks.shape[1], 0
+    best = floor_of(tops, n_blocks, k, k // 8)
+    for block in range(n_blocks):
+        if tops[block] >= best and n < latents.shape[0]:
+            lowers[n] = _one_lower(halves, wide, row, raised, reach, slack, wobble, block, n_blocks) - give
+            n += 1
+    floor, n = floor_of(lowers, n, k, k // 8), 0
     for block in range(n_blocks):
         if tops[block] >= floor:
-            for latent in range(block, scores.shape[0], n_blocks):
-                margin = wobble * abs(scores[latent]) + slack * reach[latent]
-                upper = scores[latent] + raised[latent] + margin
-                if upper >= floor:
-                    if n == room:
-                        return -1
-                    latents[n], uppers[n], lowers[n] = latent, upper, upper - (margin + margin + give)
-                    n += 1
-    return n
+            if n + raised.shape[0] // n_blocks >= latents.shape[0]:
+                return -1
+            needed = floor - blocks[1, block] - slack * blocks[2, block] - give
+            latent = block
+            while latent < raised.shape[0]:
+                score = wide[row, latent] if wide.shape[0] > 0 else widened(halves[row, latent])
+                latents[n] = latent
+                n += int(score + wobble * abs(score) >= needed)
+                latent += n_blocks
+    return _bounded(halves, wide, row, raised, reach, slack, wobble, give, floor, n, latents, uppers, lowers)
+
+
+@serial
+def _bounded(halves: Array, wide: Array, row: int, raised: Array, reach: Array, slack: float, wobble: float, give: float,
+             floor: float, n: int, latents: Array, uppers: Array, lowers: Array) -> int:  # fmt: skip
+    """Bounds of n latents; those whose upper bound reaches the floor are kept."""
+    n_kept = 0
+    for i in range(n):
+        latent = latents[i]
+        score = wide[row, latent] if wide.shape[0] > 0 else widened(halves[row, latent])
+        margin = wobble * abs(score) + slack * reach[latent]
+        upper = score + raised[latent] + margin
+        latents[n_kept], uppers[n_kept], lowers[n_kept] = latent, upper, upper - (margin + margin + give)
+        n_kept += int(upper >= floor)
+    return n_kept
+
+
+@serial
+def _one_lower(halves: Array, wide: Array, row: int, raised: Array, reach: Array, slack: float, wobble: float, block: int,
+               n_blocks: int) -> float:  # fmt: skip
+    """The lower bound of a promising latent of the block: the one whose estimate is the largest."""
+    chosen, most, margin = block, np.float32(-np.inf), np.float32(0)
+    latent = block
+    while latent < raised.shape[0]:
+        score = wide[row, latent] if wide.shape[0] > 0 else widened(halves[row, latent])
+        if score + raised[latent] > most:
+            chosen, most, margin = latent, score + raised[latent], wobble * abs(score)
+        latent += n_blocks
+    return most - margin - slack * reach[chosen]
 
 
 @serial

@@ -1,6 +1,6 @@
 """Hot loops of the exact selection: candidates are scored again in float32 and cut exactly.
 
-`dot` is the one product whose values leave the kernels; its order of summation depends on the width alone.
+`four_dots` makes all values that leave the kernels; its order of summation depends on the width alone.
 Loops take more arrays than other functions take arguments: Numba knows no objects worth passing.
 Letters: B rows of a chunk, D model width, F latents, K kept per row.
 """
@@ -9,18 +9,40 @@ import numpy as np
 from numba import prange
 
 from monoseme.kernels._compiled import Array, parallel, serial
-from monoseme.kernels._cpu_screen import block_bounds, block_count, floor_of, n_reaching, open_blocks, row_scores
+from monoseme.kernels._cpu_screen import block_count, block_largest, block_tops, candidates, floor_of
 
 _LARGEST = np.float32(3.4028235e38)
 
 
 @serial
-def dot(one: Array, two: Array) -> np.float32:
-    """Float32 sum of products."""
-    total = np.float32(0)
-    for d in range(one.shape[0]):
-        total += one[d] * two[d]
-    return total
+def four_dots(row: Array, one: Array, two: Array, three: Array, four: Array) -> tuple[np.float32, ...]:
+    """Four float32 sums of products: rows of weights come from afar, and four at a time come faster than one by one.
+
+    Everything is scored by this loop, in fours filled up with repetitions, so that a sum has the same bits wherever it is made.
+    """
+    first, second, third, fourth = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+    for d in range(row.shape[0]):
+        first += row[d] * one[d]
+        second += row[d] * two[d]
+        third += row[d] * three[d]
+        fourth += row[d] * four[d]
+    return first, second, third, fourth
+
+
+@serial
+def score(row: Array, weight: Array, bias: Array, latents: Array, first: int, last: int, exact: Array) -> None:
+    """Pre-activations of the latents at the places first to last - 1."""
+    for i in range(first, last, 4):
+        one, two, three = latents[i], latents[min(i + 1, last - 1)], latents[min(i + 2, last - 1)]
+        four = latents[min(i + 3, last - 1)]
+        sums = four_dots(row, weight[one], weight[two], weight[three], weight[four])
+        exact[i] = sums[0] + bias[one]
+        if i + 1 < last:
+            exact[i + 1] = sums[1] + bias[two]
+        if i + 2 < last:
+            exact[i + 2] = sums[2] + bias[three]
+        if i + 3 < last:
+            exact[i + 3] = sums[3] + bias[four]
 
 
 @parallel
@@ -29,51 +51,48 @@ def topk_rows(halves: Array, wide: Array, rows: Array, weight: Array, bias: Arra
               n_parts: int) -> None:  # fmt: skip
     """The K largest pre-activations of each row, by latent; `scored` is how many were computed, -1 if the row is uncertified."""
     n_rows, k = latents.shape
-    n_latents = raised.shape[0]
-    n_blocks = block_count(n_latents, k)
+    n_blocks = block_count(raised.shape[0], k)
     for part in prange(n_parts):
-        buffer, tops, bottoms = np.empty(n_latents, np.float32), np.empty(n_blocks, np.float32), np.empty(n_blocks, np.float32)
-        found, exact = np.empty(room, np.int32), np.empty(room, np.float32)
-        uppers, lowers = np.empty(room, np.float32), np.empty(room, np.float32)
+        blocks, found, bounds = np.empty((3, n_blocks), np.float32), np.empty(room, np.int32), np.empty((3, room), np.float32)
+        block_largest(raised, blocks[1])
+        block_largest(reach, blocks[2])
         for row in range(part * n_rows // n_parts, (part + 1) * n_rows // n_parts):
             scored[row] = -1
             slack = slacks[row]
             if not (slack <= _LARGEST):
                 continue
-            scores = row_scores(halves, wide, row, buffer)
-            block_bounds(scores, raised, reach, slack, wobble, give, tops, bottoms)
-            floor = floor_of(bottoms, n_blocks, k, k // 8)
-            n = open_blocks(scores, raised, reach, slack, wobble, give, tops, floor, found, uppers, lowers)
+            block_tops(halves, wide, row, blocks[1], blocks[2], slack, wobble, blocks[0])
+            n = candidates(halves, wide, row, raised, reach, slack, wobble, give, blocks, k, found, bounds[0], bounds[1])
             if n < 0:
                 continue
-            n = _score_again(rows[row], weight, bias, k, n, found, uppers, lowers, exact)
-            scored[row] = n
-            _sort_pairs(found, exact, n)
-            _keep_largest(found, exact, n, latents[row], values[row])
+            scored[row] = _cut(rows[row], weight, bias, n, found, bounds, latents[row], values[row])
 
 
 @serial
-def _score_again(row: Array, weight: Array, bias: Array, k: int, n: int, found: Array, uppers: Array, lowers: Array,
-                 exact: Array) -> int:  # fmt: skip
-    """Scores the candidates that may be among the k largest and moves them to the front; returns how many.
+def _cut(row: Array, weight: Array, bias: Array, n: int, found: Array, bounds: Array, latents: Array,
+         values: Array) -> int:  # fmt: skip
+    """The k largest of n candidates, exactly; returns how many were scored. `bounds` are upper, lower, and room for scores.
 
     First some k whose lower bounds are the largest. The least of their k best pre-activations is a floor that an upper bound must
     reach: by then the margin of the screen counts once, not twice.
     """
+    uppers, lowers, exact, k = bounds[0], bounds[1], bounds[2], latents.shape[0]
     floor = floor_of(lowers, n, k, k // 8)
     n_first = 0
     for i in range(n):
         if lowers[i] >= floor:
             _swap(found, uppers, lowers, i, n_first)
-            exact[n_first] = dot(row, weight[found[n_first]]) + bias[found[n_first]]
             n_first += 1
+    score(row, weight, bias, found, 0, n_first, exact)
     floor = floor_of(exact, n_first, k, 0)
     n_scored = n_first
     for i in range(n_first, n):
         if uppers[i] >= floor:
             found[n_scored] = found[i]
-            exact[n_scored] = dot(row, weight[found[i]]) + bias[found[i]]
             n_scored += 1
+    score(row, weight, bias, found, n_first, n_scored, exact)
+    _sort_pairs(found, exact, n_scored)
+    _keep_largest(found, exact, n_scored, latents, values)
     return n_scored
 
 
@@ -142,13 +161,15 @@ def _n_finite(values: Array) -> np.int32:
 
 
 @parallel
-def all_dots(rows: Array, weight: Array, bias: Array, out: Array, n_parts: int) -> None:
-    """Every pre-activation of some rows, by the same `dot`."""
+def all_scores(rows: Array, weight: Array, bias: Array, out: Array, n_parts: int) -> None:
+    """Every pre-activation of some rows."""
     n_latents = weight.shape[0]
     for part in prange(n_parts):
-        for latent in range(part * n_latents // n_parts, (part + 1) * n_latents // n_parts):
+        every = np.arange(n_latents)
+        for first in range(part * n_latents // n_parts, (part + 1) * n_latents // n_parts, 4):
+            last = min(first + 4, (part + 1) * n_latents // n_parts)
             for row in range(rows.shape[0]):
-                out[row, latent] = dot(rows[row], weight[latent]) + bias[latent]
+                score(rows[row], weight, bias, every, first, last, out[row])
 
 
 @parallel
@@ -157,10 +178,15 @@ def score_again(rows: Array, weight: Array, bias: Array, offsets: Array, latents
     """Pre-activations of those entries whose upper bound reaches the floor and whose lower bound is below the ceiling."""
     n_rows = offsets.shape[0] - 1
     for part in prange(n_parts):
+        some, places, exact = np.empty(4, np.int32), np.empty(4, np.int64), np.empty(4, np.float32)
         for row in range(part * n_rows // n_parts, (part + 1) * n_rows // n_parts):
+            n = 0
             for i in range(offsets[row], offsets[row + 1]):
                 if uppers[i] >= floor and lowers[i] < ceiling:
-                    values[i] = dot(rows[row], weight[latents[i]]) + bias[latents[i]]
-
-
-__all__ = ["all_dots", "largest_of_rows", "n_reaching", "score_again", "topk_rows"]
+                    some[n], places[n] = latents[i], i
+                    n += 1
+                if n == 4 or (n > 0 and i + 1 == offsets[row + 1]):
+                    score(rows[row], weight, bias, some, 0, n, exact)
+                    for j in range(n):
+                        values[places[j]] = exact[j]
+                    n = 0

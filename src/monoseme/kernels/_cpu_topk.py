@@ -12,7 +12,7 @@ import torch
 from monoseme.kernels._certificate import Latents, Rows, certified_latents, certified_rows
 from monoseme.kernels._compiled import Array
 from monoseme.kernels._contract import Encoder
-from monoseme.kernels._cpu_select import all_dots, largest_of_rows, topk_rows
+from monoseme.kernels._cpu_select import all_scores, largest_of_rows, topk_rows
 from monoseme.kernels._half import known_half_copy
 from monoseme.kernels._measured import fastest
 from monoseme.kernels._screen_product import SCREEN_PRODUCTS, ScreenProduct, in_use
@@ -27,6 +27,8 @@ CHUNK_ROWS = 512
 """Scores of a chunk stay near the cache; the product loses 2 to 3 % to its pieces."""
 _CHUNK_ELEMENTS = 2**22
 """Float32 pre-activations made at once where nothing is screened: 16 MB."""
+_SPARE_ROOM = 64
+"""A block's latents are written down before it is known whether they are candidates."""
 _FEW_ROWS = 32
 """For fewer rows the bfloat16 copy of the weights costs more than all dot products, unless it is there already."""
 
@@ -63,7 +65,7 @@ def _by_screen(centred: Float[Tensor, "B D"], encoder: Encoder, k: int, product:
     rows = certified_rows(centred, latents, product)
     found = Largest(torch.empty(n_rows, k, dtype=torch.int32), torch.empty(n_rows, k))
     scored = torch.empty(n_rows, dtype=torch.int32)
-    room = min(n_latents, max(4 * k, n_latents // 8, 256))
+    room = min(n_latents, max(4 * k, n_latents // 8, 256)) + _SPARE_ROOM
     for start in range(0, n_rows, CHUNK_ROWS):
         chunk = slice(start, min(start + CHUNK_ROWS, n_rows))
         halves, wide = loop_views(scores(rows, latents, product, chunk))
@@ -108,7 +110,7 @@ def every_pre_activation(centred: Float[Tensor, "B D"], encoder: Encoder) -> Ite
     for rows in centred.split(max(1, _CHUNK_ELEMENTS // n_latents)):
         out = torch.empty(rows.shape[0], n_latents)
         with launch():
-            all_dots(rows.numpy(), weight, bias, out.numpy(), n_threads())
+            all_scores(rows.numpy(), weight, bias, out.numpy(), n_threads())
         yield out
 
 
