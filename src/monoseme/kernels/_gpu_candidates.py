@@ -20,7 +20,7 @@ import triton.language as tl
 
 from monoseme.kernels._gpu_launch import kernel, launch
 from monoseme.kernels._gpu_order import LOWEST, ordered, unordered
-from monoseme.kernels._gpu_screen import Screened, error_bound, unpack
+from monoseme.kernels._gpu_screen import Screened, latent_terms, row_terms, unpack
 from monoseme.kernels._gpu_threshold import kth_key
 from monoseme.tensors.shapes import Bool, Float, Int, Tensor
 
@@ -89,12 +89,12 @@ def _read(keys, x_norms, x_lost, w_norms, w_lost, size, slot, n_keys, slack, KEP
     key = tl.load(keys + row * n_keys + slot, mask=slot < n_keys, other=LOWEST)
     latent, below, above = unpack(key, slot, TILE, KEPT)
     real = key != LOWEST
-    bound = error_bound(
-        tl.load(x_norms + row), tl.load(x_lost + row),
+    around, along = row_terms(tl.load(x_norms + row), tl.load(x_lost + row), slack)
+    length, lost, rest = latent_terms(
         tl.load(w_norms + latent, mask=real, other=0.0), tl.load(w_lost + latent, mask=real, other=0.0),
-        tl.load(size + latent, mask=real, other=0.0), slack,
+        tl.load(size + latent, mask=real, other=0.0),
     )  # fmt: skip
-    least = unordered(below) - 2.0 * bound
+    least = unordered(below) - 2.0 * (around * length + along * lost + rest)
     lower = tl.where(real & (least == least), ordered(least), LOWEST)
     return latent, lower, tl.where(real, above, LOWEST)
 

@@ -44,18 +44,22 @@ class Tiles(NamedTuple):
     width: int
     stages: int
     warps: int
+    registers: int
+    """Most of a thread."""
 
 
-HALF_TILES = Tiles(rows=128, latents=128, width=64, stages=3, warps=8)
-"""64 registers of accumulators per thread and 96 KB of shared memory: two programs fit on a multiprocessor of an H100, so that
-one takes its maxima while the tensor cores work for the other."""
-FULL_TILES = Tiles(rows=64, latents=128, width=32, stages=2, warps=8)
-"""float32 without tensor cores: the operands are twice as wide, and the registers also hold them."""
+HALF_TILES = Tiles(rows=128, latents=128, width=64, stages=3, warps=8, registers=128)
+"""Two programs fit on a multiprocessor of an H100 (2 x 256 threads x 128 registers, 2 x 96 KB of shared memory), so that one
+takes its maxima while the tensor cores work for the other. Half the registers are accumulators; nothing is spilled."""
+FULL_TILES = Tiles(rows=64, latents=128, width=32, stages=2, warps=8, registers=128)
+"""float32 without tensor cores: operands pass through registers, so the tile is smaller."""
 _GROUP = 16
 """Row tiles that share one pass over the encoder: 2,048 rows, which at width 768 are 3 MB of bfloat16."""
 _ROUNDING = 2.0**-22
-_MOST_KEPT = 4
-"""At least this many latents of a tile per one kept, else a dense product is the better way."""
+_LEAST_KEPT = 8
+"""With fewer, the registers of the epilogue do not suffice (as compiled for an H100 by Triton 3.9), and no round is saved."""
+_LATENTS_PER_KEPT = 4
+"""Latents of a tile per one kept, at least; else a dense product is the better way."""
 
 
 class Screened(NamedTuple):
@@ -81,8 +85,8 @@ def kept_per_tile(per_row: int, n_latents: int) -> int | None:
     Candidates fall on tiles like balls into bins: the mean and four standard deviations, and two. A power of two.
     """
     mean = 2 * per_row / -(-n_latents // HALF_TILES.latents)
-    kept = triton.next_power_of_2(int(mean + 4 * mean**0.5 + 2))
-    return kept if kept * _MOST_KEPT <= HALF_TILES.latents else None
+    kept = max(_LEAST_KEPT, triton.next_power_of_2(int(mean + 4 * mean**0.5 + 2)))
+    return kept if kept * _LATENTS_PER_KEPT <= HALF_TILES.latents else None
 
 
 def screen(x: HalfCopy, latents: HalfCopy, bias: Float[Tensor, " F"], size: Float[Tensor, " F"], *, kept: int) -> Screened:
@@ -98,17 +102,23 @@ def screen(x: HalfCopy, latents: HalfCopy, bias: Float[Tensor, " F"], size: Floa
         n_rows, n_latents, width, n_tiles, made.slack,
         BLOCK_B=tiles.rows, BLOCK_F=tiles.latents, BLOCK_D=tiles.width, KEPT=kept, GROUP=_GROUP,
         WHOLE=width % tiles.width == 0, WIDEN=INTERPRETED,
-        num_warps=tiles.warps, num_stages=tiles.stages,
+        num_warps=tiles.warps, num_stages=tiles.stages, maxnreg=tiles.registers,
     )  # fmt: skip
     return made
 
 
 @kernel
-def error_bound(x_norm, x_lost, w_norm, w_lost, size, slack):
-    """e of the module's docstring."""
-    x_norm, x_lost, w_norm, w_lost = x_norm + _FLOOR, x_lost + _FLOOR, w_norm + _FLOOR, w_lost + _FLOOR
-    length = w_norm + w_lost
-    return 1.01 * (x_norm * w_lost + (x_lost + slack * (x_norm + x_lost)) * length + _BIAS_ROUNDING * size)
+def row_terms(norm, lost, slack):
+    """What a row brings to its error bounds: e = around * length + along * lost + rest."""
+    norm, lost = norm + _FLOOR, lost + _FLOOR
+    return 1.01 * (lost + slack * (norm + lost)), 1.01 * norm
+
+
+@kernel
+def latent_terms(norm, lost, size):
+    """What a latent brings to its error bounds: length, lost and rest."""
+    norm, lost = norm + _FLOOR, lost + _FLOOR
+    return norm + lost, lost, 1.01 * _BIAS_ROUNDING * size
 
 
 @kernel
@@ -139,12 +149,12 @@ def _screen(x, w, x_norms, x_lost, w_norms, w_lost, bias, size, keys, n_rows, n_
     real_row = tl.minimum(row, n_rows - 1).to(tl.int64)
     real_latent = tl.minimum(latent, n_latents - 1).to(tl.int64)
     score = _product(x, w, real_row, real_latent, width, BLOCK_B, BLOCK_F, BLOCK_D, WHOLE, WIDEN)
-    bound = error_bound(
-        tl.load(x_norms + real_row)[:, None], tl.load(x_lost + real_row)[:, None],
-        tl.load(w_norms + real_latent)[None, :], tl.load(w_lost + real_latent)[None, :],
-        tl.load(size + real_latent)[None, :], slack,
-    )  # fmt: skip
-    most = score + tl.load(bias + real_latent).to(tl.float32)[None, :] + bound
+    around, along = row_terms(tl.load(x_norms + real_row), tl.load(x_lost + real_row), slack)
+    length, lost, rest = latent_terms(tl.load(w_norms + real_latent), tl.load(w_lost + real_latent), tl.load(size + real_latent))
+    # One term after the other: their vectors are not all in registers at once.
+    most = score + (tl.load(bias + real_latent) + rest)[None, :]
+    most += along[:, None] * lost[None, :]
+    most += around[:, None] * length[None, :]
     key = (ordered(most) & ~(BLOCK_F - 1)) | (BLOCK_F - 1 - column)[None, :]
     key = tl.where((latent < n_latents)[None, :], key, LOWEST)
     slot = tl.arange(0, KEPT)
