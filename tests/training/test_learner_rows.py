@@ -11,7 +11,7 @@ from monoseme.core.display import SilentDisplay, use_display
 from monoseme.models.site import Site
 from monoseme.saes import Losses
 from monoseme.saes.topk import TopK
-from monoseme.training.config import ObjectiveConfig
+from monoseme.training.config import ObjectiveConfig, TrainConfig
 from monoseme.training.feed import Rows
 from monoseme.training.learner import Job, Learner
 
@@ -34,12 +34,12 @@ class ByHand(TopK):
         super().project_gradients()
 
 
-def learner(tiny: ModuleType, kind: type[TopK], *, objective: Any = None, **settings: Any) -> Learner:
+def learner(tiny: ModuleType, kind: type[TopK], **settings: Any) -> Learner:
     sae = kind(TopK.Config(d_in=D, n_latents=F, k=3, dead_after_tokens=30))  # AuxK soon adds factors of its own
     sae.use_kernels("numba")
     sae.start(torch.cat([tiny.TinyFeed().batch(step).x for step in range(100, 110)]))
-    job = Job("one", sae, (Site.parse("resid_post.3"),), None if objective is None else View(name="contexts"))
-    return Learner(job, tiny.tiny_config(batch_size=B, n_steps=30, **settings), objective=objective)
+    job = Job("one", sae, (Site.parse("resid_post.3"),))
+    return Learner(job, tiny.tiny_config(batch_size=B, n_steps=30, **settings))
 
 
 def trained(tiny: ModuleType, one: Learner, n_steps: int = 20, *, contexts: bool = False) -> dict[str, torch.Tensor]:
@@ -72,14 +72,13 @@ def test_a_loss_through_a_model_reaches_the_rows(tiny: ModuleType) -> None:
         del name, batch
         return losses.x_hat.tanh().square().mean()
 
-    settings = {"objective": objective} | {"clip_norm": None}
     configured = ObjectiveConfig(kind="kl", weight=3.0)
     found = []
     for kind in (TopK, ByHand):
         sae = learner(tiny, kind).sae
         job = Job("one", sae, (Site.parse("resid_post.3"),), View(name="contexts"))
         config = tiny.tiny_config(batch_size=B, n_steps=30, clip_norm=None, objective=configured)
-        found.append(trained(tiny, Learner(job, config, objective=settings["objective"]), contexts=True))
+        found.append(trained(tiny, Learner(job, config, objective=objective), contexts=True))
     assert_alike(*found)
 
 
@@ -94,6 +93,16 @@ def test_an_sae_with_a_projection_of_its_own_trains_with_dense_gradients_and_say
         trained(tiny, learner(tiny, ByHand), 3)
         trained(tiny, learner(tiny, TopK), 3)
     assert said == ["one: gradients are dense, since topk has a way of its own to project them"]
+
+
+def test_rows_that_the_screen_left_open_are_logged() -> None:
+    sae = TopK(TopK.Config(d_in=64, n_latents=512, k=4))
+    sae.use_kernels("numba")
+    x = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    sae.start(x)
+    one = Learner(Job("one", sae, (Site.parse("resid_post.3"),)), TrainConfig(n_steps=3, batch_size=64))
+    one.step(Rows(x), step=0)
+    assert 0.0 <= one.window.row()["screen/recomputed_fraction"] < 1.0
 
 
 def test_processes_that_train_together_train_with_dense_gradients(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from monoseme.core.errors import ResumeError
-from monoseme.training.metrics import MetricsFile, read_metrics
+from monoseme.kernels import Screened
+from monoseme.training.metrics import MetricsFile, Window, read_metrics
 
 
 def write(path: Path, *rows: dict, keep_bytes: int = 0) -> int:
@@ -47,3 +49,21 @@ def test_numbers_that_json_lacks_are_missing(tmp_path: Path) -> None:
 def test_a_file_shorter_than_the_checkpoint_knows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ResumeError, match="rows were lost"):
         MetricsFile(tmp_path / "metrics.jsonl", keep_bytes=5)
+
+
+def test_recomputed_rows_are_a_share_of_all_that_were_screened_in_the_window() -> None:
+    window = Window()
+    assert "screen/recomputed_fraction" not in window.row()
+    window.add_screens(Screened(n_rows=30, n_uncertified=3))
+    window.add_screens(Screened(n_rows=10, n_uncertified=0))
+    resumed = Window.from_state(window.state(), device=torch.device("cpu"))
+    resumed.add_screens(Screened(n_rows=10, n_uncertified=2))
+    assert resumed.row()["screen/recomputed_fraction"] == 5 / 50
+    resumed.clear()
+    assert "screen/recomputed_fraction" not in resumed.row()
+
+
+def test_a_window_of_an_older_checkpoint_knows_of_no_screens() -> None:
+    state = Window().state()
+    del state["screens"]
+    assert "screen/recomputed_fraction" not in Window.from_state(state, device=torch.device("cpu")).row()

@@ -3,7 +3,7 @@
 from monoseme.kernels._contract import Encoder, Kernels
 from monoseme.kernels._measured import Fastest, fastest, taking
 from monoseme.kernels._rows import AdamRule, RowMatrix, RowUpdates, has_unit_rows, note_step, row_matrix
-from monoseme.kernels._screening import counted
+from monoseme.kernels._screening import Screened, counted
 from monoseme.kernels.dispatch import choose_kernels, default_choice, kernels_named, resolve, why_not
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Kernels",
     "RowMatrix",
     "RowUpdates",
+    "Screened",
     "choose_kernels",
     "counted",
     "default_choice",

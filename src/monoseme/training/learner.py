@@ -12,7 +12,7 @@ from torch import Tensor
 from monoseme.activations import View
 from monoseme.core.display import get_display
 from monoseme.core.errors import NonFiniteLossError
-from monoseme.kernels import RowUpdates
+from monoseme.kernels import RowUpdates, counted
 from monoseme.models.site import Site
 from monoseme.saes import SAE, Knobs, Losses
 from monoseme.tensors.factored import emit_factors
@@ -108,7 +108,7 @@ class Learner:
         factor = rate_factor(step, config=self._config.schedule, n_steps=self._config.steps)
         rows = self._row_updates()
         self.optimiser.zero_grad()
-        with contextlib.nullcontext() if rows is None else emit_factors():
+        with counted() as screened, contextlib.nullcontext() if rows is None else emit_factors():
             losses = self._backward(batch, self.knobs.at(step))
         self.optimiser.gather(rows)
         self.sae.project_gradients()
@@ -117,6 +117,7 @@ class Learner:
         self._watch(losses.total, grad_norm, step)
         self._follow(losses, step=step, rate=factor)
         self.window.add(losses, grad_norm=grad_norm, lr=self.optimiser.peak_rate * factor)
+        self.window.add_screens(screened)
         if self._config.log_due(step + 1):
             self.window.note(batch_facts(losses))
         self.window.seconds += time.perf_counter() - began

@@ -3,9 +3,11 @@
 `metrics.jsonl` is written by the training loop, one row per SAE and log step, and read by the report, the web app and whoever
 tails it. A row has `step`, `tokens`, `sae`, the losses, what the architecture logs and `grad_norm` (means over the window), `lr`
 (of the last step), `fvu` (of the last batch), `l0` (mean over the window), `dead_fraction`, `silent_fraction` (of the window),
-rates, seconds and memory; a validation row has `"event": "validation"` as well. Where training turns them, a row also has
-`sparsity` (the factor on the penalty), `target_l0` (what L0 is steered to at this step), `saturated` (1 while the factor is at a
-bound and the target out of reach) and `k` (annealed).
+rates, seconds and memory; a validation row has `"event": "validation"` as well. Where the kernels screened the latents in low
+precision first, a row has `screen/recomputed_fraction`, the share (in [0, 1], over the window) of rows whose screen could not be
+certified and which were computed plainly; the codes are exact either way. Where training turns them, a row also has `sparsity`
+(the factor on the penalty), `target_l0` (what L0 is steered to at this step), `saturated` (1 while the factor is at a bound and
+the target out of reach) and `k` (annealed).
 
 **The life of the latents**: at each log and validation step a row for each SAE, all numbers of latents, over the tokens since the
 row before:
@@ -35,6 +37,7 @@ from torch import Tensor
 
 from monoseme.core.errors import ResumeError
 from monoseme.core.files import guard_disk
+from monoseme.kernels import Screened
 from monoseme.saes import Losses
 
 
@@ -48,6 +51,8 @@ class Window:
         self.lr = 0.0
         self._sums: dict[str, Tensor] = {}
         self._facts: dict[str, Tensor] = {}
+        self._n_screened = 0
+        self._n_recomputed = 0
 
     def add(self, losses: Losses, *, grad_norm: Tensor, lr: float) -> None:
         """Takes in one step; no value is read back from the device."""
@@ -61,6 +66,11 @@ class Window:
         self.n_rows += losses.n_rows
         self.lr = lr
 
+    def add_screens(self, screened: Screened) -> None:
+        """Takes in what the kernels counted in one step."""
+        self._n_screened += screened.n_rows
+        self._n_recomputed += screened.n_uncertified
+
     def note(self, facts: Mapping[str, Tensor]) -> None:
         """Numbers of the last batch alone, too dear to take at each step."""
         self._facts = dict(facts)
@@ -69,17 +79,20 @@ class Window:
         """Begins the next window."""
         self.n_steps, self.n_rows, self.seconds = 0, 0, 0.0
         self._sums, self._facts = {}, {}
+        self._n_screened = self._n_recomputed = 0
 
     def row(self) -> dict[str, float]:
         """The window's means, the last batch's facts and the learning rate; waits for the device."""
         means = {name: float(total) / self.n_steps for name, total in self._sums.items()}
-        return means | {name: float(value) for name, value in self._facts.items()} | {"lr": self.lr}
+        facts = {name: float(value) for name, value in self._facts.items()}
+        screens = {"screen/recomputed_fraction": self._n_recomputed / self._n_screened} if self._n_screened else {}
+        return means | facts | screens | {"lr": self.lr}
 
     def state(self) -> dict[str, Any]:
         """The sums as JSON-able numbers (float32 survives that exactly), so that a resumed window is the same window."""
         sums = {name: float(total) for name, total in self._sums.items()}
         own = {"n_steps": self.n_steps, "n_rows": self.n_rows, "seconds": self.seconds, "lr": self.lr}
-        return own | {"sums": sums}
+        return own | {"sums": sums, "screens": [self._n_screened, self._n_recomputed]}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], *, device: torch.device) -> "Window":
@@ -88,6 +101,7 @@ class Window:
         window.n_steps, window.n_rows = state["n_steps"], state["n_rows"]
         window.seconds, window.lr = state["seconds"], state["lr"]
         window._sums = {name: torch.tensor(value, device=device) for name, value in state["sums"].items()}
+        window._n_screened, window._n_recomputed = state.get("screens", (0, 0))  # older checkpoints know of none
         return window
 
 
