@@ -6,6 +6,8 @@ padding, None for no padding), `mask` is where edits may act (None for every rea
 Letters: n sequences, S positions, D model width, V vocabulary.
 """
 
+import copy
+import dataclasses
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -67,6 +69,17 @@ class LanguageModel:
         config = ModelConfig(model=config) if isinstance(config, str) else config
         loaded = load(config)
         return cls(loaded.model, loaded.tokenizer, config, folder=loaded.folder)
+
+    def in_float32(self) -> "LanguageModel":
+        """The same model in float32 on the same device, as a second one: from its files, or converted if it came in memory.
+
+        Raises ModelError for a quantised model and for one spread over devices.
+        """
+        if self.config.quantise is not None or self.config.device_map is not None:
+            raise ModelError("a model that is quantised, or spread by device_map, has no second copy in float32")
+        if self._folder is None:
+            return LanguageModel(copy.deepcopy(self._model).float(), self.tokenizer, self.config)
+        return LanguageModel.load(dataclasses.replace(self.config, dtype="float32"))
 
     @classmethod
     def from_modules(cls, model: nn.Module, tokenizer: Any, *, name: str = "in-memory") -> "LanguageModel":

@@ -79,6 +79,12 @@ class RunFolder:
         record["artifacts"] = merge(record["artifacts"], artifacts)
         write_json(self.path / RUN_FILE, record)
 
+    def note(self, facts: dict[str, Any]) -> None:
+        """Adds to what `run.json` says of how the run went (times, precision): no part of what the run is."""
+        record = self.record()
+        record["environment"] = record.get("environment", {}) | facts
+        write_json(self.path / RUN_FILE, record)
+
     def sae_names(self) -> list[str]:
         """The finished SAEs, by name."""
         return sorted(self.record()["artifacts"].get("saes", {}))

@@ -32,7 +32,7 @@ class Materials:
     @functools.cached_property
     def places(self) -> Places:
         """The sites there are."""
-        return self.model.spec if self.config.second_model is None else JointPlaces(self._models)
+        return self.model.spec if self.config.second_model is None else JointPlaces(self.models)
 
     def spliced_model(self, sites: Sequence[Site]) -> LanguageModel | None:
         """The model in which an SAE of these sites can be put in place; None for one that reads two models."""
@@ -40,10 +40,10 @@ class Materials:
 
     def model_hashes(self) -> dict[str, str]:
         """Content hash of each model, by what its settings are called."""
-        return {name: model.content_hash() for name, model in self._models.items()}
+        return {name: model.content_hash() for name, model in self.models.items()}
 
     @functools.cached_property
-    def _models(self) -> dict[str, LanguageModel]:
+    def models(self) -> dict[str, LanguageModel]:
         """By the names that sites use."""
         second = self.config.second_model
         if second is None:
@@ -76,7 +76,7 @@ class Materials:
     @functools.cached_property
     def training(self) -> ActivationSource:
         """Activations of the documents that SAEs learn from."""
-        live = _joined(self._live)
+        live = _joined(self.live_sources)
         return PrefetchSource(live) if self.config.stream.prefetch else live
 
     @functools.cached_property
@@ -92,11 +92,11 @@ class Materials:
         return FirstBlocks(source, max(1, self.config.atlas.n_tokens // per_block))
 
     @functools.cached_property
-    def _live(self) -> dict[str, LiveSource]:
+    def live_sources(self) -> dict[str, LiveSource]:
         """What each model makes of the training documents."""
         plan = self.text.contexts("train")
         sources = {
-            name: self._source(name, plan, SinkFilter() if self.config.stream.drop_sinks else None) for name in self._models
+            name: self._source(name, plan, SinkFilter() if self.config.stream.drop_sinks else None) for name in self.models
         }
         for source in sources.values():
             _ = source.sink_thresholds  # measured, and told, here and not in a thread that reads ahead
@@ -104,13 +104,13 @@ class Materials:
 
     def _as_in_training(self, plan: ContextPlan) -> ActivationSource:
         drops = self.config.stream.drop_sinks
-        sinks = {name: SinkFilter(thresholds=live.sink_thresholds) if drops else None for name, live in self._live.items()}
-        return _joined({name: self._source(name, plan, sinks[name]) for name in self._models})
+        sinks = {name: SinkFilter(thresholds=live.sink_thresholds) if drops else None for name, live in self.live_sources.items()}
+        return _joined({name: self._source(name, plan, sinks[name]) for name in self.models})
 
     def _source(self, name: str, plan: ContextPlan, sinks: SinkFilter | None) -> LiveSource:
         sites = self.sites if self.config.second_model is None else own_sites(self.sites, name)
         per_block = self.config.stream.contexts_per_block
-        return LiveSource(self._models[name], plan, sites, contexts_per_block=per_block, filter=sinks)
+        return LiveSource(self.models[name], plan, sites, contexts_per_block=per_block, filter=sinks)
 
     def domain_of(self, document: int) -> str:
         """The domain of a document: its label of that name, else "all"."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from monoseme.core.display import get_display
 from monoseme.core.errors import Interrupted
-from monoseme.core.files import typed, write_json
+from monoseme.core.files import typed
 from monoseme.pipeline._atlas import explain_run, scan_run
 from monoseme.pipeline._config import RunConfig
 from monoseme.pipeline._evaluate import evaluate_run
@@ -72,9 +72,7 @@ def _lacking_evaluations(run: RunFolder, config: RunConfig, done: dict[str, Any]
 
 def _note(run: RunFolder, seconds: dict[str, float]) -> None:
     """Adds the stages' seconds to the run's record; they are no part of what it is."""
-    record = run.record()
-    record["environment"] = record.get("environment", {}) | {f"seconds_{stage}": round(s, 2) for stage, s in seconds.items()}
-    write_json(run.path / RUN_FILE, record)
+    run.note({f"seconds_{stage}": round(s, 2) for stage, s in seconds.items()})
     parts = ", ".join(f"{stage} {s:.0f} s" for stage, s in seconds.items())
     get_display().say(f"done in {sum(seconds.values()):.0f} s ({parts}) -> {run.path}")
 

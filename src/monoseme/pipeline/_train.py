@@ -11,7 +11,8 @@ from monoseme.core.files import typed
 from monoseme.pipeline._config import RunConfig, run_config_from_dict, run_config_to_dict
 from monoseme.pipeline._folder import RUN_FILE, RunFolder, new_run, require_free
 from monoseme.pipeline._materials import Materials
-from monoseme.pipeline._summary import training_table
+from monoseme.pipeline._precision import tell_precision
+from monoseme.pipeline._summary import speed_facts, speed_table, training_table
 from monoseme.pipeline._validate import SplicedLoss
 from monoseme.saes import build, config_to_dict, save_sae
 from monoseme.splice.objective import ModelObjective
@@ -37,6 +38,8 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
     materials.text.has_group(0)  # everything that can be wrong with the text or the SAEs is known before a folder is made
     callbacks = _callbacks(materials, jobs, folder)
     run = _open(config, folder, jobs={job.name: ",".join(map(str, job.sites)) for job in jobs}, resume=resume)
+    if "precision" not in run.record().get("environment", {}):
+        run.note({"precision": tell_precision(materials)})
     result = train(
         materials.training,
         jobs,
@@ -50,6 +53,8 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
     table = training_table(read_metrics(run.training / "metrics.jsonl"), [job.name for job in jobs])
     if table:
         get_display().say(table)
+    run.note({"speed": speed_facts(result.seconds, result.n_tokens)})
+    get_display().say(speed_table(result.seconds, result.n_tokens))
     return run
 
 
