@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from monoseme.saes import NormaliseConfig
-from monoseme.saes._groups import prefix_reconstructions, sizes_from
+from monoseme.saes._groups import added_by_groups, sizes_from
 from monoseme.saes.tsae import TSAE
 
 Vectors = dict[str, torch.Tensor]
@@ -64,7 +64,7 @@ def test_each_slot_has_its_own_budget(v: Vectors) -> None:
 
 def test_prefixes_reconstruct_as_the_original_does(v: Vectors) -> None:
     sae = _tsae(v)
-    x_hats = prefix_reconstructions(sae, sae._training_codes(v["x"][:, 0], 5), sae.config.sizes)
+    x_hats = added_by_groups(sae, sae._training_codes(v["x"][:, 0], 5), sae.config.sizes).cumsum(0) + sae.b_dec
     for i in range(3):
         assert _close(x_hats[i], v[f"train.x_hat_group{i}"])
     logs = sae.loss(v["x"]).logs

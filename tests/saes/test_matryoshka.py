@@ -12,7 +12,7 @@ import torch
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import generator
 from monoseme.saes import Knobs
-from monoseme.saes._groups import prefix_reconstructions, sizes_from
+from monoseme.saes._groups import added_by_groups, sizes_from
 from monoseme.saes.matryoshka import Matryoshka
 from monoseme.saes.thresholded import Thresholded
 from monoseme.testing import SAE_CHECKS, Subject, subject_of
@@ -47,7 +47,7 @@ def test_prefixes_are_what_decoding_each_prefix_gives() -> None:
     rows = torch.randn(5, 7, generator=generator(0, "prefixes"), dtype=torch.float64)
     assert isinstance(sae, Matryoshka)
     codes = sae._training_codes(rows, 4)
-    x_hats = prefix_reconstructions(sae, codes, _SIZES)
+    x_hats = added_by_groups(sae, codes, _SIZES).cumsum(0) + sae.b_dec
     for i, stop in enumerate((3, 5, 11)):
         wanted = codes.to_dense()[:, :stop] @ sae.W_dec[:stop] + sae.b_dec
         torch.testing.assert_close(x_hats[i], wanted, rtol=0, atol=1e-12)

@@ -8,15 +8,19 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional
 
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import generator
+from monoseme.kernels import kernels_named
+from monoseme.saes import _contrastive
 from monoseme.saes._contrastive import info_nce, weighted_change
 from monoseme.saes.thresholded import Thresholded
 from monoseme.saes.tsae import TSAE
 from monoseme.tensors.sparse import SparseCodes
 from monoseme.testing import Subject, subject_of
 
+_TORCH = kernels_named("torch")
 _KINDS: dict[str, dict[str, Any]] = {
     "dot": {"contrastive_temperature": 0.3},
     "cosine": {"similarity": "cosine", "contrastive_temperature": 0.2},
@@ -113,11 +117,33 @@ def _codes(rows: list[list[float]]) -> SparseCodes:
 def test_info_nce_by_hand() -> None:
     eye, nothing = _codes([[2.0, 0.0], [0.0, 2.0]]), _codes([[0.0, 0.0], [0.0, 0.0]])
     # logits are 4 on the diagonal and 0 off it: -log(e^4 / (e^4 + 1))
-    assert info_nce(eye, eye).item() == pytest.approx(math.log1p(math.exp(-4)))
+    assert info_nce(eye, eye, _TORCH).item() == pytest.approx(math.log1p(math.exp(-4)))
     # cosines are 1 and 0, divided by a temperature of one half
-    assert info_nce(eye, eye, similarity="cosine", temperature=0.5).item() == pytest.approx(math.log1p(math.exp(-2)))
+    assert info_nce(eye, eye, _TORCH, similarity="cosine", temperature=0.5).item() == pytest.approx(math.log1p(math.exp(-2)))
     for similarity in ("dot", "cosine"):
-        assert info_nce(eye, nothing, similarity=similarity).item() == pytest.approx(math.log(2))  # pyright: ignore[reportArgumentType]
+        assert info_nce(eye, nothing, _TORCH, similarity=similarity).item() == pytest.approx(math.log(2))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("kernel", ["reference", "torch", "numba"])
+def test_info_nce_and_its_gradient_are_those_of_dense_cross_entropies(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_contrastive, "_BLOCK", 5)  # 13 rows: two whole blocks and a part of one
+    random = torch.Generator().manual_seed(0)
+    dense = torch.randn(2, 13, 11, generator=random) * (torch.rand(2, 13, 11, generator=random) < 0.4)
+    codes = [SparseCodes.from_dense(side) for side in dense]
+    values = [code.values.clone().requires_grad_() for code in codes]
+    current, earlier = (code.with_values(v) for code, v in zip(codes, values, strict=True))
+    found = info_nce(current, earlier, kernels_named(kernel), temperature=0.3)
+    wide = [code.detach().to_dense().double().requires_grad_() for code in codes]
+    logits, same = wide[0] @ wide[1].t() / 0.3, torch.arange(13)
+    wanted = (functional.cross_entropy(logits, same) + functional.cross_entropy(logits.t(), same)) / 2
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-5)  # float32 sums against float64 ones
+    (3 * found).backward()
+    (3 * wanted).backward()
+    for code, value, side in zip(codes, values, wide, strict=True):
+        assert value.grad is not None
+        assert side.grad is not None
+        at_entries = side.grad[code.rows(), code.indices.long()].float()
+        assert torch.allclose(value.grad, at_entries, rtol=1e-4, atol=1e-5)
 
 
 def test_weighted_change_by_hand() -> None:

@@ -20,25 +20,24 @@ def default_k_aux(d_in: int) -> int:
     return 2 ** max(0, round(math.log2(d_in / 2)))
 
 
-def fired_latents(active: SparseCodes) -> Int[Tensor, " n"]:
-    """Latents with a positive (or negative: not zero) value somewhere; repeats are kept, int64."""
-    return active.indices[active.values != 0].long()
+def fired_latents(active: SparseCodes) -> Bool[Tensor, " F"]:
+    """Which latents have a value other than zero somewhere."""
+    totals = active.values.new_zeros(active.n_latents).index_add_(0, active.indices, (active.values != 0).to(active.values.dtype))
+    return totals != 0
 
 
 @torch.no_grad()
 def count_tokens(tokens_since_fired: Int[Tensor, " F"], active: SparseCodes) -> None:
     """Adds the batch's rows to every latent's count of tokens without firing and resets those that fired, in place."""
     tokens_since_fired.add_(active.n_rows)
-    tokens_since_fired[fired_latents(active)] = 0
+    tokens_since_fired.masked_fill_(fired_latents(active), 0)
 
 
 @torch.no_grad()
 def still_dead(dead: Bool[Tensor, " F"], active: SparseCodes) -> Int[Tensor, " m"]:
     """Latents that were dead before this batch and do not fire in it, ascending."""
-    if not bool(dead.any()):
-        return dead.nonzero().squeeze(1)
-    dead = dead.clone()
-    dead[fired_latents(active)] = False
+    if bool(dead.any()):
+        dead = dead & ~fired_latents(active)
     return dead.nonzero().squeeze(1)
 
 

@@ -21,8 +21,9 @@ from monoseme.saes._auxk import AuxK
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import Codes, Losses, add_up
 from monoseme.saes._normalise import Normalised, denormalised
+from monoseme.saes._prefix_errors import prefix_errors
 from monoseme.saes._reconstruct import auxk_part
-from monoseme.tensors.shapes import Float, Tensor
+from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
 Average = Literal["mean", "sum"]
@@ -91,15 +92,37 @@ def with_groups(codes: Codes, groups: Mapping[str, int]) -> Codes:
     return Codes({**codes.parts, **parts}, codes.offset, codes.scale)
 
 
-def prefix_reconstructions(sae: SAE, codes: SparseCodes, sizes: Sequence[int]) -> Float[Tensor, "G B D"]:
-    """x_hat_i of each prefix in the normalised space, differentiable."""
-    ends = torch.tensor([*accumulate(sizes)], device=codes.device)
-    group = torch.bucketize(codes.indices.long(), ends, right=True)
-    rows, order = (group * codes.n_rows + codes.rows()).sort(stable=True)
-    n_rows = len(sizes) * codes.n_rows
-    apart = SparseCodes.from_rows(rows, codes.indices[order], codes.values[order], n_rows=n_rows, n_latents=codes.n_latents)
-    added = sae.kernels.decode(apart, sae.W_dec)
-    return added.reshape(len(sizes), codes.n_rows, -1).cumsum(0) + sae.b_dec
+def added_by_groups(sae: SAE, codes: SparseCodes, sizes: Sequence[int]) -> Float[Tensor, "G B D"]:
+    """What each group adds to the reconstruction: its entries decoded, each once."""
+    if len(sizes) == 1:
+        return sae.kernels.decode(codes, sae.W_dec).unsqueeze(0)
+    added = sae.kernels.decode(_apart(codes, sizes), sae.W_dec)
+    return added.reshape(len(sizes), codes.n_rows, -1)
+
+
+def _apart(codes: SparseCodes, sizes: Sequence[int]) -> SparseCodes:
+    """The same entries as codes of G B rows, group by group.
+
+    Entries of a row are ordered by latent, hence by group, so that each row is a run of neighbours for each group and runs are
+    moved as they are: no sort.
+    """
+    n_rows, n_groups = codes.n_rows, len(sizes)
+    runs = codes.rows() * n_groups + _group_of_entry(codes, sizes)
+    sizes_of_runs = torch.bincount(runs, minlength=n_rows * n_groups)
+    moved = sizes_of_runs.view(n_rows, n_groups).t().reshape(-1)
+    offsets = torch.zeros(len(moved) + 1, dtype=torch.int64, device=codes.device)
+    torch.cumsum(moved, 0, out=offsets[1:])
+    began = (sizes_of_runs.cumsum(0) - sizes_of_runs).view(n_rows, n_groups).t().reshape(-1)
+    order = torch.repeat_interleave(began - offsets[:-1], moved, output_size=codes.nnz)
+    order += torch.arange(codes.nnz, device=codes.device)
+    indices, values = codes.indices.index_select(0, order), codes.values.index_select(0, order)
+    return SparseCodes(indices, values, offsets, codes.n_latents, (len(moved),))
+
+
+def _group_of_entry(codes: SparseCodes, sizes: Sequence[int]) -> Int[Tensor, " nnz"]:
+    """Number of the group of each entry, int64."""
+    of_latent = torch.repeat_interleave(torch.tensor(sizes, device=codes.device), output_size=codes.n_latents)
+    return of_latent.index_select(0, codes.indices)
 
 
 def prefix_losses(
@@ -110,22 +133,23 @@ def prefix_losses(
     Logs: `fvu/prefix_i` without weights; `loss/groups_min`, `_max` and `_mean` with them; `l0/group_i`; `l0/effective`, what is
     on after the ReLU of the selection. V is the variance of the sample given to start().
     """
-    x_hats = prefix_reconstructions(sae, codes, prefixes.sizes)
-    fvu = (rows.rows - x_hats).square().sum(2).mean(1) / sae.input_variance
+    errors = prefix_errors(rows.rows, added_by_groups(sae, codes, prefixes.sizes), sae.b_dec)
+    fvu = errors.squares / (codes.n_rows * sae.input_variance)
     weighted = fvu * fvu.new_tensor(prefixes.weights)
     active = codes.detach()
     parts = {
         "reconstruction": weighted.mean() if prefixes.average == "mean" else weighted.sum(),
-        "auxk": auxk_part(sae, rows.rows, rows.rows - x_hats[-1], active=active, aux=aux, step=step),
+        "auxk": auxk_part(sae, rows.rows, errors.last, active=active, aux=aux, step=step),
     }
     logs = _logs(fvu.detach(), weighted.detach(), _l0_of_groups(active, prefixes.sizes))
-    return Losses(add_up(parts), parts, active, denormalised(x_hats[-1], rows, sae.input_factor), raw, logs)
+    x_hat = denormalised(rows.rows - errors.last, rows, sae.input_factor)
+    return Losses(add_up(parts), parts, active, x_hat, raw, logs)
 
 
 def _l0_of_groups(active: SparseCodes, sizes: Sequence[int]) -> Float[Tensor, " G"]:
-    ends = torch.tensor([*accumulate(sizes)], device=active.device)
-    group = torch.bucketize(active.indices[active.values != 0].long(), ends, right=True)
-    return torch.bincount(group, minlength=len(sizes)).to(active.values.dtype) / active.n_rows
+    fired = (active.values != 0).to(active.values.dtype)
+    of_latent = fired.new_zeros(active.n_latents).index_add_(0, active.indices, fired)
+    return torch.stack([part.sum() for part in of_latent.split(list(sizes))]) / active.n_rows
 
 
 def _logs(fvu: Float[Tensor, " G"], weighted: Float[Tensor, " G"], l0: Float[Tensor, " G"]) -> dict[str, Tensor]:

@@ -166,7 +166,7 @@ class MLSAE(SAE):
         for batch in losses:
             if batch.active is not None:
                 self.tokens_since_fired.add_(batch.n_rows)
-                self.tokens_since_fired[fired_latents(self._loud(batch.active))] = 0
+                self.tokens_since_fired.masked_fill_(fired_latents(self._loud(batch.active)), 0)
 
     def export(self) -> SAE:
         """The same for raw activations; a factor of the normalisation goes into the weights."""

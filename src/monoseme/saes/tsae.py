@@ -180,4 +180,4 @@ class TSAE(SAE):
         if not config.contrastive:
             return config.weights[0] * weighted_change(high, earlier, x, x_earlier)
         temperature = config.contrastive_temperature
-        return info_nce(high, earlier, similarity=config.similarity, temperature=temperature)
+        return info_nce(high, earlier, self.kernels, similarity=config.similarity, temperature=temperature)
