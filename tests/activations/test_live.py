@@ -9,13 +9,13 @@ import tokenizers
 import torch
 from torch import Tensor
 
-from monoseme.activations import LiveSource, SinkFilter, View, ViewStream
+from monoseme.activations import LiveSource, PrefetchSource, SinkFilter, View, ViewStream
 from monoseme.activations.sinks import find_sinks, measure_thresholds
 from monoseme.core.display import SilentDisplay, use_display
 from monoseme.core.errors import ConfigError, EmptyCorpusError, SiteError
 from monoseme.models.site import Site
 from monoseme.testing.sources import TensorSource
-from monoseme.text import CorpusConfig, TextTokenizer, TokenStore
+from monoseme.text import CorpusConfig, GivenContexts, TextTokenizer, TokenStore
 
 ONE, TWO = Site.parse("resid_post.0"), Site.parse("mlp_out.1")
 WIDTHS = {ONE: 3, TWO: 5}
@@ -202,3 +202,37 @@ def test_a_real_model_on_real_books_resumes_to_the_bit(shared: Path) -> None:
     again = iter(resumed)
     for _ in range(4):
         assert torch.equal(next(batches).x, next(again).x)
+
+
+@pytest.mark.parametrize(("context_len", "per_forward"), [(5, [8, 8, 4]), (300, [6, 6, 6, 2]), (3000, [1] * 20)])
+def test_a_forward_on_a_cpu_takes_about_2048_tokens(context_len: int, per_forward: list[int]) -> None:
+    model = FakeModel()
+    most = 8 if context_len == 5 else 20
+    tokens = torch.randint(2, 10, (20, context_len))
+    source = LiveSource(model, GivenContexts(tokens), [ONE, TWO], contexts_per_block=most, filter=None)
+    found = list(source.blocks())
+    assert [shape[0] for shape in model.shapes] == per_forward
+    exact = FakeModel().capture(tokens, [ONE, TWO])
+    for site in (ONE, TWO):
+        assert torch.equal(torch.cat([block.activations[site] for block in found]), exact[site])
+
+
+def test_one_forward_is_not_copied() -> None:
+    class Remembering(FakeModel):
+        def capture(self, tokens: Tensor, sites: Sequence[Site], *, real: Tensor | None = None) -> Mapping[Site, Tensor]:
+            self.given = super().capture(tokens, sites, real=real)
+            return self.given
+
+    model = Remembering()
+    source = LiveSource(model, GivenContexts(torch.ones(5, 7, dtype=torch.long)), [ONE], contexts_per_block=5, filter=None)
+    assert source.block(0).activations[ONE] is model.given[ONE]
+
+
+def test_one_block_is_made_ahead_and_no_more() -> None:
+    model = FakeModel()
+    tokens = torch.randint(2, 10, (20, 5))
+    ahead = PrefetchSource(LiveSource(model, GivenContexts(tokens), [ONE], contexts_per_block=4, filter=None))
+    ahead.block(0)
+    ahead._executor.submit(lambda: None).result()  # behind all that was asked of the thread
+    assert len(model.shapes) == 2
+    assert ahead.seconds.waiting is not None

@@ -25,13 +25,14 @@ class StreamConfig:
     """How the model's activations are captured."""
 
     contexts_per_block: int = 16
-    """Contexts in one forward of the model (count)."""
+    """Contexts captured and mixed at a time (count); a forward takes as many of them as hold about 2,048 tokens on a CPU."""
     max_tokens: int | None = None
     """Tokens of the corpus that are used, held-out ones included (count). None: all of them."""
     drop_sinks: bool = True
     """Leave out positions whose activation norm is far above the median (attention sinks); how many is said."""
     prefetch: bool = False
-    """Run the model on the next block while the SAEs learn from this one: the same bits, sooner where they share no processor."""
+    """Run the model on the next block while the SAEs learn from this one: the same bits, sooner where they share no processor.
+    On a CPU both use every core, and are quicker one after the other."""
     validation_loss_tokens: int | None = 4096
     """Held-out tokens on which each validation also measures the model's loss with the SAE in it (count). None: not measured."""
 
