@@ -51,5 +51,12 @@ def test_an_optimiser_ends_it(kind: type[torch.optim.Optimizer], settings: dict[
     assert noted(passed_over, "size") == 3
 
 
+def test_other_memory_ends_it() -> None:
+    layer = nn.Linear(D, F)
+    note(layer.weight, "size", 3)
+    layer.bfloat16().float()
+    assert noted(layer.weight, "size") is None
+
+
 def test_a_copy_has_none() -> None:
     assert noted(copy.deepcopy(noted_parameter()), "size") is None

@@ -19,20 +19,27 @@ _ATTRIBUTE = "_monoseme_notes"
 
 class _Note(NamedTuple):
     version: int
+    memory: Tensor
+    """The tensor's own, held so that no other gets its address: `module.to` gives parameters other memory at the same version."""
     value: Any
+
+    def holds(self, tensor: Tensor) -> bool:
+        """Whether the tensor is as it was."""
+        same = self.memory.data_ptr() == tensor.data_ptr() and self.memory.dtype == tensor.dtype
+        return same and self.version == tensor._version
 
 
 def note(tensor: Tensor, name: str, value: Any) -> None:
     """Keeps `value` on the tensor under that name until the tensor changes."""
     _watch_optimisers()
     notes = cast(dict[str, _Note], getattr(tensor, _ATTRIBUTE, {}))
-    setattr(tensor, _ATTRIBUTE, {**notes, name: _Note(tensor._version, value)})
+    setattr(tensor, _ATTRIBUTE, {**notes, name: _Note(tensor._version, tensor.detach(), value)})
 
 
 def noted(tensor: Tensor, name: str) -> Any:
     """The value kept under that name; None if there is none, or the tensor has changed since."""
     found = cast(dict[str, _Note], getattr(tensor, _ATTRIBUTE, {})).get(name)
-    return found.value if found is not None and found.version == tensor._version else None
+    return found.value if found is not None and found.holds(tensor) else None
 
 
 def last_noted(tensor: Tensor, name: str) -> Any:
