@@ -9,10 +9,21 @@ from typing import Any, NamedTuple
 
 from monoseme.benchmarks._capture import CaptureBench, bench_capture
 from monoseme.benchmarks._e2e import E2EBench, bench_e2e
+from monoseme.benchmarks._page import write_page
 from monoseme.benchmarks._tables import capture_table, e2e_table, train_table
 from monoseme.benchmarks._train import TrainBench, bench_train
 
-__all__ = ["BENCHMARKS", "Benchmark", "CaptureBench", "E2EBench", "TrainBench", "bench_capture", "bench_e2e", "bench_train"]
+__all__ = [
+    "BENCHMARKS",
+    "Benchmark",
+    "CaptureBench",
+    "E2EBench",
+    "TrainBench",
+    "bench_capture",
+    "bench_e2e",
+    "bench_train",
+    "write_page",
+]
 
 
 class Benchmark(NamedTuple):

@@ -79,14 +79,15 @@ def peer_contestants(stack: contextlib.ExitStack, x: Tensor, sizes: Sizes) -> di
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     np.save(folder / "x.npy", x.numpy())
     task = {"kind": "train", "data": str(folder / "x.npy"), **sizes._asdict()}
-    started: dict[str, Contestant] = {}
+    started: dict[str, PeerProcess] = {}
     for peer in PEERS:
         for variant in peer.variants:
             process = PeerProcess(peer, variant, task, log=folder / f"{peer.name}.{variant}.log")
             stack.callback(process.close)
-            process.receive()
             started[process.name] = process
-    return started
+    for process in started.values():  # all of them are importing by now
+        process.receive()
+    return {**started}
 
 
 def whole_run(peer: Peer, variant: str, task: Mapping[str, Any]) -> dict[str, Any]:

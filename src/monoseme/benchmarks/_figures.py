@@ -1,0 +1,49 @@
+"""Figures of the page on benchmarks."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from monoseme.reports.figures import Figure
+
+_BAR = 22
+
+
+def steps_figure(entries: Sequence[Mapping[str, Any]]) -> Figure:
+    """Activations per second of every contestant in training TopK, a panel for each size; the line is the floor."""
+    panels: Any = [_panel(entry) for entry in entries]  # altair's stubs do not let a chart with a title be stacked
+    stacked: Any = alt.vconcat(*panels, spacing=18)
+    return Figure(
+        name="training_steps",
+        title="Activations per second in training TopK",
+        caption="Best steps of interleaved rounds, on a log scale. The line is what the floor of the machine would allow.",
+        chart=stacked,
+        has_own_size=True,
+    )
+
+
+def _panel(entry: Mapping[str, Any]) -> Any:
+    rows = [
+        {"contestant": row["name"], "rate": 1e3 * entry["batch"] / row["best_ms"], "who": _who(row["name"])}
+        for row in entry["contestants"]
+    ]
+    bars = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar()
+        .encode(
+            y=alt.Y("contestant:N", title=None, sort="-x", axis=alt.Axis(labelLimit=240)),
+            x=alt.X(
+                "rate:Q", title="activations per second", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(format="~s")
+            ),
+            color=alt.Color("who:N", title=None, sort=["monoseme", "others"]),
+        )
+    )
+    floor = [{"rate": 1e3 * entry["batch"] / entry["floor"]["ms"]}]
+    line = alt.Chart(alt.Data(values=floor)).mark_rule(strokeDash=[4, 3], strokeWidth=2).encode(x="rate:Q")
+    title = f"{entry['config']}: {entry['d_model']} to {entry['n_latents']:,} latents"
+    return alt.layer(bars, line).properties(width=440, height=_BAR * len(rows), title=title)
+
+
+def _who(name: str) -> str:
+    return "monoseme" if name.partition(",")[0] in ("numba", "torch", "reference", "triton") else "others"
