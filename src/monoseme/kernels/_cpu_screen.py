@@ -201,7 +201,7 @@ def n_reaching(values: Array, n: int, floor: float) -> np.int32:
     """How many of the first n values are at least `floor`."""
     count = np.int32(0)
     for i in range(n):
-        count += np.int32(values[i] >= floor)
+        count = np.int32(count + np.int32(values[i] >= floor))
     return count
 
 
@@ -231,7 +231,7 @@ def _count_row(scores: Array, raised: Array, reach: Array, slack: float, wobble:
     count = np.int32(0)
     for i in range(scores.shape[0]):
         upper = scores[i] + raised[i] + (wobble * abs(scores[i]) + slack * reach[i])
-        count += np.int32(upper >= floor)
+        count = np.int32(count + np.int32(upper >= floor))
     return count
 
 

@@ -136,7 +136,7 @@ def _keep_largest(found: Array, exact: Array, n: int, latents: Array, values: Ar
 def _n_above(values: Array, n: int, floor: float) -> np.int32:
     count = np.int32(0)
     for i in range(n):
-        count += np.int32(values[i] > floor)
+        count = np.int32(count + np.int32(values[i] > floor))
     return count
 
 
@@ -156,7 +156,7 @@ def largest_of_rows(pre: Array, latents: Array, values: Array, finite: Array, n_
 def _n_finite(values: Array) -> np.int32:
     count = np.int32(0)
     for i in range(values.shape[0]):
-        count += np.int32(abs(values[i]) <= _LARGEST)
+        count = np.int32(count + np.int32(abs(values[i]) <= _LARGEST))
     return count
 
 
