@@ -52,12 +52,10 @@ def launch() -> Iterator[None]:
             '  Start processes with multiprocessing.get_context("spawn"), or "forkserver".'
         )
     with _pool.lock if layer == "workqueue" else contextlib.nullcontext():
-        before = numba.get_num_threads()
-        numba.set_num_threads(n_threads())
-        try:
-            yield
-        finally:
-            numba.set_num_threads(before)
+        wanted = n_threads()
+        if numba.get_num_threads() != wanted:  # each Python thread has a number of its own, which stays
+            numba.set_num_threads(wanted)
+        yield
 
 
 def n_threads() -> int:
@@ -75,7 +73,10 @@ def _opened() -> str:
     with _pool.lock:
         if "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
             _numba.config.THREADING_LAYER_PRIORITY = _ORDER
+        torchs = torch.get_num_threads()
         numba.set_num_threads(numba.get_num_threads())  # the first call of either opens the pool
+        # Where both have loaded one and the same OpenMP, opening sets its number of threads for torch as well.
+        torch.set_num_threads(torchs)
         opened = _numba.threading_layer()
         if sys.platform != "win32" and _pool.layer is None:
             os.register_at_fork(after_in_child=_after_fork)
