@@ -29,7 +29,7 @@ class AuxKConfig(SAE.Config):
     """Dead latents per token in the auxiliary loss (count); None for the power of two nearest half the width."""
     auxk_one_in: int = 4
     """The auxiliary loss is taken on one token in so many at each step, on others at the next (count). 1: on all, as in the
-    paper, which costs about as much as the rest of the step and revives no better."""
+    paper, which costs about as much as the rest of the step; better for small batches."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

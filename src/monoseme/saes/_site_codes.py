@@ -34,6 +34,8 @@ class Dictionary(NamedTuple):
     """Columns of the inputs."""
     writes: slice
     """Columns of the outputs."""
+    norms_alike: bool = False
+    """Whether n_i is one number, which decides nothing between these latents: no scaled copy of the encoder is needed."""
 
 
 def choose(
@@ -46,13 +48,16 @@ def choose(
     """
     if kind == "relu":
         return [kernels.encode_threshold(rows[:, d.reads], d.encoder, rows.new_zeros(())) for d in dictionaries]
-    scaled = [_scaled(d) for d in dictionaries]
+    unscaled = len(dictionaries) == 1 and dictionaries[0].norms_alike
+    scaled = [d if unscaled else _scaled(d) for d in dictionaries]
     if kind == "topk":
         chosen = [kernels.encode_topk(rows[:, d.reads], d.encoder, k) for d in scaled]
     else:
         budgets = _budgets(rows, scaled, k=k, kernels=kernels)
         pairs = zip(scaled, budgets, strict=True)
         chosen = [kernels.encode_batch_topk(rows[:, d.reads], d.encoder, n) for d, n in pairs]
+    if unscaled:
+        return [c.with_values(c.values.relu()) for c in chosen]
     return [c.with_values(c.values.relu() / d.norms[c.indices]) for d, c in zip(scaled, chosen, strict=True)]
 
 

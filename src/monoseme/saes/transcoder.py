@@ -73,7 +73,8 @@ class Transcoder(SitesSAE):
         """One; its rows have norm 1, so that a latent weighs what its site does."""
         whole = slice(0, self.d_in)
         norms = self.site_weights.expand(self.n_latents)
-        return [Dictionary(Encoder(self.W_enc, self.b_enc, self.centre), self.W_dec, norms, reads=whole, writes=whole)]
+        encoder = Encoder(self.W_enc, self.b_enc, self.centre)
+        return [Dictionary(encoder, self.W_dec, norms, reads=whole, writes=whole, norms_alike=True)]
 
     def skip(self, rows: Float[Tensor, "B D"]) -> Float[Tensor, "B D"] | None:
         """(s x - c) W_skip, or None without one."""
