@@ -91,3 +91,17 @@ def test_every_kernel_compiles_for_an_h100(built: dict[str, str], width: int) ->
         used = re.search(r"Used (\d+) registers", built["_screen"])
         assert used is not None
         assert int(used[1]) <= _gpu_screen.HALF_TILES.registers
+
+
+def test_kernels_compile_where_sizes_are_one(built: dict[str, str]) -> None:
+    # Triton makes constants of arguments that are 1, and takes other ways with them.
+    x, weight, bias = torch.empty(1, 33), torch.empty(1, 33), torch.empty(1)
+    copies = [_gpu_rounding.rounded(rows, torch.bfloat16) for rows in (x, weight)]
+    _gpu_candidates.row_candidates(_gpu_screen.screen(*copies, bias, bias, kept=8), 1, 32)
+    _gpu_choice.choose(torch.empty(1, 32, dtype=torch.int32), torch.empty(1, 32), 1)
+    codes = SparseCodes.from_topk(torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 1), 1)
+    products = _gpu_products.TritonProducts()
+    products.weighted_rows(codes, weight)
+    products.dots(codes, x, weight)
+    products.latent_sums(codes, x)
+    assert len(built) == 8

@@ -45,9 +45,10 @@ def kth_key(key, real, k):
     """The k-th largest of ordered integers of this program, k at most the number that are real."""
     number = key.to(tl.int64) + _SHIFT
     known = tl.sum(tl.where(real, 0, 0), 0).to(tl.int64)
+    sought = (known + k).to(tl.int32)  # a number of the device: Triton makes a constant of a k of 1, which no loop can carry
     for place in range(4):
         counts = _digit_counts(number, real, known, 24 - 8 * place)
-        known, k = _next_digit(counts, known, k)
+        known, sought = _next_digit(counts, known, sought)
     return (known - _SHIFT).to(tl.int32)
 
 
