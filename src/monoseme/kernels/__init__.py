@@ -4,7 +4,7 @@ from monoseme.kernels._contract import Encoder, Kernels
 from monoseme.kernels._measured import Fastest, fastest, taking
 from monoseme.kernels._rows import AdamRule, RowMatrix, RowUpdates, has_unit_rows, note_step, row_matrix
 from monoseme.kernels._screening import Screened, counted
-from monoseme.kernels.dispatch import choose_kernels, default_choice, kernels_named, resolve, why_not
+from monoseme.kernels.dispatch import choose_kernels, compiled_so_far, default_choice, kernels_named, resolve, why_not
 
 __all__ = [
     "AdamRule",
@@ -15,6 +15,7 @@ __all__ = [
     "RowUpdates",
     "Screened",
     "choose_kernels",
+    "compiled_so_far",
     "counted",
     "default_choice",
     "fastest",

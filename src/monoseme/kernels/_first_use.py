@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numba.core.caching
 import numba.core.config
@@ -21,18 +21,12 @@ from numba.core import event
 
 from monoseme.core.display import get_display
 from monoseme.kernels._measured import cache_folder
+from monoseme.kernels.dispatch import Compiled
 
 _caching: Any = numba.core.caching  # their types are guessed from bodies that only raise
 _config: Any = numba.core.config
 
 _HERE = Path(__file__).parent
-
-
-class Compiled(NamedTuple):
-    """What this process had to compile, as nothing was kept of it."""
-
-    n_loops: int
-    seconds: float
 
 
 def prepare() -> None:
@@ -91,15 +85,7 @@ class _Locator(_caching._CacheLocator):
         if Path(py_file).parent != _HERE:
             return None
         line = py_func.__code__.co_firstlineno
-        places = (cls(folder, line) for folder in _folders())
-        return next(place for place in places if place._is_writable())
-
-    def _is_writable(self) -> bool:
-        try:
-            self.ensure_cache_path()
-        except OSError:  # a folder of someone else's, or no room
-            return False
-        return True
+        return cls(next(folder for folder in _folders() if _can_be_written(folder)), line)
 
 
 @functools.cache
@@ -117,6 +103,15 @@ def _state_of_the_loops() -> str:
     """Of all the source that loops may call: the files with loops, and how they are compiled."""
     sources = [path for path in sorted(_HERE.glob("*.py")) if b"_compiled" in path.read_bytes() or path.stem == "_compiled"]
     return hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in sources)).hexdigest()
+
+
+@functools.cache
+def _can_be_written(folder: Path) -> bool:
+    try:
+        _Locator(folder, 0).ensure_cache_path()
+    except OSError:  # someone else's, or no room
+        return False
+    return True
 
 
 def _folders() -> Iterator[Path]:

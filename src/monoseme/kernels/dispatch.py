@@ -43,6 +43,14 @@ _HOMES = {
 _ALLOWED = ("auto", *_HOMES)
 _FASTEST = {"cpu": "numba", "cuda": "triton"}
 
+
+class Compiled(NamedTuple):
+    """Loops that were compiled, as nothing was kept of them."""
+
+    n_loops: int
+    seconds: float
+
+
 _choice: ContextVar[str] = ContextVar("kernels", default="auto")
 
 
@@ -99,6 +107,13 @@ def choose_kernels(choice: str) -> Iterator[None]:
         _choice.reset(token)
 
 
+def compiled_so_far() -> Compiled:
+    """What this process had to compile before its loops could run. Imports Numba."""
+    from monoseme.kernels._first_use import compiled
+
+    return compiled()
+
+
 @functools.cache
 def _loaded(name: str) -> Kernels | str:
     """The set, or why it cannot be had."""
@@ -106,7 +121,7 @@ def _loaded(name: str) -> Kernels | str:
     try:
         made = getattr(importlib.import_module(home.module), home.name)()
     except ImportError as error:
-        if home.package is None:
+        if home.package is None or (error.name or "").startswith("monoseme"):  # our own mistake
             raise
         return f"{error}.\n  Install what is missing with:  pip install {home.package}"
     return cast(Kernels, made)

@@ -15,6 +15,7 @@ from monoseme.training.config import TrainConfig
 from monoseme.training.feed import Feed, joined_items
 from monoseme.training.learner import Learner
 from monoseme.training.record import Record
+from monoseme.training.rehearsal import rehearse
 from monoseme.training.run import Run
 
 _FREE = {"keep", "checkpoint_every", "checkpoint_at", "trackers"}
@@ -48,6 +49,8 @@ def begin(feed: Feed, learners: list[Learner], config: TrainConfig, *, folder: P
                 _start(feed, learners, config)
         else:
             _go_on(run, feed, checkpoint, config)
+        with run.starting():
+            rehearse(feed, learners, config, done=run.done)
         yield run
 
 

@@ -36,7 +36,7 @@ class Seconds:
     saes: float = 0.0
     """In the steps of the SAEs."""
     starting: float = 0.0
-    """Measuring what the SAEs start from: their scale and decoder bias."""
+    """Measuring what the SAEs start from, their scale and decoder bias, and compiling kernels where none are kept."""
     validation: float = 0.0
     checkpoints: float = 0.0
     total: float = 0.0
