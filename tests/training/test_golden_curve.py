@@ -23,6 +23,8 @@ EVERY, BATCH = 20, 256
 _LONG = {"topk", "batchtopk"}
 """120 steps; 60 for the others, to save time."""
 ARCHITECTURES = sorted(set(SAES.names()) - {"identity", "pca", "random", "thresholded", "lensed_topk"})  # those that learn alone
+_BY_REFERENCE = ("batchtopk", "spade", "topk")
+"""Those with the reference kernels too: a fixed and a free number of entries, and a support of its own."""
 _CONTEXT = 8
 _SHORT: dict[str, Any] = {"d_in": 32, "n_latents": 96, "dead_after_tokens": 10 * BATCH}
 """Latents that are silent for ten batches are dead, so that auxiliary losses act."""
@@ -65,11 +67,12 @@ def curve(architecture: str, kernel: str) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "kernel"), [("topk", "reference"), ("batchtopk", "reference"), *((name, "torch") for name in ARCHITECTURES)]
+    ("architecture", "kernel"), [*((name, "reference") for name in _BY_REFERENCE), *((name, "torch") for name in ARCHITECTURES)]
 )
 def test_the_loss_curve_is_the_golden_one(architecture: str, kernel: str) -> None:
-    # Both kernel sets and both thread counts agree to 2e-7 here; the rest is for other machines, where a near tie may flip.
-    assert curve(architecture, kernel) == pytest.approx(json.loads(GOLDEN.read_text())[architecture], rel=1e-3)
+    # Both kernel sets and both thread counts agree to 2e-7 here; the rest is for other machines, where a near tie may flip: one
+    # token of SpaDE, at the edge of its support in step 10, moved the last loss by 1.02e-3 when sums came in another order.
+    assert curve(architecture, kernel) == pytest.approx(json.loads(GOLDEN.read_text())[architecture], rel=2e-3)
 
 
 if __name__ == "__main__":
