@@ -78,69 +78,89 @@ def block_count(n_latents: int, k: int) -> int:
 
 
 @serial
-def block_largest(values: Array, largest: Array) -> None:
-    """The largest value of each block; block q holds the latents q, q + n_blocks, ..."""
-    n_blocks = largest.shape[0]
-    largest[:] = values[:n_blocks]
-    for start in range(n_blocks, values.shape[0], n_blocks):
-        some = values[start : start + n_blocks]
+def largest_size(values: Array, largest: Array) -> None:
+    """The largest |value| of each block; block q holds the latents q, q + n_blocks, ..."""
+    largest[:] = 0.0
+    for start in range(0, values.shape[0], largest.shape[0]):
+        some = values[start : start + largest.shape[0]]
         for i in range(some.shape[0]):
-            largest[i] = some[i] if some[i] > largest[i] else largest[i]
+            largest[i] = max(largest[i], abs(some[i]))
 
 
 @serial
-def _block_largest_half(halves: Array, largest: Array) -> None:
-    n_blocks = largest.shape[0]
-    widen(halves[:n_blocks], largest)
-    for start in range(n_blocks, halves.shape[0], n_blocks):
-        some = halves[start : start + n_blocks]
-        for i in range(some.shape[0]):
-            score = widened(some[i])
-            largest[i] = score if score > largest[i] else largest[i]
+def block_bounds(halves: Array, wide: Array, row: int, raised: Array, slack: float, wobble: float, give: float,
+                 blocks: Array) -> None:  # fmt: skip
+    """What no upper bound of a block exceeds, and a lower bound of some latent of it, into rows 0 and 1 of `blocks`.
 
-
-@serial
-def block_tops(halves: Array, wide: Array, row: int, raised: Array, reach: Array, slack: float, wobble: float,
-               tops: Array) -> None:  # fmt: skip
-    """What no upper bound of a block exceeds; `raised` and `reach` are the largest of each block.
-
-    Raising a score raises score + wobble |score|, so the largest score of a block stands for all.
+    Rows 2 and 3 are the largest |raised| and the largest reach of each block. With s = score + raised, an upper bound is at most
+    s + wobble (|s| + |raised|) + slack reach, which grows with s: the largest s of a block stands for all. The latent that has it
+    is at least as far above the same terms taken off.
     """
+    upper, lower, sizes, reach = blocks[0], blocks[1], blocks[2], blocks[3]
     if wide.shape[0] > 0:
-        block_largest(wide[row], tops)
+        _block_largest(wide[row], raised, upper)
     else:
-        _block_largest_half(halves[row], tops)
-    for block in range(tops.shape[0]):
-        tops[block] = tops[block] + raised[block] + (wobble * abs(tops[block]) + slack * reach[block])
+        _block_largest_half(halves[row], raised, upper)
+    for block in range(upper.shape[0]):
+        margin = wobble * (abs(upper[block]) + sizes[block]) + slack * reach[block]
+        lower[block] = upper[block] - margin - give
+        upper[block] = upper[block] + margin
+
+
+@serial
+def _block_largest(scores: Array, raised: Array, largest: Array) -> None:
+    """The largest score + raised of each block."""
+    n_blocks = largest.shape[0]
+    largest[:] = -np.inf
+    for start in range(0, scores.shape[0], n_blocks):
+        some, more = scores[start : start + n_blocks], raised[start : start + n_blocks]
+        for i in range(some.shape[0]):
+            total = some[i] + more[i]
+            largest[i] = total if total > largest[i] else largest[i]
+
+
+@serial
+def _block_largest_half(halves: Array, raised: Array, largest: Array) -> None:
+    n_blocks = largest.shape[0]
+    largest[:] = -np.inf
+    for start in range(0, halves.shape[0], n_blocks):
+        some, more = halves[start : start + n_blocks], raised[start : start + n_blocks]
+        for i in range(some.shape[0]):
+            total = widened(some[i]) + more[i]
+            largest[i] = total if total > largest[i] else largest[i]
 
 
 @serial
 def candidates(halves: Array, wide: Array, row: int, raised: Array, reach: Array, slack: float, wobble: float, give: float,
-               blocks: Array, k: int, latents: Array, uppers: Array, lowers: Array) -> int:  # fmt: skip
+               blocks: Array, opened: Array, k: int, latents: Array, uppers: Array, lowers: Array) -> int:  # fmt: skip
     """Latents that may be among the row's k largest, in no order, with their bounds; how many, or -1 if there is no room.
 
-    The k best blocks give one lower bound each; the k-th largest of them is a floor that upper bounds must reach. `blocks` are
-    the tops, the largest `raised` and the largest `reach` of each block.
+    `blocks` is what `block_bounds` left: some latent of each block is above its lower bound, so that the k-th largest of these is
+    a floor that the upper bounds of the k largest latents reach. `opened` is room for the blocks that reach it.
     """
-    tops, n_blocks, n = blocks[0], blocks.shape[1], 0
-    best = floor_of(tops, n_blocks, k, k // 8)
-    for block in range(n_blocks):
-        if tops[block] >= best and n < latents.shape[0]:
-            lowers[n] = _one_lower(halves, wide, row, raised, reach, slack, wobble, block, n_blocks) - give
-            n += 1
-    floor, n = floor_of(lowers, n, k, k // 8), 0
-    for block in range(n_blocks):
-        if tops[block] >= floor:
-            if n + raised.shape[0] // n_blocks >= latents.shape[0]:
-                return -1
-            needed = floor - blocks[1, block] - slack * blocks[2, block] - give
-            latent = block
-            while latent < raised.shape[0]:
-                score = wide[row, latent] if wide.shape[0] > 0 else widened(halves[row, latent])
-                latents[n] = latent
-                n += int(score + wobble * abs(score) >= needed)
-                latent += n_blocks
+    n_blocks = blocks.shape[1]
+    width = (raised.shape[0] + n_blocks - 1) // n_blocks
+    floor, n = floor_of(blocks[1], n_blocks, k, k // 8), 0
+    for i in range(_reaching(blocks[0], floor, opened)):
+        block = opened[i]
+        if n + width > latents.shape[0]:
+            return -1
+        needed = floor - blocks[2, block] - slack * blocks[3, block] - give
+        for latent in range(block, raised.shape[0], n_blocks):
+            score = wide[row, latent] if wide.shape[0] > 0 else widened(halves[row, latent])
+            latents[n] = latent
+            n += int(score + wobble * abs(score) >= needed)
     return _bounded(halves, wide, row, raised, reach, slack, wobble, give, floor, n, latents, uppers, lowers)
+
+
+@serial
+def _reaching(values: Array, floor: float, places: Array) -> int:
+    """Places of the values that reach the floor, in order; `places` has room for all and one more. Returns how many."""
+    n = 0
+    for i in range(values.shape[0]):  # written always, kept by the count: a branch would be mispredicted at each find
+        places[n] = i
+        n += int(values[i] >= floor)
+    return n
 
 
 @serial
@@ -156,20 +176,6 @@ def _bounded(halves: Array, wide: Array, row: int, raised: Array, reach: Array, 
         latents[n_kept], uppers[n_kept], lowers[n_kept] = latent, upper, upper - (margin + margin + give)
         n_kept += int(upper >= floor)
     return n_kept
-
-
-@serial
-def _one_lower(halves: Array, wide: Array, row: int, raised: Array, reach: Array, slack: float, wobble: float, block: int,
-               n_blocks: int) -> float:  # fmt: skip
-    """The lower bound of a promising latent of the block: the one whose estimate is the largest."""
-    chosen, most, margin = block, np.float32(-np.inf), np.float32(0)
-    latent = block
-    while latent < raised.shape[0]:
-        score = wide[row, latent] if wide.shape[0] > 0 else widened(halves[row, latent])
-        if score + raised[latent] > most:
-            chosen, most, margin = latent, score + raised[latent], wobble * abs(score)
-        latent += n_blocks
-    return most - margin - slack * reach[chosen]
 
 
 @serial

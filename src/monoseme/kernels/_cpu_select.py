@@ -9,9 +9,11 @@ import numpy as np
 from numba import prange
 
 from monoseme.kernels._compiled import Array, parallel, serial
-from monoseme.kernels._cpu_screen import block_count, block_largest, block_tops, candidates, floor_of
+from monoseme.kernels._cpu_screen import block_bounds, block_count, candidates, floor_of, largest_size, n_reaching
 
 _LARGEST = np.float32(3.4028235e38)
+_RANKED = 128
+"""Up to so many entries are put in order by counting: k^2 comparisons of neighbours in memory, faster than a sort of few."""
 
 
 @serial
@@ -53,16 +55,17 @@ def topk_rows(halves: Array, wide: Array, rows: Array, weight: Array, bias: Arra
     n_rows, k = latents.shape
     n_blocks = block_count(raised.shape[0], k)
     for part in prange(n_parts):
-        blocks, found, bounds = np.empty((3, n_blocks), np.float32), np.empty(room, np.int32), np.empty((3, room), np.float32)
-        block_largest(raised, blocks[1])
-        block_largest(reach, blocks[2])
+        blocks, opened = np.empty((4, n_blocks), np.float32), np.empty(n_blocks + 1, np.int32)
+        found, bounds = np.empty(room, np.int32), np.empty((3, room), np.float32)
+        largest_size(raised, blocks[2])
+        largest_size(reach, blocks[3])
         for row in range(part * n_rows // n_parts, (part + 1) * n_rows // n_parts):
             scored[row] = -1
             slack = slacks[row]
             if not (slack <= _LARGEST):
                 continue
-            block_tops(halves, wide, row, blocks[1], blocks[2], slack, wobble, blocks[0])
-            n = candidates(halves, wide, row, raised, reach, slack, wobble, give, blocks, k, found, bounds[0], bounds[1])
+            block_bounds(halves, wide, row, raised, slack, wobble, give, blocks)
+            n = candidates(halves, wide, row, raised, reach, slack, wobble, give, blocks, opened, k, found, bounds[0], bounds[1])
             if n < 0:
                 continue
             scored[row] = _cut(rows[row], weight, bias, n, found, bounds, latents[row], values[row])
@@ -91,9 +94,27 @@ def _cut(row: Array, weight: Array, bias: Array, n: int, found: Array, bounds: A
             found[n_scored] = found[i]
             n_scored += 1
     score(row, weight, bias, found, n_first, n_scored, exact)
-    _sort_pairs(found, exact, n_scored)
-    _keep_largest(found, exact, n_scored, latents, values)
+    floor = floor_of(exact, n_scored, k, 0)
+    if k > _RANKED or n_reaching(exact, n_scored, floor) > k:
+        _sort_pairs(found, exact, n_scored)
+        _keep_largest(found, exact, n_scored, latents, values)
+    else:
+        _place_reaching(found, exact, n_scored, floor, latents, values)
     return n_scored
+
+
+@serial
+def _place_reaching(found: Array, exact: Array, n: int, floor: float, latents: Array, values: Array) -> None:
+    """The k entries that reach the floor, in order of latent: each goes where the number of lower latents says."""
+    n_kept = 0
+    for i in range(n):
+        found[n_kept], exact[n_kept] = found[i], exact[i]
+        n_kept += int(exact[i] >= floor)
+    for i in range(n_kept):
+        place = np.int32(0)
+        for j in range(n_kept):
+            place = np.int32(place + np.int32(found[j] < found[i]))
+        latents[place], values[place] = found[i], exact[i]
 
 
 @serial

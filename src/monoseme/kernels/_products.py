@@ -113,7 +113,7 @@ class _Decode(torch.autograd.Function):
         grad = grads[0].contiguous()
         grad_values = products.dots(ctx.codes, grad, weight.detach()) if needs_values else None
         grad_weight = _hand_over(products, ctx.parameter, FactoredGrad(ctx.codes, grad)) if needs_weight else None
-        return None, None, None, grad_values, grad_weight, grad.sum(0) if needs_bias else None
+        return None, None, None, grad_values, grad_weight, _column_sums(grad) if needs_bias else None
 
 
 def _hand_over(products: Products, parameter: Tensor | None, factor: FactoredGrad) -> Tensor | None:
@@ -123,3 +123,8 @@ def _hand_over(products: Products, parameter: Tensor | None, factor: FactoredGra
         return grad.t() if factor.transposed else grad
     add_factor(parameter, factor)
     return None
+
+
+def _column_sums(rows: Float[Tensor, "B D"]) -> Float[Tensor, " D"]:
+    """As a product: torch's sum over the first axis takes five times as long on a CPU."""
+    return rows.new_ones(rows.shape[0]) @ rows

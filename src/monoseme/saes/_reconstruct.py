@@ -9,6 +9,7 @@ from monoseme.saes._base import SAE
 from monoseme.saes._codes import Losses, add_up
 from monoseme.saes._dead import auxk, still_dead
 from monoseme.saes._normalise import Normalised, denormalised
+from monoseme.saes._squared_error import squared_error
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -44,8 +45,8 @@ def reconstruction_losses(
     `_dead.auxk`, times its coefficient, on the rows whose turn it is at `step`. Sums are in the dtype of the parameters.
     """
     x_hat = sae.kernels.decode(codes, sae.W_dec, sae.b_dec)
-    residual = rows.rows - x_hat
-    parts = {"reconstruction": residual.square().sum(1).mean() / sae.input_variance}
+    mean, residual = squared_error(rows.rows, x_hat)
+    parts = {"reconstruction": mean / sae.input_variance}
     active = codes.detach()
     if aux is not None:
         parts["auxk"] = auxk_part(sae, rows.rows, residual, active=active, aux=aux, step=step)
