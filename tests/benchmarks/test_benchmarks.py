@@ -46,9 +46,26 @@ def test_train_tells_what_was_asked_for(capsys: pytest.CaptureFixture[str], tmp_
         assert (dense["name"], own["name"]) == ("dense", "torch")
         assert entry["ratio_to_dense"] == pytest.approx(dense["best_ms"] / own["best_ms"], abs=0.01)
     names = {row["name"] for row in found["configs"][0]["contestants"]}
-    assert {"reference", "torch, always clipped", "torch, 30% dead", "torch, 30% dead, AuxK on every token"} <= names
+    assert {
+        "reference",
+        "torch, clipped at 1",
+        "torch, always clipped",
+        "torch, 30% dead",
+        "torch, 30% dead, AuxK on every token",
+    } <= names
     assert not [row for row in found["configs"][1]["contestants"] if "dead" in row["name"]]  # ReLU has no AuxK
     assert found["machine"]["threads"] >= 1
+
+
+@pytest.mark.parametrize("architecture", ["relu", "jumprelu"])
+def test_latents_that_are_on_are_counted_where_no_k_sets_them(architecture: str) -> None:
+    bench = TrainBench(configs=("tiny",), architectures=(architecture,), kernels=("torch",), rounds=1, memory=False)
+    (entry,) = bench_train(bench)["configs"]
+    for row in entry["contestants"]:
+        assert row["l0_start"] == pytest.approx(208 / 8, rel=0.1)  # the cut is set on the first vectors, the count of the last
+        assert row["l0_end"] > 0
+        assert (row["in_window_start"] is None) == (architecture == "relu")
+        assert row["in_window_start"] is None or row["in_window_start"] > 10  # a window about the cut, where most latents are
 
 
 @pytest.mark.parametrize("architecture", ["batchtopk", "jumprelu", "matryoshka", "tsae", "mlsae"])
@@ -97,6 +114,8 @@ def test_numbers_become_a_table(name: str) -> None:
         lambda: TrainBench(rounds=0),
         lambda: TrainBench(configs=()),
         lambda: TrainBench(dead=1.0),
+        lambda: TrainBench(dead=0.3, architectures=("relu",)),
+        lambda: TrainBench(peers=True, architectures=("relu",)),
         lambda: CaptureBench(tokens=1),
         lambda: E2EBench(tokens=100),
         lambda: E2EBench(sweep=1),
@@ -111,3 +130,18 @@ def test_settings_out_of_range_are_refused(make: Any) -> None:
 def test_wrong_words_are_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", *words]) == 2
     assert "Allowed" in capsys.readouterr().err
+
+
+def test_a_place_for_numbers_that_cannot_be_written_is_refused_before_the_time_is_spent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for out, said in ((tmp_path, "bench.json"), (tmp_path / "file" / "a.json", "may write")):
+        assert main(["bench", "train", "--out", str(out)]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_kernels_of_the_command_are_those_that_auto_means(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--configs", "tiny", "--kernels", "auto", "--rounds", "1", "--no-memory", "--kernel", "reference"]
+    (entry,) = _json(capsys, "train", *words)["configs"]
+    assert entry["kernel"] == "reference"

@@ -58,6 +58,7 @@ class OwnRun:
         self._dtype: ModelDtype = dtype
         self._n_latents, self._n_saes = n_latents, n_saes
         self.parts: dict[str, float] = {}
+        self.kernel = TopK(self._config(0)).kernel_name
         source = own_source(folder, tokens[: _WARM_UP_STEPS * _BATCH // CONTEXT_LEN], dtype=dtype)
         self.error = relative_error(folder, source)
         self._train(source, n_steps=_WARM_UP_STEPS)
@@ -130,6 +131,7 @@ def _entry(timings: Mapping[str, Timing], own: Mapping[str, OwnRun], *, n_tokens
             "seconds_median": round(timing.median, 2),
             "tokens_per_s": round(n_tokens / timing.best),
             "ours_is_faster": round(timing.best / exact.best, 2),
+            "kernel": own[name].kernel if name in own else None,
             "parts": own[name].parts if name in own else None,
             "relative_error": own[name].error if name in own else None,
         }

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from monoseme.benchmarks._activity import Activity, dense_activity, own_activity, pre_activations
 from monoseme.benchmarks._data import N_SITES, View, in_view
 from monoseme.benchmarks._dense import DenseSAE
 from monoseme.benchmarks._dense_losses import DENSE, DenseJumpReLU
@@ -25,6 +26,7 @@ L0 = 50.0
 _QUIET_SCALE = 0.3
 """Encoder rows of latents made dead are shrunk to this: they stay below the cut, and positive for half of the vectors."""
 _ROWS_FOR_CUT = 512
+_WITH_PENALTY = ("relu", "jumprelu")
 _N_STEPS = 30_000  # of the schedule: steps that are timed lie in its warm-up, as a run's first do
 
 
@@ -35,8 +37,8 @@ class Task:
     sizes: Sizes
     architecture: str = "topk"
     kernel: str = "auto"
-    clip_norm: float | None = 1.0
-    """As `TrainConfig.clip_norm`."""
+    clip_norm: float | None = None
+    """As `TrainConfig.clip_norm`; None, since the dense reference does not clip either."""
     dead_fraction: float = 0.0
     """Share of the latents made dead, in [0, 1): they do not fire, and AuxK works on them."""
     settings: tuple[tuple[str, Any], ...] = ()
@@ -72,6 +74,10 @@ class OwnStep:
         self._done += 1
         return time.perf_counter() - began
 
+    def activity(self) -> Activity | None:
+        """On vectors that did not set its L0; None where k says how many latents are on."""
+        return own_activity(self.sae, self._batches[-1].x[:_ROWS_FOR_CUT])
+
 
 class DenseStep:
     """The dense twin in training."""
@@ -79,6 +85,7 @@ class DenseStep:
     def __init__(self, task: Task, batches: Sequence[Tensor]) -> None:
         """With the weights that our SAE has at its start, in its own units."""
         self.dense = dense_twin(task, batches[0])
+        self._has_penalty = task.architecture in _WITH_PENALTY
         self._batches = batches
         self._done = 0
 
@@ -89,6 +96,10 @@ class DenseStep:
         self.dense.step(batch)
         self._done += 1
         return time.perf_counter() - began
+
+    def activity(self) -> Activity | None:
+        """As that of our step."""
+        return dense_activity(self.dense, self._batches[-1][:_ROWS_FOR_CUT]) if self._has_penalty else None
 
 
 @torch.no_grad()
@@ -110,7 +121,7 @@ def dense_twin(task: Task, sample: Tensor) -> DenseSAE:
     """The dense SAE of the task with the L0 and the dead latents that ours has."""
     flat = sample.reshape(-1, sample.shape[-1])
     dense = DENSE[task.architecture](task.sizes, variance=float((flat - flat.mean(0)).square().sum(1).mean()))
-    if task.architecture in ("relu", "jumprelu"):
+    if task.architecture in _WITH_PENALTY:
         cut = _cut(dense.pre(flat[:_ROWS_FOR_CUT]))
         _apply_cut(dense.b_enc, dense.log_threshold if isinstance(dense, DenseJumpReLU) else None, cut)
     if task.dead_fraction:
@@ -139,8 +150,7 @@ def _settings(task: Task) -> dict[str, Any]:
 def _set_l0(sae: SAE, sample: Tensor) -> None:
     if sae.sparsity != "penalty":
         return
-    rows = sae.normalise(sample).rows[:_ROWS_FOR_CUT]
-    cut = _cut((rows - sae.b_dec) @ sae.W_enc + sae.b_enc)
+    cut = _cut(pre_activations(sae, sample[:_ROWS_FOR_CUT]))
     thresholds = dict(sae.named_parameters()).get("log_threshold")
     _apply_cut(sae.b_enc, thresholds, cut)
 

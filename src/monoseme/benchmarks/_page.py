@@ -20,11 +20,11 @@ quiet machine; "spread" is that of the middle half of the steps, over the median
 """
 _STEPS = """## Training steps
 
-A step is the whole of what training does for a batch: forward, backward, the exact norm of the gradient for clipping, Adam,
-unit decoder rows, counts of dead latents, logs. "dense" is plain PyTorch (dense products, `torch.topk`, autograd,
-`torch.optim.Adam`), frozen in `monoseme/benchmarks/_dense.py`; a test compares its losses and gradients with ours. Data are
-made up: 24 of 4 D directions of power-law rate, a decaying low-rank part, a mean, noise. MB is peak memory above imports and
-data.
+A step is the whole of what training does for a batch: forward, backward, the exact norm of the gradient, Adam, unit decoder
+rows, counts of dead latents, logs. "dense" is plain PyTorch (dense products, `torch.topk`, autograd, `torch.optim.Adam`),
+frozen in `monoseme/benchmarks/_dense.py`; a test compares its losses and gradients with ours. Neither clips its gradient. Data
+are made up: 24 of 4 D directions of power-law rate, a decaying low-rank part, a mean, noise. MB is peak memory above imports
+and data.
 """
 _FLOOR = """## The floor
 
@@ -34,14 +34,16 @@ shapes, and the second at the rate of torch's fused Adam, both timed in the same
 """
 _OTHERS = """## Other architectures
 
-The same against the dense twin of each. ReLU and JumpReLU are set to 50 latents per vector first, by biases or thresholds.
+The same against the dense twin of each. ReLU and JumpReLU are set to 50 latents per vector first, by biases or thresholds; L0
+is that before and after the steps, and "in the window" counts the latents so near JumpReLU's threshold that they have a
+gradient, on or not, after the steps.
 T-SAE takes 1,024 pairs and MLSAE 512 tokens of four sites, so that each step has 2,048 vectors.
 """
 _VARIANTS = """## Dead latents and clipping
 
 Against our own step in the same rounds. Dead latents do not fire and are all asked by AuxK (k_aux = D / 2), on one token in
-four as by default, or on every token. "Always clipped" is a gradient that is scaled at every step; the default is clipping at
-norm 1.
+four as by default, or on every token. The steps above do not clip, as the dense one does not; "clipped at 1" is the default of
+training runs, and "always clipped" a gradient that is scaled at every step.
 """
 _CAPTURE = """## The model's side
 
@@ -53,13 +55,13 @@ _RUNS = """## Whole runs
 
 Random tokens through that model into a TopK of 4,096 latents, k 32, batches of 2,048, shuffled; the time is from the loaded
 model to the trained SAE. eai-sparsify does not shuffle and runs the whole model, as does sae-lens. dictionary-learning has no
-row: its version on PyPI takes text alone and its hooks gave some 2,000 tokens/s, so a run did not end.
+row: its version on PyPI takes text alone, and its hooks took so long on the model that no run came to its end.
 """
 _END = """## Not measured
 
-Kernels for GPUs, other processors, more than two threads, and models of a real size. The peers' auxiliary loss is not at work
-in their steps: their thresholds for a dead latent are not reached so early. openai/sparse_autoencoder does not run on a CPU.
-sae-lens's sparse activations fail on a CPU, so its decoder is dense here.
+Kernels for GPUs, processors and numbers of threads not named above, and models of a real size. The peers' auxiliary loss is
+not at work in their steps: their thresholds for a dead latent are not reached so early. openai/sparse_autoencoder does not run
+on a CPU. sae-lens's sparse activations fail on a CPU, so its decoder is dense here.
 
 ## Again
 
@@ -167,6 +169,7 @@ def _floors(entries: Sequence[Found]) -> str:
 
 
 def _other(entry: Found) -> dict[str, Any]:
+    contestants = {row["name"]: row for row in entry["contestants"]}
     return {
         "architecture": entry["architecture"],
         "size": entry["config"],
@@ -174,9 +177,16 @@ def _other(entry: Found) -> dict[str, Any]:
         "activations/s": entry["activations_per_s"],
         "times dense": entry["ratio_to_dense"],
         "by medians": entry["ratio_to_dense_median"],
+        "L0": _l0(contestants[entry["kernel"]]),
+        "L0 dense": _l0(contestants["dense"]),
+        "in the window": contestants[entry["kernel"]].get("in_window_end") or "",
         "MB": entry["peak_rss_mb"],
         "MB dense": entry["peak_rss_mb_dense"],
     }
+
+
+def _l0(row: Found) -> str:
+    return f"{row['l0_start']:.0f} to {row['l0_end']:.0f}" if "l0_end" in row else ""
 
 
 def _variants(entry: Found) -> list[dict[str, Any]]:

@@ -92,4 +92,5 @@ def _row(row: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
         "by medians": row["ratio_to_dense_median"],
         "of floor": f"{row['share_of_floor']:.0%}",
     }
-    return told | ({} if row["peak_rss_mb"] is None else {"MB": round(row["peak_rss_mb"])})
+    l0 = {"L0": f"{row['l0_start']:.0f} to {row['l0_end']:.0f}"} if "l0_end" in row else {}
+    return told | l0 | ({} if row["peak_rss_mb"] is None else {"MB": round(row["peak_rss_mb"])})

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from monoseme.benchmarks._activity import Activity
 from monoseme.benchmarks._data import synthetic_activations
 from monoseme.benchmarks._dense_losses import DENSE, WITH_AUXK
 from monoseme.benchmarks._floor import Floor, floor_contestants, floor_of, is_of_floor
@@ -22,6 +23,7 @@ from monoseme.core.errors import ConfigError
 from monoseme.kernels import default_choice, resolve
 
 _N_BATCHES = 4
+_CLIP_NORM = 1.0  # the default of training runs
 _BITES = 1e-6
 """A norm that every gradient exceeds, so that clipping scales at each step."""
 
@@ -45,7 +47,8 @@ class TrainBench:
     dead: float | None = None
     """Also with this share of the latents dead and AuxK at work on them, in (0, 1)."""
     clip: bool = False
-    """Also without clipping, and with a gradient that is clipped at every step."""
+    """Also clipping at norm 1, as runs do by default, and a gradient that is scaled at every step; else nothing is clipped, since
+    the dense reference does not."""
     sweep: int | None = None
     """Also so many SAEs of 256 to 2,048 latents on one stream, against as many by themselves (count, at least 2)."""
     memory: bool = True
@@ -69,6 +72,13 @@ class TrainBench:
             raise ConfigError(f"dead is {self.dead}; it must be above 0 and below 1")
         if self.sweep is not None and self.sweep < 2:
             raise ConfigError(f"sweep is {self.sweep}; it must be at least 2")
+        self._require_used()
+
+    def _require_used(self) -> None:
+        if self.dead is not None and not set(self.architectures) & set(WITH_AUXK):
+            raise ConfigError(f"dead needs an architecture with an auxiliary loss.\n  Allowed: {', '.join(WITH_AUXK)}")
+        if self.peers and "topk" not in self.architectures:
+            raise ConfigError("peers are timed with topk: add it to architectures, or leave peers out")
 
 
 def bench_train(bench: TrainBench) -> dict[str, Any]:
@@ -76,11 +86,11 @@ def bench_train(bench: TrainBench) -> dict[str, Any]:
 
     `configs` has one entry for each size and architecture, of the first kernel set; its `contestants` are all that took part.
     """
-    every = [sizes_named(name) for name in bench.configs]
+    every = [sizes_named(name) for name in dict.fromkeys(bench.configs)]
     kernels = tuple(dict.fromkeys(resolve(default_choice() if choice == "auto" else choice) for choice in bench.kernels))
     use_threads(bench.threads)
     bench = replace(bench, kernels=kernels)
-    rows = [_one(bench, sizes, architecture) for sizes in every for architecture in bench.architectures]
+    rows = [_one(bench, sizes, architecture) for sizes in every for architecture in dict.fromkeys(bench.architectures)]
     sweep = {} if bench.sweep is None else {"sweep": _sweep(bench, n_saes=bench.sweep)}
     return {"benchmark": "train", "configs": rows, **sweep, "machine": machine_facts()}
 
@@ -97,11 +107,31 @@ def _one(bench: TrainBench, sizes: Sizes, architecture: str) -> dict[str, Any]:
         if bench.peers and architecture == "topk":
             contestants |= peer_contestants(stack, x, sizes)
         description = f"{sizes.name} {architecture}"
+        before = _activities(contestants)
         timings = interleave(contestants, rounds=bench.rounds, steps=bench.steps, description=description)
+        activities = _from_to(before, _activities(contestants))
         peers = {name: peer.peak_memory_mb() for name, peer in contestants.items() if isinstance(peer, PeerProcess)}
         contestants.clear()  # their memory is wanted for the processes that measure memory
     memory = peers | (_memory(tasks, plain=plain) if bench.memory else {})
-    return _entry(bench.kernels[0], plain, timings, memory)
+    return _entry(bench.kernels[0], plain, timings, memory, activities)
+
+
+def _activities(contestants: Mapping[str, Contestant]) -> dict[str, Activity]:
+    """Of those whose latents are not on by a k."""
+    steps = {name: step.activity() for name, step in contestants.items() if isinstance(step, OwnStep | DenseStep)}
+    return {name: activity for name, activity in steps.items() if activity is not None}
+
+
+def _from_to(before: Mapping[str, Activity], after: Mapping[str, Activity]) -> dict[str, dict[str, Any]]:
+    """For JSON: before the first step of each and after its last, warm-up included."""
+    return {
+        name: {
+            f"{fact}_{when}": None if value is None else round(value, 1)
+            for when, activity in (("start", before[name]), ("end", after[name]))
+            for fact, value in activity._asdict().items()
+        }
+        for name in before
+    }
 
 
 def _sweep(bench: TrainBench, *, n_saes: int) -> dict[str, Any]:
@@ -117,7 +147,7 @@ def _tasks(bench: TrainBench, task: Task) -> dict[str, Task]:
     tasks = {kernel: replace(task, kernel=kernel) for kernel in bench.kernels}
     first = bench.kernels[0]
     if bench.clip:
-        tasks[f"{first}, never clipped"] = replace(task, clip_norm=None)
+        tasks[f"{first}, clipped at {_CLIP_NORM:g}"] = replace(task, clip_norm=_CLIP_NORM)
         tasks[f"{first}, always clipped"] = replace(task, clip_norm=_BITES)
     if bench.dead is not None and task.architecture in WITH_AUXK:
         dead = replace(task, dead_fraction=bench.dead)
@@ -126,10 +156,16 @@ def _tasks(bench: TrainBench, task: Task) -> dict[str, Task]:
     return tasks
 
 
-def _entry(kernel: str, task: Task, timings: Mapping[str, Timing], memory: Mapping[str, float | None]) -> dict[str, Any]:
+def _entry(
+    kernel: str,
+    task: Task,
+    timings: Mapping[str, Timing],
+    memory: Mapping[str, float | None],
+    activities: Mapping[str, dict[str, Any]],
+) -> dict[str, Any]:
     """The entry of `configs`."""
     sizes, own, floor = task.sizes, timings[kernel], floor_of(timings, task.sizes)
-    rows = [_row(name, timings, floor, memory) for name in timings if not is_of_floor(name)]
+    rows = [_row(name, timings, floor, memory) | activities.get(name, {}) for name in timings if not is_of_floor(name)]
     return {
         "config": sizes.name,
         "architecture": task.architecture,

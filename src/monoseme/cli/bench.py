@@ -12,6 +12,7 @@ Run it on a machine that does nothing else; ratios hold within one run only.
 """
 
 import dataclasses
+import os
 import shlex
 import typing
 from pathlib import Path
@@ -46,6 +47,8 @@ def main(words: list[str]) -> int:
         raise ConfigError(f'there is no benchmark "{name}".{suggest(name, BENCHMARKS)}\n  Allowed: {", ".join(BENCHMARKS)}')
     benchmark = BENCHMARKS[name]
     said = _read(name, benchmark, words[1:])
+    if said.out is not None:
+        _require_place(said.out)
     found = {"command": shlex.join(["monoseme", "bench", *words]), **benchmark.run(said.settings)}
     if said.out is not None:
         write_json(said.out, found)
@@ -53,6 +56,15 @@ def main(words: list[str]) -> int:
         get_display().say(line)
     get_display().result(found)
     return 0
+
+
+def _require_place(out: Path) -> None:
+    """Raises ConfigError for a file that could not be written, before the time is spent."""
+    if out.is_dir():
+        raise ConfigError(f"--out {out} is a folder.\n  Name a file in it:  --out {out / 'bench.json'}")
+    nearest = next(folder for folder in out.absolute().parents if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise ConfigError(f"--out {out} cannot be written: {nearest} is no folder that you may write to")
 
 
 def _read(name: str, benchmark: Benchmark, words: list[str]) -> _Said:
