@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import Tensor
+from tests.kernels._adam_by_formula import stepped
 from torch.nn import functional
 
 from monoseme.kernels._cpu_rows import NumbaRows
@@ -33,20 +33,6 @@ def matrix(width: int, n_latents: int, *, unit: bool, half: bool = False) -> Row
     return RowMatrix(weight, exp_avg, exp_avg_sq, unit, half_copy(torch.zeros(n_latents, width).t()) if half else None)
 
 
-def written_out(before: RowMatrix, gradient: Tensor, rule: AdamRule, scale: float) -> list[Tensor]:
-    """Weight, both moments and the squared norm after the step."""
-    w, m, v, g = (t.double() for t in (*before[:3], gradient))
-    if before.unit:
-        g = g - (g * w).sum(1, keepdim=True) * w
-    square = g.square().sum()
-    g = scale * g + (0.0 if rule.decoupled else rule.weight_decay) * w
-    w = w * (1 - rule.lr * rule.weight_decay) if rule.decoupled else w
-    m = rule.beta1 * m + (1 - rule.beta1) * g
-    v = rule.beta2 * v + (1 - rule.beta2) * g * g
-    w = w - rule.lr * (m / (1 - rule.beta1**rule.step)) / ((v / (1 - rule.beta2**rule.step)).sqrt() + rule.eps)
-    return [functional.normalize(w, dim=1) if before.unit else w, m, v, square]
-
-
 def copied(of: RowMatrix) -> RowMatrix:
     return of._replace(**{name: getattr(of, name).clone() for name in ("weight", "exp_avg", "exp_avg_sq")})
 
@@ -54,10 +40,10 @@ def copied(of: RowMatrix) -> RowMatrix:
 @pytest.mark.parametrize("unit", [False, True], ids=["free", "unit"])
 @pytest.mark.parametrize("rule", RULES, ids=["plain", "decay", "decoupled"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_step_is_the_one_written_out(shape: tuple[int, int, int], rule: AdamRule, unit: bool) -> None:
+def test_a_step_is_the_one_stepped(shape: tuple[int, int, int], rule: AdamRule, unit: bool) -> None:
     given = factor(*shape)
     before = matrix(*shape[1:], unit=unit)
-    wanted = written_out(before, given.dense(), rule, 0.7)
+    wanted = stepped(before, given.dense(), rule, 0.7)
     for gradient in (given, given.dense()):
         after = copied(before)
         square = ROWS.step(after, gradient, rule, scale=0.7)
@@ -76,7 +62,7 @@ def test_factors_are_gathered_and_their_projected_norm_returned(n_factors: int, 
         square = ROWS.gather(before, factors, start, add=add)
         whole = sum(one.dense() for one in factors) + (rest if add else 0.0)
         torch.testing.assert_close(start, whole, rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(square, written_out(before, whole, PLAIN, 1.0)[3], rtol=1e-5, atol=0)
+        torch.testing.assert_close(square, stepped(before, whole, PLAIN, 1.0)[3], rtol=1e-5, atol=0)
 
 
 def test_a_factor_of_very_many_entries_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

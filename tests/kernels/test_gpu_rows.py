@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.kernels._adam_by_formula import stepped
 from tests.kernels._gpu_cases import DEVICE, HAS_GPU, REASON, RUNS
 
 from monoseme.kernels._rows import AdamRule, RowMatrix
@@ -42,24 +43,6 @@ def _matrix(width: int, n_latents: int, *, unit: bool, half: bool) -> RowMatrix:
     return RowMatrix(weight, *moments, unit, rounded(weight, torch.bfloat16) if half else None)
 
 
-def _by_the_book(matrix: RowMatrix, g: torch.Tensor, rule: AdamRule, scale: float) -> tuple[torch.Tensor, ...]:
-    """Weight, moments and squared norm after the step, in float64."""
-    w, m, v = (t.double() for t in matrix[:3])
-    g = g - (g * w).sum(1, keepdim=True) * w if matrix.unit else g
-    square = g.square().sum()
-    g = scale * g
-    if rule.decoupled:
-        w = (1 - rule.lr * rule.weight_decay) * w
-    else:
-        g = g + rule.weight_decay * w
-    m = rule.beta1 * m + (1 - rule.beta1) * g
-    v = rule.beta2 * v + (1 - rule.beta2) * g.square()
-    root = (v / (1 - rule.beta2**rule.step)).sqrt() + rule.eps
-    w = w - rule.lr * m / (1 - rule.beta1**rule.step) / root
-    norms = w.norm(dim=1, keepdim=True)
-    return torch.where(norms > 0, w / norms, w) if matrix.unit else w, m, v, square
-
-
 @pytest.mark.parametrize("decoupled", [False, True])
 @pytest.mark.parametrize("unit", [False, True])
 @pytest.mark.parametrize("shape", _SHAPES, ids=str)
@@ -69,7 +52,7 @@ def test_a_step_from_factors_is_the_step_of_the_contract(shape: tuple[int, int, 
     factor = _factor(n_rows, width, n_latents, seed=4)
     matrix = _matrix(width, n_latents, unit=unit, half=not unit)
     gradient = factor.codes.to_dense().double().t() @ factor.rows.double()
-    *wanted, square = _by_the_book(matrix, gradient, rule, 0.5)
+    *wanted, square = stepped(matrix, gradient, rule, 0.5)
     found = _ROWS.step(matrix, factor, rule, scale=0.5)
     for name, ours, theirs in zip(RowMatrix._fields, matrix[:3], wanted, strict=False):
         assert torch.allclose(ours.double(), theirs, rtol=1e-4, atol=2e-6), name
@@ -90,7 +73,7 @@ def test_factors_gathered_and_then_used_give_the_same_step(add: bool) -> None:
     matrix = _matrix(7, 11, unit=True, half=False)
     out = _draw(11, 7, seed=9)
     gradient = sum((f.codes.to_dense().double().t() @ f.rows.double() for f in factors), out.double() if add else 0.0)
-    *wanted, square = _by_the_book(matrix, gradient, rule, 1.0)
+    *wanted, square = stepped(matrix, gradient, rule, 1.0)
     norm = _ROWS.gather(matrix, factors, out, add=add)
     assert torch.allclose(out.double(), gradient, rtol=1e-5, atol=1e-5)
     assert torch.allclose(norm, square, rtol=1e-5)

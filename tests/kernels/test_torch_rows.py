@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.kernels._adam_by_formula import stepped
 
 from monoseme.kernels import AdamRule, RowMatrix, _density, _torch_rows
 from monoseme.kernels._half import half_copy
@@ -37,27 +38,12 @@ def _rule(decoupled: bool, decay: float) -> AdamRule:
     return AdamRule(lr=0.01, beta1=0.9, beta2=0.99, eps=1e-8, step=4, weight_decay=decay, decoupled=decoupled)
 
 
-def _by_formula(matrix: RowMatrix, gradient: torch.Tensor, rule: AdamRule, scale: float) -> tuple[torch.Tensor, ...]:
-    """What `monoseme.kernels._rows` says a step is, in float64; last, the squared norm of the gradient."""
-    w, m, v, g = (t.double() for t in (matrix.weight, matrix.exp_avg, matrix.exp_avg_sq, gradient))
-    if matrix.unit:
-        g = g - (g * w).sum(1, keepdim=True) * w
-    square, g = g.square().sum(), g * scale
-    if rule.decoupled:
-        w = w * (1 - rule.lr * rule.weight_decay)
-    else:
-        g = g + rule.weight_decay * w
-    m, v = rule.beta1 * m + (1 - rule.beta1) * g, rule.beta2 * v + (1 - rule.beta2) * g * g
-    w = w - rule.lr * (m / (1 - rule.beta1**rule.step)) / ((v / (1 - rule.beta2**rule.step)).sqrt() + rule.eps)
-    return (w / w.norm(dim=1, keepdim=True) if matrix.unit else w), m, v, square
-
-
 @pytest.mark.parametrize("unit", [False, True])
 @pytest.mark.parametrize(("decoupled", "decay", "scale"), [(False, 0.0, 1.0), (False, 0.1, 0.5), (True, 0.1, 1.0)])
 @pytest.mark.parametrize("ready", [False, True])
 def test_a_step_does_what_the_formulas_say(unit: bool, decoupled: bool, decay: float, scale: float, ready: bool) -> None:
     matrix, factor, rule = _matrix(0, unit=unit), _factor(1), _rule(decoupled, decay)
-    expected = _by_formula(matrix, factor.dense(), rule, scale)
+    expected = stepped(matrix, factor.dense(), rule, scale)
     square = TorchRows().step(matrix, factor.dense() if ready else factor, rule, scale=scale)
     # float32, a few dozen operations on numbers near 1
     for found, wanted in zip((*matrix[:3], square), expected, strict=True):
@@ -73,14 +59,14 @@ def test_gather_adds_the_factors_up_and_knows_the_norm_after_projection(unit: bo
     square = TorchRows().gather(matrix, factors, out, add=add)
     expected = factors[0].dense() + factors[1].dense() + (before if add else 0)
     assert torch.allclose(out, expected, atol=1e-5)
-    assert torch.allclose(square, _by_formula(matrix, expected, _rule(False, 0.0), 1.0)[3], rtol=1e-5)
+    assert torch.allclose(square, stepped(matrix, expected, _rule(False, 0.0), 1.0)[3], rtol=1e-5)
 
 
 def test_codes_without_an_entry_and_codes_full_of_entries_update_all_the_same() -> None:
     rule = _rule(False, 0.0)
     for active in (0.0, 1.1):
         matrix, factor = _matrix(0, unit=True), _factor(1, active=active)
-        expected = _by_formula(matrix, factor.dense(), rule, 1.0)
+        expected = stepped(matrix, factor.dense(), rule, 1.0)
         TorchRows().step(matrix, factor, rule, scale=1.0)
         assert torch.allclose(matrix.weight.double(), expected[0], atol=1e-6)
 
@@ -125,6 +111,6 @@ def test_where_most_latents_are_active_dense_products_give_the_same(monkeypatch:
     for expected, found in zip(sparse, dense, strict=True):
         assert torch.allclose(expected, found, atol=1e-5)
     matrix, rule = _matrix(0, unit=True), _rule(False, 0.0)
-    expected, *_ = _by_formula(matrix, factor.dense(), rule, 1.0)
+    expected, *_ = stepped(matrix, factor.dense(), rule, 1.0)
     TorchRows().step(matrix, factor, rule, scale=1.0)
     assert torch.allclose(matrix.weight.double(), expected, atol=1e-6)
