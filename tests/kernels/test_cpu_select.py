@@ -209,6 +209,19 @@ def test_a_weight_that_is_nan_reaches_the_codes() -> None:
     assert _NUMBA.encode_batch_topk(x, encoder, 120).values.isnan().sum() == 40
 
 
+@pytest.mark.parametrize("screen", ["bf16", "mkl"])
+@pytest.mark.parametrize("part", ["weight", "bias"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_no_row_is_screened_against_an_encoder_that_is_not_finite_not_even_zeros(screen: str, part: str, value: float) -> None:
+    _, encoder = _whole(*_case(40, 16, 272, seed=15))
+    numbers = getattr(encoder, part).t().clone()  # a weight as [F, D], a bias as it is
+    numbers[77] = value
+    encoder = encoder._replace(centre=None, **{part: numbers.t()})
+    with taking(Fastest("mkl", screen)):
+        found, expected = (k.encode_topk(torch.zeros(40, 16), encoder, 3) for k in (_NUMBA, kernels_named("reference")))
+    assert torch.equal(found.indices, expected.indices)
+
+
 def test_rows_unlike_the_sample_defeat_the_guess_of_the_cut_but_not_the_result() -> None:
     x, encoder = _case(1300, 32, 272, seed=15)
     x[::20] *= 1000.0  # among them rows that the first guess looks at

@@ -51,7 +51,7 @@ class Latents(NamedTuple):
     ratio: float
     """|w - v| <= ratio reach; 0 for a float32 screen."""
     limit: float
-    """Rows with a norm above it are not screened; 0 if nothing can be."""
+    """Rows with a norm above it are not screened; -1 if none can be, not even a row of zeros."""
 
 
 class Rows(NamedTuple):
@@ -85,7 +85,7 @@ def certified_latents(
         give=np.float32(2.5 * most),
         wobble=np.float32(wobble),
         ratio=ratio,
-        limit=_LARGEST / largest if sound else 0.0,
+        limit=_LARGEST / largest if sound else -1.0,
     )
 
 
