@@ -4,7 +4,7 @@ Letters: B rows, D model width, F latents, K entries per row, n entries in all.
 
 Encoders return *pre-activations* (linear, before any ReLU) at the selected entries; the architecture applies its activation to
 the few values that are left. Entries of a row are ordered by latent. Ties are broken by value, then by the lowest latent (the
-lowest flat index in `batch_topk`), so that every kernel set selects the same entries.
+lowest flat index in `batch_topk`), so that sets select the same entries wherever their float32 sums agree.
 """
 
 from abc import ABC, abstractmethod
@@ -26,7 +26,7 @@ class Encoder(NamedTuple):
 
 
 class Kernels(ABC):
-    """One implementation of the hot loops. Stateless: an SAE stores the name and asks `dispatch` for the rest."""
+    """One implementation of the hot loops. Stateless: an SAE keeps a choice, and `dispatch` says which set that is."""
 
     name: ClassVar[str]
     rows: RowUpdates | None = None

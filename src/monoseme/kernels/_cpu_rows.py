@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from monoseme.kernels._compiled import parallel, serial
 from monoseme.kernels._cpu_plan import latent_order
 from monoseme.kernels._cpu_products import CHUNK, NumbaProducts, add_weighted, chunk_weights, plain_values, suits_dense_here
-from monoseme.kernels._rows import AdamRule, RowMatrix, RowUpdates
+from monoseme.kernels._rows import AdamRule, RowMatrix, RowUpdates, is_plain_matrix
 from monoseme.kernels._threads import launch
 from monoseme.tensors.factored import FactoredGrad
 from monoseme.tensors.shapes import Float, Tensor
@@ -48,8 +48,8 @@ class NumbaRows(RowUpdates):
         self._products = NumbaProducts()
 
     def takes(self, weight: Float[Tensor, "F D"]) -> bool:
-        """float32, on the CPU, a latent's weights together."""
-        return weight.dtype == torch.float32 and weight.device.type == "cpu" and weight.is_contiguous() and weight.numel() > 0
+        """Those that lie in memory as the passes go through them."""
+        return is_plain_matrix(weight)
 
     def gather(
         self, matrix: RowMatrix, factors: Sequence[FactoredGrad], out: Float[Tensor, "F D"], *, add: bool

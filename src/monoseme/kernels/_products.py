@@ -42,6 +42,12 @@ class Products(ABC):
         """Sum of the values of each latent, in row order."""
 
 
+@torch.no_grad()
+def centred_rows(x: Float[Tensor, "B D"], encoder: Encoder) -> Float[Tensor, "B D"]:
+    """x without the encoder's centre, outside autograd: `attach` carries the gradient."""
+    return x.detach() if encoder.centre is None else x - encoder.centre
+
+
 def decode_with(
     products: Products, codes: SparseCodes, weight: Float[Tensor, "F D"], bias: Float[Tensor, " D"] | None
 ) -> Float[Tensor, "B D"]:

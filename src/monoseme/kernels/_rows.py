@@ -20,6 +20,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
+
 from monoseme.kernels._half import HalfCopy, keep_half_copy, known_half_copy
 from monoseme.tensors.factored import FactoredGrad
 from monoseme.tensors.notes import changed, note, noted
@@ -76,6 +78,11 @@ class RowUpdates(ABC):
 
 
 _UNIT = "unit_rows"
+
+
+def is_plain_matrix(weight: Float[Tensor, "F D"]) -> bool:
+    """float32, on the CPU, a latent's weights together, not empty: what sets for the CPU update by rows."""
+    return weight.dtype == torch.float32 and weight.device.type == "cpu" and weight.is_contiguous() and weight.numel() > 0
 
 
 def row_matrix(parameter: Tensor, moments: tuple[Tensor, Tensor], *, transposed: bool, unit: bool) -> RowMatrix:

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.optim.adam import adam
 
 from monoseme.kernels._half import refill
-from monoseme.kernels._rows import AdamRule, RowMatrix, RowUpdates
+from monoseme.kernels._rows import AdamRule, RowMatrix, RowUpdates, is_plain_matrix
 from monoseme.kernels._torch_products import TorchProducts, is_dense
 from monoseme.tensors.factored import FactoredGrad
 from monoseme.tensors.shapes import Float, Tensor
@@ -26,8 +26,8 @@ class TorchRows(RowUpdates):
     """Rows of float32 matrices on the CPU; on other devices a whole gradient is no burden, and goes the dense way."""
 
     def takes(self, weight: Float[Tensor, "F D"]) -> bool:
-        """float32, on the CPU, a latent's weights together."""
-        return weight.dtype == torch.float32 and weight.device.type == "cpu" and weight.is_contiguous() and weight.numel() > 0
+        """Those that lie in memory as the passes go through them."""
+        return is_plain_matrix(weight)
 
     @torch.no_grad()
     def gather(

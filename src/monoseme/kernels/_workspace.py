@@ -1,7 +1,7 @@
 """Buffers that are made once and used again: no fresh large tensor in a step.
 
 A buffer belongs to a thread and a name, and is valid until the same thread asks for that name again. It holds what was last
-written there; it grows when more is asked for and is kept until `release`.
+written there, grows when more is asked for, and goes when its thread ends.
 """
 
 import math
@@ -32,8 +32,3 @@ def workspace(name: str, *shape: int, dtype: torch.dtype) -> Tensor:
             held = torch.empty(size, dtype=dtype)
         _buffers.held[name, dtype] = held
     return held[:size].view(shape)
-
-
-def release() -> None:
-    """Gives this thread's buffers back."""
-    _buffers.held.clear()

@@ -4,7 +4,9 @@ Rows go through a fast product some hundreds at a time, into a buffer that is ma
 `monoseme.kernels._certificate` cannot exclude is scored again, and the selection is by these scores: float32 dot products of the
 centred row and the latent's weights, summed in an order that depends on the width alone, plus the bias. So results do not depend
 on the screen, on threads or on the other rows. What cannot be screened (rows with NaN or infinity, rows with too many candidates,
-k near the number of latents) gets all its dot products. Everything but contiguous float32 on the CPU goes to the torch set.
+k near the number of latents) gets all its dot products. Two choices are made from a plain float32 product, whose bits are its
+library's: among some latents, and above a threshold that a large part exceeds. Everything but contiguous float32 on the CPU goes
+to the torch set.
 
 Letters: B rows, D model width, F latents, K entries per row, n entries in all.
 Source: screening by block maxima is our own; the bound is Cauchy and Schwarz's.
@@ -18,7 +20,7 @@ from monoseme.kernels import _cpu_batch, _cpu_topk
 from monoseme.kernels._contract import Encoder, Kernels
 from monoseme.kernels._cpu_products import NumbaProducts
 from monoseme.kernels._cpu_rows import NumbaRows
-from monoseme.kernels._products import attach, decode_with
+from monoseme.kernels._products import attach, centred_rows, decode_with
 from monoseme.kernels._rows import RowUpdates
 from monoseme.kernels.torch_fast import TorchKernels
 from monoseme.tensors.shapes import Float, Int, Tensor
@@ -43,7 +45,7 @@ class NumbaKernels(Kernels):
         """
         if not _suits(x, encoder):
             return _TORCH.encode_topk(x, encoder, k, among=among)
-        centred = _centred(x, encoder)
+        centred = centred_rows(x, encoder)
         if among is None:
             codes = _cpu_topk.screened(centred, encoder, k)
         else:
@@ -54,7 +56,7 @@ class NumbaKernels(Kernels):
         """Entries above a guess of the cut are collected chunk by chunk, scored again where they may count, and cut exactly."""
         if not _suits(x, encoder):
             return _TORCH.encode_batch_topk(x, encoder, n)
-        centred = _centred(x, encoder)
+        centred = centred_rows(x, encoder)
         return attach(_PRODUCTS, x, centred, encoder, _cpu_batch.largest(centred, encoder, n))
 
     def encode_threshold(
@@ -63,7 +65,7 @@ class NumbaKernels(Kernels):
         """A screen, then the entries it cannot exclude; where many are above the threshold, one float32 product."""
         if not _suits(x, encoder) or threshold.dtype != torch.float32 or threshold.device != x.device:
             return _TORCH.encode_threshold(x, encoder, threshold)
-        centred = _centred(x, encoder)
+        centred = centred_rows(x, encoder)
         codes = _cpu_batch.above(centred, encoder, threshold.detach())
         if codes is None:
             return _TORCH.encode_threshold(x, encoder, threshold)
@@ -89,11 +91,6 @@ class NumbaKernels(Kernels):
     def threshold(self, pre: Float[Tensor, "B F"], threshold: Float[Tensor, ""] | Float[Tensor, " F"]) -> SparseCodes:
         """A comparison."""
         return _TORCH.threshold(pre, threshold)
-
-
-@torch.no_grad()
-def _centred(x: Float[Tensor, "B D"], encoder: Encoder) -> Float[Tensor, "B D"]:
-    return x.detach() if encoder.centre is None else x - encoder.centre
 
 
 def _suits(x: Tensor, encoder: Encoder) -> bool:

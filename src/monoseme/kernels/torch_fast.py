@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from monoseme.kernels._contract import Encoder, Kernels
 from monoseme.kernels._measured import fastest
-from monoseme.kernels._products import attach, decode_with
+from monoseme.kernels._products import attach, centred_rows, decode_with
 from monoseme.kernels._rows import RowUpdates
 from monoseme.kernels._selection import Chosen, batch_topk_chosen, topk_latents
 from monoseme.kernels._torch_exact import (
@@ -55,7 +55,7 @@ class TorchKernels(Kernels):
     ) -> SparseCodes:
         """One product and an exact selection per chunk of rows."""
         n_latents = encoder.weight.shape[1]
-        centred = _centred(x, encoder)
+        centred = centred_rows(x, encoder)
         if topk_pays(n_latents if among is None else among.shape[0], k) and _suits_screen(centred, encoder.weight):
             best = screened_topk(centred, encoder, k, plain=lambda rows, n: _best(rows, encoder, n, among).latents, among=among)
         else:
@@ -65,7 +65,7 @@ class TorchKernels(Kernels):
 
     def encode_batch_topk(self, x: Float[Tensor, "B D"], encoder: Encoder, n: int) -> SparseCodes:
         """One product over all rows: the cut is theirs together."""
-        centred = _centred(x, encoder)
+        centred = centred_rows(x, encoder)
         n_rows, n_latents = x.shape[0], encoder.weight.shape[1]
         chosen = None
         if batch_topk_pays(n_rows, n_latents, n) and _suits_screen(centred, encoder.weight):
@@ -78,7 +78,7 @@ class TorchKernels(Kernels):
         self, x: Float[Tensor, "B D"], encoder: Encoder, threshold: Float[Tensor, ""] | Float[Tensor, " F"]
     ) -> SparseCodes:
         """One product and one comparison per chunk of rows."""
-        centred = _centred(x, encoder)
+        centred = centred_rows(x, encoder)
         if _suits_screen(centred, encoder.weight):
             chosen = screened_above(centred, encoder, threshold.detach())
             if chosen is not None:
@@ -104,11 +104,6 @@ class TorchKernels(Kernels):
     def threshold(self, pre: Float[Tensor, "B F"], threshold: Float[Tensor, ""] | Float[Tensor, " F"]) -> SparseCodes:
         """A comparison."""
         return at_flat(pre, (pre.detach() > threshold).reshape(-1).nonzero().squeeze(1))
-
-
-@torch.no_grad()
-def _centred(x: Float[Tensor, "B D"], encoder: Encoder) -> Float[Tensor, "B D"]:
-    return x.detach() if encoder.centre is None else x - encoder.centre
 
 
 def _best(centred: Float[Tensor, "B D"], encoder: Encoder, k: int, among: Int[Tensor, " m"] | None) -> Best:

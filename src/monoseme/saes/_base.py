@@ -289,7 +289,7 @@ class SAE(nn.Module, ABC):
     def project_gradients(self) -> None:
         """After backward, before clipping: drops the gradient that unit rows cannot follow.
 
-        Factored gradients are left alone: the optimiser that takes them projects them with `unit_norm_parameters`.
+        Factored gradients are left alone: the optimiser that takes them projects those of `unit_norm` itself.
         """
         remove_parallel_gradient(self.unit_norm_parameters())
 

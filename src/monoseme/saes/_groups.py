@@ -24,7 +24,7 @@ from monoseme.saes._normalise import Normalised, denormalised
 from monoseme.saes._prefix_errors import prefix_errors
 from monoseme.saes._reconstruct import auxk_part
 from monoseme.tensors.shapes import Float, Int, Tensor
-from monoseme.tensors.sparse import SparseCodes
+from monoseme.tensors.sparse import SparseCodes, offsets_of
 
 Average = Literal["mean", "sum"]
 
@@ -110,8 +110,7 @@ def _apart(codes: SparseCodes, sizes: Sequence[int]) -> SparseCodes:
     runs = codes.rows() * n_groups + _group_of_entry(codes, sizes)
     sizes_of_runs = torch.bincount(runs, minlength=n_rows * n_groups)
     moved = sizes_of_runs.view(n_rows, n_groups).t().reshape(-1)
-    offsets = torch.zeros(len(moved) + 1, dtype=torch.int64, device=codes.device)
-    torch.cumsum(moved, 0, out=offsets[1:])
+    offsets = offsets_of(moved)
     began = (sizes_of_runs.cumsum(0) - sizes_of_runs).view(n_rows, n_groups).t().reshape(-1)
     order = torch.repeat_interleave(began - offsets[:-1], moved, output_size=codes.nnz)
     order += torch.arange(codes.nnz, device=codes.device)

@@ -17,6 +17,13 @@ from monoseme.tensors.shapes import Bool, Float, Int, Tensor
 _Plan = TypeVar("_Plan")
 
 
+def offsets_of(counts: Int[Tensor, " rows"]) -> Int[Tensor, " rows_and_one"]:
+    """Where rows of so many entries begin, one after the other, and where the last one ends; int64."""
+    offsets = torch.zeros(counts.shape[0] + 1, dtype=torch.int64, device=counts.device)
+    torch.cumsum(counts, 0, out=offsets[1:])
+    return offsets
+
+
 class ByLatent(NamedTuple):
     """The same entries ordered by latent, then row: the CSC view that weight gradients are summed in."""
 
@@ -62,9 +69,7 @@ class SparseCodes:
     def from_rows(cls, rows: Int[Tensor, " nnz"], indices: Int[Tensor, " nnz"], values: Float[Tensor, " nnz"], *,
                   n_rows: int, n_latents: int) -> "SparseCodes":  # fmt: skip
         """Entries given as (row, latent, value); `rows` must not decrease."""
-        counts = torch.bincount(rows, minlength=n_rows)
-        offsets = torch.zeros(n_rows + 1, dtype=torch.int64, device=rows.device)
-        torch.cumsum(counts, 0, out=offsets[1:])
+        offsets = offsets_of(torch.bincount(rows, minlength=n_rows))
         return cls(indices.to(torch.int32), values, offsets, n_latents, (n_rows,))
 
     @classmethod
@@ -162,8 +167,7 @@ class SparseCodes:
         """The rows a boolean mask of the leading shape marks, or flattened rows by number, in that order; leading is (n,)."""
         chosen = rows.reshape(-1).nonzero().squeeze(1) if rows.dtype == torch.bool else rows.long()
         counts = self.offsets.diff()[chosen]
-        offsets = torch.zeros(chosen.shape[0] + 1, dtype=torch.int64, device=self.device)
-        torch.cumsum(counts, 0, out=offsets[1:])
+        offsets = offsets_of(counts)
         shift = self.offsets[chosen] - offsets[:-1]
         n_entries = int(offsets[-1])
         entries = torch.arange(n_entries, device=self.device)
