@@ -163,7 +163,9 @@ def open_checkpoint(folder: Path, at: int | str = "last") -> dict[str, SAE]:
     """
     checkpoints = {checkpoint.step: checkpoint for checkpoint in list_checkpoints(folder / "checkpoints")}
     if not checkpoints:
-        raise ArtifactMissingError(f"no checkpoint in {folder}")
+        raise ArtifactMissingError(
+            f"no checkpoint in {folder}.\n  Name the folder of a training run (what was given to monoseme train --out)."
+        )
     last = checkpoints[max(checkpoints)]
     steps = {name: _step_of(at, job, last.step) for name, job in last.state["jobs"].items()}
     for step in steps.values():

@@ -131,7 +131,10 @@ class MetricsFile:
         """
         there = path.stat().st_size if path.exists() else 0
         if there < keep_bytes:
-            raise ResumeError(f"{path} has {there:,} bytes, but the checkpoint knows of {keep_bytes:,}: rows were lost")
+            raise ResumeError(
+                f"{path} has {there:,} bytes, but the checkpoint knows of {keep_bytes:,}: rows were lost.\n"
+                "  Put the whole file back, or start anew in another folder."
+            )
         with guard_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")

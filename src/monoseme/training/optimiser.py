@@ -172,7 +172,10 @@ class Optimiser:
         """Takes up what `state` gave. Raises ResumeError for names that are not this SAE's."""
         unknown = {name.rpartition(".")[0] for name in state} - set(self._named)
         if unknown:
-            raise ResumeError(f"the checkpoint's optimiser holds parameters that this SAE lacks: {', '.join(sorted(unknown))}")
+            raise ResumeError(
+                f"the checkpoint's optimiser holds parameters that this SAE lacks: {', '.join(sorted(unknown))}.\n"
+                "  Go on with the version of monoseme that wrote it, or start anew in another folder."
+            )
         self._counts.clear()
         for name, parameter in self._named.items():
             if self._adam is not None and f"{name}.step" in state:
