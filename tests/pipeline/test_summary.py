@@ -4,7 +4,7 @@ import pytest
 
 from monoseme.core.files import read_json
 from monoseme.pipeline import RunFolder
-from monoseme.pipeline._summary import speed_facts, speed_line, speed_table, training_table
+from monoseme.pipeline._summary import kernels_line, speed_facts, speed_line, speed_table, training_table
 from monoseme.training.seconds import Seconds
 
 _ROWS = [
@@ -53,6 +53,16 @@ def test_the_facts_hold_the_rates_and_parts_that_add_up() -> None:
 
 def test_a_line_names_the_largest_parts() -> None:
     assert speed_line(speed_facts(_SPENT, 10_000)) == "500 tokens/s (model 40%, SAEs 25%, validation 15%)"
+
+
+def test_kernels_are_named_once_where_all_saes_had_the_same() -> None:
+    assert kernels_line({"a": "numba", "b": "numba"}) == "numba"
+    assert kernels_line({"a": "numba", "b": "torch", "c": "numba"}) == "numba (a, c), torch (b)"
+
+
+def test_a_run_names_its_kernels(run: RunFolder) -> None:
+    kernels = run.record()["environment"]["kernels"]
+    assert kernels == {name: read_json(run.sae(name) / "manifest.json")["config"]["kernels"] for name in run.sae_names()}
 
 
 def test_a_run_keeps_its_speed_and_the_report_tells_it(run: RunFolder) -> None:

@@ -80,7 +80,7 @@ class RunFolder:
         write_json(self.path / RUN_FILE, record)
 
     def note(self, facts: dict[str, Any]) -> None:
-        """Adds to what `run.json` says of how the run went (times, precision): no part of what the run is."""
+        """Adds to what `run.json` says of how the run went (times, precision, kernels): no part of what the run is."""
         record = self.record()
         record["environment"] = record.get("environment", {}) | facts
         write_json(self.path / RUN_FILE, record)

@@ -10,7 +10,7 @@ from monoseme.core.display import get_display
 from monoseme.evaluation import read_report
 from monoseme.pipeline._folder import RunFolder, refuse_again
 from monoseme.pipeline._precision import precision_line
-from monoseme.pipeline._summary import speed_line
+from monoseme.pipeline._summary import kernels_line, speed_line
 from monoseme.reports import LatentSample, RunReport, SaeReport, TokenExample, write_run_report
 from monoseme.training import read_metrics
 
@@ -46,12 +46,14 @@ def report_run(run: RunFolder, *, overwrite: bool = False) -> None:
 def _facts(record: dict[str, Any]) -> dict[str, str]:
     config, speed = record["config"], record.get("environment", {}).get("speed")
     precision = record.get("environment", {}).get("precision", {})
+    kernels = record.get("environment", {}).get("kernels", {})
     return {
         "Model": config["model"]["model"],
         **({"Precision": "; ".join(map(precision_line, precision.values()))} if precision else {}),
         "Site": ", ".join(sorted(set(record["jobs"].values()))),
         "Text": config["corpus"]["source"],
         **({"Training": speed_line(speed)} if speed else {}),
+        **({"Kernels": kernels_line(kernels)} if kernels else {}),
         "Written by": f"monoseme {record['package_version']}",
     }
 

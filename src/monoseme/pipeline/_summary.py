@@ -1,4 +1,4 @@
-"""What a training run came to: a line for each SAE, from its last validation, and where the time went."""
+"""What a training run came to: a line for each SAE, from its last validation, where the time went, and the kernels."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -49,6 +49,14 @@ def speed_table(seconds: Seconds, n_tokens: int) -> str:
         if part.seconds > 0
     ]
     return aligned_table(rows)
+
+
+def kernels_line(kernels: Mapping[str, str]) -> str:
+    """`numba`, or `numba (a, b), torch (c)` where SAEs differ, of the kernels by SAE."""
+    saes: dict[str, list[str]] = {}
+    for sae, name in kernels.items():
+        saes.setdefault(name, []).append(sae)
+    return ", ".join(saes) if len(saes) == 1 else ", ".join(f"{name} ({', '.join(own)})" for name, own in saes.items())
 
 
 def speed_line(facts: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from monoseme.pipeline._config import RunConfig, run_config_from_dict, run_confi
 from monoseme.pipeline._folder import RUN_FILE, RunFolder, new_run, require_free
 from monoseme.pipeline._materials import Materials
 from monoseme.pipeline._precision import tell_precision
-from monoseme.pipeline._summary import speed_facts, speed_table, training_table
+from monoseme.pipeline._summary import kernels_line, speed_facts, speed_table, training_table
 from monoseme.pipeline._validate import SplicedLoss
 from monoseme.saes import build, config_to_dict, save_sae
 from monoseme.splice.objective import ModelObjective
@@ -53,7 +53,9 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
     table = training_table(read_metrics(run.training / "metrics.jsonl"), [job.name for job in jobs])
     if table:
         get_display().say(table)
-    run.note({"speed": speed_facts(result.seconds, result.n_tokens)})
+    kernels = {job.name: job.sae.kernel_name for job in jobs}
+    run.note({"kernels": kernels, "speed": speed_facts(result.seconds, result.n_tokens)})
+    get_display().say(f"kernels: {kernels_line(kernels)}")
     get_display().say(speed_table(result.seconds, result.n_tokens))
     return run
 
