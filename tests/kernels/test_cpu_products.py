@@ -89,6 +89,18 @@ def test_values_may_be_strided_and_entries_of_a_row_in_any_order() -> None:
     assert_close(all_four(NUMBA, **given_), obvious(**given_))
 
 
+@pytest.mark.parametrize("density", [0.1, 0.3])
+def test_values_of_zero_change_no_bit_of_a_sum(density: float) -> None:
+    case = drawn(33, 65, 129, density)
+    codes = case["codes"]
+    every_third = torch.where(torch.arange(codes.nnz) % 3 == 0, codes.values, 0.0)
+    stored = codes.with_values(every_third)
+    left_out = stored.drop_zeros()
+    assert left_out.nnz < stored.nnz
+    assert torch.equal(NUMBA.weighted_rows(stored, case["weight"]), NUMBA.weighted_rows(left_out, case["weight"]))
+    assert torch.equal(NUMBA.latent_sums(stored, case["rows"]), NUMBA.latent_sums(left_out, case["rows"]))
+
+
 def test_another_type_goes_to_torch() -> None:
     given_ = drawn(B, D, F, 0.4)
     codes = given_["codes"].with_values(given_["codes"].values.double())

@@ -11,13 +11,16 @@ import torch
 
 from monoseme.kernels._certificate import Latents, Rows, certified_latents, certified_rows
 from monoseme.kernels._contract import Encoder
+from monoseme.kernels._cpu_above import collect_latents, count_above, join_rows, keep_above
 from monoseme.kernels._cpu_screen import collect_reaching, count_reaching
 from monoseme.kernels._cpu_select import score_again
+from monoseme.kernels._cpu_tiles import dots_at
 from monoseme.kernels._cpu_topk import CHUNK_ROWS, every_pre_activation, loop_views, pays, scores
 from monoseme.kernels._screen_product import ScreenProduct, in_use
 from monoseme.kernels._screening import count
 from monoseme.kernels._selection import batch_topk_chosen
 from monoseme.kernels._threads import launch, n_threads
+from monoseme.kernels._workspace import workspace
 from monoseme.kernels.reference import at_flat
 from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
@@ -42,6 +45,13 @@ class _Entries(NamedTuple):
     uppers: Float[Tensor, " nnz"]
     lowers: Float[Tensor, " nnz"]
     """Bounds of the pre-activation."""
+
+
+class _Found(NamedTuple):
+    """Candidates in CSR, as `_Entries`, without bounds."""
+
+    offsets: Int[Tensor, " rows_and_one"]
+    latents: Int[Tensor, " nnz"]
 
 
 class _Screen(NamedTuple):
@@ -79,13 +89,47 @@ def above(
     screen = _screen(centred, encoder, magnitude)
     if screen is None:
         return _plain_above(centred, encoder, threshold)
-    lifted = screen._replace(latents=screen.latents._replace(raised=screen.latents.raised - threshold))
-    entries = _collected(lifted, 0.0)
-    values = torch.empty_like(entries.uppers)
-    _score(screen, entries, values, floor=-math.inf, ceiling=math.inf)
-    limits = threshold if threshold.dim() == 0 else threshold[entries.latents]
+    thresholds = threshold.expand(n_latents).contiguous()
+    found = _candidates_above(screen._replace(latents=screen.latents._replace(raised=screen.latents.raised - thresholds)))
+    values = torch.empty(found.latents.shape[0])
+    dots_at(centred, encoder.weight.t(), encoder.bias, offsets=found.offsets, latents=found.latents, out=values)
     count(rows=centred.shape[0], uncertified=0, candidates=values.shape[0])
-    return _kept(entries, values, values > limits, n_latents)
+    return _cut_at(found, values, thresholds)
+
+
+def _candidates_above(screen: _Screen) -> _Found:
+    """All entries whose upper bound is not below zero."""
+    latents, rows = screen.latents, screen.rows
+    n_rows, n_latents = screen.centred.shape[0], latents.reach.shape[0]
+    parts: list[Tensor] = []
+    counts = torch.empty(n_rows, dtype=torch.int64)
+    for start in range(0, n_rows, CHUNK_ROWS):
+        chunk = slice(start, min(start + CHUNK_ROWS, n_rows))
+        views = loop_views(scores(rows, latents, screen.product, chunk))
+        bounds = (latents.raised.numpy(), latents.reach.numpy(), rows.slacks[chunk].numpy(), latents.wobble)
+        found = workspace("candidates", chunk.stop - start, n_latents + 1, dtype=torch.int32).numpy()
+        with launch():
+            collect_latents(*views, *bounds, np.float32(0), found, counts[chunk].numpy(), n_threads())
+        offsets = _offsets(counts[chunk])
+        parts.append(torch.empty(int(offsets[-1]), dtype=torch.int32))
+        with launch():
+            join_rows(found, offsets.numpy(), parts[-1].numpy())
+    return _Found(_offsets(counts), torch.cat(parts))
+
+
+def _cut_at(found: _Found, values: Float[Tensor, " nnz"], thresholds: Float[Tensor, " F"]) -> SparseCodes:
+    """The entries above the threshold of their latent, as codes."""
+    n_rows = found.offsets.shape[0] - 1
+    entries = (found.latents.numpy(), values.numpy(), found.offsets.numpy(), thresholds.numpy())
+    counts = torch.empty(n_rows, dtype=torch.int64)
+    with launch():
+        count_above(*entries, counts.numpy())
+    offsets = _offsets(counts)
+    n = int(offsets[-1])
+    latents, kept = torch.empty(n, dtype=torch.int32), torch.empty(n)
+    with launch():
+        keep_above(*entries, offsets.numpy(), latents.numpy(), kept.numpy())
+    return SparseCodes(latents, kept, offsets, thresholds.shape[0], (n_rows,))
 
 
 def _screen(centred: Float[Tensor, "B D"], encoder: Encoder, magnitude: float = 0.0) -> _Screen | None:

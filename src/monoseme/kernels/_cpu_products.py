@@ -1,7 +1,8 @@
 """The four sparse products as compiled loops over float32 on the CPU; anything else goes to torch.
 
 Rows of weights are read in the order of the codes, four at a time: a step is bound by reading them, and at the sizes of SAEs they
-come from the shared cache. Blocks of columns small enough for a core's own cache were measured and gained nothing.
+come from the shared cache. Blocks of columns small enough for a core's own cache were measured and gained nothing; where rows
+have hundreds of entries, tiles of rows and latents do (`_cpu_tiles`).
 
 Letters: B rows, D model width, F latents, nnz entries in all.
 """
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from monoseme.kernels._compiled import parallel, serial
 from monoseme.kernels._cpu_plan import LatentOrder, latent_order
+from monoseme.kernels._cpu_tiles import dots_at, tiles_pay
 from monoseme.kernels._density import DenseProducts, Moves, suits_dense
 from monoseme.kernels._products import Products
 from monoseme.kernels._threads import launch
@@ -61,6 +63,10 @@ class NumbaProducts(Products):
         if suits_dense_here(codes):
             return self._dense.dots(codes, rows, weight)
         out = rows.new_empty(codes.nnz)
+        if tiles_pay(codes.nnz, rows, codes.n_latents):
+            bias = rows.new_zeros(codes.n_latents)
+            dots_at(rows, weight, bias, offsets=codes.offsets, latents=codes.indices, out=out)
+            return out
         with launch():
             _dots(_array(rows), _array(weight), codes.indices.numpy(), codes.offsets.numpy(), _array(out))
         return out
@@ -123,19 +129,35 @@ def _pick(codes: SparseCodes, first: int, part: Float[Tensor, "b F"], out: Float
 
 @serial
 def add_weighted(total: Array, table: Array, picks: Array, weights: Array, first: int, last: int) -> None:
-    """total += the sum of weights[p] table[picks[p]] over p from first to last, in fours."""
-    p = first
-    while p + 3 < last:
-        a, b, c, d = table[picks[p]], table[picks[p + 1]], table[picks[p + 2]], table[picks[p + 3]]
-        s, t, u, v = weights[p], weights[p + 1], weights[p + 2], weights[p + 3]
+    """total += the sum of weights[p] table[picks[p]] over p from first to last, in fours; weights that are zero are left out.
+
+    A JumpReLU's codes hold many: entries below their threshold, which have a gradient all the same.
+    """
+    p = _not_zero(weights, first, last)
+    while p < last:
+        q = _not_zero(weights, p + 1, last)
+        r = _not_zero(weights, q + 1, last)
+        z = _not_zero(weights, r + 1, last)
+        if z >= last:
+            break
+        a, b, c, d = table[picks[p]], table[picks[q]], table[picks[r]], table[picks[z]]
+        s, t, u, v = weights[p], weights[q], weights[r], weights[z]
         for i in range(total.shape[0]):
             total[i] += (s * a[i] + t * b[i]) + (u * c[i] + v * d[i])
-        p += 4
+        p = _not_zero(weights, z + 1, last)
     while p < last:
         a, s = table[picks[p]], weights[p]
         for i in range(total.shape[0]):
             total[i] += s * a[i]
+        p = _not_zero(weights, p + 1, last)
+
+
+@serial
+def _not_zero(weights: Array, p: int, last: int) -> int:
+    """The first place from p on whose weight is not zero; `last` or beyond if there is none."""
+    while p < last and weights[p] == 0.0:
         p += 1
+    return p
 
 
 @parallel
