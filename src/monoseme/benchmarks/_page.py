@@ -88,12 +88,12 @@ def write_page(results: Path, page: Path) -> None:
     steps = [entry for entry in _plain(entries) if entry["architecture"] == "topk"]
     parts = [_HEAD, _machines(found)]
     if steps:
-        figure = steps_figure(steps)
+        figure = steps_figure([{**entry, "contestants": _compared(entry)} for entry in steps])
         for kind in ("svg", "png"):
             figure.save(results / f"{figure.name}.{kind}")
         link = f"![{figure.title}]({results.relative_to(page.parent).as_posix()}/{figure.name}.svg)\n\n{figure.caption}\n"
         parts += [_STEPS, *(_steps(entry) for entry in steps), link, _FLOOR, _floors(steps)]
-    parts += _section(_OTHERS, [_other(entry) for entry in entries if entry["architecture"] != "topk"])
+    parts += _section(_OTHERS, [_other(entry) for entry in _plain(entries) if entry["architecture"] != "topk"])
     parts += _section(_VARIANTS, [row for entry in entries for row in _variants(entry)])
     parts += _section(_CAPTURE, [_captured(entry) for one in found if one["benchmark"] == "capture" for entry in one["configs"]])
     runs = [entry for one in found if one["benchmark"] == "e2e" for entry in one["configs"]]
@@ -107,7 +107,7 @@ def _plain(entries: Sequence[Found]) -> list[Found]:
     best: dict[tuple[str, str], Found] = {}
     for entry in entries:
         key = (entry["config"], entry["architecture"])
-        if key not in best or len(entry["contestants"]) > len(best[key]["contestants"]):
+        if key not in best or len(_compared(entry)) > len(_compared(best[key])):
             best[key] = entry
     return list(best.values())
 
@@ -144,8 +144,7 @@ def _steps(entry: Found) -> str:
             "of the floor": f"{row['share_of_floor']:.0%}",
             "MB": "" if row["peak_rss_mb"] is None else round(row["peak_rss_mb"]),
         }
-        for row in sorted(entry["contestants"], key=lambda row: row["best_ms"])
-        if not _is_variant(row["name"])
+        for row in sorted(_compared(entry), key=lambda row: row["best_ms"])
     ]
     return f"{title}\n{markdown_table(rows)}"
 
@@ -204,6 +203,11 @@ def _variants(entry: Found) -> list[dict[str, Any]]:
         for row in entry["contestants"]
         if _is_variant(row["name"])
     ]
+
+
+def _compared(entry: Found) -> list[Found]:
+    """The contestants, without the variants of our step."""
+    return [row for row in entry["contestants"] if not _is_variant(row["name"])]
 
 
 def _is_variant(name: str) -> bool:
