@@ -18,7 +18,9 @@ from monoseme.kernels._compiled import parallel, serial
 from monoseme.kernels._cpu_plan import LatentOrder, latent_order
 from monoseme.kernels._cpu_tiles import dots_at, tiles_pay
 from monoseme.kernels._density import DenseProducts, Moves, suits_dense
+from monoseme.kernels._measured import fastest
 from monoseme.kernels._products import Products
+from monoseme.kernels._screen_product import SCREEN_PRODUCTS, ScreenProduct
 from monoseme.kernels._threads import launch
 from monoseme.kernels._torch_products import TorchProducts
 from monoseme.tensors.shapes import Float, Tensor
@@ -38,7 +40,7 @@ class NumbaProducts(Products):
 
     def __init__(self) -> None:
         self._other = TorchProducts()
-        self._dense = DenseProducts(Moves(_scatter, _pick), self)
+        self._dense = DenseProducts(Moves(_scatter, _pick), self, _fastest_product)
 
     def weighted_rows(
         self, codes: SparseCodes, weight: Float[Tensor, "F D"], bias: Float[Tensor, " D"] | None = None
@@ -88,6 +90,10 @@ class NumbaProducts(Products):
         out = codes.values.new_zeros(codes.n_latents)
         _totals(codes.indices.numpy(), plain_values(codes), _array(out))
         return out
+
+
+def _fastest_product() -> ScreenProduct:
+    return SCREEN_PRODUCTS[fastest().float32]
 
 
 def suits_dense_here(codes: SparseCodes) -> bool:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from monoseme.kernels._products import Products
+from monoseme.kernels._screen_product import MklProduct, ScreenProduct
 from monoseme.tensors.shapes import Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -40,26 +41,31 @@ class Moves(NamedTuple):
 class DenseProducts(Products):
     """The four products by dense matrix products over some rows at a time."""
 
-    def __init__(self, moves: Moves, totals: Products) -> None:
-        """`totals` adds up values, for which nothing dense is needed."""
+    def __init__(self, moves: Moves, totals: Products, product: Callable[[], ScreenProduct] = MklProduct) -> None:
+        """`totals` adds up values, for which nothing dense is needed; `product` says what multiplies, if not torch itself."""
         self._moves = moves
         self._totals = totals
+        self._product = product
 
     def weighted_rows(
         self, codes: SparseCodes, weight: Float[Tensor, "F D"], bias: Float[Tensor, " D"] | None = None
     ) -> Float[Tensor, "B D"]:
         """One product for each chunk."""
         out = weight.new_empty(codes.n_rows, weight.shape[1])
+        product = self._product()
+        packed = product.packed(weight.t())
         for first, part in _chunks(codes, weight):
             self._moves.scatter(codes, first, part)
-            torch.mm(part, weight, out=out[first : first + len(part)])
+            product.product(part, packed, out[first : first + len(part)])
         return out if bias is None else out.add_(bias)
 
     def dots(self, codes: SparseCodes, rows: Float[Tensor, "B D"], weight: Float[Tensor, "F D"]) -> Float[Tensor, " nnz"]:
         """All products of rows and latents, of which some are kept."""
         out = rows.new_empty(codes.nnz)
+        product = self._product()
+        packed = product.packed(weight)
         for first, part in _chunks(codes, weight):
-            torch.mm(rows[first : first + len(part)], weight.t(), out=part)
+            product.product(rows[first : first + len(part)], packed, part)
             self._moves.pick(codes, first, part, out)
         return out
 

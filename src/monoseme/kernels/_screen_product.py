@@ -13,6 +13,9 @@ from torch.nn import functional
 from monoseme.kernels._measured import fastest
 from monoseme.tensors.shapes import Float, Tensor
 
+_PIECE_ROWS = 512
+"""Rows that oneDNN multiplies at once: for 2,048 rows and 2,457 latents, 29 ms of two cores' time instead of 50."""
+
 
 class ScreenProduct(ABC):
     """Scores of rows against all latents, summed in float32 at least and rounded once, to `dtype`."""
@@ -63,8 +66,9 @@ class OneDnnProduct(ScreenProduct):
         return latents.to_mkldnn()
 
     def product(self, rows: Float[Tensor, "b D"], latents: Tensor, out: Float[Tensor, "b F"]) -> None:
-        """A linear map without bias."""
-        out.copy_(functional.linear(rows.to_mkldnn(), latents).to_dense())
+        """A linear map without bias, some rows at a time: both copies of a piece stay in the cache."""
+        for part, written in zip(rows.split(_PIECE_ROWS), out.split(_PIECE_ROWS), strict=True):
+            written.copy_(functional.linear(part.to_mkldnn(), latents).to_dense())
 
 
 SCREEN_PRODUCTS: dict[str, ScreenProduct] = {p.name: p for p in (HalfProduct(), OneDnnProduct(), MklProduct())}

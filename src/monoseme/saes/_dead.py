@@ -9,6 +9,7 @@ import math
 import torch
 
 from monoseme.kernels import Encoder, Kernels
+from monoseme.saes._squared_error import squared_error
 from monoseme.tensors.shapes import Bool, Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -85,8 +86,8 @@ def auxk(
     if dead.numel() == 0:
         return residual.new_zeros(())
     residual = residual.detach()
-    variance = (residual - residual.mean(0)).square().sum(1).mean()
+    variance = torch.linalg.vector_norm(residual - residual.mean(0), dim=1).square().mean()
     if not bool(variance > 0):
         return residual.new_zeros(())
     e_hat = revived(x[turn], encoder, W_dec, dead=dead, k_aux=k_aux, kernels=kernels)
-    return (residual[turn] - e_hat).square().sum(1).mean() / variance
+    return squared_error(residual[turn], e_hat).mean / variance
