@@ -1,5 +1,6 @@
 """The compiled kernels select exactly what every float32 score would select, whatever the screen, the sizes and the ties."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,10 +8,12 @@ from hypothesis import strategies as st
 
 from monoseme.kernels import Encoder, kernels_named
 from monoseme.kernels._certificate import certified_latents, certified_rows
+from monoseme.kernels._cpu_above import collect_latents
 from monoseme.kernels._cpu_topk import every_pre_activation, scores
 from monoseme.kernels._measured import Fastest, taking
 from monoseme.kernels._screen_product import SCREEN_PRODUCTS
 from monoseme.kernels._screening import counted
+from monoseme.kernels._threads import launch
 from monoseme.kernels.cpu import NumbaKernels
 from monoseme.kernels.reference import batch_topk_by_sort, topk_by_sort
 from monoseme.tensors.sparse import SparseCodes
@@ -287,3 +290,28 @@ def test_gradients_equal_the_references() -> None:
         grads.append([leaf.grad for leaf in leaves])
     for ours, theirs in zip(*grads, strict=True):
         assert torch.equal(ours, theirs)  # whole numbers, so sums are exact
+
+
+def test_what_is_collected_is_what_is_counted_at_any_floor() -> None:
+    """Floors at upper bounds and one unit in the last place beside them: two loops that add in another order would disagree."""
+    rng = np.random.default_rng(0)
+    n_rows, n_latents, wobble = 64, 1031, np.float32(1.01 / 256)
+    halves = torch.from_numpy(rng.standard_normal((n_rows, n_latents)).astype(np.float32)).bfloat16()
+    bits = halves.view(torch.int16).numpy().view(np.uint16)
+    raised, reach = (rng.standard_normal(n_latents).astype(np.float32) for _ in range(2))
+    slacks, reach = np.full(n_rows, 0.02, np.float32), np.abs(reach) + np.float32(1)
+    scores = halves.float().numpy()
+    uppers = scores + raised + (wobble * np.abs(scores) + slacks[:, None] * reach)
+    found, counts = np.full((n_rows, n_latents + 1), -1, np.int32), np.empty(n_rows, np.int64)
+    for floor in rng.choice(uppers[uppers > 2].ravel(), 30):
+        for near in (floor, np.nextafter(floor, np.float32(9)), np.nextafter(floor, np.float32(-9))):
+            with launch():
+                collect_latents(
+                    bits, np.empty((0, 0), np.float32), raised, reach, slacks, wobble, np.float32(near), found, counts, 2
+                )
+            sure, possible = uppers >= near * (1 + 1e-5), uppers >= near * (1 - 1e-5)
+            for row in range(n_rows):
+                latents = found[row, : counts[row]]
+                assert (np.diff(latents) > 0).all()
+                assert np.isin(np.flatnonzero(sure[row]), latents).all()
+                assert possible[row, latents].all()

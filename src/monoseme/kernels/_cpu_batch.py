@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from monoseme.kernels._certificate import Latents, Rows, certified_latents, certified_rows
+from monoseme.kernels._compiled import Array
 from monoseme.kernels._contract import Encoder
 from monoseme.kernels._cpu_above import collect_latents, count_above, join_rows, keep_above
-from monoseme.kernels._cpu_screen import collect_reaching, count_reaching
+from monoseme.kernels._cpu_screen import bounds_at, count_reaching
 from monoseme.kernels._cpu_select import score_again
 from monoseme.kernels._cpu_tiles import dots_at
 from monoseme.kernels._cpu_topk import CHUNK_ROWS, every_pre_activation, loop_views, pays, scores
@@ -23,7 +24,7 @@ from monoseme.kernels._threads import launch, n_threads
 from monoseme.kernels._workspace import workspace
 from monoseme.kernels.reference import at_flat
 from monoseme.tensors.shapes import Float, Int, Tensor
-from monoseme.tensors.sparse import SparseCodes
+from monoseme.tensors.sparse import SparseCodes, offsets_of
 
 _GUESSES = ((64, 1.5), (512, 3.0))
 """Rows of a sample, and how many times its share of entries the guessed cut lets in: where rows have about k entries, give or
@@ -101,22 +102,45 @@ def above(
 
 def _candidates_above(screen: _Screen) -> _Found:
     """All entries whose upper bound is not below zero."""
-    latents, rows = screen.latents, screen.rows
-    n_rows, n_latents = screen.centred.shape[0], latents.reach.shape[0]
+    n_rows = screen.centred.shape[0]
     parts: list[Tensor] = []
     counts = torch.empty(n_rows, dtype=torch.int64)
-    for start in range(0, n_rows, CHUNK_ROWS):
-        chunk = slice(start, min(start + CHUNK_ROWS, n_rows))
-        views = loop_views(scores(rows, latents, screen.product, chunk))
-        bounds = (latents.raised.numpy(), latents.reach.numpy(), rows.slacks[chunk].numpy(), latents.wobble)
-        found = workspace("candidates", chunk.stop - start, n_latents + 1, dtype=torch.int32).numpy()
-        with launch():
-            collect_latents(*views, *bounds, np.float32(0), found, counts[chunk].numpy(), n_threads())
-        offsets = _offsets(counts[chunk])
-        parts.append(torch.empty(int(offsets[-1]), dtype=torch.int32))
-        with launch():
-            join_rows(found, offsets.numpy(), parts[-1].numpy())
-    return _Found(_offsets(counts), torch.cat(parts))
+    for chunk in _chunks(n_rows):
+        parts.append(_collected_latents(screen, _scored(screen, chunk), 0.0, counts[chunk]))
+    return _Found(offsets_of(counts), torch.cat(parts))
+
+
+class _Scored(NamedTuple):
+    """The screen scores of a chunk of rows, and what their bounds are made of, as the loops take them."""
+
+    views: tuple[Array, Array]
+    bounds: tuple[Array, Array, Array, np.float32]
+
+
+def _chunks(n_rows: int) -> list[slice]:
+    return [slice(start, min(start + CHUNK_ROWS, n_rows)) for start in range(0, n_rows, CHUNK_ROWS)]
+
+
+def _scored(screen: _Screen, chunk: slice) -> _Scored:
+    """In a buffer that holds them until the next call."""
+    latents, slacks = screen.latents, screen.rows.slacks[chunk].numpy()
+    views = loop_views(scores(screen.rows, latents, screen.product, chunk))
+    return _Scored(views, (latents.raised.numpy(), latents.reach.numpy(), slacks, latents.wobble))
+
+
+def _collected_latents(screen: _Screen, scored: _Scored, floor: float, counts: Int[Tensor, " rows"]) -> Int[Tensor, " nnz"]:
+    """Latents whose upper bound reaches the floor, row after row; how many there are is written into `counts`.
+
+    One loop counts and writes: two would have to agree on what reaches the floor to the last bit, which compilers do not promise.
+    """
+    found = workspace("candidates", counts.shape[0], screen.latents.reach.shape[0] + 1, dtype=torch.int32).numpy()
+    with launch():
+        collect_latents(*scored.views, *scored.bounds, np.float32(floor), found, counts.numpy(), n_threads())
+    offsets = offsets_of(counts)
+    joined = torch.empty(int(offsets[-1]), dtype=torch.int32)
+    with launch():
+        join_rows(found, offsets.numpy(), joined.numpy())
+    return joined
 
 
 def _cut_at(found: _Found, values: Float[Tensor, " nnz"], thresholds: Float[Tensor, " F"]) -> SparseCodes:
@@ -126,7 +150,7 @@ def _cut_at(found: _Found, values: Float[Tensor, " nnz"], thresholds: Float[Tens
     counts = torch.empty(n_rows, dtype=torch.int64)
     with launch():
         count_above(*entries, counts.numpy())
-    offsets = _offsets(counts)
+    offsets = offsets_of(counts)
     n = int(offsets[-1])
     latents, kept = torch.empty(n, dtype=torch.int32), torch.empty(n)
     with launch():
@@ -188,31 +212,17 @@ def _guess(screen: _Screen, n: int, n_sample: int, surplus: float) -> float:
 def _collected(screen: _Screen, floor: float) -> _Entries:
     """All entries whose upper bound reaches the floor."""
     n_rows = screen.centred.shape[0]
-    latents, rows = screen.latents, screen.rows
-    parts: list[_Entries] = []
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
     counts = torch.empty(n_rows, dtype=torch.int64)
-    for start in range(0, n_rows, CHUNK_ROWS):
-        chunk = slice(start, min(start + CHUNK_ROWS, n_rows))
-        found = loop_views(scores(rows, latents, screen.product, chunk))
-        bounds = (latents.raised.numpy(), latents.reach.numpy(), rows.slacks[chunk].numpy(), latents.wobble)
+    for chunk in _chunks(n_rows):
+        scored = _scored(screen, chunk)
+        latents = _collected_latents(screen, scored, floor, counts[chunk])
+        uppers, lowers = torch.empty(latents.shape[0]), torch.empty(latents.shape[0])
+        places = (offsets_of(counts[chunk]).numpy(), latents.numpy(), uppers.numpy(), lowers.numpy())
         with launch():
-            count_reaching(*found, *bounds, np.float32(floor), counts[chunk].numpy(), n_threads())
-        offsets = _offsets(counts[chunk])
-        n = int(offsets[-1])
-        part = _Entries(offsets, torch.empty(n, dtype=torch.int32), torch.empty(n), torch.empty(n))
-        with launch():
-            collect_reaching(
-                *found, *bounds, latents.give, np.float32(floor), *(field.numpy() for field in part), n_threads()
-            )  # fmt: skip
-        parts.append(part)
-    fields = (torch.cat([part[i] for part in parts]) for i in range(1, 4))
-    return _Entries(_offsets(counts), *fields)
-
-
-def _offsets(counts: Int[Tensor, " rows"]) -> Int[Tensor, " rows_and_one"]:
-    offsets = torch.zeros(counts.shape[0] + 1, dtype=torch.int64)
-    torch.cumsum(counts, 0, out=offsets[1:])
-    return offsets
+            bounds_at(*scored.views, *scored.bounds, screen.latents.give, *places)
+        parts.append((latents, uppers, lowers))
+    return _Entries(offsets_of(counts), *(torch.cat(field) for field in zip(*parts, strict=True)))
 
 
 def _nth_largest(values: Float[Tensor, " nnz"], n: int) -> float:

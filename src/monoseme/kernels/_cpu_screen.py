@@ -242,23 +242,13 @@ def _count_row(scores: Array, raised: Array, reach: Array, slack: float, wobble:
 
 
 @parallel
-def collect_reaching(halves: Array, wide: Array, raised: Array, reach: Array, slacks: Array, wobble: float, give: float,
-                     floor: float, offsets: Array, latents: Array, uppers: Array, lowers: Array,
-                     n_parts: int) -> None:  # fmt: skip
-    """What `count_reaching` counted: latents in ascending order with their bounds, those of row r from `offsets[r]`."""
-    n_rows, n_latents = offsets.shape[0] - 1, raised.shape[0]
-    for part in prange(n_parts):
-        buffer = np.empty(n_latents, np.float32)
-        for row in range(part * n_rows // n_parts, (part + 1) * n_rows // n_parts):
-            scores, slack, n = row_scores(halves, wide, row, buffer), slacks[row], offsets[row]
-            for start in range(0, n_latents, 64):
-                size = min(64, n_latents - start)
-                one, two, three = scores[start : start + size], raised[start : start + size], reach[start : start + size]
-                if _count_row(one, two, three, slack, wobble, floor) == 0:
-                    continue
-                for i in range(size):
-                    margin = wobble * abs(one[i]) + slack * three[i]
-                    upper = one[i] + two[i] + margin
-                    if upper >= floor:
-                        latents[n], uppers[n], lowers[n] = start + i, upper, upper - (margin + margin + give)
-                        n += 1
+def bounds_at(halves: Array, wide: Array, raised: Array, reach: Array, slacks: Array, wobble: float, give: float, offsets: Array,
+              latents: Array, uppers: Array, lowers: Array) -> None:  # fmt: skip
+    """Both bounds of the entries (r, latents[p]), p in offsets[r]:offsets[r + 1]."""
+    for row in prange(offsets.shape[0] - 1):
+        for p in range(offsets[row], offsets[row + 1]):
+            latent = latents[p]
+            score = wide[row, latent] if wide.shape[0] > 0 else widened(halves[row, latent])
+            margin = wobble * abs(score) + slacks[row] * reach[latent]
+            upper = score + raised[latent] + margin
+            uppers[p], lowers[p] = upper, upper - (margin + margin + give)
