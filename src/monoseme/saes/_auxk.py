@@ -10,8 +10,9 @@ it does to revival.
 Letters: B rows, D model width.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from monoseme.core.errors import ConfigError
 from monoseme.saes._base import SAE
@@ -22,6 +23,8 @@ from monoseme.saes._settings import check_coefficient, refuse_unused
 @dataclass(frozen=True, kw_only=True)
 class AuxKConfig(SAE.Config):
     """Settings of every architecture that revives its dead latents by AuxK."""
+
+    before: ClassVar[Mapping[str, Any]] = {"auxk_one_in": 1}
 
     auxk_coefficient: float = 1 / 32
     """Weight of the auxiliary loss that revives dead latents; 0 turns it off."""

@@ -74,6 +74,8 @@ class SAE(nn.Module, ABC):
         """What every architecture has."""
 
         plugin_name: ClassVar[str]
+        before: ClassVar[Mapping[str, Any]] = {}
+        """Settings that came later -> what was done before there were any, for checkpoints of that time."""
 
         d_in: int | None = None
         """Width of the activations (count); None until the site is known."""

@@ -93,7 +93,8 @@ def _refuse_another(checkpoint: Checkpoint, config: TrainConfig, learners: list[
         raise ResumeError(f"{checkpoint.path} holds the SAEs {', '.join(jobs)}, not {asked}")
     problems = _differences("train", checkpoint.state["train"], to_dict(config), free=_FREE)
     for learner in learners:
-        problems += _differences(learner.name, jobs[learner.name]["config"], config_to_dict(learner.sae.config))
+        known = {**learner.sae.config.before, **jobs[learner.name]["config"]}
+        problems += _differences(learner.name, known, config_to_dict(learner.sae.config))
         place = place_of(learner)
         problems += _differences(learner.name, {key: jobs[learner.name][key] for key in place}, place)
     if problems:
