@@ -53,6 +53,18 @@ def test_a_step_is_the_one_stepped(shape: tuple[int, int, int], rule: AdamRule, 
 
 
 @pytest.mark.parametrize("unit", [False, True], ids=["free", "unit"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_step_from_two_factors_is_one_from_their_sum(shape: tuple[int, int, int], unit: bool) -> None:
+    one, two = factor(*shape, seed=1), factor(shape[0] + 2, *shape[1:], seed=2)
+    before = matrix(*shape[1:], unit=unit)
+    wanted = stepped(before, one.dense() + two.dense(), PLAIN, 0.7)
+    after = copied(before)
+    square = ROWS.step(after, one, PLAIN, scale=0.7, also=two)
+    for found, right in zip((*after[:3], square), wanted, strict=True):
+        torch.testing.assert_close(found.double(), right, rtol=2e-5, atol=1e-6)  # as above
+
+
+@pytest.mark.parametrize("unit", [False, True], ids=["free", "unit"])
 @pytest.mark.parametrize("n_factors", [1, 2, 3])
 def test_factors_are_gathered_and_their_projected_norm_returned(n_factors: int, unit: bool) -> None:
     factors = [factor(B, D, F, seed=seed) for seed in range(n_factors)]

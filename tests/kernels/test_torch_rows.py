@@ -51,6 +51,15 @@ def test_a_step_does_what_the_formulas_say(unit: bool, decoupled: bool, decay: f
 
 
 @pytest.mark.parametrize("unit", [False, True])
+def test_a_step_from_two_factors_is_one_from_their_sum(unit: bool) -> None:
+    matrix, one, two = _matrix(0, unit=unit), _factor(1), _factor(2)
+    expected = stepped(matrix, one.dense() + two.dense(), _rule(False, 0.0), 1.0)
+    square = TorchRows().step(matrix, one, _rule(False, 0.0), scale=1.0, also=two)
+    for found, wanted in zip((*matrix[:3], square), expected, strict=True):
+        assert torch.allclose(found.double(), wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("unit", [False, True])
 @pytest.mark.parametrize("add", [False, True])
 def test_gather_adds_the_factors_up_and_knows_the_norm_after_projection(unit: bool, add: bool) -> None:
     matrix, factors = _matrix(0, unit=unit), [_factor(1), _factor(2)]

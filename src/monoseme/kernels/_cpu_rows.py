@@ -44,6 +44,8 @@ class _Numbers(NamedTuple):
 class NumbaRows(RowUpdates):
     """Rows of float32 matrices on the CPU."""
 
+    takes_two = True
+
     def __init__(self) -> None:
         self._products = NumbaProducts()
 
@@ -62,17 +64,28 @@ class NumbaRows(RowUpdates):
         return _total(squares)
 
     def step(
-        self, matrix: RowMatrix, gradient: FactoredGrad | Float[Tensor, "F D"], rule: AdamRule, *, scale: float
+        self,
+        matrix: RowMatrix,
+        gradient: FactoredGrad | Float[Tensor, "F D"],
+        rule: AdamRule,
+        *,
+        scale: float,
+        also: FactoredGrad | None = None,
     ) -> Float[Tensor, ""]:
-        """From a factor, its rows never leave the cache; a factor of very many entries is multiplied out first."""
-        if isinstance(gradient, FactoredGrad) and suits_dense_here(gradient.codes):
-            gradient = self._products.latent_sums(gradient.codes, _plain(gradient.rows))
+        """From factors, a row's gradient never leaves the cache; factors of very many entries are multiplied out first."""
+        if isinstance(gradient, FactoredGrad):
+            factors = [gradient] if also is None else [gradient, also]
+            if any(suits_dense_here(factor.codes) for factor in factors):
+                sums = [self._products.latent_sums(factor.codes, _plain(factor.rows)) for factor in factors]
+                gradient = sums[0] if also is None else sums[0].add_(sums[1])
         squares = np.empty(matrix.weight.shape[0], np.float64)
+        arrays, numbers = _arrays(matrix), _numbers(rule, scale)
         with launch():
             if isinstance(gradient, FactoredGrad):
-                _step_from_factor(_entries(gradient), _arrays(matrix), _numbers(rule, scale), matrix.unit, squares)
+                more = _no_entries(matrix) if also is None else _entries(also)
+                _step_from_factors(_entries(gradient), more, arrays, numbers, matrix.unit, squares)
             else:
-                _step_from_gradient(_plain(gradient).numpy(), _arrays(matrix), _numbers(rule, scale), matrix.unit, squares)
+                _step_from_gradient(_plain(gradient).numpy(), arrays, numbers, matrix.unit, squares)
         return _total(squares)
 
     def _gather_one(self, matrix: RowMatrix, factor: FactoredGrad, out: Tensor, squares: Array, *, add: bool) -> None:
@@ -116,6 +129,12 @@ def _plain(rows: Tensor) -> Tensor:
 
 def _entries(factor: FactoredGrad) -> _Entries:
     return _Entries(_plain(factor.rows).numpy(), plain_values(factor.codes), *latent_order(factor.codes))
+
+
+def _no_entries(matrix: RowMatrix) -> _Entries:
+    n_latents, width = matrix.weight.shape
+    table, values, places = np.empty((0, width), np.float32), np.empty(0, np.float32), np.empty(0, np.int32)
+    return _Entries(table, values, np.zeros(n_latents + 1, np.int64), places, places)
 
 
 def _arrays(matrix: RowMatrix) -> _Arrays:
@@ -215,16 +234,21 @@ def _update(s: int, arrays: _Arrays, gradient: Array, wide: Array, numbers: _Num
 
 
 @parallel
-def _step_from_factor(entries: _Entries, arrays: _Arrays, numbers: _Numbers, unit: bool, squares: Array) -> None:
+def _step_from_factors(one: _Entries, two: _Entries, arrays: _Arrays, numbers: _Numbers, unit: bool, squares: Array) -> None:
     n_latents, width = arrays.weight.shape
     for chunk in prange((n_latents + CHUNK - 1) // CHUNK):
         low, high = chunk * CHUNK, min(n_latents, (chunk + 1) * CHUNK)
-        first, last = entries.starts[low], entries.starts[high]
-        weights, picks = chunk_weights(entries.values, entries.order, first, last), entries.rows[first:last]
+        first, second = one.starts[low], two.starts[low]
+        weights, more = (
+            chunk_weights(one.values, one.order, first, one.starts[high]),
+            chunk_weights(two.values, two.order, second, two.starts[high]),
+        )
+        picks, others = one.rows[first : one.starts[high]], two.rows[second : two.starts[high]]
         gradient, wide = np.empty(width, np.float32), np.empty(width, np.uint32)
         for s in range(low, high):
             gradient[:] = 0.0
-            add_weighted(gradient, entries.table, picks, weights, entries.starts[s] - first, entries.starts[s + 1] - first)
+            add_weighted(gradient, one.table, picks, weights, one.starts[s] - first, one.starts[s + 1] - first)
+            add_weighted(gradient, two.table, others, more, two.starts[s] - second, two.starts[s + 1] - second)
             squares[s] = _update(s, arrays, gradient, wide, numbers, unit)
 
 

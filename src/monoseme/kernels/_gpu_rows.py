@@ -44,7 +44,13 @@ class TritonRows(RowUpdates):
         return squares.sum(dtype=torch.float64)
 
     def step(
-        self, matrix: RowMatrix, gradient: FactoredGrad | Float[Tensor, "F D"], rule: AdamRule, *, scale: float
+        self,
+        matrix: RowMatrix,
+        gradient: FactoredGrad | Float[Tensor, "F D"],
+        rule: AdamRule,
+        *,
+        scale: float,
+        also: FactoredGrad | None = None,  # noqa: ARG002  not `takes_two`
     ) -> Float[Tensor, ""]:
         """A program per latent; norms of rows in float32, their sum in float64."""
         n_latents, width = matrix.weight.shape

@@ -57,6 +57,9 @@ class RowMatrix(NamedTuple):
 class RowUpdates(ABC):
     """What a kernel set needs to offer for the optimiser to go by rows."""
 
+    takes_two: bool = False
+    """Whether `step` takes a second factor beside the first."""
+
     @abstractmethod
     def takes(self, weight: Float[Tensor, "F D"]) -> bool:
         """Whether the matrix is of a device, type and layout that this set can update."""
@@ -72,9 +75,18 @@ class RowUpdates(ABC):
 
     @abstractmethod
     def step(
-        self, matrix: RowMatrix, gradient: FactoredGrad | Float[Tensor, "F D"], rule: AdamRule, *, scale: float
+        self,
+        matrix: RowMatrix,
+        gradient: FactoredGrad | Float[Tensor, "F D"],
+        rule: AdamRule,
+        *,
+        scale: float,
+        also: FactoredGrad | None = None,
     ) -> Float[Tensor, ""]:
-        """The update of the module's docstring in one pass over the weights; returns what `gather` would."""
+        """The update of the module's docstring in one pass over the weights; returns what `gather` would.
+
+        `also` is a second addend beside a factor, only for sets with `takes_two`.
+        """
 
 
 _UNIT = "unit_rows"

@@ -4,7 +4,7 @@ numbers in the cache, and no gradient of the size of the weights is made.
 Letters: F latents, f latents of a block, D model width.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch.nn import functional
@@ -24,6 +24,8 @@ _PRODUCTS = TorchProducts()
 
 class TorchRows(RowUpdates):
     """Rows of float32 matrices on the CPU; on other devices a whole gradient is no burden, and goes the dense way."""
+
+    takes_two = True
 
     def takes(self, weight: Float[Tensor, "F D"]) -> bool:
         """Those that lie in memory as the passes go through them."""
@@ -48,16 +50,33 @@ class TorchRows(RowUpdates):
 
     @torch.no_grad()
     def step(
-        self, matrix: RowMatrix, gradient: FactoredGrad | Float[Tensor, "F D"], rule: AdamRule, *, scale: float
+        self,
+        matrix: RowMatrix,
+        gradient: FactoredGrad | Float[Tensor, "F D"],
+        rule: AdamRule,
+        *,
+        scale: float,
+        also: FactoredGrad | None = None,
     ) -> Float[Tensor, ""]:
         """Block by block: gradient, projection, Adam, norm, half copy."""
-        rows_of = _Sums(gradient).of if isinstance(gradient, FactoredGrad) else gradient.__getitem__
+        rows_of = _rows_of(gradient, also)
         squares: list[Tensor] = []
         for block in _blocks(matrix.weight):
             part = _projected(rows_of(block), matrix, block) if matrix.unit else rows_of(block)
             squares.append(_squared(part))
             _adam(matrix, block, part if scale == 1.0 else part * scale, rule)
         return torch.stack(squares).sum()
+
+
+def _rows_of(gradient: FactoredGrad | Float[Tensor, "F D"], also: FactoredGrad | None) -> Callable[[slice], Float[Tensor, "f D"]]:
+    """The gradient of a block of latents."""
+    if not isinstance(gradient, FactoredGrad):
+        return gradient.__getitem__
+    one = _Sums(gradient).of
+    if also is None:
+        return one
+    two = _Sums(also).of
+    return lambda block: one(block) + two(block)
 
 
 class _Sums:

@@ -1,8 +1,8 @@
 """Adam by rows: parameters whose gradient came as factors are updated by a kernel set's `RowUpdates`, without a dense gradient.
 
-A single factor is used up in the one pass that updates the rows. Where the norm must be known first (clipping), or a gradient is
-the sum of several addends (an auxiliary loss, accumulated batches, a dense part), it is gathered into a buffer, kept for the next
-step, and the rows are updated from there.
+A single factor, or two where the set takes two (an auxiliary loss beside the reconstruction), are used up in the one pass that
+updates the rows. Where the norm must be known first (clipping), or a gradient has more addends (accumulated batches, a dense
+part), it is gathered into a buffer, kept for the next step, and the rows are updated from there.
 
 Letters: F latents, D model width.
 """
@@ -70,10 +70,15 @@ class RowAdam:
     def step(self, rows: RowUpdates, gradient: RowGradient, moments: tuple[Tensor, Tensor], rule: AdamRule, *,
              scale: float) -> Tensor:  # fmt: skip
         """Updates the parameter and its moments; returns the gradient's squared norm, after projection and before `scale`."""
-        if gradient.summed is None and (len(gradient.factors) > 1 or gradient.rest is not None):
+        most = 2 if rows.takes_two else 1
+        if gradient.summed is None and (len(gradient.factors) > most or gradient.rest is not None):
             self.gather(rows, gradient, moments, room="shared")
         matrix = _matrix(gradient, moments)
-        square = rows.step(matrix, gradient.factors[0] if gradient.summed is None else gradient.summed, rule, scale=scale)
+        if gradient.summed is not None:
+            square = rows.step(matrix, gradient.summed, rule, scale=scale)
+        else:
+            first, *more = gradient.factors
+            square = rows.step(matrix, first, rule, scale=scale, also=more[0] if more else None)
         note_step(gradient.parameter, matrix)
         return square
 
