@@ -315,3 +315,17 @@ def test_what_is_collected_is_what_is_counted_at_any_floor() -> None:
                 assert (np.diff(latents) > 0).all()
                 assert np.isin(np.flatnonzero(sure[row]), latents).all()
                 assert possible[row, latents].all()
+
+
+def test_latents_far_below_the_others_do_not_crowd_a_row() -> None:
+    """Dead latents have biases far below every score; what they make of a block's bound must not open the others."""
+    stream = torch.Generator().manual_seed(0)
+    x = torch.nn.functional.normalize(torch.randn(64, 48, generator=stream), dim=1)
+    weight = torch.nn.functional.normalize(torch.randn(2048, 48, generator=stream), dim=1).t()
+    bias = torch.zeros(2048)
+    bias[::3] = -30.0
+    with counted() as screened:
+        codes = NumbaKernels().encode_topk(x, Encoder(weight, bias), 8)
+    assert screened.n_uncertified == 0
+    assert screened.candidates_per_row < 24
+    assert torch.equal(codes.indices, kernels_named("reference").encode_topk(x, Encoder(weight, bias), 8).indices)

@@ -78,13 +78,13 @@ def block_count(n_latents: int, k: int) -> int:
 
 
 @serial
-def largest_size(values: Array, largest: Array) -> None:
-    """The largest |value| of each block; block q holds the latents q, q + n_blocks, ..."""
-    largest[:] = 0.0
+def block_largest(values: Array, largest: Array) -> None:
+    """The largest value of each block; block q holds the latents q, q + n_blocks, ..."""
+    largest[:] = -np.inf
     for start in range(0, values.shape[0], largest.shape[0]):
         some = values[start : start + largest.shape[0]]
         for i in range(some.shape[0]):
-            largest[i] = max(largest[i], abs(some[i]))
+            largest[i] = max(largest[i], some[i])
 
 
 @serial
@@ -92,42 +92,45 @@ def block_bounds(halves: Array, wide: Array, row: int, raised: Array, slack: flo
                  blocks: Array) -> None:  # fmt: skip
     """What no upper bound of a block exceeds, and a lower bound of some latent of it, into rows 0 and 1 of `blocks`.
 
-    Rows 2 and 3 are the largest |raised| and the largest reach of each block. With s = score + raised, an upper bound is at most
-    s + wobble (|s| + |raised|) + slack reach, which grows with s: the largest s of a block stands for all. The latent that has it
-    is at least as far above the same terms taken off.
+    Row 2 takes the largest |score| of each block, rows 3 and 4 are the largest raised and the largest reach. With s = score +
+    raised, an upper bound is at most the largest s of the block + wobble times the largest |score| + slack reach; the latent that
+    has that s is at least as far above the same terms taken off.
     """
-    upper, lower, sizes, reach = blocks[0], blocks[1], blocks[2], blocks[3]
+    upper, lower, sizes, reach = blocks[0], blocks[1], blocks[2], blocks[4]
     if wide.shape[0] > 0:
-        _block_largest(wide[row], raised, upper)
+        _block_sums(wide[row], raised, upper, sizes)
     else:
-        _block_largest_half(halves[row], raised, upper)
+        _block_sums_half(halves[row], raised, upper, sizes)
     for block in range(upper.shape[0]):
-        margin = wobble * (abs(upper[block]) + sizes[block]) + slack * reach[block]
+        margin = wobble * sizes[block] + slack * reach[block]
         lower[block] = upper[block] - margin - give
         upper[block] = upper[block] + margin
 
 
 @serial
-def _block_largest(scores: Array, raised: Array, largest: Array) -> None:
-    """The largest score + raised of each block."""
+def _block_sums(scores: Array, raised: Array, largest: Array, sizes: Array) -> None:
+    """The largest score + raised, and the largest |score|, of each block."""
     n_blocks = largest.shape[0]
-    largest[:] = -np.inf
+    largest[:], sizes[:] = -np.inf, 0.0
     for start in range(0, scores.shape[0], n_blocks):
         some, more = scores[start : start + n_blocks], raised[start : start + n_blocks]
         for i in range(some.shape[0]):
-            total = some[i] + more[i]
+            total, size = some[i] + more[i], abs(some[i])
             largest[i] = total if total > largest[i] else largest[i]
+            sizes[i] = size if size > sizes[i] else sizes[i]
 
 
 @serial
-def _block_largest_half(halves: Array, raised: Array, largest: Array) -> None:
+def _block_sums_half(halves: Array, raised: Array, largest: Array, sizes: Array) -> None:
     n_blocks = largest.shape[0]
-    largest[:] = -np.inf
+    largest[:], sizes[:] = -np.inf, 0.0
     for start in range(0, halves.shape[0], n_blocks):
         some, more = halves[start : start + n_blocks], raised[start : start + n_blocks]
         for i in range(some.shape[0]):
-            total = widened(some[i]) + more[i]
+            score = widened(some[i])
+            total, size = score + more[i], abs(score)
             largest[i] = total if total > largest[i] else largest[i]
+            sizes[i] = size if size > sizes[i] else sizes[i]
 
 
 @serial
@@ -145,7 +148,7 @@ def candidates(halves: Array, wide: Array, row: int, raised: Array, reach: Array
         block = opened[i]
         if n + width > latents.shape[0]:
             return -1
-        needed = floor - blocks[2, block] - slack * blocks[3, block] - give
+        needed = floor - blocks[3, block] - slack * blocks[4, block] - give
         for latent in range(block, raised.shape[0], n_blocks):
             score = wide[row, latent] if wide.shape[0] > 0 else widened(halves[row, latent])
             latents[n] = latent

@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from monoseme.kernels._compiled import Array, parallel, serial
-from monoseme.kernels._cpu_screen import block_bounds, block_count, candidates, floor_of, largest_size, n_reaching
+from monoseme.kernels._cpu_screen import block_bounds, block_count, block_largest, candidates, floor_of, n_reaching
 
 _LARGEST = np.float32(3.4028235e38)
 _RANKED = 128
@@ -55,10 +55,10 @@ def topk_rows(halves: Array, wide: Array, rows: Array, weight: Array, bias: Arra
     n_rows, k = latents.shape
     n_blocks = block_count(raised.shape[0], k)
     for part in prange(n_parts):
-        blocks, opened = np.empty((4, n_blocks), np.float32), np.empty(n_blocks + 1, np.int32)
+        blocks, opened = np.empty((5, n_blocks), np.float32), np.empty(n_blocks + 1, np.int32)
         found, bounds = np.empty(room, np.int32), np.empty((3, room), np.float32)
-        largest_size(raised, blocks[2])
-        largest_size(reach, blocks[3])
+        block_largest(raised, blocks[3])
+        block_largest(reach, blocks[4])
         for row in range(part * n_rows // n_parts, (part + 1) * n_rows // n_parts):
             scored[row] = -1
             slack = slacks[row]
