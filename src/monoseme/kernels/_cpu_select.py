@@ -144,13 +144,13 @@ def _keep_largest(found: Array, exact: Array, n: int, latents: Array, values: Ar
     k = latents.shape[0]
     floor = floor_of(exact, n, k, 0)
     n_ties = k - _n_above(exact, n, floor)
-    place = 0
-    for i in range(n):
-        tie = exact[i] == floor
-        if exact[i] > floor or (tie and n_ties > 0):
-            n_ties -= int(tie)
-            latents[place], values[place] = found[i], exact[i]
-            place += 1
+    place, i = 0, 0
+    while place < k and i < n:  # written always, kept by the count: a branch would be mispredicted at each find
+        tie = int(exact[i] == floor) & int(n_ties > 0)
+        latents[place], values[place] = found[i], exact[i]
+        place += int(exact[i] > floor) | tie
+        n_ties -= tie
+        i += 1
 
 
 @serial
