@@ -24,25 +24,34 @@ def steps_figure(entries: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _panel(entry: Mapping[str, Any]) -> Any:
-    rows = [
+    floor = 1e3 * entry["batch"] / entry["floor"]["ms"]
+    rows: list[dict[str, Any]] = [
         {"contestant": row["name"], "rate": 1e3 * entry["batch"] / row["best_ms"], "who": _who(row["name"])}
         for row in entry["contestants"]
     ]
-    bars = (
+    scale = alt.Scale(type="log", zero=False, domain=_domain([*(row["rate"] for row in rows), floor]), nice=False)
+    # Points, since a bar on a log scale has no length that means anything.
+    points = (
         alt.Chart(alt.Data(values=rows))
-        .mark_bar()
+        .mark_circle(size=140, opacity=1)
         .encode(
-            y=alt.Y("contestant:N", title=None, sort="-x", axis=alt.Axis(labelLimit=240)),
-            x=alt.X(
-                "rate:Q", title="activations per second", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(format="~s")
-            ),
+            y=alt.Y("contestant:N", title=None, sort="-x", axis=alt.Axis(labelLimit=240, grid=True)),
+            x=alt.X("rate:Q", title="activations per second", scale=scale, axis=alt.Axis(format="~s", grid=True)),
             color=alt.Color("who:N", title=None, sort=["monoseme", "others"]),
         )
     )
-    floor = [{"rate": 1e3 * entry["batch"] / entry["floor"]["ms"]}]
-    line = alt.Chart(alt.Data(values=floor)).mark_rule(strokeDash=[4, 3], strokeWidth=2).encode(x="rate:Q")
+    line = (
+        alt.Chart(alt.Data(values=[{"rate": floor}]))
+        .mark_rule(strokeDash=[4, 3], strokeWidth=2)
+        .encode(x=alt.X("rate:Q", scale=scale))
+    )
     title = f"{entry['config']}: {entry['d_model']} to {entry['n_latents']:,} latents"
-    return alt.layer(bars, line).properties(width=440, height=_BAR * len(rows), title=title)
+    return alt.layer(points, line).properties(width=440, height=_BAR * len(rows), title=title)
+
+
+def _domain(rates: Sequence[float]) -> list[float]:
+    """From a little below the slowest to a little above the fastest."""
+    return [0.8 * min(rates), 1.25 * max(rates)]
 
 
 def _who(name: str) -> str:
