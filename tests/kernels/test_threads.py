@@ -111,10 +111,14 @@ def test_opening_the_pool_leaves_torchs_number_of_threads_alone(first: str) -> N
 
 
 def test_a_launch_inside_a_launch_does_not_wait_for_itself() -> None:
-    from monoseme.kernels._threads import launch
+    import numba
 
-    with launch(), launch():
-        pass
+    from monoseme.kernels._threads import launch, n_threads
+
+    with launch():
+        with launch():
+            pass
+        assert numba.get_num_threads() == n_threads()  # the inner one gives back what the outer one set
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="nothing forks there")

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from monoseme.benchmarks._model import LAYER, without_bars
+from monoseme.benchmarks._model import LAYER
 from monoseme.benchmarks._rounds import Contestant
+from monoseme.models._loading import without_progress_bar
 
 _CONTEXTS, _ATTENTIONS = (8, 16, 32), ("eager", "sdpa")
 
@@ -34,7 +35,7 @@ def bare_loops(folder: Path, tokens: Tensor, *, dtype: torch.dtype) -> dict[str,
 
 def cut_model(folder: Path, *, dtype: torch.dtype, attention: str) -> Any:
     """The model without what comes after the block: its last hidden state is the block's output."""
-    with without_bars():
+    with without_progress_bar():
         whole: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention)
     base = whole.model.eval().requires_grad_(False)
     base.layers = base.layers[: LAYER + 1]

@@ -1,16 +1,14 @@
 """The language model of the benchmarks: a small random Llama on disk, and random tokens for it. Nothing is downloaded."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import LlamaConfig
-from transformers.utils import logging
 
 from monoseme.core.seeds import generator
 from monoseme.models import Site
+from monoseme.models._loading import without_progress_bar
 from monoseme.tensors.shapes import Int, Tensor
 from monoseme.testing.models import random_modules, tiny_tokenizer
 
@@ -35,22 +33,10 @@ def write_model(folder: Path) -> Path:
         pad_token_id=0,
     )
     model: Any = random_modules(config)
-    with without_bars():
+    with without_progress_bar():
         model.save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return folder
-
-
-@contextlib.contextmanager
-def without_bars() -> Iterator[None]:
-    """Keeps transformers from drawing its own progress bars in the body."""
-    was_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            logging.enable_progress_bar()
 
 
 def random_tokens(n_tokens: int, *, seed: int = 0) -> Int[Tensor, "n S"]:

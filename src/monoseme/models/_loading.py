@@ -41,7 +41,7 @@ def load(config: ModelConfig) -> Loaded:
         where |= {"revision": config.revision, "token": hub.token, "cache_dir": hub.cache_dir}
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **where)
-        with _without_progress_bar():
+        with without_progress_bar():
             loaded: Any = AutoModelForCausalLM.from_pretrained(name, **where, **_options(config), output_loading_info=True)
     except (OSError, ValueError, ImportError, RuntimeError, KeyError, SafetensorError) as error:
         raise _explained(error, config) from error
@@ -63,7 +63,7 @@ def _check_whole(report: Any, config: ModelConfig) -> None:
 
 
 @contextlib.contextmanager
-def _without_progress_bar() -> Iterator[None]:
+def without_progress_bar() -> Iterator[None]:
     """Keeps transformers from drawing its own bar for the weights: progress is shown by whoever loads the model."""
     from transformers.utils import logging
 
