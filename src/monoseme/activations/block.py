@@ -2,10 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from monoseme.models.site import Site
-from monoseme.tensors.shapes import Tensor
+from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.text.block import TokenBlock
+
+
+class Vectors(NamedTuple):
+    """The activations of a block at one site, as they lie in memory: what copies rows of them reads nothing else.
+
+    The vector of place p = context * S + position is `rows[place[p]] * scale[place[p]]`, in float32 for a stored type.
+    """
+
+    rows: Tensor
+    """[R, D]; float32, bfloat16, float16, or int8 with `scale`."""
+    scale: Float[Tensor, " R"] | None = None
+    """Of each row; None: 1."""
+    place: Int[Tensor, " n*S"] | None = None
+    """The row of each place, arbitrary on padding; None: row p is place p."""
 
 
 @dataclass(frozen=True)
@@ -16,6 +31,10 @@ class Block(TokenBlock):
     """[n, S, D] for each site, on the model's device; what stands at padding means nothing."""
     index: int
     """Number of the block in its source."""
+
+    def vectors(self, site: Site) -> Vectors:
+        """The activations at a site without their shape; a stored block gives them as they lie on disk, nothing converted."""
+        return Vectors(self.activations[site].flatten(0, 1))
 
     @classmethod
     def of(cls, text: TokenBlock, activations: Mapping[Site, Tensor], *, index: int, mask: Tensor | None = None) -> "Block":

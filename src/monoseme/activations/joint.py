@@ -45,6 +45,11 @@ class JointSource:
         return next(iter(numbers.values()))
 
     @property
+    def any_order(self) -> bool:
+        """Whether all of them can be read so."""
+        return all(source.any_order for source in self._sources.values())
+
+    @property
     def spec(self) -> dict[str, Any]:
         """The specs of all, by the models' names."""
         return {"kind": "joint", "sources": {name: source.spec for name, source in self._sources.items()}}

@@ -64,6 +64,8 @@ class LiveSource:
         """Blocks of the plan. Waits for the whole corpus to be tokenised; `has_block` does not."""
         return self.plan.n_blocks(self._contexts_per_block)
 
+    any_order = False  # text is read from its start to its end
+
     @property
     def spec(self) -> dict[str, Any]:
         """What a manifest says of the source. Waits for the whole corpus, and measures the filter's thresholds."""
@@ -109,10 +111,7 @@ class LiveSource:
     def _unfiltered(self, i: int) -> Block:
         with self._counted("reading"):
             text = self.plan.block(i, self._contexts_per_block)
-        with self._counted("model"):
-            activations = self._activations(text)
-            _wait_for(activations)
-        return Block.of(text, activations, index=i)
+        return Block.of(text, self.run(text), index=i)
 
     @contextlib.contextmanager
     def _counted(self, part: Literal["reading", "model"]) -> Iterator[None]:
@@ -123,20 +122,35 @@ class LiveSource:
             spent = getattr(self.seconds, part) + time.perf_counter() - began
             self.seconds = self.seconds._replace(**{part: spent})
 
-    def _activations(self, text: TokenBlock) -> Mapping[Site, Tensor]:
-        """What the model has at the sites: of one forward as it comes, of several put one after the other as they come."""
-        if text.n_contexts <= self._contexts_per_forward:
-            return self._forward(text, 0)
+    def forwards(self, text: TokenBlock) -> list[slice]:
+        """The contexts of each forward in which a block goes through the model, in order."""
+        step = self._contexts_per_forward
+        return [slice(start, min(start + step, text.n_contexts)) for start in range(0, text.n_contexts, step)]
+
+    def run(self, text: TokenBlock, forwards: Sequence[slice] | None = None) -> Mapping[Site, Tensor]:
+        """The activations [n, S, D] of these forwards of a block, one after the other (None: all of them); nothing is filtered.
+
+        Of one forward as they come, of several copied as they come. What stands at padding means nothing.
+        """
+        with self._counted("model"):
+            activations = self._activations(text, self.forwards(text) if forwards is None else forwards)
+            _wait_for(activations)
+        return activations
+
+    def _activations(self, text: TokenBlock, forwards: Sequence[slice]) -> Mapping[Site, Tensor]:
+        if len(forwards) == 1:
+            return self._forward(text, forwards[0])
         whole: dict[Site, Tensor] = {}
-        for start in range(0, text.n_contexts, self._contexts_per_forward):
-            for site, x in self._forward(text, start).items():
+        done, n_contexts = 0, sum(rows.stop - rows.start for rows in forwards)
+        for rows in forwards:
+            for site, x in self._forward(text, rows).items():
                 if site not in whole:
-                    whole[site] = x.new_empty(text.n_contexts, *x.shape[1:])
-                whole[site][start : start + len(x)] = x
+                    whole[site] = x.new_empty(n_contexts, *x.shape[1:])
+                whole[site][done : done + len(x)] = x
+            done += rows.stop - rows.start
         return whole
 
-    def _forward(self, text: TokenBlock, start: int) -> Mapping[Site, Tensor]:
-        rows = slice(start, start + self._contexts_per_forward)
+    def _forward(self, text: TokenBlock, rows: slice) -> Mapping[Site, Tensor]:
         real = text.real[rows]
         # Without padding the model can do without an attention mask, and takes its faster path.
         padded = None if bool(real.all()) else real.to(self._model.device)

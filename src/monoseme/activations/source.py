@@ -44,6 +44,11 @@ class ActivationSource(Protocol):
         ...
 
     @property
+    def any_order(self) -> bool:
+        """Whether blocks can be had in any order at the same cost: a stream then takes them in an order drawn for each epoch."""
+        ...
+
+    @property
     def seconds(self) -> SourceSeconds:
         """Where its time went so far."""
         ...

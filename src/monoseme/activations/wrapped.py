@@ -37,6 +37,11 @@ class WrappedSource(ABC):
         return self._source.spec
 
     @property
+    def any_order(self) -> bool:
+        """That of the source."""
+        return self._source.any_order
+
+    @property
     def seconds(self) -> SourceSeconds:
         """Those of the source."""
         return self._source.seconds

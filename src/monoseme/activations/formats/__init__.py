@@ -1,0 +1,1 @@
+"""Foreign stores of activations: one file per format, each read block by block."""

@@ -1,0 +1,167 @@
+"""A folder of files that are whole or absent, on this machine or at an address such as s3://bucket/name.
+
+What is written under a name appears at once when its writer is done; what a kill or an error leaves behind is no file of the
+folder. Local files can be mapped; those at an address are read by ranges.
+"""
+
+import contextlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError
+from monoseme.core.files import guard_disk, sync_folder, write_atomic
+
+_PART = ".part"
+
+
+class Folder(ABC):
+    """Files by name; a name may hold slashes."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """The path or address, as one types it."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Names of all whole files below the folder, sorted; empty where there is no folder."""
+
+    @abstractmethod
+    def size(self, name: str) -> int | None:
+        """Bytes of a file, or None where there is none."""
+
+    @abstractmethod
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        """The bytes [start, stop) of a file, to its end for None.
+
+        Raises ArtifactMissingError when there is none, ArtifactDamagedError when it ends before `stop`.
+        """
+
+    @abstractmethod
+    def map(self, name: str) -> NDArray[np.uint8] | None:
+        """The file's bytes as a read-only array over its pages, or None where files cannot be mapped."""
+
+    @abstractmethod
+    def create(self, name: str) -> contextlib.AbstractContextManager[BinaryIO]:
+        """A file to write from its start to its end; whole when the body is done, absent when it raises. Replaces an older one.
+
+        Raises DiskFullError.
+        """
+
+    @abstractmethod
+    def remove(self, name: str) -> None:
+        """Deletes a file, if it is there."""
+
+    @abstractmethod
+    def clean(self) -> None:
+        """Deletes what killed writers left behind. Only while nobody writes."""
+
+    def write(self, name: str, data: bytes | str) -> None:
+        """A whole file at once; text is UTF-8. Raises DiskFullError."""
+        with self.create(name) as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a file."""
+        return self.size(name) is not None
+
+
+class LocalFolder(Folder):
+    """A folder of this machine (or of a disk that several share)."""
+
+    def __init__(self, path: Path) -> None:
+        """Assigns; the folder is made by the first write."""
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"LocalFolder({str(self.path)!r})"
+
+    def names(self) -> list[str]:
+        """Names of all whole files, sorted."""
+        found = (p for p in self.path.rglob("*") if p.is_file() and not p.name.startswith("."))
+        return sorted(p.relative_to(self.path).as_posix() for p in found)
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file."""
+        file = self.path / name
+        return file.stat().st_size if file.is_file() else None
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        """The bytes [start, stop) of a file."""
+        try:
+            with (self.path / name).open("rb") as file:
+                file.seek(start)
+                data = file.read() if stop is None else file.read(stop - start)
+        except FileNotFoundError as error:
+            raise ArtifactMissingError(f"no file {self.path / name}") from error
+        if stop is not None and len(data) < stop - start:
+            raise ArtifactDamagedError(f"{self.path / name} ends at {start + len(data):,} bytes, before {stop:,}")
+        return data
+
+    def map(self, name: str) -> NDArray[np.uint8] | None:
+        """The file's bytes. Raises ArtifactMissingError; ArtifactDamagedError for an empty file, which cannot be mapped."""
+        try:
+            return np.memmap(self.path / name, dtype=np.uint8, mode="r")
+        except FileNotFoundError as error:
+            raise ArtifactMissingError(f"no file {self.path / name}") from error
+        except ValueError as error:
+            raise ArtifactDamagedError(f"{self.path / name} is empty") from error
+
+    @contextlib.contextmanager
+    def create(self, name: str) -> Iterator[BinaryIO]:
+        """A file to write; it lies in a hidden sibling until it is whole and on the disk."""
+        file = self.path / name
+        draft = file.with_name(f".{file.name}.{os.getpid()}{_PART}")
+        with guard_disk(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with draft.open("wb") as out:
+                    yield out
+                    out.flush()
+                    os.fsync(out.fileno())
+                draft.replace(file)
+                sync_folder(file.parent)
+            finally:
+                draft.unlink(missing_ok=True)
+
+    def write(self, name: str, data: bytes | str) -> None:
+        """A whole file at once."""
+        write_atomic(self.path / name, data)
+
+    def remove(self, name: str) -> None:
+        """Deletes a file, if it is there."""
+        (self.path / name).unlink(missing_ok=True)
+
+    def clean(self) -> None:
+        """Deletes what killed writers left behind."""
+        for draft in self.path.rglob(f".*{_PART}"):
+            draft.unlink(missing_ok=True)
+        for draft in self.path.rglob(".*.draft"):
+            if draft.is_file():
+                draft.unlink(missing_ok=True)
+
+
+def open_folder(where: str | Path) -> Folder:
+    """The folder at a path, or at an address with a scheme (s3://, gs://, hf://, memory://), by fsspec.
+
+    Raises ConfigError for a scheme that is not known, ExtraMissingError where the scheme's package is not installed.
+    """
+    text = str(where)
+    if "://" not in text:
+        return LocalFolder(Path(text))
+    from monoseme.core.remote import RemoteFolder  # fsspec is loaded only for an address
+
+    return RemoteFolder(text)
+
+
+def is_address(where: str | Path) -> bool:
+    """Whether it names a place by a scheme, not a path of this machine."""
+    return "://" in str(where)
