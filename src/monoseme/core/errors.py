@@ -12,6 +12,7 @@
     │   ├── ArtifactVersionError
     │   └── ArtifactDamagedError
     ├── DiskFullError
+    ├── AddressError             a folder at an address cannot be reached, or may not be used
     ├── SiteError                a model has no such place, or an SAE reads another one
     ├── ModelError
     │   ├── ModelNotFoundError
@@ -87,6 +88,10 @@ class ArtifactDamagedError(ArtifactError):
 
 class DiskFullError(MonosemeError):
     """The disk, or the user's quota, is full."""
+
+
+class AddressError(MonosemeError):
+    """A folder at an address (s3://, gs://, hf://) cannot be reached, or may not be read or written."""
 
 
 class SiteError(MonosemeError):

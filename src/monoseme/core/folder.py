@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError
 from monoseme.core.files import guard_disk, sync_folder, write_atomic
 
-_PART = ".part"
+_PART, _LOCAL = ".part", "file://"
 
 
 class Folder(ABC):
@@ -28,8 +28,8 @@ class Folder(ABC):
         """The path or address, as one types it."""
 
     @abstractmethod
-    def names(self) -> list[str]:
-        """Names of all whole files below the folder, sorted; empty where there is no folder."""
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each whole file below the folder, by name, sorted; empty where there is no folder."""
 
     @abstractmethod
     def size(self, name: str) -> int | None:
@@ -66,6 +66,10 @@ class Folder(ABC):
         with self.create(name) as file:
             file.write(data.encode() if isinstance(data, str) else data)
 
+    def names(self) -> list[str]:
+        """Names of all whole files below the folder, sorted."""
+        return list(self.sizes())
+
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
         return self.size(name) is not None
@@ -84,10 +88,10 @@ class LocalFolder(Folder):
     def __repr__(self) -> str:
         return f"LocalFolder({str(self.path)!r})"
 
-    def names(self) -> list[str]:
-        """Names of all whole files, sorted."""
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each whole file."""
         found = (p for p in self.path.rglob("*") if p.is_file() and not p.name.startswith("."))
-        return sorted(p.relative_to(self.path).as_posix() for p in found)
+        return dict(sorted((p.relative_to(self.path).as_posix(), p.stat().st_size) for p in found))
 
     def size(self, name: str) -> int | None:
         """Bytes of a file."""
@@ -150,13 +154,16 @@ class LocalFolder(Folder):
 
 
 def open_folder(where: str | Path) -> Folder:
-    """The folder at a path, or at an address with a scheme (s3://, gs://, hf://, memory://), by fsspec.
+    """The folder at a path or file://, or at an address with another scheme (s3://, gs://, hf://, memory://), by fsspec.
 
-    Raises ConfigError for a scheme that is not known, ExtraMissingError where the scheme's package is not installed.
+    Raises ConfigError for a scheme that is not known, ExtraMissingError where the scheme's package is not installed, AddressError
+    where the place cannot be reached.
     """
     text = str(where)
     if "://" not in text:
-        return LocalFolder(Path(text))
+        return LocalFolder(Path(where))
+    if text.startswith(_LOCAL):
+        return LocalFolder(Path(text.removeprefix(_LOCAL)))
     from monoseme.core.remote import RemoteFolder  # fsspec is loaded only for an address
 
     return RemoteFolder(text)

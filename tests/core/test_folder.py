@@ -1,0 +1,199 @@
+"""Folders, local or at an address: files are whole or absent."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from monoseme.core.errors import (
+    AddressError,
+    ArtifactDamagedError,
+    ArtifactMissingError,
+    ConfigError,
+    DiskFullError,
+    ExtraMissingError,
+)
+from monoseme.core.folder import Folder, LocalFolder, is_address, open_folder
+from monoseme.core.remote import RemoteFolder
+
+
+@pytest.fixture(params=["local", "memory", "moved"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Folder]:
+    """One of each way of writing: renamed here; whole at the end of an upload; uploaded beside its place and moved."""
+    if request.param == "local":
+        yield LocalFolder(tmp_path / "f")
+    elif request.param == "moved":
+        yield RemoteFolder(f"file://{tmp_path}/f")
+    else:
+        address = f"memory://{uuid.uuid4()}/f"
+        yield RemoteFolder(address)
+        fsspec.filesystem("memory").store.clear()
+
+
+def test_a_folder_that_is_not_there_is_empty(folder: Folder) -> None:
+    assert folder.names() == []
+    assert folder.size("a") is None
+    assert not folder.has("a")
+    folder.remove("a")
+    folder.clean()
+
+
+def test_what_was_written_is_read_back_whole_and_by_ranges(folder: Folder) -> None:
+    folder.write("inner/b.bin", b"0123456789A")
+    folder.write("a.txt", "é")
+    assert folder.names() == ["a.txt", "inner/b.bin"]
+    assert folder.sizes() == {"a.txt": 2, "inner/b.bin": 11}
+    assert (folder.size("inner/b.bin"), folder.size("inner")) == (11, None)
+    assert folder.read("inner/b.bin") == b"0123456789A"
+    assert folder.read("inner/b.bin", 3, 5) == b"34"
+    assert folder.read("inner/b.bin", 7) == b"789A"
+    assert folder.read("inner/b.bin", 4, 4) == b""
+    assert folder.read("a.txt").decode() == "é"
+
+
+def test_a_stream_appears_at_its_end_and_replaces_the_older_file(folder: Folder) -> None:
+    folder.write("a", b"old")
+    with folder.create("a") as file:
+        file.write(b"new")
+        file.write(b"er")
+        assert folder.read("a") == b"old"
+        assert folder.names() == ["a"]
+    assert folder.read("a") == b"newer"
+
+
+def test_a_stream_that_fails_leaves_the_older_file_and_nothing_else(folder: Folder) -> None:
+    folder.write("a", b"old")
+    for name in ("a", "b"):
+        with pytest.raises(ZeroDivisionError), folder.create(name) as file:
+            file.write(b"half")
+            raise ZeroDivisionError
+    assert folder.sizes() == {"a": 3}
+    assert folder.read("a") == b"old"
+
+
+def test_a_removed_file_is_gone(folder: Folder) -> None:
+    folder.write("a", b"1")
+    folder.remove("a")
+    assert not folder.has("a")
+
+
+def test_reading_says_whether_a_file_is_absent_or_short(folder: Folder) -> None:
+    with pytest.raises(ArtifactMissingError, match=r"no file .*f/a"):
+        folder.read("a")
+    folder.write("a", b"12345")
+    with pytest.raises(ArtifactDamagedError, match="ends at 5 bytes, before 7"):
+        folder.read("a", 2, 7)
+
+
+def test_hidden_leftovers_are_no_files_and_are_cleaned(tmp_path: Path) -> None:
+    for folder in (LocalFolder(tmp_path / "f"), RemoteFolder(f"file://{tmp_path}/f")):
+        folder.write("inner/a", b"1")
+        for leftover in (".a.77.part", ".a.part"):
+            (tmp_path / "f" / "inner" / leftover).write_bytes(b"half")
+        assert folder.names() == ["inner/a"]
+        folder.clean()
+        assert [p.name for p in (tmp_path / "f" / "inner").iterdir()] == ["a"]
+
+
+_WRITER = """
+import os, signal, sys
+from pathlib import Path
+from monoseme.core.folder import LocalFolder
+with LocalFolder(Path(sys.argv[1])).create("shards/a") as file:
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL on Windows")
+def test_a_killed_writer_leaves_no_file(tmp_path: Path) -> None:
+    folder = LocalFolder(tmp_path)
+    folder.write("shards/a", b"old")
+    subprocess.run([sys.executable, "-c", _WRITER, str(tmp_path)], check=False, timeout=60)
+    assert len(list((tmp_path / "shards").iterdir())) == 2
+    assert folder.sizes() == {"shards/a": 3}
+    folder.clean()
+    assert [p.name for p in (tmp_path / "shards").iterdir()] == ["a"]
+
+
+def test_a_local_file_is_mapped_read_only_and_a_remote_one_is_not(tmp_path: Path) -> None:
+    folder = LocalFolder(tmp_path)
+    folder.write("a", b"abc")
+    pages = folder.map("a")
+    assert pages is not None
+    assert bytes(pages) == b"abc"
+    assert not pages.flags.writeable
+    assert RemoteFolder(f"file://{tmp_path}").map("a") is None
+    folder.write("empty", b"")
+    with pytest.raises(ArtifactDamagedError, match="empty"):
+        folder.map("empty")
+    with pytest.raises(ArtifactMissingError):
+        folder.map("none")
+
+
+def test_a_full_disk_while_streaming_leaves_the_older_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = LocalFolder(tmp_path)
+    folder.write("a", b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("monoseme.core.folder.os.fsync", full)
+    with pytest.raises(DiskFullError, match="the disk is full"), folder.create("a") as file:
+        file.write(b"new")
+    monkeypatch.undo()
+    assert folder.read("a") == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_places_are_opened_by_what_they_are_called(tmp_path: Path) -> None:
+    assert isinstance(open_folder(tmp_path), LocalFolder)
+    assert isinstance(open_folder(f"file://{tmp_path}"), LocalFolder)
+    assert open_folder(f"file://{tmp_path}").names() == []
+    remote = open_folder("memory://a/b/")
+    assert (str(remote), repr(remote)) == ("memory://a/b", "RemoteFolder('memory://a/b')")
+    assert is_address("s3://a")
+    assert not is_address(tmp_path)
+
+
+def test_unknown_schemes_and_missing_packages_are_said() -> None:
+    with pytest.raises(ConfigError, match='"s4" is not known'):
+        open_folder("s4://a/b")
+    for scheme, package, extra in (("s3", "s3fs", "s3"), ("gs", "gcsfs", "gcs")):
+        try:
+            __import__(package)
+        except ImportError:
+            with pytest.raises(ExtraMissingError, match=rf"monoseme\[{extra}\]"):
+                open_folder(f"{scheme}://a/b")
+
+
+def test_what_the_other_side_objects_to_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RemoteFolder("memory://refused")
+
+    class ForeignError(Exception):
+        __module__ = "botocore.exceptions"
+
+    for error in (PermissionError("Forbidden"), ForeignError("Forbidden"), TimeoutError("Forbidden")):
+
+        def refuse(*_: object, error: Exception = error, **__: object) -> None:
+            raise error
+
+        for method in ("pipe_file", "cat_file", "find", "info", "put_file"):
+            monkeypatch.setattr(folder._system, method, refuse, raising=False)
+        with pytest.raises(AddressError, match=r"could not write memory://refused/a: Forbidden.\n  Check the address"):
+            folder.write("a", b"1")
+        with pytest.raises(AddressError, match="could not write memory://refused/a"), folder.create("a") as file:
+            file.write(b"1")
+        with pytest.raises(AddressError, match="could not list memory://refused"):
+            folder.names()
+
+
+def test_a_mistake_of_ours_is_not_taken_for_one_of_the_network() -> None:
+    with pytest.raises(TypeError):
+        RemoteFolder("memory://a").write("a", 7)  # type: ignore[arg-type]
