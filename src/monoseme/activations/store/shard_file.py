@@ -115,8 +115,8 @@ def write_tensors(folder: Folder, name: str, tensors: Mapping[str, Tensor]) -> F
 def read_header(folder: Folder, name: str) -> dict[str, TensorPlace]:
     """Where each tensor of a file lies, by name; nothing else of it is read.
 
-    The file is not trusted: raises ArtifactDamagedError when it is missing, when its header is not one of safetensors or is longer
-    than 1 MiB, and for a tensor whose shape, type and bytes do not agree or do not lie within the file.
+    The file is not trusted. Raises ArtifactDamagedError when it is missing, when its header is not one of safetensors or is
+    longer than 1 MiB, and for a tensor whose shape, type and bytes do not agree or do not lie within the file.
     """
     where = f"{folder}/{name}"
     size = folder.size(name)
