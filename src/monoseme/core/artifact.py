@@ -9,25 +9,28 @@ an artifact that can be opened is complete.
 import contextlib
 import datetime
 import os
-import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import monoseme
-from monoseme.core.errors import (
-    ArtifactDamagedError,
-    ArtifactExistsError,
-    ArtifactKindError,
-    ArtifactMissingError,
-    ArtifactVersionError,
+from monoseme.core.checking import find_damage
+from monoseme.core.errors import ArtifactExistsError
+from monoseme.core.files import guard_disk, hash_file, read_json, sync_folder, typed
+from monoseme.core.folder import LocalFolder, open_folder
+from monoseme.core.manifest import (
+    MANIFEST,
+    content_hash,
+    lacks,
+    make_manifest,
+    read_manifest,
+    require_files,
+    this_environment,
+    write_manifest,
 )
-from monoseme.core.files import guard_disk, hash_file, hash_json, read_json, sync_folder, typed, write_json
-from monoseme.core.schema import SCHEMAS
 
-MANIFEST = "manifest.json"
+__all__ = ["MANIFEST", "Artifact", "ArtifactDraft", "check_artifact", "exists_error", "new_artifact", "open_artifact"]
 
 
 @dataclass(kw_only=True)
@@ -72,15 +75,13 @@ class Artifact:
     @property
     def content_hash(self) -> str:
         """Hash of everything in the manifest that defines the content, the files' checksums included."""
-        return hash_json({key: value for key, value in self.manifest.items() if key != "environment"})
+        return content_hash(self.manifest)
 
     def file(self, name: str) -> Path:
         """The path of one of its files. Raises ArtifactDamagedError when it is not there."""
         path = self.path / name
         if name not in self.manifest["files"] or not path.is_file():
-            raise ArtifactDamagedError(
-                f"{self.path} lacks its file {name}.\n  See what else is wrong with:  monoseme check {typed(self.path)}"
-            )
+            raise lacks(LocalFolder(self.path), name)
         return path
 
 
@@ -108,17 +109,9 @@ def new_artifact(
         with guard_disk(path):
             draft.folder.mkdir(parents=True)
             yield draft
-            manifest = {
-                "kind": kind,
-                "schema": SCHEMAS[kind],
-                "package_version": monoseme.__version__,
-                "config": dict(config),
-                "inputs": dict(inputs or {}),
-                "seeds": dict(seeds or {}),
-                "files": _checksums(draft.folder),
-                "environment": _environment(started) | draft.facts,
-            }
-            write_json(draft.folder / MANIFEST, manifest)
+            files, environment = _checksums(draft.folder), this_environment(started) | draft.facts
+            manifest = make_manifest(kind=kind, config=config, files=files, inputs=inputs, seeds=seeds, environment=environment)
+            write_manifest(LocalFolder(draft.folder), manifest)
             _move_into_place(draft.folder, path)
     finally:
         shutil.rmtree(draft.folder, ignore_errors=True)
@@ -138,17 +131,6 @@ def _checksums(folder: Path) -> dict[str, dict[str, Any]]:
     return {p.relative_to(folder).as_posix(): {"hash": hash_file(p), "bytes": p.stat().st_size} for p in files}
 
 
-def _environment(started: datetime.datetime) -> dict[str, Any]:
-    finished = datetime.datetime.now(datetime.UTC)
-    return {
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round((finished - started).total_seconds(), 3),
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "n_cpus": os.cpu_count(),
-    }
-
-
 def _move_into_place(draft: Path, path: Path) -> None:
     """Renames the finished folder; an older artifact steps aside first, so that one of the two is always there."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,49 +148,16 @@ def open_artifact(path: Path, *, kind: str | None = None) -> Artifact:
     Raises ArtifactMissingError, ArtifactKindError, ArtifactVersionError, or ArtifactDamagedError when a file is absent or has
     another size than it was written with. Contents are not hashed here; `check_artifact` does that.
     """
-    path = Path(path)
-    manifest = _read_manifest(path)
-    if kind is not None and manifest["kind"] != kind:
-        raise ArtifactKindError(f"{path} is an artifact of kind {manifest['kind']!r}; {kind!r} is needed here")
-    artifact = Artifact(path=path, manifest=manifest)
-    for name, facts in manifest["files"].items():
-        n_bytes = artifact.file(name).stat().st_size
-        if n_bytes != facts["bytes"]:
-            raise ArtifactDamagedError(f"{path / name} has {n_bytes:,} bytes instead of {facts['bytes']:,}")
-    return artifact
+    folder = LocalFolder(Path(path))
+    manifest = read_manifest(folder, kind=kind)
+    require_files(folder, manifest)
+    return Artifact(path=folder.path, manifest=manifest)
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
-    if not path.is_dir():
-        raise ArtifactMissingError(f"there is no folder {path}")
-    if not (path / MANIFEST).is_file():
-        raise ArtifactMissingError(f"{path} holds no finished artifact: it has no {MANIFEST}")
-    manifest = read_json(path / MANIFEST)
-    needed = {"kind": str, "schema": int, "config": dict, "inputs": dict, "files": dict}
-    if not isinstance(manifest, dict) or not all(isinstance(manifest.get(k), t) for k, t in needed.items()):
-        raise ArtifactDamagedError(f"{path / MANIFEST} is not a manifest of monoseme")
-    known = SCHEMAS.get(manifest["kind"])
-    if known is None:
-        raise ArtifactKindError(f"{path} is of the unknown kind {manifest['kind']!r}.\n  Allowed: {', '.join(SCHEMAS)}")
-    if manifest["schema"] > known:
-        raise ArtifactVersionError(
-            f"{path} has layout {manifest['schema']} of {manifest['kind']!r} (monoseme {manifest.get('package_version')}); "
-            f"this is {monoseme.__version__}, which knows layouts up to {known}.\n  Update with:  pip install --upgrade monoseme"
-        )
-    return manifest
+def check_artifact(where: Path | str) -> list[str]:
+    """What is wrong with the files of an artifact (a path or an address), one line each; empty when every checksum holds.
 
-
-def check_artifact(path: Path) -> list[str]:
-    """What is wrong with the files of an artifact, one line each; empty when every checksum holds.
-
-    Raises what `open_artifact` raises for a manifest that cannot be read.
+    Raises what `read_manifest` raises for a manifest that cannot be read.
     """
-    manifest = _read_manifest(Path(path))
-    problems: list[str] = []
-    for name, facts in manifest["files"].items():
-        file = Path(path) / name
-        if not file.is_file():
-            problems.append(f"{name}: missing")
-        elif hash_file(file) != facts["hash"]:
-            problems.append(f"{name}: content differs from its checksum")
-    return problems
+    folder = open_folder(where)
+    return find_damage(folder, read_manifest(folder)["files"])
