@@ -1,24 +1,41 @@
-"""Verify every checksum of artifacts or of a whole run.
+"""Verify every checksum of artifacts, of stores of activations, of checkpoints, or of a whole run.
 
     monoseme check PATH [PATH ...]
 
-Exit code 0 when all is sound, 2 with one line per problem otherwise.
+PATH is an artifact, a run or any folder that holds some, here or at an address (s3://, gs://, hf://). Of a store whose capture
+is not at its end, the finished shards are verified. Exit code 0 when all is sound, 2 with one line per problem otherwise.
 """
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, cast
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
 from monoseme.cli._options import wants_help, write
 from monoseme.cli._verbs import document
-from monoseme.core.artifact import MANIFEST, check_artifact
+from monoseme.core.checking import find_damage
 from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactDamagedError, ArtifactError, ArtifactMissingError, ConfigError
+from monoseme.core.folder import Folder, LocalFolder, open_folder
+from monoseme.core.manifest import MANIFEST, read_json_table, read_manifest
 from monoseme.pipeline import RUN_FILE, RunFolder
+
+_UNFINISHED, _STATE = "capture.json", "state.json"
+_MARKS = (MANIFEST, _UNFINISHED, _STATE)
+_CHECKPOINT = re.compile(r"(^|/)step_\d{8,}$")
+
+
+class _Found(NamedTuple):
+    """One thing that can be verified."""
+
+    place: str
+    what: str
+    """Told before the verdict; empty for what is complete."""
+    problems: Callable[[Folder], list[str]]
 
 
 def main(words: list[str]) -> int:
-    """Checks each artifact below each path."""
+    """Checks each thing below each path."""
     if wants_help(words):
         write(document("check"))
         return 0
@@ -26,11 +43,7 @@ def main(words: list[str]) -> int:
         raise ConfigError("check needs a path.\n  Type:  monoseme check runs/demo")
     problems: dict[str, list[str]] = {}
     for word in words:
-        for artifact in _artifacts(Path(word)):
-            problems[str(artifact)] = _problems(artifact)
-            get_display().say(f"{artifact}: {'sound' if not problems[str(artifact)] else 'DAMAGED'}")
-        if (Path(word) / RUN_FILE).is_file():
-            problems[word] = problems.get(word, []) + _not_there(Path(word))
+        problems |= _checked(word)
     get_display().result({"artifacts": problems})
     bad = [f"{path}/{line}" for path, lines in problems.items() for line in lines]
     if bad:
@@ -38,21 +51,68 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def _problems(artifact: Path) -> list[str]:
+def _checked(word: str) -> dict[str, list[str]]:
+    """Path -> what is wrong there, for all that there is at or below a place."""
+    folder = open_folder(word)
+    names = [name for name in folder.names() if not any(part.startswith(".") for part in name.split("/"))]
+    found = list(_all_in(str(folder), names))
+    if not found and not (RUN_FILE in names and isinstance(folder, LocalFolder)):
+        there = f"there is no artifact at or below {word}" if names else f"there is nothing at {word}"
+        raise ArtifactMissingError(there)
+    problems: dict[str, list[str]] = {}
+    for place, what, problems_of in found:
+        problems[place] = lines = problems_of(open_folder(place))
+        get_display().say(f"{place}: {what}{'DAMAGED' if lines else 'sound'}")
+    if RUN_FILE in names and isinstance(folder, LocalFolder):
+        problems[str(folder)] = problems.get(str(folder), []) + _not_there(RunFolder(folder.path))
+    return problems
+
+
+def _all_in(root: str, names: Iterable[str]) -> Iterator[_Found]:
+    """What can be verified, by the names of all files below the root; the outermost first."""
+    folders = {mark: {posixpath.dirname(n) for n in names if posixpath.basename(n) == mark} for mark in _MARKS}
+    for path in sorted(set().union(*folders.values())):
+        place = posixpath.join(root, path) if path else root
+        if path in folders[MANIFEST]:
+            yield _Found(place, "", _of_artifact)
+        elif path in folders[_UNFINISHED]:
+            yield _Found(place, "unfinished; what is finished is ", _of_unfinished)
+        elif _CHECKPOINT.search(place):
+            yield _Found(place, "", _of_checkpoint)
+
+
+def _of_artifact(folder: Folder) -> list[str]:
     """What is wrong with an artifact, its manifest included: one that cannot be read must not hide the others."""
     try:
-        return check_artifact(artifact)
+        return find_damage(folder, read_manifest(folder)["files"])
     except ArtifactError as error:
         return [f"{MANIFEST}: {error}"]
 
 
-def _not_there(run: Path) -> list[str]:
+def _of_unfinished(folder: Folder) -> list[str]:
+    from monoseme.activations.store.unfinished import check_unfinished  # torch comes with it
+
+    try:
+        return check_unfinished(folder)
+    except ArtifactError as error:
+        return [f"{_UNFINISHED}: {error}"]
+
+
+def _of_checkpoint(folder: Folder) -> list[str]:
+    try:
+        files = read_json_table(folder, _STATE).get("files", {})
+    except ArtifactError as error:
+        return [f"{_STATE}: {error}"]
+    return find_damage(folder, {name: {"hash": digest} for name, digest in files.items()})
+
+
+def _not_there(run: RunFolder) -> list[str]:
     """What is wrong with a run's own record, and the artifacts it names that are not there."""
     try:
-        named = RunFolder(run).record()["artifacts"]
+        named = run.record()["artifacts"]
     except ArtifactError as error:
         return [f"{RUN_FILE}: {error}"]
-    return [f"{path}: missing, but named in {RUN_FILE}" for path in _paths(named) if not (run / path).is_dir()]
+    return [f"{path}: missing, but named in {RUN_FILE}" for path in _paths(named) if not (run.path / path).is_dir()]
 
 
 def _paths(named: Any) -> Iterator[str]:
@@ -61,15 +121,3 @@ def _paths(named: Any) -> Iterator[str]:
             yield from _paths(inner)
     else:
         yield str(named)
-
-
-def _artifacts(path: Path) -> list[Path]:
-    """The artifact at `path`, or every one below it."""
-    if not path.exists():
-        raise ArtifactMissingError(f"there is nothing at {path}")
-    found = [path] if (path / MANIFEST).is_file() else []
-    below = sorted(m.parent for m in path.rglob(MANIFEST) if m.parent != path)
-    hidden = [p for p in below if any(part.startswith(".") for part in p.relative_to(path).parts)]
-    if not found and len(below) == len(hidden):
-        raise ArtifactMissingError(f"there is no artifact at or below {path}")
-    return found + [p for p in below if p not in hidden]

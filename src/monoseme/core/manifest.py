@@ -53,7 +53,7 @@ def read_manifest(folder: Folder, *, kind: str | None = None) -> dict[str, Any]:
     """
     manifest = _read(folder)
     needed = {"kind": str, "schema": int, "config": dict, "inputs": dict, "files": dict}
-    if not isinstance(manifest, dict) or not all(isinstance(manifest.get(k), t) for k, t in needed.items()):
+    if not all(isinstance(manifest.get(k), t) for k, t in needed.items()):
         raise ArtifactDamagedError(f"{folder}/{MANIFEST} is not a manifest of monoseme")
     known = SCHEMAS.get(manifest["kind"])
     if known is None:
@@ -68,15 +68,24 @@ def read_manifest(folder: Folder, *, kind: str | None = None) -> dict[str, Any]:
     return manifest
 
 
-def _read(folder: Folder) -> Any:
+def _read(folder: Folder) -> dict[str, Any]:
     try:
-        return json.loads(folder.read(MANIFEST))
+        return read_json_table(folder, MANIFEST)
     except ArtifactMissingError as error:
         if not folder.names():
             raise ArtifactMissingError(f"there is no folder {folder}, or nothing in it") from error
         raise ArtifactMissingError(f"{folder} holds no finished artifact: it has no {MANIFEST}") from error
+
+
+def read_json_table(folder: Folder, name: str) -> dict[str, Any]:
+    """The table in a JSON file of a folder. Raises ArtifactMissingError, ArtifactDamagedError, AddressError."""
+    try:
+        table = json.loads(folder.read(name))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ArtifactDamagedError(f"{folder}/{MANIFEST} is not valid JSON ({error})") from error
+        raise ArtifactDamagedError(f"{folder}/{name} is not valid JSON ({error})") from error
+    if not isinstance(table, dict):
+        raise ArtifactDamagedError(f"{folder}/{name} is not a table")
+    return table
 
 
 def content_hash(manifest: Mapping[str, Any]) -> str:
