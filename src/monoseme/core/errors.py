@@ -13,6 +13,7 @@
     │   └── ArtifactDamagedError
     ├── DiskFullError
     ├── AddressError             a folder at an address cannot be reached, or may not be used
+    ├── ForeignError             a file of another tool cannot be read, or not safely
     ├── SiteError                a model has no such place, or an SAE reads another one
     ├── ModelError
     │   ├── ModelNotFoundError
@@ -92,6 +93,10 @@ class DiskFullError(MonosemeError):
 
 class AddressError(MonosemeError):
     """A folder at an address (s3://, gs://, hf://) cannot be reached, or may not be read or written."""
+
+
+class ForeignError(MonosemeError):
+    """A file or folder that another tool wrote cannot be read, is not what it says, or could run a program when it is read."""
 
 
 class SiteError(MonosemeError):

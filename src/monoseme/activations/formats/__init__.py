@@ -1,1 +1,21 @@
-"""Foreign stores of activations: one file per format, each read block by block."""
+"""Foreign stores of activations: one file per format, read block by block into an artifact of ours; see `_base.py`."""
+
+from typing import TYPE_CHECKING
+
+from monoseme.core.lazy import lazy_attributes
+from monoseme.core.registry import Registry
+
+if TYPE_CHECKING:
+    from monoseme.activations.formats._base import ActivationFormat
+
+ACTIVATION_FORMATS: "Registry[ActivationFormat]" = Registry(
+    kind="activation_formats",
+    package="monoseme.activations.formats",
+    base="monoseme.activations.formats._base:ActivationFormat",
+)
+"""All formats that are installed."""
+
+__all__ = ["ACTIVATION_FORMATS", "ActivationFormat"]
+
+# torch on first use: `monoseme ls` imports this package.
+__getattr__ = lazy_attributes(__name__, {"_base": ["ActivationFormat"]})
