@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,6 @@ from monoseme.activations import (
     Batch,
     Cursor,
     MultiStream,
-    PrefetchSource,
     StreamCursor,
     StreamRequest,
     View,
@@ -22,8 +22,10 @@ from monoseme.activations import (
     measure_mixing,
 )
 from monoseme.activations.shuffle import DelayShuffle
+from monoseme.activations.views import FACTS
 from monoseme.core.errors import ConfigError, CorpusError, SiteError, UndefinedMetricError
 from monoseme.models.site import Site
+from monoseme.tensors.processes import Group
 from monoseme.testing.sources import TensorSource, random_source
 
 ONE, TWO = Site.parse("resid_post.0"), Site.parse("resid_post.1")
@@ -123,11 +125,11 @@ def test_items_are_held_back_less_than_the_window() -> None:
     window = 3
     source = _source(20)
     shuffle = DelayShuffle(View(), (ONE,), 0, window)
-    held = {b: (source.block(b), shuffle.draw(source.block(b), 0)) for b in range(source.n_blocks)}
+    held = {b: shuffle.draw(source.block(b), 0) for b in range(source.n_blocks)}
     delays: list[int] = []
     for e in range(source.n_blocks + window):
         emission = shuffle.emission(e, 0, held)
-        blocks = [] if emission is None else (emission.items.tokens // 5 // 2).tolist()
+        blocks = [] if emission is None else (emission.facts[:, 0, FACTS.token] // 5 // 2).tolist()
         delays += [e - b for b in blocks]
     assert set(delays) == set(range(window))
     # Each delay has a third of the items: about 30 of 90, give or take 4 standard deviations of 4.5.
@@ -232,23 +234,6 @@ def test_requests_that_cannot_be_served_are_refused() -> None:
         stream.seek(StreamCursor(stream.cursor.lanes[:1]))
 
 
-def test_reading_ahead_changes_neither_order_nor_bits() -> None:
-    plain = ViewStream(_source(), View(), sites=[ONE], batch_size=4)
-    ahead = ViewStream(PrefetchSource(_source()), View(), sites=[ONE], batch_size=4)
-    for left, right in itertools.islice(zip(plain, ahead, strict=True), 30):
-        assert _same(left, right)
-    ahead.seek(Cursor())
-    plain.seek(Cursor())
-    assert _same(next(iter(plain)), next(iter(ahead)))
-
-
-def test_reading_ahead_passes_on_errors() -> None:
-    source = PrefetchSource(_source())
-    with pytest.raises(IndexError):
-        source.block(99)
-    assert len(list(source.blocks())) == source.n_blocks
-
-
 def test_a_wider_window_mixes_better() -> None:
     # 64 documents of 16 tokens, one context each, 2 contexts in a block; batches of 64.
     source = TensorSource({ONE: torch.zeros(64, 16, 1)}, contexts_per_block=2)
@@ -273,3 +258,27 @@ def test_mixing_by_hand() -> None:
     assert (report.neighbours, report.within_batch, report.perfect) == (1 / 3, 3 / 6, 3 / 6)
     with pytest.raises(UndefinedMetricError):
         measure_mixing([])
+
+
+@settings(max_examples=20)
+@given(size=st.integers(1, 4), batch_size=st.integers(1, 9), seed=st.integers(0, 2))
+def test_ranks_share_every_batch_out_and_stand_at_one_cursor(size: int, batch_size: int, seed: int) -> None:
+    requests = [replace(request, batch_size=batch_size) for request in _requests()]
+    whole = MultiStream(_source(), requests, seed=seed, epochs=1)
+    ranks = [MultiStream(_source(), requests, seed=seed, epochs=1, part=Group(rank=r, size=size)) for r in range(size)]
+    for step, *parts in zip(whole, *ranks, strict=True):
+        for i, batch in enumerate(step):
+            mine = [part[i] for part in parts]
+            assert [one.n_items for one in mine] == [
+                len(range(*Group(r, size).part_of(batch_size).indices(99))) for r in range(size)
+            ]
+            masks = [one.mask for one in mine if one.mask is not None]
+            joined = Batch(
+                torch.cat([one.x for one in mine]),
+                torch.cat(masks) if masks else None,
+                *(torch.cat([one[at] for one in mine]) for at in (2, 3, 4)),
+                sites=batch.sites,
+            )
+            assert _same(joined, batch)
+        assert {rank.cursor for rank in ranks} == {whole.cursor}
+    assert {rank.n_dropped for rank in ranks} == {whole.n_dropped}

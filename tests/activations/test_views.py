@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from monoseme.activations import Block, View
-from monoseme.activations.views import find_items, gather
+from monoseme.activations import Batch, Block, View
+from monoseme.activations.views import find_facts, find_items, make_batch
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import generator
 from monoseme.models.site import Site
@@ -26,10 +26,17 @@ def _hand_made() -> Block:
     return TensorSource({ONE: x}, documents=documents, mask=mask).block(0)
 
 
+def _batch(view: View, block: Block, sites: tuple[Site, ...]) -> Batch:
+    """All items of the block, in reading order."""
+    items, tables = find_items(view, block, generator(0)), [block.vectors(site) for site in sites]
+    facts = find_facts(view, block, items, tables)
+    return make_batch(view, sites, [tables], part=torch.zeros(len(items), dtype=torch.int64), facts=facts)
+
+
 def test_tokens_are_the_unmasked_ones() -> None:
     block = _block()
     view = View(name="tokens")
-    batch = gather(view, [(block, find_items(view, block, generator(0)))], (TWO,))
+    batch = _batch(view, block, (TWO,))
     assert batch.mask is None
     assert torch.equal(batch.x, block.activations[TWO][block.mask])
     assert torch.equal(batch.tokens, block.tokens[block.mask])
@@ -40,7 +47,7 @@ def test_tokens_are_the_unmasked_ones() -> None:
 def test_layers_are_the_sites_of_one_token() -> None:
     block = _block()
     view = View(name="layers")
-    batch = gather(view, [(block, find_items(view, block, generator(0)))], (TWO, ONE))
+    batch = _batch(view, block, (TWO, ONE))
     assert batch.x.shape == (int(block.mask.sum()), 2, D)
     assert torch.equal(batch.x[:, 0], block.activations[TWO][block.mask])
     assert torch.equal(batch.x[:, 1], block.activations[ONE][block.mask])
@@ -50,7 +57,7 @@ def test_contexts_keep_order_and_mask_and_leave_out_empty_ones() -> None:
     block = _block()
     block.mask[2] = False
     view = View(name="contexts")
-    batch = gather(view, [(block, find_items(view, block, generator(0)))], (ONE,))
+    batch = _batch(view, block, (ONE,))
     kept = [0, 1, 3, 4]
     assert torch.equal(batch.x, block.activations[ONE][kept])
     assert batch.mask is not None
@@ -61,7 +68,7 @@ def test_contexts_keep_order_and_mask_and_leave_out_empty_ones() -> None:
 def test_pairs_with_the_token_before_by_hand() -> None:
     block = _hand_made()
     view = View(name="pairs", offset="previous")
-    batch = gather(view, [(block, find_items(view, block, generator(0)))], (ONE,))
+    batch = _batch(view, block, (ONE,))
     # Not 2 after the masked 1, not 3 of another document, not 5 of the context before, not padding.
     assert batch.x.squeeze(-1).tolist() == [[4.0, 3.0], [6.0, 5.0]]
     assert batch.documents.tolist() == [[1, 1], [1, 1]]
@@ -70,7 +77,7 @@ def test_pairs_with_the_token_before_by_hand() -> None:
 def test_pairs_with_a_random_earlier_token_by_hand() -> None:
     block = _hand_made()
     view = View(name="pairs", offset="random")
-    batch = gather(view, [(block, find_items(view, block, generator(0)))], (ONE,))
+    batch = _batch(view, block, (ONE,))
     # The masked token 1 is passed over: 2 pairs with 0.
     assert batch.x.squeeze(-1).tolist() == [[2.0, 0.0], [4.0, 3.0], [6.0, 5.0]]
 
@@ -106,7 +113,7 @@ def test_no_unmasked_tokens_give_no_items() -> None:
     block.mask[:] = False
     for name in ("tokens", "pairs", "contexts", "layers"):
         view = View(name=name)  # pyright: ignore[reportArgumentType]
-        assert gather(view, [(block, find_items(view, block, generator(0)))], (ONE,)).n_items == 0
+        assert _batch(view, block, (ONE,)).n_items == 0
 
 
 def test_an_unknown_view_is_refused() -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
+
 from monoseme.models.site import Site
 from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.text.block import TokenBlock
@@ -20,7 +22,14 @@ class Vectors(NamedTuple):
     scale: Float[Tensor, " R"] | None = None
     """Of each row; None: 1."""
     place: Int[Tensor, " n*S"] | None = None
-    """The row of each place, arbitrary on padding; None: row p is place p."""
+    """The row of each place, -1 (zeros) or arbitrary on padding; None: row p is place p."""
+    dtype: torch.dtype | None = None
+    """Type in which copies of the rows are wanted: float32 for stored ones. None: their own."""
+
+    @property
+    def given_as(self) -> torch.dtype:
+        """Type of the copies."""
+        return self.dtype or self.rows.dtype
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any
 from monoseme.activations.block import Block
 from monoseme.activations.source import ActivationSource
 from monoseme.activations.wrapped import WrappedSource
+from monoseme.tensors.shapes import Int, Tensor
 
 
 class FirstBlocks(WrappedSource):
@@ -24,6 +25,11 @@ class FirstBlocks(WrappedSource):
     def spec(self) -> dict[str, Any]:
         """The source's, and how much of it."""
         return self._source.spec | {"first_blocks": self._most}
+
+    def order(self, seed: int, epoch: int) -> Int[Tensor, " n_blocks"] | None:
+        """The first blocks in the order in which the source has them."""
+        whole = self._source.order(seed, epoch)
+        return None if whole is None else whole[whole < self._most]
 
     def has_block(self, i: int) -> bool:
         """Whether block i is among the first and exists."""

@@ -1,6 +1,6 @@
 """Activations of several models side by side, over the same contexts: what an SAE that compares models learns from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from monoseme.activations.block import Block
 from monoseme.activations.source import ActivationSource, SourceSeconds, iterate_blocks
 from monoseme.core.errors import ConfigError, CorpusError
 from monoseme.models.site import Site
-from monoseme.tensors.shapes import Tensor
+from monoseme.tensors.shapes import Int, Tensor
 
 _SHARED = ("tokens", "real", "documents")
 
@@ -48,6 +48,15 @@ class JointSource:
     def any_order(self) -> bool:
         """Whether all of them can be read so."""
         return all(source.any_order for source in self._sources.values())
+
+    def order(self, seed: int, epoch: int) -> Int[Tensor, " n_blocks"] | None:
+        """That of the first, if all can be read so."""
+        return next(iter(self._sources.values())).order(seed, epoch) if self.any_order else None
+
+    def will_need(self, blocks: Sequence[int]) -> None:
+        """Passes it on to all."""
+        for source in self._sources.values():
+            source.will_need(blocks)
 
     @property
     def spec(self) -> dict[str, Any]:

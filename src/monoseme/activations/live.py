@@ -66,6 +66,12 @@ class LiveSource:
 
     any_order = False  # text is read from its start to its end
 
+    def order(self, seed: int, epoch: int) -> None:
+        """From the first to the last."""
+
+    def will_need(self, blocks: Sequence[int]) -> None:
+        """Nothing: a thread that makes blocks ahead is a `PrefetchSource`."""
+
     @property
     def spec(self) -> dict[str, Any]:
         """What a manifest says of the source. Waits for the whole corpus, and measures the filter's thresholds."""

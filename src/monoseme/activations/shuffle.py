@@ -2,7 +2,10 @@
 
 Emission e is the union, permuted, of what the blocks e - window + 1, ..., e have for it. So the items of `window` blocks mix,
 each is given out exactly once per epoch, at most `window` blocks are held, and any emission can be made again from `window`
-blocks alone: everything is a pure function of (seed, epoch, block). Letters: M items of a block.
+blocks alone: everything is a pure function of (seed, epoch, block).
+
+An emission holds no vectors: it knows where they lie in its blocks, which it keeps alive, and a batch copies them from there.
+Letters: M items of a block or an emission.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,18 +13,23 @@ from typing import NamedTuple
 
 import torch
 
-from monoseme.activations.block import Block
-from monoseme.activations.views import Batch, View, find_items, gather
+from monoseme.activations.block import Block, Vectors
+from monoseme.activations.views import Batch, View, find_facts, find_items, make_batch
 from monoseme.core.seeds import generator
 from monoseme.models.site import Site
+from monoseme.tensors.processes import Group
 from monoseme.tensors.shapes import Int, Tensor
 
 
 class Draw(NamedTuple):
-    """The items of one block and how many emissions each is held back."""
+    """The items of one block, those of each emission together."""
 
-    items: Int[Tensor, "M slots"]
-    delay: Int[Tensor, " M"]
+    facts: Int[Tensor, "M slots columns"]
+    """Of the items, by delay, and in reading order within it (`find_facts`)."""
+    starts: list[int]
+    """The items held back d emissions are `facts[starts[d]:starts[d + 1]]`."""
+    tables: tuple[Vectors, ...]
+    """The block's vectors at each site of the view."""
 
 
 class DelayShuffle(NamedTuple):
@@ -36,24 +44,43 @@ class DelayShuffle(NamedTuple):
         """The plan of a block in an epoch."""
         rng = generator(self.seed, "items", self.view.name, epoch, block.index)
         items = find_items(self.view, block, rng)
-        return Draw(items, torch.randint(0, self.window, (len(items),), generator=rng))
+        delay = torch.randint(0, self.window, (len(items),), generator=rng)
+        tables = tuple(block.vectors(site) for site in self.sites)
+        starts = [0, *torch.bincount(delay, minlength=self.window).cumsum(0).tolist()]
+        return Draw(find_facts(self.view, block, items[delay.argsort(stable=True)], tables), starts, tables)
 
-    def emission(self, e: int, epoch: int, held: Mapping[int, tuple[Block, Draw]]) -> "Emission | None":
-        """Emission e of an epoch from the blocks at hand, [e - window + 1, e] as far as they exist; None if it is empty."""
-        found = [
-            (block, draw.items[draw.delay == e - b]) for b, (block, draw) in sorted(held.items()) if e - self.window < b <= e
-        ]
-        n_items = sum(len(items) for _, items in found)
-        if not n_items:
+    def emission(self, e: int, epoch: int, held: Mapping[int, Draw]) -> "Emission | None":
+        """Emission e of an epoch from the draws at hand, of the blocks [e - window + 1, e] as far as they exist; None if empty.
+
+        `held` is keyed by the place of a block in the epoch's order.
+        """
+        found: list[tuple[tuple[Vectors, ...], Tensor]] = []
+        for b, draw in sorted(held.items()):
+            if e - self.window < b <= e and draw.starts[e - b] < draw.starts[e - b + 1]:
+                found.append((draw.tables, draw.facts[draw.starts[e - b] : draw.starts[e - b + 1]]))
+        if not found:
             return None
-        order = torch.randperm(n_items, generator=generator(self.seed, "emission", self.view.name, epoch, e))
-        return Emission(gather(self.view, found, self.sites), order)
+        counts = torch.tensor([len(facts) for _, facts in found])
+        return Emission(
+            view=self.view,
+            sites=self.sites,
+            tables=[tables for tables, _ in found],
+            part=torch.arange(len(found)).repeat_interleave(counts),
+            facts=torch.cat([facts for _, facts in found]),
+            order=torch.randperm(int(counts.sum()), generator=generator(self.seed, "emission", self.view.name, epoch, e)),
+        )
 
 
 class Emission(NamedTuple):
     """Items, block by block, and the order in which they are given out."""
 
-    items: Batch
+    view: View
+    sites: tuple[Site, ...]
+    tables: list[tuple[Vectors, ...]]
+    """Of each block, the vectors at each site."""
+    part: Int[Tensor, " M"]
+    """Which of `tables` each item is in."""
+    facts: Int[Tensor, "M slots columns"]
     order: Int[Tensor, " M"]
 
     @property
@@ -70,27 +97,29 @@ class Stretch(NamedTuple):
     stop: int
 
 
-def cut(stretches: Sequence[Stretch]) -> Batch:
-    """A batch of its own memory with the items of all stretches; putting in order and joining are one copy."""
-    batches = [emission.items for emission, _, _ in stretches]
-    orders = [emission.order[start:stop] for emission, start, stop in stretches]
-    masks = [batch.mask for batch in batches if batch.mask is not None]
-    return Batch(
-        x=_picked([batch.x for batch in batches], orders),
-        mask=_picked(masks, orders) if masks else None,
-        tokens=_picked([batch.tokens for batch in batches], orders),
-        documents=_picked([batch.documents for batch in batches], orders),
-        positions=_picked([batch.positions for batch in batches], orders),
-        sites=batches[0].sites,
+def cut(stretches: Sequence[Stretch], share: Group) -> Batch:
+    """A batch with this rank's share of the items of all stretches: putting in order, converting and joining are one copy."""
+    kept = _shared(stretches, share)
+    orders = [one.emission.order[one.start : one.stop] for one in kept]
+    firsts = [sum(len(one.emission.tables) for one in kept[:i]) for i in range(len(kept))]
+    first = kept[0].emission
+    return make_batch(
+        first.view,
+        first.sites,
+        [tables for one in kept for tables in one.emission.tables],
+        part=torch.cat([one.emission.part[order] + n for one, order, n in zip(kept, orders, firsts, strict=True)]),
+        facts=torch.cat([one.emission.facts[order] for one, order in zip(kept, orders, strict=True)]),
     )
 
 
-def _picked(tensors: Sequence[Tensor], orders: Sequence[Tensor]) -> Tensor:
-    """The rows `orders` of `tensors`, one after the other."""
-    first = tensors[0]
-    whole = first.new_empty(sum(len(order) for order in orders), *first.shape[1:])
-    start = 0
-    for tensor, order in zip(tensors, orders, strict=True):
-        torch.index_select(tensor, 0, order.to(tensor.device), out=whole[start : start + len(order)])
-        start += len(order)
-    return whole
+def _shared(stretches: Sequence[Stretch], share: Group) -> list[Stretch]:
+    """What of the stretches falls to this rank; one of no items where none does."""
+    mine = share.part_of(sum(one.stop - one.start for one in stretches))
+    kept: list[Stretch] = []
+    done = 0
+    for emission, start, stop in stretches:
+        low, high = max(mine.start - done, 0), min(mine.stop - done, stop - start)
+        if low < high:
+            kept.append(Stretch(emission, start + low, start + high))
+        done += stop - start
+    return kept or [Stretch(stretches[0].emission, 0, 0)]

@@ -53,6 +53,14 @@ class ActivationSource(Protocol):
         """Where its time went so far."""
         ...
 
+    def order(self, seed: int, epoch: int) -> Int[Tensor, " n_blocks"] | None:
+        """The order in which a stream takes the blocks in that epoch; None, from the first to the last, unless `any_order`."""
+        ...
+
+    def will_need(self, blocks: Sequence[int]) -> None:
+        """Says which blocks will be asked for next, in that order, so that they can be made ready; some may not exist."""
+        ...
+
     def has_block(self, i: int) -> bool:
         """Whether there is a block i."""
         ...

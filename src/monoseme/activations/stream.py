@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from monoseme.activations.block import Block
+from monoseme.activations.block_order import BlockOrder
 from monoseme.activations.cursor import Cursor, LaneCursor, StreamCursor
 from monoseme.activations.shuffle import DelayShuffle, Draw, Emission, Stretch, cut
 from monoseme.activations.source import ActivationSource
 from monoseme.activations.views import Batch, View
 from monoseme.core.errors import ConfigError, CorpusError, SiteError
 from monoseme.models.site import Site
+from monoseme.tensors.processes import ALONE, Group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +34,9 @@ class _Queued(NamedTuple):
 class _Lane:
     """The items of one request that are made and not yet used."""
 
-    def __init__(self, request: StreamRequest, *, seed: int, window: int) -> None:
+    def __init__(self, request: StreamRequest, *, seed: int, window: int, part: Group) -> None:
         self.request = request
+        self.part = part
         self.shuffle = DelayShuffle(request.view, request.sites, seed, window)
         self.draws: dict[int, Draw] = {}
         self.n_dropped = 0
@@ -71,7 +73,7 @@ class _Lane:
         return LaneCursor(max(made, self._skip_to), self.n_dropped)
 
     def take(self, n_items: int) -> Batch:
-        return cut(self._pass(n_items))
+        return cut(self._pass(n_items), self.part)
 
     def _pass(self, n_items: int) -> list[Stretch]:
         """The next items, which count as used from now on."""
@@ -100,6 +102,9 @@ class _Lane:
 class MultiStream:
     """Steps of batches, one batch for each request, from one pass of the source's blocks over and over.
 
+    Blocks are taken from the first to the last, or, where the source's `any_order` says so, in an order drawn for each epoch.
+    Memory: the vectors of at most `window` blocks and of those that the next two batches come from.
+
     The request with the fewest items sets the pace; what others have beyond two batches by then is dropped, oldest first, and
     counted. Equal requests share one batch. Iterating goes on from where the stream stands.
     """
@@ -113,8 +118,12 @@ class MultiStream:
         window: int = 4,
         epochs: int | None = None,
         drop_last: bool = True,
+        part: Group = ALONE,
     ) -> None:
         """`epochs` None goes on for ever. A batch may span epochs; `drop_last` leaves out an incomplete last step.
+
+        Of every batch, only the items `part.part_of(n_items)` are copied and given out: each rank of a group has its own ones,
+        in the order of ranks all of the batch, and the cursor is the same on all and for any number of them.
 
         Raises ConfigError for sizes below 1 or no requests, SiteError for a site that the source does not hold.
         """
@@ -126,9 +135,9 @@ class MultiStream:
             _check(request, source)
         self._source, self._window, self._epochs, self._drop_last = source, window, epochs, drop_last
         distinct = list(dict.fromkeys(requests))
-        self._lanes = [_Lane(request, seed=seed, window=window) for request in distinct]
+        self._lanes = [_Lane(request, seed=seed, window=window, part=part) for request in distinct]
         self._lane_of = [distinct.index(request) for request in requests]
-        self._blocks: dict[int, Block] = {}
+        self._blocks = BlockOrder(source, seed=seed)
         self._made = Cursor()
 
     @property
@@ -150,8 +159,8 @@ class MultiStream:
             raise ConfigError(f"the cursor is of {len(cursor.lanes)} views, this stream has {len(self._lanes)}")
         for lane, place in zip(self._lanes, cursor.lanes, strict=True):
             lane.start(place)
-        self._blocks.clear()
         self._made = min(place.next._replace(row=0) for place in cursor.lanes)
+        self._blocks.begin(self._made.epoch)
 
     def __iter__(self) -> Iterator[list[Batch]]:
         """The steps from here on, each a list of batches in the order of the requests."""
@@ -180,13 +189,12 @@ class MultiStream:
         if self._epochs is not None and self._made.epoch >= self._epochs:
             return False
         e = self._made.step
-        if not self._source.has_block(max(0, e - self._window + 1)):
+        if not self._blocks.has(max(0, e - self._window + 1)):
             self._end_epoch()
             return self._make()
-        self._hold_blocks(e)
+        self._draw(e)
         for lane in self._lanes:
-            held = {b: (block, lane.draws[b]) for b, block in self._blocks.items()}
-            lane.push(self._made, lane.shuffle.emission(e, self._made.epoch, held))
+            lane.push(self._made, lane.shuffle.emission(e, self._made.epoch, lane.draws))
         self._made = self._made._replace(step=e + 1)
         return True
 
@@ -199,18 +207,18 @@ class MultiStream:
             lane.fed = False
             lane.draws.clear()
         self._made = Cursor(self._made.epoch + 1)
-        self._blocks.clear()
+        self._blocks.begin(self._made.epoch)
 
-    def _hold_blocks(self, e: int) -> None:
-        for b in [b for b in self._blocks if b <= e - self._window]:
-            del self._blocks[b]
-            for lane in self._lanes:
-                del lane.draws[b]
-        for b in range(max(0, e - self._window + 1), e + 1):
-            if b not in self._blocks and self._source.has_block(b):
-                self._blocks[b] = self._source.block(b)
+    def _draw(self, e: int) -> None:
+        """Sees to it that every lane has the draws of the blocks of emission e, and none of earlier ones."""
+        first = max(0, e - self._window + 1)
+        for lane in self._lanes:
+            lane.draws = {b: draw for b, draw in lane.draws.items() if b >= first}
+        for b in range(first, e + 1):
+            if b not in self._lanes[0].draws and self._blocks.has(b):
+                block = self._blocks.take(b)
                 for lane in self._lanes:
-                    lane.draws[b] = lane.shuffle.draw(self._blocks[b], self._made.epoch)
+                    lane.draws[b] = lane.shuffle.draw(block, self._made.epoch)
 
 
 class ViewStream:

@@ -16,9 +16,10 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from monoseme.activations.block import Block
+from monoseme.activations.block import Block, Vectors
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
+from monoseme.kernels.gather import RowTable, gather_rows
 from monoseme.models.site import Site
 from monoseme.tensors.shapes import Bool, Int, Tensor
 
@@ -90,34 +91,62 @@ def _pairs(view: View, block: Block, places: Tensor, generator: torch.Generator)
     return torch.stack([places, places[earlier]], dim=1)[kept]
 
 
-def gather(view: View, found: Sequence[tuple[Block, Int[Tensor, "M slots"]]], sites: tuple[Site, ...]) -> Batch:
-    """The items of all blocks one after the other; each vector is copied once, to where it stays."""
-    n_items = sum(len(items) for _, items in found)
-    example = found[0][0].activations[sites[0]]
-    slots = {"contexts": example.shape[1:2], "pairs": (2,), "layers": (len(sites),), "tokens": ()}[view.name]
-    x = example.new_empty(n_items, *slots, example.shape[-1])
-    start = 0
-    for block, items in found:
-        _copy(view, block, items, sites, x[start : start + len(items)])
-        start += len(items)
-    facts = [_facts(view, block, items) for block, items in found]
-    tokens, documents, positions, masks = (torch.cat(parts) for parts in zip(*facts, strict=True))
-    return Batch(x, masks if view.name == "contexts" else None, tokens, documents, positions, sites)
+class Facts(NamedTuple):
+    """Columns of a table of items [M, slots, columns]: what is known of each slot; after these, its row at each site."""
+
+    token: int = 0
+    document: int = 1
+    position: int = 2
+    counts: int = 3
+    """1 where the slot is unmasked."""
+    rows: int = 4
+    """The first site's; the others follow."""
 
 
-def _copy(view: View, block: Block, items: Int[Tensor, "M slots"], sites: tuple[Site, ...], room: Tensor) -> None:
-    """The vectors of the items, from the block to `room`."""
-    for i, site in enumerate(sites):
-        whole = block.activations[site]
-        rows, vectors = (items[:, 0], whole) if view.name == "contexts" else (items.flatten(), whole.flatten(0, 1))
-        target = room[:, i] if view.name == "layers" else room.view(len(rows), *vectors.shape[1:])
-        torch.index_select(vectors, 0, rows.to(vectors.device), out=target)
+FACTS = Facts()
 
 
-def _facts(view: View, block: Block, items: Int[Tensor, "M slots"]) -> tuple[Tensor, ...]:
-    """Tokens, documents, positions and masks of the items."""
-    tensors = (block.tokens, block.documents, block.positions, block.mask)
-    if view.name == "contexts":
-        return tuple(t[items[:, 0]] for t in tensors)
-    places = items if view.name == "pairs" else items[:, 0]
-    return tuple(t.flatten()[places] for t in tensors)
+def find_facts(
+    view: View, block: Block, items: Int[Tensor, "M slots"], tables: Sequence[Vectors]
+) -> Int[Tensor, "M slots columns"]:
+    """What a batch needs to know of the items, the vectors apart; `tables` are the block's at the view's sites.
+
+    Slots are 1 for tokens and layers, 2 for pairs, S for contexts.
+    """
+    context_len = block.tokens.shape[1]
+    places = items * context_len + torch.arange(context_len) if view.name == "contexts" else items
+    known = [t.flatten()[places] for t in (block.tokens, block.documents, block.positions, block.mask)]
+    rows = [places if table.place is None else table.place[places] for table in tables]
+    return torch.stack([column.long() for column in (*known, *rows)], dim=2)
+
+
+def make_batch(
+    view: View,
+    sites: tuple[Site, ...],
+    tables: Sequence[Sequence[Vectors]],
+    *,
+    part: Int[Tensor, " B"],
+    facts: Int[Tensor, "B slots columns"],
+) -> Batch:
+    """A batch of its own memory: item b is of block `part[b]`, whose vectors at the sites are `tables[part[b]]`.
+
+    Every vector is copied once, from where it lies in its block to where it stays.
+    """
+    n_items, slots = facts.shape[:2]
+    example, n_sites = tables[0][0], len(sites)
+    x = example.rows.new_empty(n_items, slots, n_sites, example.rows.shape[1], dtype=example.given_as)
+    table = (part[:, None, None] * n_sites + torch.arange(n_sites)).expand(n_items, slots, n_sites)
+    flat = [RowTable(one.rows, one.scale) for of_block in tables for one in of_block]
+    gather_rows(flat, table.flatten(), facts[..., FACTS.rows :].flatten(), x.flatten(0, 2))
+    shape = {"contexts": (slots,), "pairs": (2,), "layers": (n_sites,), "tokens": ()}[view.name]
+    token, document, position, counts = (
+        facts[..., i] if view.name in ("contexts", "pairs") else facts[:, 0, i] for i in range(FACTS.rows)
+    )
+    return Batch(
+        x=x.view(n_items, *shape, x.shape[-1]),
+        mask=counts.bool() if view.name == "contexts" else None,
+        tokens=token.contiguous(),
+        documents=document.contiguous(),
+        positions=position.contiguous(),
+        sites=sites,
+    )

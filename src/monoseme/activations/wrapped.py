@@ -1,12 +1,13 @@
 """A source that stands in front of another one and changes one thing about it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from monoseme.activations.block import Block
 from monoseme.activations.source import ActivationSource, SourceSeconds, iterate_blocks
 from monoseme.models.site import Site
+from monoseme.tensors.shapes import Int, Tensor
 
 
 class WrappedSource(ABC):
@@ -45,6 +46,14 @@ class WrappedSource(ABC):
     def seconds(self) -> SourceSeconds:
         """Those of the source."""
         return self._source.seconds
+
+    def order(self, seed: int, epoch: int) -> Int[Tensor, " n_blocks"] | None:
+        """That of the source."""
+        return self._source.order(seed, epoch)
+
+    def will_need(self, blocks: Sequence[int]) -> None:
+        """Passes it on."""
+        self._source.will_need(blocks)
 
     def has_block(self, i: int) -> bool:
         """Whether the source has block i."""

@@ -1,6 +1,6 @@
 """Sources of activations without a language model, for tests and trials. Letters: n contexts, S positions, D width."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -47,6 +47,14 @@ class TensorSource:
     def n_blocks(self) -> int:
         """Blocks; the last may have fewer contexts."""
         return -(-len(self._tokens) // self._contexts_per_block)
+
+    any_order = False  # in order, as a live source: what a test expects is then easily said
+
+    def order(self, seed: int, epoch: int) -> None:
+        """From the first to the last."""
+
+    def will_need(self, blocks: Sequence[int]) -> None:
+        """Nothing: all are there."""
 
     @property
     def spec(self) -> dict[str, Any]:
