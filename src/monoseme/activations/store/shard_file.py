@@ -105,11 +105,23 @@ def create_file(folder: Folder, name: str, tensors: Mapping[str, TensorSpec]) ->
 
 def write_tensors(folder: Folder, name: str, tensors: Mapping[str, Tensor]) -> FileFacts:
     """A whole file of tensors that are there already. Raises DiskFullError."""
-    specs = {key: TensorSpec(value.dtype, tuple(value.shape)) for key, value in tensors.items()}
-    with create_file(folder, name, specs) as file:
+    with create_file(folder, name, _specs(tensors)) as file:
         for value in tensors.values():
             file.write(value)
         return file.finish()
+
+
+def facts_of(tensors: Mapping[str, Tensor]) -> FileFacts:
+    """The checksum and size of the file that `write_tensors` would make; nothing is written."""
+    file = ShardFile(cast(BinaryIO, _Nowhere()), _specs(tensors))
+    for value in tensors.values():
+        file.write(value)
+    return file.finish()
+
+
+def file_bytes(tensors: Mapping[str, TensorSpec]) -> int:
+    """Bytes of a file of such tensors, header included."""
+    return len(_header(tensors)) + sum(spec.n_bytes for spec in tensors.values())
 
 
 def read_header(folder: Folder, name: str) -> dict[str, TensorPlace]:
@@ -148,6 +160,15 @@ def read_tensor(folder: Folder, name: str, place: TensorPlace) -> Tensor:
     if not data:
         return torch.empty(place.shape, dtype=place.dtype)
     return torch.frombuffer(data, dtype=torch.uint8).view(place.dtype).reshape(place.shape)
+
+
+class _Nowhere:
+    def write(self, data: bytes | memoryview) -> None:
+        del data
+
+
+def _specs(tensors: Mapping[str, Tensor]) -> dict[str, TensorSpec]:
+    return {name: TensorSpec(value.dtype, tuple(value.shape)) for name, value in tensors.items()}
 
 
 def _header(tensors: Mapping[str, TensorSpec]) -> bytes:
