@@ -1,39 +1,58 @@
-"""Show what is in an artifact or a run: kind, config, inputs, files, timings.
+"""Show what is in an artifact or a run: kind, config, inputs, files, timings; of stored activations, what was measured.
 
     monoseme show PATH
     monoseme show PATH --json
 
-PATH is a run or an artifact, such as runs/demo/saes/topk.
+PATH is a run or an artifact, such as runs/demo/saes/topk, here or at an address (s3://, gs://, hf://). A store whose capture is
+not at its end says how far it came.
 """
 
-from pathlib import Path
 from typing import Any
 
 from monoseme.cli._options import wants_help, write
 from monoseme.cli._verbs import document
-from monoseme.core.artifact import Artifact, open_artifact
 from monoseme.core.config import dump_text
 from monoseme.core.display import JsonDisplay, get_display
 from monoseme.core.errors import ConfigError
+from monoseme.core.folder import Folder, LocalFolder, open_folder
+from monoseme.core.manifest import MANIFEST, content_hash, read_manifest, require_files
 from monoseme.pipeline import RUN_FILE, RunFolder
+
+_UNFINISHED = "capture.json"
 
 
 def main(words: list[str]) -> int:
-    """Prints an artifact's manifest, or a run's record, for people; --json for programs."""
+    """Prints an artifact's manifest, a store's contents or a run's record, for people; --json for programs."""
     if wants_help(words):
         write(document("show"))
         return 0
     if len(words) != 1:
         raise ConfigError("show needs one path.\n  Type:  monoseme show runs/demo")
-    path = Path(words[0])
-    record = RunFolder(path).record() if (path / RUN_FILE).is_file() else _artifact(open_artifact(path))
+    folder = open_folder(words[0])
+    record = _record(folder)
     display = get_display()
     if isinstance(display, JsonDisplay):
         display.result(record)
+    elif record.get("kind") == "activations":
+        from monoseme.cli._store_text import store_text
+
+        write(store_text(record, where=str(folder)))
     else:
         write(dump_text(record, ".yaml"))
     return 0
 
 
-def _artifact(artifact: Artifact) -> dict[str, Any]:
-    return artifact.manifest | {"content_hash": artifact.content_hash}
+def _record(folder: Folder) -> dict[str, Any]:
+    if isinstance(folder, LocalFolder) and folder.has(RUN_FILE):
+        return RunFolder(folder.path).record()
+    if folder.has(_UNFINISHED) and not folder.has(MANIFEST):
+        from monoseme.activations.store.describe import describe_unfinished  # torch comes with it
+
+        return describe_unfinished(folder)
+    manifest = read_manifest(folder)
+    if manifest["kind"] == "activations":
+        from monoseme.activations.store.describe import describe_store
+
+        return describe_store(folder)
+    require_files(folder, manifest)
+    return manifest | {"content_hash": content_hash(manifest)}

@@ -1,0 +1,91 @@
+"""A store of activations for people: a few lines, and a table of its sites."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from monoseme.reports.plain_tables import aligned_table, cell_text
+
+_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+_COLUMNS = {
+    "site": "site",
+    "width": "width",
+    "mean norm": "mean_norm",
+    "median": "median_norm",
+    "1/rms norm": "unit_mean_square",
+    "1/mean norm": "inverse_mean_norm",
+    "sinks": "sinks",
+    "sinks above": "sink_threshold",
+    "not finite": "not_finite",
+    "lost by storing (FVU)": "storage_fvu",
+}
+
+
+def store_text(record: Mapping[str, Any], *, where: str) -> str:
+    """What `describe_store` or `describe_unfinished` found."""
+    lines = _facts(record) if record["finished"] else _facts_so_far(record)
+    width = max(map(len, lines))
+    told = [where, *(f"  {name:<{width}}  {value}" for name, value in lines.items())]
+    if record["finished"]:
+        rows = [{title: site[key] for title, key in _COLUMNS.items()} for site in record["sites"]]
+        told += ["", *(f"  {line}" for line in aligned_table(rows).splitlines())]
+    else:
+        told += [f"  {problem}" for problem in record["problems"]]
+    return "\n".join(told)
+
+
+def _facts(record: Mapping[str, Any]) -> dict[str, str]:
+    split, seen = record["split"], record["tokens_to_train_on"]
+    why = next((side["why_missing"] for side in split.values() if "why_missing" in side), None)
+    return {
+        "kind": f"activations, made in {record['environment'].get('seconds', 0):,.0f} s",
+        **_made_from(record["config"]),
+        "contexts": f"of {record['context_len']} tokens, {record['contexts_per_block']} in a block",
+        **{name: _side(split[key]) for name, key in (("train", "train"), ("held out", "heldout"))},
+        **({"unknown": why} if why else {}),
+        "tokens": f"{record['tokens']:,}, of which {seen['masked']:,} for SAEs; {seen['sinks']:,} of these are attention sinks",
+        "dtype": record["dtype"],
+        "size": f"{size_text(record['bytes'])}, {_count(record['bytes_per_token'])} bytes a token, {record['shards']:,} shards",
+        "content": record["content_hash"],
+    }
+
+
+def _facts_so_far(record: Mapping[str, Any]) -> dict[str, str]:
+    gaps = record["shards_missing_before_the_last"]
+    missing = f"; missing before the last of them: {', '.join(map(str, gaps[:9]))}{' ...' if len(gaps) > 9 else ''}"
+    told = {
+        "kind": "activations, NOT FINISHED: go on with  monoseme capture --resume",
+        **_made_from(record.get("config", {})),
+        "finished": f"{record['shards']:,} shards{missing if gaps else ''}",
+        "contexts": f"{record['contexts']:,}",
+        "tokens": f"{record['tokens']:,}",
+        "size": f"{size_text(record['bytes'])}, {_count(record['bytes_per_token'])} bytes a token",
+    }
+    return told
+
+
+def _made_from(config: Mapping[str, Any]) -> dict[str, str]:
+    """Model and text, as far as the config names them: what was imported may know of neither."""
+    found = {"model": _named(config, "model", "model"), "text": _named(config, "corpus", "source")}
+    return {name: value for name, value in found.items() if value}
+
+
+def _named(config: Mapping[str, Any], part: str, key: str) -> str:
+    inner = config.get(part)
+    value = inner.get(key) if isinstance(inner, Mapping) else inner
+    return "" if value is None else str(value)
+
+
+def _side(side: Mapping[str, Any]) -> str:
+    return ", ".join(f"{_count(side[unit])} {unit}" for unit in ("tokens", "contexts", "documents"))
+
+
+def _count(value: float | None) -> str:
+    return cell_text(round(value) if isinstance(value, float) and value >= 100 else value)
+
+
+def size_text(n_bytes: float) -> str:
+    """`1.23 GB`; units of 1,000."""
+    unit = 0
+    while n_bytes >= 1000 and unit < len(_UNITS) - 1:
+        n_bytes, unit = n_bytes / 1000, unit + 1
+    return f"{n_bytes:.4g} {_UNITS[unit]}"

@@ -1,0 +1,85 @@
+"""`monoseme show` of stored activations: finished or not, here or at an address."""
+
+import json
+import uuid
+from pathlib import Path
+
+import pytest
+
+from monoseme.activations.store.config import StorageConfig
+from monoseme.activations.store.layout import UNFINISHED
+from monoseme.activations.store.writer import write_store
+from monoseme.cli._store_text import size_text
+from monoseme.cli.main import main
+from monoseme.core.files import to_json
+from monoseme.core.folder import Folder, LocalFolder, open_folder
+from monoseme.models.site import Site
+from monoseme.testing.store_input import RandomInput
+
+SITES = {Site.parse("resid_post.1"): 7, Site.parse("mlp_out.2"): 11}
+CONFIG = {"model": {"model": "tiny"}, "corpus": {"source": "notes.jsonl"}}
+
+
+def _write(folder: Folder) -> None:
+    supply = RandomInput(SITES, n_blocks=5, n_heldout=2, contexts_per_block=3, context_len=13)
+    write_store(folder, supply, StorageConfig(dtype="int8", shard_bytes=4000), config=CONFIG, inputs={"model": "sha256:0"})
+
+
+def _shown(where: Folder, capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    assert main(["show", str(where), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_store_says_all_that_is_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = LocalFolder(tmp_path / "store")
+    _write(store)
+    found = _shown(store, capsys)
+    assert found["finished"] is True
+    assert found["split"] == {
+        "train": {"contexts": 9, "tokens": 117, "documents": 9},
+        "heldout": {"contexts": 6, "tokens": 78, "documents": 6},
+    }
+    assert found["tokens"] == 195
+    assert found["bytes"] == sum(size for name, size in store.sizes().items() if name != "manifest.json")
+    sites = found["sites"]
+    assert isinstance(sites, list)
+    assert [(site["site"], site["width"], site["tokens_seen"]) for site in sites] == [
+        ("resid_post.1", 7, 195),
+        ("mlp_out.2", 11, 195),
+    ]
+    assert all(0 < site["storage_fvu"] < 1e-3 and site["mean_norm"] > 1 for site in sites)
+    assert main(["show", str(store)]) == 0
+    told = capsys.readouterr().out
+    for text in ("tiny", "notes.jsonl", "int8", "117 tokens, 9 contexts, 9 documents", "resid_post.1      7"):
+        assert text in told
+
+
+def test_a_store_at_an_address_leaves_out_what_would_need_all_of_its_text(capsys: pytest.CaptureFixture[str]) -> None:
+    store = open_folder(f"memory://{uuid.uuid4()}")
+    _write(store)
+    split = _shown(store, capsys)["split"]
+    assert isinstance(split, dict)
+    assert split["train"]["contexts"] == 9
+    assert split["train"]["documents"] is None
+    assert "copy the store here" in split["train"]["why_missing"]
+    assert main(["show", str(store)]) == 0
+    assert "– tokens, 9 contexts, – documents" in capsys.readouterr().out
+
+
+def test_an_unfinished_store_says_how_far_it_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = LocalFolder(tmp_path / "store")
+    _write(store)
+    store.write(UNFINISHED, to_json({"config": CONFIG}))
+    for name in ("manifest.json", "index.json", "shards/00001.json"):
+        store.remove(name)
+    found = _shown(store, capsys)
+    assert (found["finished"], found["shards_missing_before_the_last"]) == (False, [1])
+    assert main(["show", str(store)]) == 0
+    told = capsys.readouterr().out
+    assert "NOT FINISHED" in told
+    assert "missing before the last of them: 1" in told
+    assert "tiny" in told
+
+
+def test_sizes_have_units_of_a_thousand() -> None:
+    assert [size_text(n) for n in (999, 1000, 1.23456e9, 5e17)] == ["999 bytes", "1 kB", "1.235 GB", "500 PB"]
