@@ -1,6 +1,7 @@
-"""Sums over some rows of a float32 matrix, in float64 and in one pass each. One thread: the model has the others.
+"""Sums over some rows of a float32 matrix, in float64. One thread: the model has the others.
 
-Letters: R rows, K of them kept, D columns. Nothing depends on threads; the order of the sums is that of the rows.
+Letters: R rows, K of them kept, D columns. Nothing depends on threads; the order of the sums is that of the rows. Where the
+stored rows are compared too, it is some rows at a time, so that the second pass finds them in the cache.
 """
 
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from monoseme.kernels._compiled import serial
+
+_CHUNK_NUMBERS = 1 << 15
 
 
 @serial
@@ -31,36 +34,46 @@ def add_deviations(x: Any, kept: Any, about: Any, sums: Any, squares: Any) -> No
 
 
 @serial
-def squared_error_float32(x: Any, stored: Any, kept: Any) -> Any:
-    """Sum of the squared differences of the kept rows of two matrices [R, D]."""
-    total = 0.0
-    for k in range(kept.shape[0]):
-        row, other = x[kept[k]], stored[kept[k]]
-        for j in range(x.shape[1]):
-            gap = np.float64(row[j]) - np.float64(other[j])
-            total += gap * gap
-    return total
+def add_with_float32(x: Any, kept: Any, about: Any, sums: Any, squares: Any, stored: Any) -> Any:
+    """As above; gives the sum of the squared differences of the kept rows from those of `stored` [R, D]."""
+    lost, step = 0.0, max(4, _CHUNK_NUMBERS // x.shape[1])
+    for start in range(0, kept.shape[0], step):
+        part = kept[start : start + step]
+        add_deviations(x, part, about, sums, squares)
+        for k in range(part.shape[0]):
+            row, other = x[part[k]], stored[part[k]]
+            for j in range(x.shape[1]):
+                gap = np.float64(row[j]) - np.float64(other[j])
+                lost += gap * gap
+    return lost
 
 
 @serial
-def squared_error_bfloat16(x: Any, stored: Any, kept: Any) -> Any:
-    """As above; `stored` [R, D] holds bfloat16 as uint16: the upper half of a float32."""
-    total = 0.0
-    for k in range(kept.shape[0]):
-        row, other = x[kept[k]], stored[kept[k]]
-        for j in range(x.shape[1]):
-            gap = np.float64(row[j]) - np.float64(np.uint32(np.uint32(other[j]) << 16).view(np.float32))
-            total += gap * gap
-    return total
+def add_with_bfloat16(x: Any, kept: Any, about: Any, sums: Any, squares: Any, stored: Any) -> Any:
+    """As above; `stored` holds bfloat16 as uint16: the upper half of a float32."""
+    lost, step = 0.0, max(4, _CHUNK_NUMBERS // x.shape[1])
+    for start in range(0, kept.shape[0], step):
+        part = kept[start : start + step]
+        add_deviations(x, part, about, sums, squares)
+        for k in range(part.shape[0]):
+            row, other = x[part[k]], stored[part[k]]
+            for j in range(x.shape[1]):
+                gap = np.float64(row[j]) - np.float64(np.uint32(np.uint32(other[j]) << 16).view(np.float32))
+                lost += gap * gap
+    return lost
 
 
 @serial
-def squared_error_int8(x: Any, stored: Any, scale: Any, kept: Any) -> Any:
-    """As above; `stored` [R, D] is int8, and a row is it times its `scale` [R], in float32."""
-    total = 0.0
-    for k in range(kept.shape[0]):
-        row, other, factor = x[kept[k]], stored[kept[k]], scale[kept[k]]
-        for j in range(x.shape[1]):
-            gap = np.float64(row[j]) - np.float64(np.float32(other[j]) * factor)
-            total += gap * gap
-    return total
+def add_with_int8(x: Any, kept: Any, about: Any, sums: Any, squares: Any, stored: Any) -> Any:
+    """As above; `stored` is a pair: int8 [R, D] and the float32 scale [R] that a row of it is multiplied by."""
+    codes, scale = stored
+    lost, step = 0.0, max(4, _CHUNK_NUMBERS // x.shape[1])
+    for start in range(0, kept.shape[0], step):
+        part = kept[start : start + step]
+        add_deviations(x, part, about, sums, squares)
+        for k in range(part.shape[0]):
+            row, other, factor = x[part[k]], codes[part[k]], scale[part[k]]
+            for j in range(x.shape[1]):
+                gap = np.float64(row[j]) - np.float64(np.float32(other[j]) * factor)
+                lost += gap * gap
+    return lost

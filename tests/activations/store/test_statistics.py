@@ -1,5 +1,6 @@
 """Statistics of a store equal their definitions over all its rows, however the rows were divided."""
 
+import itertools
 import math
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from monoseme.activations.store.encode import decode, encode
 from monoseme.activations.store.measured import StoreStatistics
-from monoseme.activations.store.statistics import ShardStatistics, SiteRows, merged, no_statistics, sink_list
+from monoseme.activations.store.merge import merged
+from monoseme.activations.store.statistics import ShardStatistics, SiteRows, no_statistics
 from monoseme.core.errors import SiteError, UndefinedMetricError
 from monoseme.models.site import Site
 from monoseme.saes._normalise import NormaliseConfig, measure_scale
@@ -189,7 +191,7 @@ def test_vectors_that_are_not_finite_are_counted_and_left_out():
 def test_shards_merged_in_order_equal_the_whole(cuts: list[int]):
     blocks = _blocks(4)
     edges = [0, *sorted(cuts), 4]
-    parts = [_measured(blocks[a:b], shard=i) for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False))]
+    parts = [_measured(blocks[a:b], shard=i) for i, (a, b) in enumerate(itertools.pairwise(edges))]
     arrays = StoreStatistics.of(parts[0].tensors())._arrays
     for part in parts[1:]:
         arrays = merged(arrays, {key: value.numpy() for key, value in part.tensors().items()})
@@ -204,14 +206,14 @@ def test_shards_merged_in_order_equal_the_whole(cuts: list[int]):
 
 
 def test_a_store_of_nothing_has_the_arrays_of_any_store():
-    none = no_statistics(_WIDTHS, _S, dict.fromkeys(_WIDTHS, math.inf))
-    some = _measured(_blocks()).tensors()
+    none, some = no_statistics(_WIDTHS, _S), _measured(_blocks()).tensors()
     assert {key: (value.dtype, value.shape) for key, value in none.items()} == {
-        key: (value.numpy().dtype, tuple(value.shape)) for key, value in some.items()
+        key: (value.dtype, value.shape) for key, value in some.items()
     }
-    assert len(sink_list(none, _A).norm) == 0
+    found = StoreStatistics.of(none)
+    assert (found.n(_A), len(found.sinks(_A).longest.norm), found.norm_quantile(_A, 0.5)) == (0, 0, None)
     with pytest.raises(UndefinedMetricError, match="no token"):
-        StoreStatistics(none).mean(_A)
+        found.mean(_A)
 
 
 def test_a_site_that_was_not_captured_is_named():

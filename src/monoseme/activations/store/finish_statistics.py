@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from monoseme.activations.store.encode import decode
 from monoseme.activations.store.layout import STATISTICS, Index, shard_name
+from monoseme.activations.store.merge import arrays_of, as_tensors, merged
 from monoseme.activations.store.row_sample import Sample
 from monoseme.activations.store.shard_file import FileFacts, TensorPlace, read_header, read_tensors, write_tensors
-from monoseme.activations.store.statistics import arrays_of, as_tensors, merged, sample_of
 from monoseme.core.folder import Folder
 from monoseme.models.site import Site
 from monoseme.saes._dictionary import geometric_median
@@ -34,7 +34,7 @@ def write_statistics(folder: Folder, index: Index) -> FileFacts:
     arrays = next(parts)
     for part in parts:
         arrays = merged(arrays, part)
-    sample = sample_of(arrays).in_store_order()
+    sample = Sample.of_arrays(arrays).in_store_order()
     for site in index.site_list if len(sample.row) else ():
         arrays[f"{site}/geometric_median"] = geometric_median(read_rows(folder, site, sample)).numpy()
     return write_tensors(folder, STATISTICS, as_tensors(arrays))

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from monoseme.activations.store.layout import STATISTICS
+from monoseme.activations.store.merge import Arrays, arrays_of
 from monoseme.activations.store.norm_bins import norm_quantile
 from monoseme.activations.store.shard_file import read_tensors
 from monoseme.activations.store.sink_list import SinkList
-from monoseme.activations.store.statistics import Arrays, arrays_of, sink_list
 from monoseme.core.config import suggest
 from monoseme.core.errors import ArtifactDamagedError, SiteError, UndefinedMetricError
 from monoseme.core.folder import Folder
@@ -119,7 +119,7 @@ class StoreStatistics:
 
     def mean_norm(self, site: Site | str) -> float:
         """Mean length of a seen token's vector."""
-        return float(self._of(site, "norm_sum")[0]) / self._some(site)
+        return float(self._of(site, "place_norm_sum").sum()) / self._some(site)
 
     def mean_square_norm(self, site: Site | str) -> float:
         """Mean squared length."""
@@ -155,7 +155,7 @@ class StoreStatistics:
         """Attention sinks at this site."""
         limit = float(self._of(site, "sink_threshold")[0])
         counts = self._of(site, "sink_place_n")
-        longest = sink_list(self._arrays, self._known(site))
+        longest = SinkList.of_arrays(self._arrays, self._known(site)).listed()
         return Sinks(limit if limit < float("inf") else None, int(counts.sum()), counts, longest)
 
     def storage_error(self, site: Site | str) -> StorageError:

@@ -6,11 +6,10 @@ ones (zero too), the last the longer ones.
 """
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from monoseme.core.errors import ConfigError
-from monoseme.tensors.shapes import Float, Int, Tensor
+from monoseme.kernels.row_norms import NormSpread
 
 _BITS = 5
 _SHIFT = 23 - _BITS
@@ -19,10 +18,9 @@ _FIRST = (_LEAST + 127) << _BITS
 N_BINS = (_MOST - _LEAST) << _BITS
 
 
-def count_norms(norms: Float[Tensor, " R"]) -> Int[Tensor, " bins"]:
-    """How many norms (float32, finite) fall into each bin, int64 [N_BINS]."""
-    bits = norms.contiguous().view(torch.int32)
-    return torch.bincount(((bits >> _SHIFT) - _FIRST).clamp_(0, N_BINS - 1), minlength=N_BINS)
+def empty_spread(n_places: int) -> NormSpread:
+    """Counts of no norms, by these bins and by place."""
+    return NormSpread.zero(n_bins=N_BINS, n_places=n_places, shift=_SHIFT, first=_FIRST)
 
 
 def norm_quantile(counts: NDArray[np.int64], q: float) -> float | None:

@@ -4,7 +4,8 @@ A row's hash depends on the token alone, so the sample of a store is the least o
 least. Only hashes and places are kept; the rows themselves are read back from the store once, at the end.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,15 @@ class Sample(NamedTuple):
     def empty(cls, n: int) -> "Sample":
         """n places, none filled."""
         return cls(np.full(n, _UNUSED), np.full(n, -1, np.int64), np.full(n, -1, np.int64))
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Sample":
+        """The sample among the statistics of a store."""
+        return cls(*(arrays[f"sample.{name}"] for name in cls._fields))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The inverse of `of_arrays`."""
+        return {f"sample.{name}": part for name, part in zip(self._fields, self, strict=True)}
 
     def with_rows(self, later: "Sample") -> "Sample":
         """The least of both, as many as there are places here; of one hash the first in the store, where `later` comes later."""

@@ -1,5 +1,6 @@
 """The attention sinks a store remembers: the longest, with where they stand. Ties go to the first by document and position."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,15 @@ class SinkList(NamedTuple):
         """The tokens of a block that `sinks` marks; `norms` are theirs, in reading order."""
         columns = (norms.double(), text.documents[sinks], text.positions[sinks].long(), sinks.nonzero()[:, 1], text.tokens[sinks])
         return cls.empty().with_sinks(cls(*(column.numpy() for column in columns)))
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, NDArray[Any]], site: str) -> "SinkList":
+        """The list among the statistics of a store."""
+        return cls(*(arrays[f"{site}/sinks.{name}"] for name in cls._fields))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The inverse of `of_arrays`, without the site."""
+        return {f"sinks.{name}": part for name, part in zip(self._fields, self, strict=True)}
 
     def with_sinks(self, other: "SinkList") -> "SinkList":
         """The longest of both."""
