@@ -17,3 +17,19 @@ def own_memory_mb() -> float:
     import psutil
 
     return psutil.Process().memory_info().rss / 1e6
+
+
+def memory_bytes_of(pid: int) -> int | None:
+    """Bytes that any process holds of its own (RssAnon; elsewhere than on Linux all that is resident); None where it has ended."""
+    if _STATUS.is_file():
+        try:
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:")), None)
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.NoSuchProcess:
+        return None

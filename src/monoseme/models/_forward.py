@@ -57,6 +57,11 @@ class Forward:
         """Where token ids go: the embeddings' device."""
         return self._model.get_input_embeddings().weight.device  # pyright: ignore
 
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The model's blocks, in order."""
+        return self._anatomy.blocks
+
     def until(self, call: Call, sites: tuple[Site, ...]) -> dict[Site, Tensor]:
         """The tensors at `sites`, the forward ended as soon as all are there."""
         captured: dict[Site, Tensor] = {}

@@ -52,6 +52,30 @@ def load(config: ModelConfig) -> Loaded:
     return Loaded(model, tokenizer, folder or _snapshot(name, config, hub))
 
 
+def load_sizes(config: ModelConfig) -> Loaded:
+    """What `config` names with its weights on torch's meta device, where they have shapes and types but no memory.
+
+    Raises what `load` raises, but for weights that are missing, which are not looked for.
+    """
+    hub = hub_settings()
+    name = _source(config.model)
+    folder = _folder(name, config, hub)
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    where: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+    if folder is None:
+        where |= {"revision": config.revision, "token": hub.token, "cache_dir": hub.cache_dir}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, **where)
+        settings: Any = AutoConfig.from_pretrained(name, **where)
+        dtype = settings.dtype or torch.float32 if config.dtype == "auto" else getattr(torch, config.dtype)
+        with torch.device("meta"):
+            model: Any = AutoModelForCausalLM.from_config(settings, dtype=dtype, trust_remote_code=config.trust_remote_code)
+    except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+        raise _explained(error, config) from error
+    return Loaded(model, tokenizer, folder or _snapshot(name, config, hub))
+
+
 def _check_whole(report: Any, config: ModelConfig) -> None:
     """Raises ModelError when weights are not in the files: transformers would draw them at random and only log it."""
     missing = sorted(report["missing_keys"])

@@ -21,7 +21,7 @@ from monoseme.models._content import hash_folder, hash_modules
 from monoseme.models._family import family_of
 from monoseme.models._forward import Call, Forward
 from monoseme.models._generate import Generation, Sampling, TokenEvent, generate
-from monoseme.models._loading import load
+from monoseme.models._loading import load, load_sizes
 from monoseme.models._tokens import TokenTexts, as_ids, special_ids
 from monoseme.models._unembed import Unembedding
 from monoseme.models.config import ModelConfig
@@ -69,6 +69,26 @@ class LanguageModel:
         config = ModelConfig(model=config) if isinstance(config, str) else config
         loaded = load(config)
         return cls(loaded.model, loaded.tokenizer, config, folder=loaded.folder)
+
+    @classmethod
+    def sizes(cls, config: ModelConfig) -> "LanguageModel":
+        """The model of a config with its tokenizer, sites and shapes, but no weights: it cannot run.
+
+        Raises ModelNotFoundError, GatedModelError, ExtraMissingError or ModelError.
+        """
+        loaded = load_sizes(config)
+        return cls(loaded.model, loaded.tokenizer, config, folder=loaded.folder)
+
+    @property
+    def parameter_shapes(self) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+        """Type and shape of each of its tensors of weights by name, those that are shared once."""
+        return {name: (p.dtype, tuple(p.shape)) for name, p in self._model.named_parameters()}
+
+    @property
+    def block_names(self) -> tuple[str, ...]:
+        """What the names of each block's parameters begin with, in order."""
+        names = {id(module): name for name, module in self._model.named_modules()}
+        return tuple(names[id(block)] + "." for block in self._forward.blocks)
 
     def in_float32(self) -> "LanguageModel":
         """The same model in float32 on the same device, as a second one: from its files, or converted if it came in memory.

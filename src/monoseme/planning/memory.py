@@ -1,0 +1,223 @@
+"""Peak memory of a training run from its sizes: a table of parts, worked out before anything large exists.
+
+What stands from the start (imports, model, text, blocks, SAEs) is joined by what learning needs (moments, gradients, buffers),
+and by what passes: the sample an SAE starts from, a step, a validation, a checkpoint, the copy that is saved at the end. Only
+the largest of those that pass counts, and the sample before the first step has no moments beside it.
+
+Letters: B rows of a batch, D width, F latents, S positions, V vocabulary.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from monoseme.planning.figure import Figure, amount, total
+from monoseme.planning.outline import PlannedJob, RunOutline, weight_bytes
+from monoseme.planning.tensor_files import Sized, n_bytes
+
+_TEXT_BYTES = 37
+"""Of a token in a block besides its activations: five int64, int16, int8, two bool... see `TokenBlock`."""
+_SCREEN_ROWS = 512
+"""Rows that the compiled kernels score at once."""
+_PIECE_ELEMENTS = 2**22
+"""Float32 scores that the torch kernels make at once."""
+_FORWARD_TOKENS = {"cpu": 2048}
+_FORWARD_TOKENS_ELSEWHERE = 16_384
+
+
+class MemoryParts(NamedTuple):
+    """What a process holds at its peak."""
+
+    parts: list[Figure]
+    passing: Figure
+    """The largest of what passes."""
+
+    @property
+    def peak(self) -> Figure:
+        """All together."""
+        return total("peak memory", [*self.parts, self.passing])
+
+    def part(self, name: str) -> Figure | None:
+        """One of the parts."""
+        return next((part for part in self.parts if part.name == name), None)
+
+
+def training_memory(outline: RunOutline, *, imports_bytes: float, text_bytes: float, shards: int = 1) -> MemoryParts:
+    """The parts, for one of `shards` processes that share the latents.
+
+    `imports_bytes`: what this process holds after the same imports. `text_bytes`: of the tokenised corpus.
+    """
+    standing = [
+        Figure(name="imports", value=imports_bytes, unit="bytes", found="measured", note="Python, torch, transformers"),
+        _model_weights(outline),
+        _forward_room(outline),
+        Figure(name="text", value=text_bytes, unit="bytes", found="computed", note="token ids, up to 2^26 of them, and sections"),
+        _blocks(outline),
+        _in_hand(outline),
+        _held_out(outline),
+        _saes(outline, shards),
+    ]
+    learning = [_moments(outline, shards), _gradients(outline, shards), _copies(outline, shards), _scores(outline, shards)]
+    passing = {
+        "a step": _step(outline),
+        "a validation": _validation(outline),
+        "a checkpoint": max(_checkpoint(job, shards) for job in outline.jobs),
+        "saving an SAE": max(_ending(job, shards) for job in outline.jobs),
+    }
+    sample = _sample(outline)
+    learned = sum(part.value or 0 for part in learning) + max(passing.values())
+    if sample > learned:
+        return MemoryParts(standing, _computed("the sample that SAEs start from", sample, "before there are moments"))
+    name = max(passing, key=lambda key: passing[key])
+    note = ", ".join(f"{key} {amount(value, 'bytes')}" for key, value in passing.items())
+    return MemoryParts([*standing, *learning], _computed(f"passing: {name}", passing[name], f"the largest of: {note}"))
+
+
+def _computed(name: str, value: float, note: str) -> Figure:
+    return Figure(name=name, value=value, unit="bytes", found="computed", note=note)
+
+
+def _model_weights(outline: RunOutline) -> Figure:
+    return _computed("model weights", sum(weight_bytes(model) for model in outline.models.values()), "parameters x bytes")
+
+
+def forward_tokens(outline: RunOutline) -> int:
+    """Tokens that go through a model at once."""
+    device = outline.config.model.device.partition(":")[0]
+    context = outline.config.corpus.context_len
+    fitting = max(1, _FORWARD_TOKENS.get(device, _FORWARD_TOKENS_ELSEWHERE) // context)
+    return min(outline.config.stream.contexts_per_block, fitting) * context
+
+
+def _forward_room(outline: RunOutline) -> Figure:
+    """Inside a block: the stream, its norm, queries, keys, values, and the widest of the MLP three times."""
+    most = 0
+    for model in outline.models.values():
+        prefix = model.block_names[0]
+        wide = max((max(s) for name, (_, s) in model.parameter_shapes.items() if name.startswith(prefix)), default=0)
+        most = max(most, forward_tokens(outline) * (6 * model.spec.d_model + 3 * wide) * model.dtype.itemsize)
+    return _computed("model activations", most, f"a forward of {forward_tokens(outline):,} tokens")
+
+
+def _blocks(outline: RunOutline) -> Figure:
+    window, stream = outline.config.train.shuffle_window, outline.config.stream
+    held = window + 1 + int(stream.prefetch)
+    value = held * outline.block_tokens * (outline.row_bytes + _TEXT_BYTES)
+    note = f"{held} of {outline.block_tokens:,} tokens: the shuffle window, one that is made" + ", one ahead" * stream.prefetch
+    return _computed("blocks of the stream", value, note)
+
+
+def _row_width(job: PlannedJob) -> int:
+    """Numbers of an item per token of the batch: all its sites, twice for pairs."""
+    return sum(job.widths) * (2 if job.kind.learns_from == "pairs" else 1)
+
+
+def _in_hand(outline: RunOutline) -> Figure:
+    """A lane for each distinct request: what is left of the last emission, the next one, and the batch cut from them."""
+    size, batch = outline.activation_dtype.itemsize, outline.config.train.batch_size
+    lanes = {job.learns_from: _row_width(job) for job in outline.jobs}
+    value = sum((2 * outline.block_tokens + 2 * batch) * width * size for width in lanes.values())
+    return _computed("shuffled rows", value, "two emissions and two batches for each view")
+
+
+def _held_out(outline: RunOutline) -> Figure:
+    config = outline.config
+    if config.corpus.holdout_fraction == 0:
+        return _computed("validation batches", 0, "nothing is held out")
+    batch = config.train.batch_size
+    n_rows = math.ceil(config.train.validation_tokens / batch) * batch
+    widths = {request: sum(job.widths) for job in outline.jobs for request in (job.learns_from, job.reads)}
+    value = n_rows * sum(widths.values()) * outline.activation_dtype.itemsize
+    return _computed("validation batches", value, f"{n_rows:,} rows for each view")
+
+
+def _shared(tensors: dict[str, Sized], shards: int) -> float:
+    """Bytes where each process holds its part of what has an axis of latents: all matrices."""
+    wide = sum(sized.n_bytes for sized in tensors.values() if len(sized.shape) > 1)
+    return n_bytes(tensors) - wide + wide / shards
+
+
+def _saes(outline: RunOutline, shards: int) -> Figure:
+    value = sum(_shared(job.sizes.weights, shards) + n_bytes(job.sizes.counts) for job in outline.jobs)
+    return _computed("SAE weights", value, "parameters and buffers")
+
+
+def _moments(outline: RunOutline, shards: int) -> Figure:
+    copies = 2 if outline.config.train.ema_decay is None else 3
+    value = sum(copies * _shared(job.sizes.parameters, shards) for job in outline.jobs)
+    return _computed("moments", value, "two for each parameter" + (", and the mean of the weights" if copies == 3 else ""))
+
+
+def _gradients(outline: RunOutline, shards: int) -> Figure:
+    value = sum(_shared(job.sizes.parameters, shards) for job in outline.jobs)
+    return _computed("gradients", value, "one for each parameter, kept to be clipped by their norm")
+
+
+def _copies(outline: RunOutline, shards: int) -> Figure:
+    """The bfloat16 copy of each encoder, with two norms for each latent."""
+    value = 0.0
+    for job in outline.jobs:
+        encoder = job.sizes.parameters.get("W_enc")
+        if encoder is not None and has_k(job):
+            value += (encoder.n_elements * 2 + job.sizes.config.n_latents * 8) / shards
+    return _computed("bfloat16 copies", value, "of the encoders, to screen latents with")
+
+
+def has_k(job: PlannedJob) -> bool:
+    """Whether its codes are chosen by kernels that keep nothing of size [B, F]."""
+    return job.kind.sparsity == "k"
+
+
+def _scores(outline: RunOutline, shards: int) -> Figure:
+    """One buffer for all SAEs of a kind of selection; dense codes, their gradients and products for what has no k."""
+    batch = math.ceil(outline.config.train.batch_size / outline.config.train.accumulate)
+    sparse = [job.sizes.config.n_latents for job in outline.jobs if has_k(job)]
+    dense = [job.sizes.config.n_latents for job in outline.jobs if not has_k(job)]
+    value = max((max(_SCREEN_ROWS * n * 2, min(_PIECE_ELEMENTS, batch * n) * 4) for n in sparse), default=0)
+    value += max((4 * batch * n * 4 for n in dense), default=0)
+    return _computed("scores of latents", value / shards, "buffers of the kernels; [B, F] four times for an SAE without a k")
+
+
+def _step(outline: RunOutline) -> float:
+    """Rows in float32: raw, normalised, centred, reconstructed, the error, and two gradients."""
+    batch = outline.config.train.batch_size
+    return max(7 * batch * _row_width(job) * 4 for job in outline.jobs)
+
+
+def _validation(outline: RunOutline) -> float:
+    """Logits of a block, with and without the SAE, and what their losses need; rows as in a step without gradients."""
+    wanted = outline.config.stream.validation_loss_tokens
+    rows = _step(outline)
+    if wanted is None or outline.config.second_model is not None:
+        return rows
+    tokens = min(outline.block_tokens, max(wanted, outline.config.corpus.context_len))
+    return max(rows, 4 * tokens * outline.models["model"].spec.vocab_size * 4)
+
+
+def _sample(outline: RunOutline) -> float:
+    """The batches, joined in float32, and three times in float64 for the geometric median."""
+    train = outline.config.train
+    batches = math.ceil(train.start_tokens / train.batch_size) * train.batch_size
+    lanes = {job.learns_from: _row_width(job) for job in outline.jobs}
+    held = batches * sum(lanes.values()) * outline.activation_dtype.itemsize
+    widest = max(_row_width(job) for job in outline.jobs)
+    return held + train.start_tokens * widest * (2 * 4 + 3 * 8)
+
+
+def _checkpoint(job: PlannedJob, shards: int) -> float:
+    """What does not lie in plain order is copied to be written: two moments of it at once."""
+    return 2 * _turned(job) / shards
+
+
+def _ending(job: PlannedJob, shards: int) -> float:
+    """The state of the SAE copied, the simpler SAE that takes it, and what of that is turned to be written."""
+    return 2 * job.sizes.weight_bytes / shards + _turned(job) / shards
+
+
+def ending_bytes(jobs: Sequence[PlannedJob], *, shards: int = 1) -> float:
+    """What saving the largest SAE adds to what a process holds at the end of its steps."""
+    return max(_ending(job, shards) for job in jobs)
+
+
+def _turned(job: PlannedJob) -> float:
+    return sum(job.sizes.parameters[name].n_bytes for name in job.sizes.transposed)

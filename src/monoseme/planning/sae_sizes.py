@@ -1,0 +1,83 @@
+"""The tensors of an SAE in training and of what it ends as, by their shapes: the real classes, built without memory.
+
+Architectures say their shapes in code, not in a table, so that code is run on torch's fake tensors, which have types and shapes
+only. An architecture whose code looks at values is built in earnest instead; those are the ones that are small.
+"""
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from monoseme.planning.tensor_files import Sized, n_bytes, sizes_of
+from monoseme.saes import SAE, build
+from monoseme.training.config import TrainConfig
+from monoseme.training.life import LatentLife
+
+
+class SaeSizes(NamedTuple):
+    """One SAE, without its numbers."""
+
+    name: str
+    config: SAE.Config
+    weights: dict[str, Sized]
+    """Parameters and buffers, by name."""
+    parameters: dict[str, Sized]
+    """Those that learn."""
+    transposed: frozenset[str]
+    """Parameters that do not lie in plain order, and are copied to be written."""
+    exported: dict[str, Sized]
+    """What the finished SAE is saved as."""
+    counts: dict[str, Sized]
+    """Of the latents' life in the log window."""
+
+    def optimiser(self) -> dict[str, Sized]:
+        """Both moments and the count of steps of each parameter."""
+        found: dict[str, Sized] = {}
+        for name, sized in self.parameters.items():
+            found[f"{name}.step"] = Sized(torch.float32, ())
+            found |= {f"{name}.{moment}": sized for moment in ("exp_avg", "exp_avg_sq")}
+        return found
+
+    def learner(self, train: TrainConfig) -> dict[str, Sized]:
+        """What else a checkpoint has: counts, and the mean of the weights where one is kept."""
+        means = {} if train.ema_decay is None else {f"mean.{name}": sized for name, sized in self.parameters.items()}
+        return {f"life.{name}": sized for name, sized in self.counts.items()} | means
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of parameters and buffers."""
+        return n_bytes(self.weights)
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Of what learns."""
+        return n_bytes(self.parameters)
+
+
+def sae_sizes(name: str, config: SAE.Config) -> SaeSizes:
+    """The tensors of an SAE of that config; its `d_in` must be known. Raises ConfigError."""
+    try:
+        with FakeTensorMode():
+            return _sizes(name, build(config))
+    except (RuntimeError, NotImplementedError):  # torch's own, for what a fake tensor cannot answer
+        return _sizes(name, build(config))
+
+
+def sizes_of_sae(name: str, sae: SAE) -> SaeSizes:
+    """Those of one that is there already."""
+    return _sizes(name, copy.deepcopy(sae))
+
+
+def _sizes(name: str, sae: SAE) -> SaeSizes:
+    learns = {key: parameter for key, parameter in sae.named_parameters() if parameter.requires_grad}
+    return SaeSizes(
+        name=name,
+        config=sae.config,
+        weights=sizes_of(sae.state_dict()),
+        parameters=sizes_of(learns),
+        transposed=frozenset(key for key, parameter in learns.items() if not parameter.is_contiguous()),
+        exported=sizes_of(sae.export().state_dict()),
+        counts=sizes_of(LatentLife(sae).tensors()),
+    )

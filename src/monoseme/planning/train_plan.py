@@ -1,0 +1,200 @@
+"""The plan of a training run: sizes first; only what fits is probed."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from monoseme.core.display import get_display
+from monoseme.core.memory import memory_bytes_of
+from monoseme.kernels import default_choice
+from monoseme.pipeline import RunConfig, run_config_to_dict
+from monoseme.planning.config import PlanConfig
+from monoseme.planning.disk import artifact_bytes, training_disk
+from monoseme.planning.figure import Figure, amount, missing, total
+from monoseme.planning.memory import MemoryParts, ending_bytes, training_memory
+from monoseme.planning.outline import RunOutline
+from monoseme.planning.plan import Plan, Problem
+from monoseme.planning.probe import ProbeResult, run_probe
+from monoseme.planning.remedies import Change, disk_changes, first_fitting, memory_changes
+from monoseme.planning.resources import find_resources
+from monoseme.planning.run_time import Counts, Shares, cost_figures, speed_figures, training_time
+from monoseme.planning.speed import training_speed
+from monoseme.planning.work import model_work, sae_work
+
+_READ_BYTES = 2 * 4 * (1 << 20)
+"""Of the text that a probe has read: two groups of a million ids."""
+_COMPILED_SECONDS = 0.5
+"""A probe that compiled for longer is taken once more: compiling holds memory that a later run does not."""
+
+
+def plan_training(config: RunConfig, out: Path, plan: PlanConfig) -> Plan:
+    """Everything said of the run before it begins. Raises what its settings, its model and its text raise."""
+    return _TrainingPlan(config, out, plan).made()
+
+
+class _TrainingPlan:
+    """The steps of one plan, and what they share."""
+
+    def __init__(self, config: RunConfig, out: Path, plan: PlanConfig) -> None:
+        self._config, self._out, self._plan = config, out, plan
+        self._outline = RunOutline(config)
+        self._free = find_resources(plan, out=out, device=config.model.device)
+        self._imports = 0.0
+        self._shares = Shares(rows=plan.processes)
+
+    def made(self) -> Plan:
+        """Refused by its sizes, or probed."""
+        _ = self._outline.jobs  # what loads classes is loaded before memory is read
+        self._imports = float(memory_bytes_of(os.getpid()) or 0)
+        disk = [*training_disk(self._outline), _free("free disk", self._free.disk, "where --out lies")]
+        memory = self._parts(self._config, text_bytes=0)
+        problems = [*self._memory_problems(memory.peak), *self._disk_problems(disk)]
+        figures = {"disk": disk, "memory": self._memory_figures(memory, None), "work": self._work()}
+        if problems:
+            return Plan(verb="train", figures=figures, problems=tuple(problems))
+        memory = self._parts(self._config, text_bytes=self._outline.text.memory_bytes)
+        result = self._probe() if self._plan.probe else None
+        figures["memory"] = self._memory_figures(memory, result)
+        peak = figures["memory"][-2]
+        figures |= self._times(result)
+        return Plan(verb="train", figures=figures, problems=tuple(self._memory_problems(peak)), remarks=tuple(self._remarks()))
+
+    def _parts(self, config: RunConfig, *, text_bytes: float) -> MemoryParts:
+        outline = self._outline if config is self._config else RunOutline(config)
+        return training_memory(outline, imports_bytes=self._imports, text_bytes=text_bytes, shards=self._shares.latents)
+
+    def _probe(self) -> ProbeResult:
+        get_display().say(f"probing: the first steps, about {self._plan.probe_seconds:g} s")
+        task = {"verb": "train", "config": run_config_to_dict(self._config), "kernels": default_choice()}
+        result = run_probe({**task, "seconds": self._plan.probe_seconds}, beside=self._out)
+        if result.facts is None or result.facts["compiled_seconds"] < _COMPILED_SECONDS:
+            return result
+        get_display().say(f"compiled kernels in {result.facts['compiled_seconds']:.0f} s; probing again without")
+        again = run_probe({**task, "seconds": self._plan.probe_seconds}, beside=self._out)
+        if again.facts is not None:
+            again.facts["compiled_seconds_before"] = result.facts["compiled_seconds"]
+        return again
+
+    def _memory_figures(self, memory: MemoryParts, result: ProbeResult | None) -> list[Figure]:
+        """The table of parts, the peak, and what is free."""
+        peak = memory.peak
+        if result is not None and result.facts is not None and result.peak_bytes is not None:
+            peak = self._measured_peak(result)
+        free = self._free.memory
+        return [*memory.parts, memory.passing, peak, _free("free memory", free, "of this machine")]
+
+    def _measured_peak(self, result: ProbeResult) -> Figure:
+        """The probe's own peak, or what it held when stopped and the saving of the largest SAE; and the text it had not read."""
+        assert result.facts is not None
+        assert result.peak_bytes is not None
+        stopped = result.facts["stop_memory_bytes"] or 0
+        value = max(result.peak_bytes, stopped + ending_bytes(self._outline.jobs, shards=self._shares.latents))
+        value += max(0.0, self._outline.text.memory_bytes - _READ_BYTES)
+        note = f"the probe held {amount(result.peak_bytes, 'bytes')}; text and saving are added"
+        return Figure(name="peak memory", value=value, unit="bytes", found="measured", note=note)
+
+    def _work(self) -> list[Figure]:
+        """Of a token, and of the whole run."""
+        config, n_tokens = self._config, self._config.train.steps * self._config.train.batch_size
+        context = config.corpus.context_len
+        model = sum(
+            model_work(one, self._outline.sites_of(name), context_len=context).to_deepest_site
+            for name, one in self._outline.models.items()
+        )
+        note = "2 for each parameter up to the deepest site, 4 S H for attention"
+        figures = [Figure(name="model, a token", value=model, unit="FLOP", found="computed", note=note)]
+        saes = [sae_work(job.kind, job.sizes.config, job.sizes.parameters, n_sites=len(job.sites)) for job in self._outline.jobs]
+        figures.append(total("SAEs, a token", saes, note=", ".join(sorted({one.note for one in saes if one.note}))))
+        each = total("a token", figures)
+        if each.value is None or each.found is None:
+            return [*figures, missing("the run", "FLOP", each.why_missing)]
+        return [
+            *figures,
+            Figure(name="the run", value=each.value * n_tokens, unit="FLOP", found=each.found, note=f"{n_tokens:,} tokens"),
+        ]
+
+    def _times(self, result: ProbeResult | None) -> dict[str, list[Figure]]:
+        """Speed, time and cost."""
+        why = "the plan was made without a probe" if result is None else result.why_missing
+        if result is None or result.facts is None:
+            time = missing("time", "seconds", why)
+            return {
+                "speed": [missing("tokens per second", "tokens/s", why)],
+                "time": [time],
+                "cost": cost_figures(time, self._plan),
+            }
+        config, speed = self._config, training_speed(result.facts)
+        counts = Counts.of(config.train, validated=config.corpus.holdout_fraction > 0)
+        traffic = self._traffic()
+        times = training_time(
+            speed, counts, text=self._outline.text, ending_bytes=artifact_bytes(self._outline), shares=self._shares,
+            traffic=traffic,
+        )  # fmt: skip
+        work = {figure.name: figure.value for figure in self._work()}
+        flop = {
+            side: None if (each := work[f"{side}, a token"]) is None else each * config.train.batch_size
+            for side in ("model", "SAEs")
+        }
+        speeds = speed_figures(speed, shares=self._shares, traffic=traffic, flop=flop)
+        return {"speed": speeds, "time": times, "cost": cost_figures(times[-1], self._plan)}
+
+    def _traffic(self) -> float:
+        """Seconds that a step's gradients take in a ring of the processes that share the rows."""
+        rows = self._shares.rows
+        sent = 2 * (rows - 1) / rows * sum(job.sizes.parameter_bytes for job in self._outline.jobs) / self._shares.latents
+        return sent / (self._plan.link_gb_per_s * 1e9)
+
+    def _memory_problems(self, peak: Figure) -> list[Problem]:
+        most = self._free.memory
+        if most is None or peak.value is None or peak.value <= most:
+            return []
+        what = f"not enough memory: the run needs {peak.text}, and there is {amount(most, 'bytes')}."
+        computed = self._parts(self._config, text_bytes=0).peak.value or 0.0
+        room = most - (peak.value - computed)  # what was measured beyond the sums stays
+        return [Problem(what=what, would_fit=self._fitting(memory_changes(self._config), self._memory_need, room))]
+
+    def _memory_need(self, config: RunConfig) -> float:
+        return self._parts(config, text_bytes=0).peak.value or 0.0
+
+    def _disk_problems(self, disk: list[Figure]) -> list[Problem]:
+        need, most = next(figure for figure in disk if figure.name == "disk at most"), self._free.disk
+        if most is None or need.value is None or need.value <= most:
+            return []
+        what = f"not enough disk: the run writes up to {need.text}, and {amount(most, 'bytes')} are free for {self._out}."
+        larger = f"--out on a disk with {amount(need.value, 'bytes')}"
+        return [Problem(what=what, would_fit=(*self._fitting(disk_changes(self._config), _disk_need, most), larger))]
+
+    def _fitting(self, ways: list[Iterator[Change]], need: Callable[[RunConfig], float], most: float) -> tuple[str, ...]:
+        found = [first_fitting(way, need, most=most) for way in ways]
+        return tuple(flag for flag in found if flag is not None)
+
+    def _remarks(self) -> list[str]:
+        """What moves the numbers later than a probe can see."""
+        config, text, told = self._config, self._outline.text, list[str]()
+        n_tokens = config.train.steps * config.train.batch_size
+        if not text.whole:
+            told.append(
+                f"the corpus goes on beyond the {text.n_tokens:,} tokens read for this plan; a run reads it to its end "
+                "(bound it with --stream.max_tokens)"
+            )
+        elif n_tokens > text.n_tokens:
+            told.append(f"{n_tokens:,} tokens are {n_tokens / text.n_tokens:.1f} passes over a corpus of {text.n_tokens:,}")
+        revived = [job.sizes.name for job in self._outline.jobs if job.sizes.config.dead_after_tokens < n_tokens]
+        if revived:
+            told.append(f"after {', '.join(revived)} has dead latents, the loss that revives them makes steps longer than here")
+        if self._shares.n > 1:
+            told.append(
+                f"{self._shares.n} processes: measured on one, divided without loss; gradients over a link of "
+                f"{self._plan.link_gb_per_s:g} GB/s"
+            )
+        return told
+
+
+def _disk_need(config: RunConfig) -> float:
+    return next(figure.value or 0.0 for figure in training_disk(RunOutline(config)) if figure.name == "disk at most")
+
+
+def _free(name: str, value: float | None, note: str) -> Figure:
+    if value is None:
+        return missing(name, "bytes", "the system does not tell")
+    return Figure(name=name, value=value, unit="bytes", found="measured", note=note)
