@@ -103,11 +103,3 @@ def test_rows_that_the_screen_left_open_are_logged() -> None:
     one = Learner(Job("one", sae, (Site.parse("resid_post.3"),)), TrainConfig(n_steps=3, batch_size=64))
     one.step(Rows(x), step=0)
     assert 0.0 <= one.window.row()["screen/recomputed_fraction"] < 1.0
-
-
-def test_processes_that_train_together_train_with_dense_gradients(tiny: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    one = learner(tiny, TopK)
-    trained(tiny, one, 1)
-    assert one.sae.W_dec.grad is not None

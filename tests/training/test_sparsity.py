@@ -19,6 +19,7 @@ from monoseme.training.config import SparsityConfig
 from monoseme.training.feed import Rows
 from monoseme.training.knobs import KnobSetter
 from monoseme.training.learner import Learner
+from monoseme.training.metrics import mean_l0
 from monoseme.training.sparsity import SparsityController, annealed, annealed_k, warmed_up
 
 CPU = torch.device("cpu")
@@ -31,6 +32,10 @@ def losses(l0: float, *, penalty: float = 0.1) -> Losses:
     active = SparseCodes(torch.zeros(n, dtype=torch.int32), torch.ones(n), offsets, n_latents=2000, leading=(20,))
     parts = {"reconstruction": torch.tensor(0.1), "sparsity": torch.tensor(penalty)}
     return Losses(sum(parts.values(), torch.zeros(())), parts, active, torch.zeros(20, 1), torch.zeros(20, 1))
+
+
+def observe(controller: SparsityController, found: Losses, *, step: int, rate: float) -> None:
+    controller.observe(found, l0=mean_l0(found), step=step, rate=rate)
 
 
 class Plant:
@@ -51,7 +56,7 @@ def controlled(plant: Plant, controller: SparsityController, *, n_steps: int = 3
     for step in range(n_steps):
         rate = min(1.0, (n_steps - step) / (0.2 * n_steps))
         found.append(plant.move(controller.factor, rate))
-        controller.observe(losses(found[-1]), step=step, rate=rate)
+        observe(controller, losses(found[-1]), step=step, rate=rate)
     return found
 
 
@@ -80,7 +85,7 @@ def test_a_penalty_that_is_nothing_beside_the_reconstruction_shrinks_no_further(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for step in range(1000):
-            controller.observe(losses(10.0, penalty=0.1 * controller.factor), step=step, rate=1.0)
+            observe(controller, losses(10.0, penalty=0.1 * controller.factor), step=step, rate=1.0)
     # It stops where penalty / reconstruction has fallen below 0.02, at most one move of 0.15 further.
     assert 0.02 * math.exp(-0.15) <= controller.factor <= 0.02
     assert controller.saturated
@@ -90,7 +95,7 @@ def test_the_factor_moves_by_little_in_a_step() -> None:
     controller = SparsityController("one", target=20.0, config=SparsityConfig(), n_steps=1000)
     before = 1.0
     for step in range(100):
-        controller.observe(losses(20.0 if step % 2 else 1900.0), step=step, rate=1.0)
+        observe(controller, losses(20.0 if step % 2 else 1900.0), step=step, rate=1.0)
         assert abs(math.log(controller.factor / before)) <= 5 * 0.03 + 1e-12
         before = controller.factor
 
@@ -103,7 +108,7 @@ def test_a_controller_goes_on_from_its_state_to_the_bit() -> None:
                 state = json.loads(json.dumps(controller.state()))
                 controller = SparsityController("one", target=50.0, config=SparsityConfig(), n_steps=300)
                 controller.load_state(state, device=CPU)
-            controller.observe(losses(100.0 - step / 7, penalty=0.1 + step / 997), step=step, rate=1.0)
+            observe(controller, losses(100.0 - step / 7, penalty=0.1 + step / 997), step=step, rate=1.0)
         return controller.factor
 
     assert run(None) == run(123) == run(125)

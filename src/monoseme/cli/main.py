@@ -10,10 +10,12 @@ import sys
 from collections.abc import Sequence
 
 import monoseme
+from monoseme.cli._together import Tell, run_together
 from monoseme.cli._verbs import help_text, names
 from monoseme.core.config import suggest
 from monoseme.core.display import Display, JsonDisplay, PlainDisplay, QuietDisplay, use_display
 from monoseme.core.errors import ConfigError, MonosemeError
+from monoseme.core.launch import launched, share_cores
 
 INTERRUPTED = 130
 
@@ -33,25 +35,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     if verb not in names():
         return _refuse(f'there is no command "{verb}".{suggest(verb, names())}\n  See them all with:  monoseme --help')
     display = _choose_display(words)
+    words = [word for word in words if word not in ("--json", "--quiet")]
+    try:
+        launch = launched(os.environ)
+    except ConfigError as error:
+        return _refuse(str(error))
+    if launch is not None:
+        share_cores(launch, os.environ)
+        return run_together(launch, verb, lambda tell: _run(verb, words, tell=tell), display=display, tell=_refuse)
     with use_display(display):
-        return _run(verb, [word for word in words if word not in ("--json", "--quiet")])
+        return _run(verb, words, tell=_refuse)
 
 
-def _run(verb: str, words: list[str]) -> int:
+def _run(verb: str, words: list[str], *, tell: Tell) -> int:
     try:
         kernels, words = _take_kernels(words)
         with _kernels_chosen(kernels):
             return importlib.import_module(f"monoseme.cli.{verb}").main(words) or 0
     except MonosemeError as error:
-        return _refuse(str(error), code=error.exit_code)
+        return tell(str(error), code=error.exit_code)
     except KeyboardInterrupt:
-        return _refuse("interrupted", code=INTERRUPTED)
+        return tell("interrupted", code=INTERRUPTED)
     except BrokenPipeError:
         return 0  # the reader of our output, such as `head`, has seen enough
     except OSError as error:
         if error.filename is None:
             raise  # not about a file that the user can see to
-        return _refuse(f"cannot use {error.filename}: {error.strerror}")
+        return tell(f"cannot use {error.filename}: {error.strerror}")
 
 
 def _take_kernels(words: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -66,6 +66,13 @@ class SilentDisplay:
         """Shows nothing."""
 
 
+class MuteDisplay(SilentDisplay):
+    """Nothing at all: for those of several processes that leave speaking to the first."""
+
+    def warn(self, text: str) -> None:
+        """Says nothing."""
+
+
 class QuietDisplay(SilentDisplay):
     """`--quiet`: warnings as lines on the error stream, nothing else."""
 

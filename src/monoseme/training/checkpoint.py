@@ -15,7 +15,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -28,6 +28,7 @@ from monoseme.core.files import guard_disk, hash_file, read_json, sync_folder, w
 from monoseme.saes import SAE, build, config_from_dict, config_to_dict
 from monoseme.training.ema import put_mean
 from monoseme.training.learner import Learner, means_in
+from monoseme.training.shards import own_tensors, whole_tensors
 
 _VERSION = 2
 _NAME = re.compile(r"step_(\d{8,})")
@@ -52,12 +53,36 @@ class Checkpoint(NamedTuple):
             raise ArtifactDamagedError(f"{path} is no safetensors file ({error})") from error
 
 
-def write_checkpoint(folder: Path, *, step: int, learners: list[Learner], state: Mapping[str, Any]) -> Checkpoint:
+def checkpoint_place(folder: Path, step: int) -> Path:
+    """Where the checkpoint after `step` steps lies."""
+    return folder / f"step_{step:08d}"
+
+
+class WholeLearner(NamedTuple):
+    """What a checkpoint holds of a learner: the same tensors for any number of processes."""
+
+    learner: Learner
+    contents: dict[str, dict[str, Tensor]]
+    """Name of a file -> its tensors."""
+
+    @classmethod
+    def of(cls, learner: Learner) -> Self:
+        """Asks the processes that have other latents of the SAE for theirs, so each of them must call it."""
+        sae = learner.sae
+        contents = {
+            f"{learner.name}.safetensors": sae.state_dict(),
+            f"{learner.name}.optimiser.safetensors": learner.optimiser.state(),
+            f"{learner.name}.learner.safetensors": learner.tensors(),
+        }
+        return cls(learner, {file: whole_tensors(sae, tensors) for file, tensors in contents.items()})
+
+
+def write_checkpoint(folder: Path, *, step: int, learners: list[WholeLearner], state: Mapping[str, Any]) -> Checkpoint:
     """Writes the run after `step` steps into `folder`; `state` is what the loop wants back besides the learners.
 
     Raises DiskFullError, leaving earlier checkpoints untouched.
     """
-    place = folder / f"step_{step:08d}"
+    place = checkpoint_place(folder, step)
     draft = folder / f".{place.name}.{os.getpid()}.draft"
     shutil.rmtree(draft, ignore_errors=True)
     try:
@@ -65,7 +90,7 @@ def write_checkpoint(folder: Path, *, step: int, learners: list[Learner], state:
             draft.mkdir(parents=True)
             files = [file for learner in learners for file in _write_tensors(draft, learner)]
             hashes = {file: hash_file(draft / file) for file in files}
-            jobs = {learner.name: _job_state(learner) for learner in learners}
+            jobs = {whole.learner.name: _job_state(whole.learner) for whole in learners}
             whole = {"version": _VERSION, "step": step, "jobs": jobs, "files": hashes, **state}
             write_json(draft / _STATE, whole)
             shutil.rmtree(place, ignore_errors=True)  # only ever a damaged one: a sound one would have been resumed from
@@ -77,15 +102,12 @@ def write_checkpoint(folder: Path, *, step: int, learners: list[Learner], state:
     return Checkpoint(place, step, whole)
 
 
-def _write_tensors(folder: Path, learner: Learner) -> list[str]:
-    contents = {f"{learner.name}.safetensors": learner.sae.state_dict()}
-    contents[f"{learner.name}.optimiser.safetensors"] = learner.optimiser.state()
-    contents[f"{learner.name}.learner.safetensors"] = learner.tensors()
-    for file, tensors in contents.items():
+def _write_tensors(folder: Path, whole: WholeLearner) -> list[str]:
+    for file, tensors in whole.contents.items():
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / file)
         with (folder / file).open("rb") as written:
             os.fsync(written.fileno())
-    return list(contents)
+    return list(whole.contents)
 
 
 def _job_state(learner: Learner) -> dict[str, Any]:
@@ -100,9 +122,8 @@ def place_of(learner: Learner) -> dict[str, Any]:
 
 def restore(learner: Learner, checkpoint: Checkpoint) -> None:
     """Puts a learner where the checkpoint left it. Raises ArtifactDamagedError."""
-    weights = checkpoint.tensors(f"{learner.name}.safetensors")
-    optimiser = checkpoint.tensors(f"{learner.name}.optimiser.safetensors")
-    learning = checkpoint.tensors(f"{learner.name}.learner.safetensors")
+    files = (f"{learner.name}{part}.safetensors" for part in ("", ".optimiser", ".learner"))
+    weights, optimiser, learning = (own_tensors(learner.sae, checkpoint.tensors(file)) for file in files)
     learner.sae.load_state_dict(weights)
     learner.optimiser.load_state(optimiser)
     state = checkpoint.state["jobs"][learner.name]

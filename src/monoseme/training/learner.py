@@ -16,6 +16,7 @@ from monoseme.kernels import RowUpdates, counted
 from monoseme.models.site import Site
 from monoseme.saes import SAE, Knobs, Losses
 from monoseme.tensors.factored import emit_factors
+from monoseme.tensors.processes import ALONE, Group, sharing_batch
 from monoseme.training.config import TrainConfig
 from monoseme.training.ema import WeightMean
 from monoseme.training.feed import Rows
@@ -27,6 +28,8 @@ from monoseme.training.optimiser import Optimiser
 from monoseme.training.parts import join_losses, without_graph
 from monoseme.training.resampling import require_resampling, resample
 from monoseme.training.schedule import default_rate, rate_factor
+from monoseme.training.shards import latents_of
+from monoseme.training.together import Division, Told, divide, sum_gradients, tell_numbers, whole_losses
 
 
 class Job(NamedTuple):
@@ -66,8 +69,8 @@ class Best(NamedTuple):
 class Learner:
     """An SAE with its optimiser, the sums of the current log window, and how its validations went."""
 
-    def __init__(self, job: Job, config: TrainConfig, *, objective: Objective | None = None) -> None:
-        """Nothing is measured or moved here; `sae.start` comes before the first step.
+    def __init__(self, job: Job, config: TrainConfig, *, objective: Objective | None = None, rows: Group = ALONE) -> None:
+        """Nothing is measured or moved here; `sae.start` comes before the first step. `rows`: who has other rows of each batch.
 
         Raises ConfigError for a schedule, a resampling or an objective that this SAE cannot take.
         """
@@ -82,12 +85,13 @@ class Learner:
         self.validations_since_best = 0
         self.stopped_at: int | None = None
         self.knobs = KnobSetter(job.name, job.sae, config)
-        self.life = LatentLife(job.sae)
+        self.life = LatentLife(job.sae, rows=rows)
         self.mean = None if config.ema_decay is None else WeightMean(config.ema_decay)
         self._config = config
         self._objective = objective
         self._device = job.sae.input_factor.device
-        self._needs_dense = _needs_dense(job.sae)
+        self._rows = rows
+        self._needs_dense = _needs_dense(job.sae, rows)
         self._said = False
         if config.resample.on:
             require_resampling(job.sae, n_sites=max(1, len(job.sites)))
@@ -108,34 +112,37 @@ class Learner:
         factor = rate_factor(step, config=self._config.schedule, n_steps=self._config.steps)
         rows = self._row_updates()
         self.optimiser.zero_grad()
+        parts = batch.split(self._config.accumulate)
+        division = divide(parts, self._rows)
         with counted() as screened, contextlib.nullcontext() if rows is None else emit_factors():
-            losses = self._backward(batch, self.knobs.at(step))
+            losses = self._backward(parts, division, self.knobs.at(step))
         self.optimiser.gather(rows)
+        sum_gradients(self.sae.parameters(), self._rows)
         self.sae.project_gradients()
         grad_norm = self.optimiser.update(factor)
-        self.sae.after_step(losses)
-        self._watch(losses.total, grad_norm, step)
-        self._follow(losses, step=step, rate=factor)
-        self.window.add(losses, grad_norm=grad_norm, lr=self.optimiser.peak_rate * factor)
+        with sharing_batch(division.whole):
+            self.sae.after_step(losses)
+        told = tell_numbers(losses, division, latents_of(self.sae))
+        self._watch(told.losses.total, grad_norm, step)
+        self._follow(told, division, step=step, rate=factor)
+        self.window.add(told.losses, l0=told.l0, n_rows=told.n_rows, grad_norm=grad_norm, lr=self.optimiser.peak_rate * factor)
         self.window.add_screens(screened)
         if self._config.log_due(step + 1):
-            self.window.note(batch_facts(losses))
+            self.window.note(batch_facts(losses, self._rows))
         self.window.seconds += time.perf_counter() - began
 
-    def _backward(self, batch: Rows, knobs: Knobs) -> Losses:
-        """The losses of the whole batch; the gradients of its parts accumulate in proportion to their rows."""
-        parts = batch.split(self._config.accumulate)
-        shares = [1.0] if len(parts) == 1 else [part.n_counted / batch.n_counted for part in parts]
+    def _backward(self, parts: list[Rows], division: Division, knobs: Knobs) -> Losses:
+        """The losses of what is here of the batch; the gradients of its parts accumulate in proportion to their rows."""
         done: list[Losses] = []
-        for part, share in zip(parts, shares, strict=True):
-            with self._autocast():
+        for part, place, share in zip(parts, division.parts, division.shares, strict=True):
+            with self._autocast(), sharing_batch(place):
                 losses = self.sae.loss(part.x, knobs, mask=part.mask)
                 if self._objective is not None:
                     losses = with_objective(self.name, losses, part, objective=self._objective, config=self._config.objective)
             if losses.total.requires_grad:  # a baseline may have nothing to learn
                 (losses.total * share).backward()
             done.append(without_graph(losses))
-        return join_losses(done, shares)
+        return join_losses(done, [share / division.share for share in division.shares])
 
     def _row_updates(self) -> RowUpdates | None:
         """How parameters are updated by rows; None where the kernels do not, or where something needs dense gradients."""
@@ -147,15 +154,21 @@ class Learner:
             get_display().say(f"{self.name}: gradients are dense, since {self._needs_dense}")
         return None
 
-    def _follow(self, losses: Losses, *, step: int, rate: float) -> None:
+    def _follow(self, told: Told, division: Division, *, step: int, rate: float) -> None:
         """What looks at the SAE after its step, in this order: life, penalty, mean of the weights, resampling of the dead."""
-        self.life.add(self.sae, losses)
+        self.life.add(self.sae, told.losses, share=division.share)
         if self.knobs.controller is not None:
-            self.knobs.controller.observe(losses, step=step, rate=rate)
+            self.knobs.controller.observe(told.losses, l0=told.l0, step=step, rate=rate)
         if self.mean is not None:
             self.mean.update(self.sae)
         if self._config.resample.due(step + 1, batch_size=self._config.batch_size):
+            losses = whole_losses(told.losses, self._rows)
             self.life.resampled(self.sae, resample(self.sae, self.optimiser, losses, step=step, mean=self.mean))
+
+    def settle(self) -> None:
+        """What each process counted by itself becomes the first one's: before a row of metrics, and before a checkpoint."""
+        self.window.settle(self._rows)
+        self.life.settle()
 
     def result(self) -> SAE:
         """The SAE to measure and to hand back: itself, or a copy with the mean of its weights where one is kept."""
@@ -228,7 +241,7 @@ class Learner:
 
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Takes up what `state` and `tensors` gave."""
-        self.window = Window.from_state(state["window"], device=self._device)
+        self.window = Window.from_state(state["window"], device=self._device, counts=self._rows.rank == 0)
         self.best = None if state["best"] is None else Best(*state["best"])
         self.validations_since_best = state["validations_since_best"]
         self.stopped_at = state["stopped_at"]
@@ -239,12 +252,12 @@ class Learner:
             self.mean.load(means_in(tensors), n_steps=state["mean_steps"], sae=self.sae)
 
 
-def _needs_dense(sae: SAE) -> str | None:
+def _needs_dense(sae: SAE, rows: Group) -> str | None:
     """Why the gradients of this SAE must be dense, or None: what looks at `.grad` would not find what is updated by rows."""
     if type(sae).project_gradients is not SAE.project_gradients:
         return f"{sae.plugin_name} has a way of its own to project them"
-    if torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
-        return "several processes train together and reduce them"
+    if rows.size > 1:
+        return "several processes add them up"
     return None
 
 

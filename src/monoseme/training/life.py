@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from monoseme.saes import SAE, Losses
+from monoseme.tensors.processes import ALONE, Group
 
 DENSITY_BINS = tuple(-7.0 + 0.25 * i for i in range(29))
 """Edges in log10 of the share of tokens that a latent fired on; what lies below the first counts in the first bin."""
@@ -23,7 +24,9 @@ AGE_BINS = tuple(0.25 * i for i in range(41))
 class LatentLife:
     """What happened to the latents of one SAE since the last row."""
 
-    def __init__(self, sae: SAE) -> None:
+    def __init__(self, sae: SAE, *, rows: Group = ALONE) -> None:
+        """`rows`: the processes that have other rows of each batch; what they count is added up when the latents settle."""
+        self._rows = rows
         device = sae.tokens_since_fired.device
         self._fired = torch.zeros(sae.tokens_since_fired.numel(), dtype=torch.int64, device=device)
         self._events = torch.zeros(3, dtype=torch.int64, device=device)  # deaths, revivals, resampled
@@ -31,15 +34,15 @@ class LatentLife:
         self._n_rows = 0
 
     @torch.no_grad()
-    def add(self, sae: SAE, losses: Losses) -> None:
-        """Takes in a step, after the latents' counts have been moved."""
+    def add(self, sae: SAE, losses: Losses, *, share: float = 1.0) -> None:
+        """Takes in a step, after the latents' counts have been moved; `share` is that of the rows here in the whole batch."""
         if losses.active is None:
             return
         active = losses.active
         n_sites = self._fired.shape[0] // sae.n_latents  # more than one where each site has latents of its own, [L, F]
         latents = active.indices.long() if n_sites == 1 else (active.rows() % n_sites) * sae.n_latents + active.indices
         self._fired.scatter_add_(0, latents, (active.values != 0).long())
-        self._n_rows += active.n_rows // n_sites
+        self._n_rows += round(active.n_rows // n_sites / share)
         dead = sae.dead_mask()
         self._events[0] += (dead & ~self._was_dead).sum()
         self._events[1] += (self._was_dead & ~dead).sum()
@@ -49,6 +52,14 @@ class LatentLife:
         """n latents were given a new direction: they are not dead, but they have not come back by themselves either."""
         self._events[2] += n
         self._was_dead = sae.dead_mask()
+
+    def settle(self) -> None:
+        """What each process counted in its rows becomes the first one's: before a row, and before a checkpoint."""
+        if self._rows.size > 1:
+            counted = self._rows.sum(self._fired)
+            self._fired.zero_()
+            if self._rows.rank == 0:
+                self._fired.copy_(counted)
 
     @property
     def n_rows(self) -> int:
@@ -85,6 +96,8 @@ class LatentLife:
     def load(self, tensors: Mapping[str, Tensor], *, n_rows: int) -> None:
         """Takes up what `tensors` and `n_rows` gave."""
         self._fired.copy_(tensors["fired"])
+        if self._rows.rank:
+            self._fired.zero_()
         self._events.copy_(tensors["events"])
         self._was_dead = tensors["was_dead"].to(self._fired.device, copy=True)
         self._n_rows = n_rows

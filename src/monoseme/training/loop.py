@@ -13,10 +13,11 @@ from typing import NamedTuple
 from monoseme.activations import ActivationSource
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError, Interrupted, NonFiniteLossError
+from monoseme.core.interrupt import stop_wish
 from monoseme.saes import SAE
+from monoseme.tensors.processes import ALONE, Mesh
 from monoseme.training.config import TrainConfig
 from monoseme.training.feed import Feed
-from monoseme.training.interrupt import stop_wish
 from monoseme.training.knobs import require_used
 from monoseme.training.learner import Best, Job, Learner, in_contexts
 from monoseme.training.objective import Objective, require_objective
@@ -28,7 +29,7 @@ from monoseme.training.validation import HeldOut
 
 
 class Callbacks(NamedTuple):
-    """What the caller closes over things that the loop must not know, such as a language model."""
+    """What the caller brings along: functions that close over what the loop must not know, such as a language model."""
 
     validate: Callable[[str, SAE], Mapping[str, float]] | None = None
     """More numbers for a validation row, from the job's name and its SAE: `ce_increase`, `kl`."""
@@ -38,6 +39,8 @@ class Callbacks(NamedTuple):
     """Called with the number of steps done, after everything else of the step."""
     resume_command: str = "the same command with --resume"
     """What to type to go on, for messages."""
+    mesh: Mesh = Mesh()
+    """The processes that train together: each calls `train` with the same arguments but its own mesh."""
 
 
 class TrainResult(NamedTuple):
@@ -73,7 +76,8 @@ def train(
     """
     if config.objective.kind != "none":
         jobs = [in_contexts(job) for job in jobs]
-    feed = SourceFeed(source, jobs, config)
+    rows = callbacks.mesh.rows if callbacks is not None else ALONE
+    feed = SourceFeed(source, jobs, config, rows=rows)
     held_out_rows = None if held_out is None else held_out_batches(held_out, jobs, config)
     result = train_on(feed, jobs, config, folder=folder, held_out=held_out_rows, callbacks=callbacks, resume=resume)
     _tell_dropped(feed.n_dropped())
@@ -100,7 +104,8 @@ def train_on(
     """Trains the SAEs of `jobs` on the batches of `feed`; writes `metrics.jsonl` and `checkpoints/` into `folder`.
 
     `held_out` has the validation batches of each job, by name; None: no validation, and so no best. `resume` goes on from the
-    last checkpoint, or from the start where there is none yet.
+    last checkpoint, or from the start where there is none yet. With several processes the feed gives each its own part of every
+    batch; the first one alone writes.
 
     Raises ArtifactExistsError when the folder holds a run and `resume` is off, ResumeError when the run in it is another one,
     ConfigError for settings that an SAE cannot take, NonFiniteLossError with the step and the last good checkpoint, Interrupted
@@ -110,10 +115,11 @@ def train_on(
     require_objective(config.objective, callbacks.objective)
     if config.early_stop_patience is not None and not held_out:
         raise ConfigError("early_stop_patience needs held-out documents to be judged on.\n  Give some, or leave it out.")
-    learners = [Learner(job, config, objective=callbacks.objective) for job in jobs]
+    mesh = callbacks.mesh
+    learners = [Learner(job, config, objective=callbacks.objective, rows=mesh.rows) for job in jobs]
     require_used(config.sparsity, [learner.knobs for learner in learners])
     with contextlib.ExitStack() as stack:
-        run = stack.enter_context(begin(feed, learners, config, folder=folder, resume=resume))
+        run = stack.enter_context(begin(feed, learners, config, folder=folder, resume=resume, mesh=mesh))
         wish = stack.enter_context(stop_wish())
         bar = stack.enter_context(get_display().progress("train", total=config.steps, unit="steps"))
         bar.advance(run.done)
@@ -125,7 +131,8 @@ def train_on(
                 if config.log_due(run.done) or config.validation_due(run.done):
                     run.log_latents()
                 improved = config.validation_due(run.done) and run.validate(held_out, callbacks.validate)
-                stopping = wish.asked  # asked later than here, the wish waits for the next step: this one is not saved
+                # Asked later than here, the wish waits for the next step: this one is not saved.
+                stopping = mesh.any(wish.asked)
                 if improved or stopping or run.finished or config.checkpoint_due(run.done):
                     run.save()
             bar.advance(1, **run.shown)

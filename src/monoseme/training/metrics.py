@@ -39,6 +39,7 @@ from monoseme.core.errors import ResumeError
 from monoseme.core.files import guard_disk
 from monoseme.kernels import Screened
 from monoseme.saes import Losses
+from monoseme.tensors.processes import ALONE, Group
 
 
 class Window:
@@ -54,22 +55,28 @@ class Window:
         self._n_screened = 0
         self._n_recomputed = 0
 
-    def add(self, losses: Losses, *, grad_norm: Tensor, lr: float) -> None:
-        """Takes in one step; no value is read back from the device."""
-        values = {"loss": losses.total, "grad_norm": grad_norm, "l0": mean_l0(losses)}
+    def add(self, losses: Losses, *, l0: Tensor | None, n_rows: int, grad_norm: Tensor, lr: float) -> None:
+        """Takes in one step of `n_rows` rows; no value is read back from the device."""
+        values = {"loss": losses.total, "grad_norm": grad_norm, "l0": l0}
         values |= {f"loss/{name}": value for name, value in losses.parts.items()} | dict(losses.logs)
         for name, value in values.items():
             if value is not None:
                 value = value.detach().float()
                 self._sums[name] = self._sums[name] + value if name in self._sums else value
         self.n_steps += 1
-        self.n_rows += losses.n_rows
+        self.n_rows += n_rows
         self.lr = lr
 
     def add_screens(self, screened: Screened) -> None:
         """Takes in what the kernels counted in one step."""
         self._n_screened += screened.n_rows
         self._n_recomputed += screened.n_uncertified
+
+    def settle(self, rows: Group) -> None:
+        """What each process counted by itself becomes the first one's: before a row, and before a checkpoint."""
+        if rows.size > 1:
+            counts = rows.sum(torch.tensor([self._n_screened, self._n_recomputed]))
+            self._n_screened, self._n_recomputed = counts.tolist() if rows.rank == 0 else (0, 0)
 
     def note(self, facts: Mapping[str, Tensor]) -> None:
         """Numbers of the last batch alone, too dear to take at each step."""
@@ -95,13 +102,14 @@ class Window:
         return own | {"sums": sums, "screens": [self._n_screened, self._n_recomputed]}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], *, device: torch.device) -> "Window":
-        """The window that `state` described."""
+    def from_state(cls, state: Mapping[str, Any], *, device: torch.device, counts: bool = True) -> "Window":
+        """The window that `state` described; `counts` False: without what each process counts by itself."""
         window = cls()
         window.n_steps, window.n_rows = state["n_steps"], state["n_rows"]
         window.seconds, window.lr = state["seconds"], state["lr"]
         window._sums = {name: torch.tensor(value, device=device) for name, value in state["sums"].items()}
-        window._n_screened, window._n_recomputed = state.get("screens", (0, 0))  # older checkpoints know of none
+        if counts:
+            window._n_screened, window._n_recomputed = state.get("screens", (0, 0))  # older checkpoints know of none
         return window
 
 
@@ -112,12 +120,20 @@ def mean_l0(losses: Losses) -> Tensor | None:
     return (losses.active.values != 0).sum(dtype=torch.float32) / max(1, losses.active.n_rows)
 
 
-def batch_facts(losses: Losses) -> dict[str, Tensor]:
-    """`fvu` of one batch: sum|x - x_hat|^2 / sum|x - mean(x)|^2, sums in float64 (float32 on MPS)."""
+def batch_facts(losses: Losses, rows: Group = ALONE) -> dict[str, Tensor]:
+    """`fvu` of one batch: sum|x - x_hat|^2 / sum|x - mean(x)|^2 over the rows of all processes.
+
+    Sums are in float64 (float32 on MPS).
+    """
     wide = torch.float32 if losses.x.device.type == "mps" else torch.float64
     x = losses.x.to(losses.x_hat.dtype)
+    mean = x.mean(dim=0)
+    if rows.size > 1:
+        total = rows.sum(torch.cat([x.sum(dim=0, dtype=wide), x.new_full((1,), len(x), dtype=wide)]))
+        mean = (total[:-1] / total[-1]).to(x.dtype)
     error = (x - losses.x_hat).square().sum(dtype=wide)
-    spread = (x - x.mean(dim=0)).square().sum(dtype=wide)
+    spread = (x - mean).square().sum(dtype=wide)
+    error, spread = rows.sum(torch.stack([error, spread])).unbind()
     return {"fvu": error / spread}
 
 

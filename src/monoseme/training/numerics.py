@@ -13,19 +13,21 @@ from torch import Tensor
 from monoseme.core.display import get_display
 from monoseme.kernels import Fastest, fastest, taking, why_not
 from monoseme.saes import SAE
+from monoseme.tensors.processes import Mesh
 
 _SET_BACK = ("threads", "float32_product")
 _MOVES_NOTHING = ("screen_product",)
 """Noted for who reads it: what screens candidates changes no result."""
 
 
-def measure(weight: Tensor) -> dict[str, Any]:
+def measure(weight: Tensor, mesh: Mesh) -> dict[str, Any]:
     """The numerics in force for an SAE with such weights, as JSON-able values."""
     device = weight.device
     known = {
         "threads": torch.get_num_threads(),
         "dtype": str(weight.dtype).removeprefix("torch."),
         "torch": torch.__version__,
+        "processes": str(mesh),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }
     if device.type == "cpu":
@@ -41,12 +43,13 @@ def taken_up(stored: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[None
     What an older checkpoint did not note counts as no difference.
     """
     before = torch.get_num_threads()
-    if stored["threads"] != before:
+    as_many = stored.get("processes", now["processes"]) == now["processes"]
+    if stored["threads"] != before and as_many:  # more processes have fewer threads each
         torch.set_num_threads(stored["threads"])
         get_display().say(f"going on with {stored['threads']} threads, as the run began, not {before}")
     left = [name for name in now if name in stored and name not in (*_SET_BACK, *_MOVES_NOTHING)]
     changed = [f"{name} was {stored[name]}, is {now[name]}" for name in left if stored[name] != now[name]]
-    if torch.get_num_threads() != stored["threads"]:
+    if torch.get_num_threads() != stored["threads"] and as_many:
         changed.append(f"threads were {stored['threads']}, and this torch admits only {torch.get_num_threads()}")
     if changed:
         get_display().warn(f"the resumed run may differ in its last bits from one never stopped: {'; '.join(changed)}")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from monoseme.core.errors import ResumeError
 from monoseme.kernels import AdamRule, RowUpdates
 from monoseme.tensors.factored import add_factor, materialise_factors, take_factors
+from monoseme.tensors.processes import ALONE, Group
 from monoseme.training._adam_rows import RowAdam, RowGradient, claim
 from monoseme.training.config import TrainConfig
 
@@ -34,17 +35,23 @@ class Optimiser:
         *,
         peak_rate: float,
         unit_norm: Collection[str] = (),
+        sharded: Collection[str] = (),
+        latents: Group = ALONE,
     ) -> None:
         """`peak_rate` is the learning rate that `update`'s factor scales. Frozen parameters are left alone, and may be all.
 
         `unit_norm` names the parameters whose rows are kept at unit norm when updated by rows; the dense way leaves that to the
-        SAE's `project_gradients` and `after_step`.
+        SAE's `project_gradients` and `after_step`. `sharded` names those of which each process of `latents` holds a part: their
+        norm is that of all parts.
         """
         self.peak_rate = peak_rate
         self._config = config
         self._named = {name: parameter for name, parameter in parameters if parameter.requires_grad}
         self._unit_norm = frozenset(unit_norm)
+        self._sharded = frozenset(sharded)
+        self._latents = latents
         self._adam = _adam(self._named, config, peak_rate) if self._named else None
+        self._device = next((p.device for p in self._named.values()), torch.device("cpu"))
         self._row_adam = RowAdam()
         self._rows: RowUpdates | None = None
         self._by_rows: dict[str, RowGradient] = {}
@@ -84,15 +91,15 @@ class Optimiser:
         read back from the device.
         """
         largest = self._config.clip_norm
-        gradients = [p.grad for p in self._named.values() if p.grad is not None]
-        squares = [_square(gradient) for gradient in gradients]
+        gradients = {name: p.grad for name, p in self._named.items() if p.grad is not None}
+        squares = {name: _square(gradient) for name, gradient in gradients.items()}
         if largest is None:
-            squares += [self._step_rows(name, factor, scale=1.0) for name in self._by_rows]
-            norm = _norm(squares)
+            squares |= {name: self._step_rows(name, factor, scale=1.0) for name in self._by_rows}
+            norm = self._norm(squares)
         else:
-            squares += [self._gather_rows(name) for name in self._by_rows]
-            norm = _norm(squares)
-            _shrink(gradients, largest / norm)
+            squares |= {name: self._gather_rows(name) for name in self._by_rows}
+            norm = self._norm(squares)
+            _shrink([*gradients.values()], largest / norm)
             scale = min(1.0, float(largest / norm)) if self._by_rows else 1.0
             for name in self._by_rows:
                 self._step_rows(name, factor, scale=scale)
@@ -100,6 +107,16 @@ class Optimiser:
         if gradients:
             self._step_dense(factor)
         return norm
+
+    def _norm(self, squares: Mapping[str, Tensor]) -> Tensor:
+        """From the square of each parameter: every process has the whole of most, and its part of the sharded ones."""
+        if self._latents.size == 1:
+            return _norm([*squares.values()])
+        here = [square for name, square in squares.items() if name in self._sharded]
+        whole = [square for name, square in squares.items() if name not in self._sharded]
+        # Where nothing of this process has a gradient, others may: all take part in the sum.
+        part = torch.stack(here).sum() if here else torch.zeros((), dtype=torch.float64, device=self._device)
+        return _norm([*whole, self._latents.sum(part)])
 
     def _step_dense(self, factor: float) -> None:
         if self._adam is None:

@@ -9,6 +9,7 @@ from monoseme.core.config import to_dict
 from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactExistsError, ResumeError
 from monoseme.saes import config_to_dict
+from monoseme.tensors.processes import Group, Mesh
 from monoseme.training import numerics
 from monoseme.training.checkpoint import Checkpoint, last_sound, place_of, restore
 from monoseme.training.config import TrainConfig
@@ -17,13 +18,14 @@ from monoseme.training.learner import Learner
 from monoseme.training.record import Record
 from monoseme.training.rehearsal import rehearse
 from monoseme.training.run import Run
+from monoseme.training.together import whole_batch
 
 _FREE = {"keep", "checkpoint_every", "checkpoint_at", "trackers"}
 """Settings that move no number, so that a resume may change them."""
 
 
 @contextlib.contextmanager
-def begin(feed: Feed, learners: list[Learner], config: TrainConfig, *, folder: Path, resume: bool) -> Iterator[Run]:
+def begin(feed: Feed, learners: list[Learner], config: TrainConfig, *, folder: Path, resume: bool, mesh: Mesh) -> Iterator[Run]:
     """A run at its first step, or where its last checkpoint left it; its files are closed at the end.
 
     Raises ArtifactExistsError, ResumeError, ArtifactVersionError.
@@ -34,19 +36,20 @@ def begin(feed: Feed, learners: list[Learner], config: TrainConfig, *, folder: P
             f"{folder} already holds a training run.\n  Go on with it (--resume), or choose another folder."
         )
     checkpoint = last_sound(folder / "checkpoints") if resume else None
+    _require_seen_by_all(checkpoint, folder, mesh)
     sae = learners[0].sae
-    now = numerics.measure(next(sae.parameters(), sae.input_factor))  # a baseline may have no parameter
+    now = numerics.measure(next(sae.parameters(), sae.input_factor), mesh)  # a baseline may have no parameter
     stored = now if checkpoint is None else checkpoint.state["numerics"]
     with contextlib.ExitStack() as stack:
         stack.enter_context(numerics.taken_up(stored, now))
         keep_bytes = 0 if checkpoint is None else checkpoint.state["metrics_bytes"]
-        record = stack.enter_context(
-            Record(metrics, keep_bytes=keep_bytes, trackers=config.trackers, facts=_facts(config, learners))
-        )
-        run = Run(feed, learners, config, folder=folder, record=record, numerics=stored)
+        facts = _facts(config, learners)
+        record = Record.open(metrics, keep_bytes=keep_bytes, trackers=config.trackers, facts=facts) if mesh.first else Record()
+        stack.enter_context(record)
+        run = Run(feed, learners, config, folder=folder, record=record, numerics=stored, mesh=mesh)
         if checkpoint is None:
             with run.starting():
-                _start(feed, learners, config)
+                _start(feed, learners, config, mesh.rows)
         else:
             _go_on(run, feed, checkpoint, config)
         with run.starting():
@@ -58,17 +61,29 @@ def _facts(config: TrainConfig, learners: list[Learner]) -> dict[str, Any]:
     return {"train": to_dict(config), "saes": {learner.name: config_to_dict(learner.sae.config) for learner in learners}}
 
 
-def _start(feed: Feed, learners: list[Learner], config: TrainConfig) -> None:
+def _require_seen_by_all(checkpoint: Checkpoint | None, folder: Path, mesh: Mesh) -> None:
+    """Raises ResumeError where processes do not find the same checkpoint. Nobody goes on, and writes, before all have looked."""
+    found = None if checkpoint is None else checkpoint.step
+    first = mesh.share_value(found)
+    if mesh.any(found != first):
+        raise ResumeError(
+            f"the processes of this run do not see the same checkpoints in {folder}.\n"
+            "  Give --out a folder on a disk that all machines share."
+        )
+
+
+def _start(feed: Feed, learners: list[Learner], config: TrainConfig, rows: Group) -> None:
     """Lets each SAE measure scale, decoder bias and variance on the first tokens of its stream, then goes back to the first.
 
-    One that was started before (a trained one that learns on) keeps its own.
+    One that was started before (a trained one that learns on) keeps its own. All processes measure the same whole batches.
     """
     beginning = feed.cursor()
     n_batches = -(-config.start_tokens // config.batch_size)
     steps = [feed.advance() for _ in range(n_batches)]
     for i, learner in enumerate(learners):
         if not bool(learner.sae.started):
-            learner.sae.start(joined_items([batches[i] for batches in steps])[: config.start_tokens])
+            whole = [whole_batch(batches[i], rows) for batches in steps]
+            learner.sae.start(joined_items(whole)[: config.start_tokens])
     feed.seek(beginning)
 
 

@@ -11,12 +11,14 @@ from monoseme.core.config import to_dict
 from monoseme.core.errors import ConfigError
 from monoseme.core.memory import own_memory_mb
 from monoseme.saes import SAE
-from monoseme.training.checkpoint import Checkpoint, prune, write_checkpoint
+from monoseme.tensors.processes import Mesh
+from monoseme.training.checkpoint import Checkpoint, WholeLearner, checkpoint_place, prune, write_checkpoint
 from monoseme.training.config import TrainConfig
 from monoseme.training.feed import Feed
 from monoseme.training.learner import Learner
 from monoseme.training.record import Record
 from monoseme.training.seconds import Seconds
+from monoseme.training.together import require_same
 from monoseme.training.validation import HeldOut
 
 _PAUSES = ("starting", "validation", "checkpoints")
@@ -27,7 +29,8 @@ class Run:
     """What a training loop moves on step by step."""
 
     def __init__(self, feed: Feed, learners: list[Learner], config: TrainConfig, *, folder: Path, record: Record,
-                 numerics: Mapping[str, Any]) -> None:  # fmt: skip
+                 numerics: Mapping[str, Any], mesh: Mesh) -> None:  # fmt: skip
+        """`mesh`: the processes that take each step together; all but the first have a record that keeps nothing."""
         self.learners = learners
         self.done = 0
         """Steps taken."""
@@ -40,6 +43,7 @@ class Run:
         self._checkpoints = folder / "checkpoints"
         self._record = record
         self._numerics = numerics
+        self._mesh = mesh
         self._began = time.perf_counter()
         self._window_began = Seconds()
 
@@ -87,6 +91,7 @@ class Run:
             if learner.window.n_steps == 0:
                 continue
             learner.check()
+            learner.settle()
             row = learner.window.row() | learner.liveness() | learner.knobs.row(self.done - 1)
             self._record.write(
                 {
@@ -109,6 +114,7 @@ class Run:
         """A row on the life of the latents of every SAE that learned since the last such row."""
         for learner in self.learners:
             if learner.life.n_rows:
+                learner.settle()
                 place = {"event": "latents", "step": self.done, "tokens": self.n_tokens, "sae": learner.name}
                 self._record.write(place | learner.life.row(learner.sae))
                 learner.life.clear()
@@ -124,10 +130,7 @@ class Run:
             if learner.stopped_at is not None or not held_out:
                 continue
             learner.check()
-            sae = learner.result()
-            numbers = held_out[learner.name].measure(sae, knobs=learner.knobs.at(self.done))
-            if extra is not None:
-                numbers |= extra(learner.name, sae)
+            numbers = self._measured(learner, held_out[learner.name], extra)
             if self._config.best_by not in numbers:
                 raise ConfigError(f'best_by is "{self._config.best_by}".\n  Measured are: {", ".join(sorted(numbers))}')
             self._record.write(
@@ -137,18 +140,42 @@ class Run:
         self.seconds.validation += time.perf_counter() - began
         return improved
 
+    def _measured(
+        self, learner: Learner, held_out: HeldOut, extra: Callable[[str, SAE], Mapping[str, float]] | None
+    ) -> dict[str, float]:
+        """What the first rank of the rows measures, on all."""
+        numbers = dict[str, float]()
+        if self._mesh.rows.rank == 0:
+            sae = learner.result()
+            numbers = held_out.measure(sae, knobs=learner.knobs.at(self.done))
+            if extra is not None:
+                numbers |= extra(learner.name, sae)
+        return self._mesh.rows.share_value(numbers)
+
     def save(self) -> None:
-        """Writes a checkpoint, then deletes those no longer wanted."""
+        """Writes a checkpoint, then deletes those no longer wanted.
+
+        Raises TrainingError where the processes hold different weights.
+        """
         began = time.perf_counter()
         for learner in self.learners:
             learner.check()
+            require_same(learner.name, learner.sae, self._mesh.rows)
+            learner.settle()
         self._tick()
-        self.last_checkpoint = write_checkpoint(
-            self._checkpoints, step=self.done, learners=self.learners, state=self._state()
-        ).path
-        prune(self._checkpoints, keep=self._config.keep)
+        if self._mesh.rows.rank == 0:
+            self._write()
+        self.last_checkpoint = checkpoint_place(self._checkpoints, self.done)
+        self._mesh.wait()
         self.seconds.checkpoints += time.perf_counter() - began
         self._tick()
+
+    def _write(self) -> None:
+        """By the first process; the others of its latents hand over what they have of the SAEs."""
+        written = [WholeLearner.of(learner) for learner in self.learners]
+        if self._mesh.latents.rank == 0:
+            write_checkpoint(self._checkpoints, step=self.done, learners=written, state=self._state())
+            prune(self._checkpoints, keep=self._config.keep)
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -8,6 +8,7 @@ import torch
 from monoseme.activations import ActivationSource, Batch, MultiStream, SourceSeconds, StreamCursor, StreamRequest, View
 from monoseme.core.display import get_display
 from monoseme.core.seeds import derive_seed
+from monoseme.tensors.processes import ALONE, Group
 from monoseme.training.config import TrainConfig
 from monoseme.training.feed import Rows
 from monoseme.training.learner import Job, view_learned, view_read
@@ -20,8 +21,8 @@ class SourceFeed:
     An SAE that learns from contexts gets as many whole ones as hold about so many tokens.
     """
 
-    def __init__(self, source: ActivationSource, jobs: Sequence[Job], config: TrainConfig) -> None:
-        """Raises SiteError for a site that the source does not hold."""
+    def __init__(self, source: ActivationSource, jobs: Sequence[Job], config: TrainConfig, *, rows: Group = ALONE) -> None:
+        """`rows`: the processes that share each batch; this one gets its part. Raises SiteError for a site not in the source."""
         self._source = source
         self._jobs = jobs
         self._stream = MultiStream(
@@ -29,6 +30,7 @@ class SourceFeed:
             [_request(source, job, view_learned(job), config.batch_size) for job in jobs],
             seed=derive_seed(config.seed, "order"),
             window=config.shuffle_window,
+            part=rows,
         )
 
     def advance(self) -> list[Rows]:

@@ -28,7 +28,6 @@ from torch import Tensor
 from monoseme.core.display import get_display
 from monoseme.saes import Losses
 from monoseme.training.config import SparsityConfig
-from monoseme.training.metrics import mean_l0
 
 _READ_EVERY = 5
 """Steps of which the means are taken before the factor moves: a step's own L0 is noisy, and reading it waits for a GPU."""
@@ -92,20 +91,20 @@ class SparsityController:
         """The L0 that a step is held against: the target, or what annealing makes of it."""
         return self.target * annealed(step, config=self._config, n_steps=self._n_steps)
 
-    def observe(self, losses: Losses, *, step: int, rate: float) -> None:
+    def observe(self, losses: Losses, *, l0: Tensor | None, step: int, rate: float) -> None:
         """Takes in the losses of the 0-based `step`, and moves the factor when enough of them are together.
 
-        `rate` is the learning rate as a fraction of its peak. The penalty is the part called `sparsity`.
+        `l0` is that of the batch, `rate` the learning rate as a fraction of its peak. The penalty is the part called `sparsity`.
         """
-        numbers = _measured(losses)
+        numbers = _measured(losses, l0)
         if numbers is None:
             return
         self._batch = numbers if self._batch is None else self._batch + numbers
         self._n += 1
         if self._n == _READ_EVERY:
-            l0, penalty, reconstruction = (self._batch / self._n).tolist()
+            mean_l0, penalty, reconstruction = (self._batch / self._n).tolist()
             self._batch, self._n = None, 0
-            self._move(l0, share=penalty / reconstruction if reconstruction > 0.0 else math.inf, step=step, rate=rate)
+            self._move(mean_l0, share=penalty / reconstruction if reconstruction > 0.0 else math.inf, step=step, rate=rate)
 
     def _move(self, l0: float, *, share: float, step: int, rate: float) -> None:
         if warmed_up(step, config=self._config, n_steps=self._n_steps) < 1.0:
@@ -154,9 +153,8 @@ class SparsityController:
         self.saturated, self._told = state["saturated"], state["told"]
 
 
-def _measured(losses: Losses) -> Tensor | None:
+def _measured(losses: Losses, l0: Tensor | None) -> Tensor | None:
     """L0, penalty and reconstruction of a batch, float32 [3]; None for an SAE that does not say what is active."""
-    l0 = mean_l0(losses)
     if l0 is None:
         return None
     named = [_sum_of(losses, name, like=l0) for name in ("sparsity", "reconstruction")]
