@@ -14,8 +14,9 @@ from monoseme.activations.sinks import find_sinks, measure_thresholds
 from monoseme.core.display import SilentDisplay, use_display
 from monoseme.core.errors import ConfigError, EmptyCorpusError, SiteError
 from monoseme.models.site import Site
+from monoseme.testing.models import tiny_model
 from monoseme.testing.sources import TensorSource
-from monoseme.text import CorpusConfig, GivenContexts, TextTokenizer, TokenStore
+from monoseme.text import CorpusConfig, GivenContexts, TextTokenizer, TokenBlock, TokenStore
 
 ONE, TWO = Site.parse("resid_post.0"), Site.parse("mlp_out.1")
 WIDTHS = {ONE: 3, TWO: 5}
@@ -90,18 +91,60 @@ def test_forwards_have_the_same_shape_for_a_block_each_time(plan: Any) -> None:
     model = FakeModel()
     source = LiveSource(model, plan, [ONE], contexts_per_block=5, contexts_per_forward=2, filter=None)
     source.block(1)
-    assert model.shapes == [(2, 7), (2, 7), (1, 7)]
+    assert [shape[0] for shape in model.shapes] == [2, 2, 1]
     source.block(1)
     assert model.shapes[:3] == model.shapes[3:]
 
 
 def test_padding_is_told_to_the_model_only_where_there_is_some(plan: Any) -> None:
     model = FakeModel()
-    source = LiveSource(model, plan, [ONE], contexts_per_block=1, filter=None)
-    has_padding = [not bool(block.real.all()) for block in source.blocks()]
+    source = LiveSource(model, plan, [ONE], contexts_per_block=2, filter=None)
+    has_padding = [len(set(block.real.sum(1).tolist())) > 1 for block in source.blocks()]
     assert model.padded == has_padding
     assert True in has_padding
     assert False in has_padding
+
+
+def _sentences(lengths: Sequence[int], *, context_len: int) -> TokenBlock:
+    """Contexts of the bundled vocabulary, padded at their ends."""
+    n = len(lengths)
+    real = torch.arange(context_len).expand(n, context_len) < torch.tensor(lengths).unsqueeze(1)
+    tokens = torch.randint(2, 60, (n, context_len), generator=torch.Generator().manual_seed(0))
+    zeros = torch.zeros(n, context_len, dtype=torch.long)
+    return TokenBlock(torch.where(real, tokens, 0), real, real, zeros, zeros, zeros, zeros, zeros)
+
+
+def _live(n_contexts: int, context_len: int) -> tuple[LiveSource, Any, list[Site]]:
+    model = tiny_model("llama")
+    sites = [Site.parse("resid_post.1"), Site.parse("mlp_out.2")]
+    given = GivenContexts(torch.zeros(n_contexts, context_len, dtype=torch.long))
+    return LiveSource(model, given, sites, contexts_per_block=n_contexts, contexts_per_forward=2, filter=None), model, sites
+
+
+def test_a_forward_ends_with_its_longest_context_and_zeros_follow() -> None:
+    text = _sentences([3, 5, 11, 2, 0], context_len=11)
+    source, model, sites = _live(5, 11)
+    found = source.run(text)
+    whole = {site: torch.cat([_padded(model, text, rows, site) for rows in source.forwards(text)]) for site in sites}
+    for site in sites:
+        assert found[site].shape == whole[site].shape
+        # The same numbers in other batches: the products are summed in another order.
+        assert torch.allclose(found[site][text.real], whole[site][text.real], atol=1e-5)
+        assert not found[site][:2, 5:].any()
+        assert found[site][2, 10].any()
+
+
+def _padded(model: Any, text: TokenBlock, rows: slice, site: Site) -> Tensor:
+    return model.capture(text.tokens[rows], [site], real=text.real[rows])[site]
+
+
+def test_full_contexts_go_through_the_model_as_they_are() -> None:
+    text = _sentences([11, 11, 11], context_len=11)
+    source, model, sites = _live(3, 11)
+    found = source.run(text)
+    for rows in (slice(0, 2), slice(2, 3)):
+        bare = model.capture(text.tokens[rows], sites)
+        assert all(torch.equal(found[site][rows], bare[site]) for site in sites)
 
 
 def test_blocks_cover_the_plan(plan: Any) -> None:

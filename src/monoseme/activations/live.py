@@ -73,6 +73,11 @@ class LiveSource:
         """Nothing: a thread that makes blocks ahead is a `PrefetchSource`."""
 
     @property
+    def contexts_per_forward(self) -> int:
+        """Contexts that go through the model at once, at most: the bits of a row depend on it."""
+        return self._contexts_per_forward
+
+    @property
     def spec(self) -> dict[str, Any]:
         """What a manifest says of the source. Waits for the whole corpus, and measures the filter's thresholds."""
         sinks = self.filter and {"factor": self.filter.factor, "thresholds": self.sink_thresholds}
@@ -136,7 +141,8 @@ class LiveSource:
     def run(self, text: TokenBlock, forwards: Sequence[slice] | None = None) -> Mapping[Site, Tensor]:
         """The activations [n, S, D] of these forwards of a block, one after the other (None: all of them); nothing is filtered.
 
-        Of one forward as they come, of several copied as they come. What stands at padding means nothing.
+        Of one forward as they come, of several copied as they come. What stands at padding means nothing (zeros, past the end of
+        the forward's longest context).
         """
         with self._counted("model"):
             activations = self._activations(text, self.forwards(text) if forwards is None else forwards)
@@ -157,10 +163,14 @@ class LiveSource:
         return whole
 
     def _forward(self, text: TokenBlock, rows: slice) -> Mapping[Site, Tensor]:
-        real = text.real[rows]
+        """Only as many positions as the longest of these contexts fills go through the model; beyond them stand zeros."""
+        real, tokens = text.real[rows], text.tokens[rows]
+        length = _filled(real)
         # Without padding the model can do without an attention mask, and takes its faster path.
-        padded = None if bool(real.all()) else real.to(self._model.device)
-        return self._model.capture(text.tokens[rows].to(self._model.device), self.sites, real=padded)
+        padded = None if bool(real[:, :length].all()) else real[:, :length].to(self._model.device)
+        found = self._model.capture(tokens[:, :length].to(self._model.device), self.sites, real=padded)
+        left = real.shape[1] - length
+        return found if not left else {site: torch.nn.functional.pad(x, (0, 0, 0, left)) for site, x in found.items()}
 
     def _limits(self, chosen: SinkFilter) -> dict[Site, float]:
         if self._thresholds is None:
@@ -192,6 +202,12 @@ def _suited(model: CapturingModel, context_len: int, *, most: int) -> int:
     """Contexts whose tokens make the model's quickest forward, at least one and at most `most`."""
     n_tokens = _TOKENS_PER_FORWARD.get(torch.device(model.device).type, _TOKENS_PER_FORWARD_ELSEWHERE)
     return min(most, max(1, n_tokens // context_len))
+
+
+def _filled(real: Tensor) -> int:
+    """Positions up to the last that is real in any context [n, S]; 1 where none is."""
+    places = real.any(dim=0).nonzero()
+    return int(places[-1]) + 1 if len(places) else 1
 
 
 def _wait_for(activations: Mapping[Site, Tensor]) -> None:

@@ -276,7 +276,7 @@ def test_threads_are_those_of_the_beginning(tmp_path: Path) -> None:
     _stopped(tmp_path / "a")
     file = tmp_path / "a/capture.json"
     told = json.loads(file.read_text())
-    told["numerics"]["threads"] = before + 1
+    told["measured"]["threads"] = before + 1
     file.write_text(json.dumps(told))
     supply, seen = FakeSupply(padded=True), set[int]()
     supply.before_vectors = lambda i: seen.add(torch.get_num_threads())

@@ -9,27 +9,30 @@ from typing import Any, cast
 import torch
 
 from monoseme.activations.store.layout import UNFINISHED, ShardRecord, shard_name
+from monoseme.activations.store.supply import StoreInput
 from monoseme.core.artifact import exists_error
 from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactDamagedError, ArtifactError, ArtifactExistsError, ArtifactMissingError, ResumeError
 from monoseme.core.files import to_json
 from monoseme.core.folder import Folder, is_address
 from monoseme.core.manifest import MANIFEST
-from monoseme.tensors.processes import Group
+from monoseme.tensors.processes import ALONE, Group
 
-_NUMERICS = "numerics"
-"""Threads and library: they decide the last bits of a model's products, but are no part of what is captured."""
+_MEASURED = "measured"
+"""What was found when the capture began and is the same to its end: not compared by a resume, but taken over."""
 _MOST_TOLD = 5
 
 
 class Started:
     """A store that may be written to."""
 
-    def __init__(self, folder: Folder, *, is_finished: bool, numerics: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Folder, measured: Mapping[str, Any] | None) -> None:
         """Lists the folder once, so that keeping thousands of shards asks nothing more of it than their records."""
-        self.is_finished = is_finished
+        self.is_finished = measured is None
         """Nothing is left to do."""
-        self._folder, self._numerics = folder, numerics
+        self.sink_thresholds: Mapping[str, float | None] = {} if measured is None else measured["sink_thresholds"]
+        """As measured when the capture began."""
+        self._folder, self._measured = folder, measured or {}
         self._sizes = folder.sizes()
 
     def kept(self, number: int) -> ShardRecord | None:
@@ -47,14 +50,14 @@ class Started:
 
     @contextlib.contextmanager
     def numerics_taken_up(self) -> Iterator[None]:
-        """For the body, as many threads as the capture began with; warns where torch is another one."""
-        now, before = _numerics(), torch.get_num_threads()
-        if self._numerics["threads"] != before:
-            torch.set_num_threads(self._numerics["threads"])
-            get_display().say(f"going on with {self._numerics['threads']} threads, as the capture began, not {before}")
-        if self._numerics["torch"] != now["torch"]:
+        """For the body, as many threads as the capture began with; warns where torch is another one: both move last bits."""
+        threads, version, before = self._measured["threads"], self._measured["torch"], torch.get_num_threads()
+        if threads != before:
+            torch.set_num_threads(threads)
+            get_display().say(f"going on with {threads} threads, as the capture began, not {before}")
+        if version != torch.__version__:
             get_display().warn(
-                f"the capture began with torch {self._numerics['torch']} and goes on with {now['torch']}: "
+                f"the capture began with torch {version} and goes on with {torch.__version__}: "
                 "the last bits of its vectors may differ"
             )
         try:
@@ -66,20 +69,21 @@ class Started:
         get_display().warn(f"shard {number} in {self._folder} is damaged and is made again")
 
 
-def begin_store(folder: Folder, told: Mapping[str, Any], *, processes: Group, resume: bool) -> Started:
+def begin_store(
+    folder: Folder, told: Mapping[str, Any], supply: StoreInput, *, processes: Group = ALONE, resume: bool = False
+) -> Started:
     """Makes the folder ready: a new `capture.json`, or with `resume` the one that is there, where it tells of the same capture.
 
-    Without anything in the folder, a resume is a beginning. Raises ArtifactExistsError, ResumeError, ArtifactDamagedError.
+    Without anything in the folder, a resume is a beginning. Raises ArtifactExistsError, ResumeError, ArtifactDamagedError, and
+    what the supply raises when its sinks are measured.
     """
     if processes.rank == 0:
-        _begin(folder, told, resume=resume)
+        _begin(folder, told, supply, resume=resume)
     processes.wait()
-    if folder.has(MANIFEST):
-        return Started(folder, is_finished=True, numerics=_numerics())
-    return Started(folder, is_finished=False, numerics=_read(folder)[_NUMERICS])
+    return Started(folder, None if folder.has(MANIFEST) else _read(folder)[_MEASURED])
 
 
-def _begin(folder: Folder, told: Mapping[str, Any], *, resume: bool) -> None:
+def _begin(folder: Folder, told: Mapping[str, Any], supply: StoreInput, *, resume: bool) -> None:
     names = folder.names()
     if names and not resume:
         if UNFINISHED in names and MANIFEST not in names:
@@ -91,7 +95,12 @@ def _begin(folder: Folder, told: Mapping[str, Any], *, resume: bool) -> None:
         _require_same(folder, told, names)
     folder.clean()
     if not names:
-        folder.write(UNFINISHED, to_json({**told, _NUMERICS: _numerics()}))
+        measured = {
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "sink_thresholds": dict(supply.sink_thresholds),
+        }
+        folder.write(UNFINISHED, to_json({**told, _MEASURED: measured}))
     elif MANIFEST in names:
         folder.remove(UNFINISHED)  # killed between the last two steps of an earlier call
 
@@ -109,7 +118,7 @@ def _require_same(folder: Folder, told: Mapping[str, Any], names: list[str]) -> 
         there = json.loads(folder.read(MANIFEST))
         found = _differences({"config": there.get("config")}, {"config": told["config"]})
     else:
-        found = _differences({k: v for k, v in _read(folder).items() if k != _NUMERICS}, told)
+        found = _differences({k: v for k, v in _read(folder).items() if k != _MEASURED}, told)
     if found:
         raise ResumeError(
             f"{folder} holds a capture with other settings: {', '.join(found)}.\n"
@@ -133,7 +142,7 @@ def _read(folder: Folder) -> dict[str, Any]:
         raise ArtifactDamagedError(
             f"{folder}/{UNFINISHED} is not valid JSON ({error}).\n  Remove the folder, and begin again."
         ) from error
-    if not isinstance(found, dict) or not isinstance(found.get(_NUMERICS), dict):
+    if not isinstance(found, dict) or not _are_measured(found.get(_MEASURED)):
         raise ArtifactDamagedError(f"{folder}/{UNFINISHED} does not tell of a capture.\n  Remove the folder, and begin again.")
     return cast(dict[str, Any], found)
 
@@ -150,5 +159,10 @@ def _differences(before: Any, now: Any, name: str = "") -> list[str]:
     return [] if before == now else [f"{name} is {now!r}, was {before!r}"]
 
 
-def _numerics() -> dict[str, Any]:
-    return {"threads": torch.get_num_threads(), "torch": torch.__version__}
+def _are_measured(facts: Any) -> bool:
+    return (
+        isinstance(facts, dict)
+        and isinstance(facts.get("threads"), int)
+        and isinstance(facts.get("torch"), str)
+        and isinstance(facts.get("sink_thresholds"), dict)
+    )

@@ -4,6 +4,7 @@ A shard is a whole number of blocks; which ones is a pure function of the settin
 any moment goes on with the shards it lacks, several processes each make their own, and the store is the same one, byte for byte.
 """
 
+import dataclasses
 import datetime
 import itertools
 from collections.abc import Iterator, Mapping
@@ -51,9 +52,10 @@ def write_store(
     plan = _Plan(supply, storage)
     known = {name: value for name, value in inputs.items() if isinstance(value, str)}
     told = {"config": dict(config), "inputs": known, "storage": to_dict(storage), "supply": supply.spec, "layout": plan.spec}
-    started = begin_store(folder, told, processes=processes, resume=resume)
+    started = begin_store(folder, told, supply, processes=processes, resume=resume)
     if started.is_finished:
         return summary_of(folder)
+    plan.kind = dataclasses.replace(plan.kind, sink_thresholds=started.sink_thresholds)
     with started.numerics_taken_up():
         _write_shards(folder, plan, started, processes)
     processes.wait()
@@ -74,8 +76,9 @@ class _Plan:
             dtype=storage.dtype,
             context_len=supply.context_len,
             has_text=supply.has_text,
-            sink_thresholds=dict(supply.sink_thresholds),
+            sink_thresholds={},
         )
+        """Its sink thresholds are known when the capture has begun."""
         self.n_shards = 0
         """Of all processes; known when `shards` has come to its end."""
         self._n_blocks = blocks_per_shard(
@@ -101,7 +104,9 @@ class _Plan:
     @property
     def spec(self) -> dict[str, Any]:
         """What decides the bytes besides the vectors."""
-        return self.index.to_json() | {"blocks_per_shard": self._n_blocks}
+        return {key: value for key, value in self.index.to_json().items() if key not in ("sink_thresholds", "shards")} | {
+            "blocks_per_shard": self._n_blocks
+        }
 
     def shards(self, processes: Group) -> Iterator["_Shard"]:
         """The shards of this process, in order, each with its text; ends where the supply does, or the bytes allowed."""
