@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from monoseme.training.interrupt import stop_wish
+from monoseme.core.interrupt import stop_wish
 
 
 @pytest.fixture(autouse=True)
