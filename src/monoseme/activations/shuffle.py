@@ -11,6 +11,7 @@ Letters: M items of a block or an emission.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from monoseme.activations.block import Block, Vectors
@@ -60,14 +61,14 @@ class DelayShuffle(NamedTuple):
                 found.append((draw.tables, draw.facts[draw.starts[e - b] : draw.starts[e - b + 1]]))
         if not found:
             return None
-        counts = torch.tensor([len(facts) for _, facts in found])
+        counts = [len(facts) for _, facts in found]
         return Emission(
             view=self.view,
             sites=self.sites,
             tables=[tables for tables, _ in found],
-            part=torch.arange(len(found)).repeat_interleave(counts),
+            part=torch.from_numpy(np.repeat(np.arange(len(found)), counts)),
             facts=torch.cat([facts for _, facts in found]),
-            order=torch.randperm(int(counts.sum()), generator=generator(self.seed, "emission", self.view.name, epoch, e)),
+            order=torch.randperm(sum(counts), generator=generator(self.seed, "emission", self.view.name, epoch, e)),
         )
 
 

@@ -1,0 +1,114 @@
+"""A store opens as what it is, or with one error that says what is wrong with it."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tests.activations.store.supplies import ONE, TWO, FakeSupply
+from tests.activations.store.test_stored_source import store_of
+
+from monoseme.activations.store.reader import StoredActivations
+from monoseme.activations.store.shard_file import write_tensors
+from monoseme.core.artifact import new_artifact
+from monoseme.core.errors import ArtifactDamagedError, ArtifactKindError, ArtifactMissingError, ArtifactVersionError
+from monoseme.core.folder import LocalFolder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> StoredActivations:
+    return store_of(tmp_path / "store", FakeSupply(7))
+
+
+def _path(store: StoredActivations) -> Path:
+    return Path(str(store.folder))
+
+
+def _changed(store: StoredActivations, name: str, **changes: object) -> None:
+    file = _path(store) / name
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def _resized(store: StoredActivations, name: str) -> None:
+    """Puts the size of an altered file into the manifest, so that only its content is wrong."""
+    files = store.manifest["files"]
+    files[name]["bytes"] = (_path(store) / name).stat().st_size
+    _changed(store, "manifest.json", files=files)
+
+
+def test_what_a_store_says_of_itself(store: StoredActivations) -> None:
+    assert repr(store) == f"StoredActivations.open({str(_path(store))!r})"
+    assert eval(repr(store)).content_hash == store.content_hash
+    assert store.sites == (ONE, TWO)
+    assert store.config == {"of": "a test"}
+    assert (store.n_contexts, store.n_heldout, store.n_rows) == (20, 6, 220)
+    assert store.statistics.n_real == 220
+    assert store.is_local
+    assert store.source("all").n_blocks >= len(store.index.shards)
+
+
+def test_what_is_no_finished_store_is_refused(tmp_path: Path, store: StoredActivations) -> None:
+    with pytest.raises(ArtifactMissingError, match="no folder"):
+        StoredActivations.open(tmp_path / "nothing")
+    (_path(store) / "manifest.json").unlink()
+    with pytest.raises(ArtifactMissingError, match=r"no manifest\.json"):
+        StoredActivations.open(_path(store))
+
+
+def test_another_artifact_and_a_newer_store_are_refused(tmp_path: Path, store: StoredActivations) -> None:
+    with new_artifact(tmp_path / "report", kind="report", config={}):
+        pass
+    with pytest.raises(ArtifactKindError, match="'report'; 'activations' is needed"):
+        StoredActivations.open(tmp_path / "report")
+    _changed(store, "manifest.json", schema=99)
+    with pytest.raises(ArtifactVersionError, match="layout 99"):
+        StoredActivations.open(_path(store))
+
+
+@pytest.mark.parametrize("name", ["shards/00001.resid_post.0.safetensors", "index.json", "statistics.safetensors"])
+def test_a_missing_and_a_cut_file_are_told_when_it_is_opened(store: StoredActivations, name: str) -> None:
+    file = _path(store) / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1])
+    with pytest.raises(ArtifactDamagedError, match=f"{name} has {len(whole) - 1:,} bytes instead of {len(whole):,}"):
+        StoredActivations.open(_path(store))
+    file.unlink()
+    with pytest.raises(ArtifactDamagedError, match=f"lacks its file {name}"):
+        StoredActivations.open(_path(store))
+
+
+def test_a_foreign_index_is_refused(store: StoredActivations) -> None:
+    _changed(store, "index.json", flavour="strawberry")
+    _resized(store, "index.json")
+    with pytest.raises(ArtifactDamagedError, match="flavour"):
+        StoredActivations.open(_path(store))
+
+
+def test_an_index_of_more_shards_than_there_are_is_refused(store: StoredActivations) -> None:
+    _changed(store, "index.json", shards=[*store.index.shards, store.index.shards[0]])
+    _resized(store, "index.json")
+    with pytest.raises(ArtifactDamagedError, match="lacks its file shards/0000"):
+        StoredActivations.open(_path(store))
+    _changed(store, "index.json", shards=[{"n_rows": 3}])
+    _resized(store, "index.json")
+    with pytest.raises(ArtifactDamagedError, match="how large shard 0 is"):
+        StoredActivations.open(_path(store))
+
+
+def test_a_shard_that_is_not_what_the_index_says_is_refused_when_it_is_read(store: StoredActivations) -> None:
+    name = f"shards/00000.{ONE}.safetensors"
+    write_tensors(LocalFolder(_path(store)), name, {"x": torch.zeros(3, 5), "norm": torch.zeros(3)})
+    _resized(store, name)
+    opened = StoredActivations.open(_path(store))
+    with pytest.raises(ArtifactDamagedError, match=r"00000\.resid_post\.0\.safetensors has x of \[3, 5\]"):
+        opened.source("all").block(0)
+    assert opened.source("all", [TWO]).block(0).activations[TWO].shape[2] == 7
+
+
+def test_a_text_that_is_not_what_the_index_says_is_refused_when_it_is_read(store: StoredActivations) -> None:
+    facts = [dict(shard) for shard in store.index.shards]
+    facts[0]["n_rows"] -= 1
+    _changed(store, "index.json", shards=facts)
+    _resized(store, "index.json")
+    with pytest.raises(ArtifactDamagedError, match=r"00000\.text\.safetensors does not hold"):
+        StoredActivations.open(_path(store)).source("all").block(0)
