@@ -13,13 +13,11 @@ from monoseme.models.site import Site
 from monoseme.tensors.shapes import Int, Tensor
 
 
-class ForeignContexts(NamedTuple):
-    """Some contexts, their rows one after the other without padding."""
+class ForeignText(NamedTuple):
+    """What is known of some contexts, their rows one after the other without padding."""
 
     lengths: Int[Tensor, " n"]
     """Rows of each context, at most S."""
-    rows: Mapping[Site, Tensor]
-    """[R, D] for each site; of a floating type, finite or not."""
     tokens: Int[Tensor, " R"] | None
     """Token id of each row; None where the store has none."""
     documents: Int[Tensor, " n"]
@@ -40,6 +38,8 @@ class ForeignFacts:
     """S."""
     units: NDArray[np.int64]
     """[n] of all contexts: those of one unit, such as a document, are held out together."""
+    n_rows: int | None
+    """R of all contexts; None where that takes opening every file."""
     has_text: bool
     """Whether token ids, documents and positions are known."""
     fingerprint: str
@@ -61,8 +61,15 @@ class ForeignStore(ABC):
     facts: ForeignFacts
 
     @abstractmethod
-    def read(self, contexts: NDArray[np.int64]) -> ForeignContexts:
-        """The contexts of these numbers. Raises ForeignError for a file that cannot be read or does not fit the others."""
+    def text(self, contexts: NDArray[np.int64]) -> ForeignText:
+        """What is known of the contexts of these numbers; their vectors are not read.
+
+        Raises ForeignError for a file that cannot be read or does not fit the others.
+        """
+
+    @abstractmethod
+    def rows(self, contexts: NDArray[np.int64]) -> Mapping[Site, Tensor]:
+        """Their vectors at each site [R, D], context after context; of a floating type, finite or not. Raises ForeignError."""
 
     @abstractmethod
     def where(self, context: int) -> str:

@@ -4,11 +4,11 @@ Letters: n contexts, S positions, R rows, D width.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from monoseme.activations.formats._foreign import ForeignContexts, ForeignStore
+from monoseme.activations.formats._foreign import ForeignStore, ForeignText
 from monoseme.activations.formats._split import plan_blocks
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ConfigError, ForeignError
@@ -20,17 +20,8 @@ if TYPE_CHECKING:
     from monoseme.activations.formats._base import ActivationFormat
 
 
-class _Read(NamedTuple):
-    block: int
-    found: ForeignContexts
-    filled: Bool[Tensor, "n S"]
-    """Places that a row of the store stands at."""
-    kept: Bool[Tensor, " R"]
-    """Rows that are finite at every site."""
-
-
 class ForeignInput:
-    """What `write_store` asks for. A block is read once, when its text is asked for, and held until the next one."""
+    """What `write_store` asks for."""
 
     def __init__(self, store: ForeignStore, options: "ActivationFormat.Config", *, format: str) -> None:
         """Raises ConfigError for a tokenizer that nothing would use."""
@@ -42,19 +33,33 @@ class ForeignInput:
         self.widths: Mapping[Site, int] = facts.widths
         self.context_len, self.has_text = facts.context_len, facts.has_text
         self.contexts_per_block = options.contexts_per_block
-        self.n_bad_rows = 0
-        """Rows left out so far because they are not finite."""
+        self.bad_rows: dict[int, int] = {}
+        """Rows left out because they are not finite, by the block read."""
         self._options = options
         self._plan = plan_blocks(
             facts.units, fraction=options.holdout_fraction, seed=options.seed, per_block=options.contexts_per_block
         )
         self._special = _special_ids(options.tokenizer)
-        self._last: _Read | None = None
 
     @property
     def n_blocks(self) -> int:
         """Blocks of the store: first those for training, then the held-out ones."""
         return self._plan.n_blocks
+
+    @property
+    def sink_factor(self) -> float | None:
+        """None: a foreign store names no sinks. Its statistics list the longest rows."""
+        return None
+
+    @property
+    def sink_thresholds(self) -> Mapping[str, float | None]:
+        """Empty, for the same reason."""
+        return {}
+
+    @property
+    def n_tokens(self) -> int | None:
+        """Rows of the store; None where only its files say how many."""
+        return self.store.facts.n_rows
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -84,10 +89,11 @@ class ForeignInput:
 
         Raises IndexError if there is none, and ForeignError.
         """
-        read = self._read(i)
-        found, filled = read.found, read.filled
-        real = filled.clone()
-        real[filled] = read.kept
+        found, filled = self._found(i)
+        real = filled
+        if self._options.bad_rows == "drop":
+            real = filled.clone()
+            real[filled] = self._finite(i)
         tokens = _spread(found.tokens, filled) if found.tokens is not None else torch.zeros_like(filled, dtype=torch.long)
         documents = torch.where(real, found.documents[:, None], -1)
         positions = torch.where(real, found.starts[:, None] + torch.arange(self.context_len), -1)
@@ -104,51 +110,63 @@ class ForeignInput:
 
     def vectors(self, i: int, text: TokenBlock) -> Mapping[Site, Tensor]:
         """The rows of block i [n, S, D] in the store's own type; 0 at padding. Raises IndexError, ForeignError."""
-        del text
-        read = self._read(i)
-        return {site: _spread(rows, read.filled) for site, rows in read.found.rows.items()}
+        del text  # one of a dropped row has another `real`: where rows stand is asked of the store
+        _, filled = self._found(i)
+        rows = self._rows(i, int(filled.sum()))
+        if self._options.bad_rows == "refuse":
+            self._require_finite(i, rows)
+        return {site: _spread(of_site, filled) for site, of_site in rows.items()}
 
     def __repr__(self) -> str:
         """The format and the sites."""
         return f"ForeignInput({self.format}: {', '.join(map(str, self.sites))}; {self.store.facts.n_contexts:,} contexts)"
 
-    def _read(self, i: int) -> _Read:
-        if self._last is None or self._last.block != i:
-            contexts = self._plan.contexts(i)
-            found = self.store.read(contexts)
-            self._check(found, int(contexts[0]))
-            filled = torch.arange(self.context_len) < found.lengths[:, None]
-            self._last = _Read(i, found, filled, self._finite(found, contexts.tolist()))
-        return self._last
+    def _found(self, i: int) -> tuple[ForeignText, Bool[Tensor, "n S"]]:
+        """What the store says of block i, and the places at which rows stand. Raises ForeignError for a context too long."""
+        contexts = self._plan.contexts(i)
+        found = self.store.text(contexts)
+        longest = int(found.lengths.max())
+        if longest > self.context_len:
+            where = self.store.where(int(contexts[int(found.lengths.argmax())]))
+            raise ForeignError(
+                f"{where} has {longest:,} rows, above {self.context_len:,}.\n  Give --context_len {longest} or more."
+            )
+        return found, torch.arange(self.context_len) < found.lengths[:, None]
 
-    def _check(self, found: ForeignContexts, first: int) -> None:
-        """Raises ForeignError for contexts that do not have the shape the store said they had."""
-        n_rows = int(found.lengths.sum())
-        for site, rows in found.rows.items():
-            if tuple(rows.shape) != (n_rows, self.widths[site]):
+    def _rows(self, i: int, n_rows: int) -> Mapping[Site, Tensor]:
+        """The rows of block i. Raises ForeignError where they are not as many or as wide as the store said."""
+        contexts = self._plan.contexts(i)
+        rows = self.store.rows(contexts)
+        for site, of_site in rows.items():
+            if tuple(of_site.shape) != (n_rows, self.widths[site]):
                 raise ForeignError(
-                    f"{self.store.where(first)}: {site} has {tuple(rows.shape)} rows and numbers from here on, "
+                    f"from {self.store.where(int(contexts[0]))} on, {site} has the shape {tuple(of_site.shape)}, "
                     f"not {(n_rows, self.widths[site])}"
                 )
-        if int(found.lengths.max()) > self.context_len:
-            worst = int(found.lengths.argmax())
-            raise ForeignError(
-                f"{self.store.where(first)}: context {worst} from here has {int(found.lengths[worst]):,} rows, "
-                f"above {self.context_len:,}.\n  Give --context_len {int(found.lengths[worst])} or more."
-            )
+        return rows
 
-    def _finite(self, found: ForeignContexts, contexts: list[int]) -> Bool[Tensor, " R"]:
-        kept = torch.stack([rows.isfinite().all(dim=1) for rows in found.rows.values()]).all(dim=0)
-        n_bad = int((~kept).sum())
-        if n_bad and self._options.bad_rows == "refuse":
-            owner = torch.repeat_interleave(torch.arange(len(contexts)), found.lengths)
-            first = contexts[int(owner[~kept][0])]
-            raise ForeignError(
-                f"{self.store.where(first)}: {n_bad:,} of {len(kept):,} rows read from here on hold NaN or infinity.\n"
-                "  Leave such rows out with:  --bad_rows drop"
-            )
-        self.n_bad_rows += n_bad
-        return kept
+    def _finite(self, i: int) -> Bool[Tensor, " R"]:
+        """Which rows of block i are finite at every site; counts the others."""
+        _, filled = self._found(i)
+        finite = _is_finite(self._rows(i, int(filled.sum())))
+        self.bad_rows[i] = int((~finite).sum())
+        return finite
+
+    def _require_finite(self, i: int, rows: Mapping[Site, Tensor]) -> None:
+        finite = _is_finite(rows)
+        if bool(finite.all()):
+            return
+        contexts, (found, _) = self._plan.contexts(i), self._found(i)
+        owner = torch.repeat_interleave(torch.arange(len(contexts)), found.lengths)
+        where = self.store.where(int(contexts[int(owner[~finite][0])]))
+        raise ForeignError(
+            f"{where} holds NaN or infinity, as do {int((~finite).sum()):,} of the {len(finite):,} rows read with it.\n"
+            "  Leave such rows out with:  --bad_rows drop"
+        )
+
+
+def _is_finite(rows: Mapping[Site, Tensor]) -> Bool[Tensor, " R"]:
+    return torch.stack([of_site.isfinite().all(dim=1) for of_site in rows.values()]).all(dim=0)
 
 
 def _spread(rows: Tensor, filled: Bool[Tensor, "n S"]) -> Tensor:

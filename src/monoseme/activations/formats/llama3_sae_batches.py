@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from monoseme.activations.formats._base import ActivationFormat
-from monoseme.activations.formats._foreign import ForeignContexts, ForeignFacts, ForeignStore
+from monoseme.activations.formats._foreign import ForeignFacts, ForeignStore, ForeignText
 from monoseme.activations.formats._numbered import Template, has_numbered, numbered_files
 from monoseme.activations.formats._rows import Stretches, as_rows, stored_dtype
 from monoseme.activations.formats._sites import map_sites
@@ -86,13 +86,23 @@ class _Batches(ForeignStore):
             dtype=dtype,
             context_len=options.context_len,
             units=self._stretches.run,
+            n_rows=len(self._files) * self._shape[0],
             has_text=False,
             fingerprint=self._files.fingerprint,
             details={"n_files": len(self._files), "rows_per_file": self._shape[0]} | self._mean_facts(),
             lost=_LOST,
         )
 
-    def read(self, contexts: NDArray[np.int64]) -> ForeignContexts:
+    def text(self, contexts: NDArray[np.int64]) -> ForeignText:
+        """Which file each context is of, and how many rows it has."""
+        return ForeignText(
+            lengths=torch.from_numpy(self._stretches.length[contexts]),
+            tokens=None,
+            documents=torch.from_numpy(self._stretches.run[contexts]),
+            starts=torch.from_numpy(self._stretches.offset[contexts]),
+        )
+
+    def rows(self, contexts: NDArray[np.int64]) -> Mapping[Site, Tensor]:
         """Each file is opened once for the contexts of it that follow each other."""
         rows: list[Tensor] = []
         opened, file = -1, torch.empty(0)
@@ -101,13 +111,7 @@ class _Batches(ForeignStore):
                 opened, file = run, self._load(run)
             offset = int(self._stretches.offset[c])
             rows.append(file[offset : offset + int(self._stretches.length[c])])
-        return ForeignContexts(
-            lengths=torch.from_numpy(self._stretches.length[contexts]),
-            rows={self._site: torch.cat(rows)},
-            tokens=None,
-            documents=torch.from_numpy(self._stretches.run[contexts]),
-            starts=torch.from_numpy(self._stretches.offset[contexts]),
-        )
+        return {self._site: torch.cat(rows)}
 
     def where(self, context: int) -> str:
         """The file, and the row in it."""
