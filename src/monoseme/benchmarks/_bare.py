@@ -52,7 +52,7 @@ def plain_activations(folder: Path, tokens: Tensor) -> Tensor:
 def _loop(model: Any, tokens: Tensor, n: int, precision: Literal["highest", "medium"]) -> Contestant:
     @torch.no_grad()
     def contestant() -> float:
-        with _precision(precision):
+        with products_by(precision):
             began = time.perf_counter()
             for part in tokens.split(n):
                 model(part, use_cache=False)
@@ -62,7 +62,7 @@ def _loop(model: Any, tokens: Tensor, n: int, precision: Literal["highest", "med
 
 
 @contextlib.contextmanager
-def _precision(name: Literal["highest", "medium"]) -> Iterator[None]:
+def products_by(name: Literal["highest", "medium"]) -> Iterator[None]:
     """torch's public switch to oneDNN's float32 products, for the body."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(name)

@@ -6,6 +6,7 @@
     monoseme bench train --threads 2 --out results.json     keeps the numbers
     monoseme bench capture                                  the language model alone
     monoseme bench e2e --peers                              whole runs beside other libraries
+    monoseme bench store --models bundled models/gpt2       capturing and reading stored activations
     monoseme bench train --help                             all settings
 
 Run it on a machine that does nothing else; ratios hold within one run only.
