@@ -4,6 +4,7 @@ from monoseme.kernels._contract import Encoder, Kernels
 from monoseme.kernels._measured import Fastest, fastest, taking
 from monoseme.kernels._rows import AdamRule, RowMatrix, RowUpdates, has_unit_rows, note_step, row_matrix
 from monoseme.kernels._screening import Screened, counted
+from monoseme.kernels._sharded import MeshKernels
 from monoseme.kernels.dispatch import choose_kernels, compiled_so_far, default_choice, kernels_named, resolve, why_not
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Encoder",
     "Fastest",
     "Kernels",
+    "MeshKernels",
     "RowMatrix",
     "RowUpdates",
     "Screened",

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
 from monoseme.kernels._rows import RowUpdates
+from monoseme.tensors.processes import Mesh
 from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -31,6 +32,8 @@ class Kernels(ABC):
     name: ClassVar[str]
     rows: RowUpdates | None = None
     """Optimiser steps by rows, where the set offers them."""
+    mesh: Mesh = Mesh()
+    """The processes that share what is selected from and summed; alone but for `_sharded.MeshKernels`."""
 
     @abstractmethod
     def encode_topk(
@@ -49,6 +52,10 @@ class Kernels(ABC):
         """Every pre-activation above the threshold (strictly); one for all latents or one for each."""
 
     @abstractmethod
+    def attach(self, x: Float[Tensor, "B D"], encoder: Encoder, codes: SparseCodes) -> SparseCodes:
+        """Codes whose values are pre-activations of x, found without a graph, with values that carry the gradient back."""
+
+    @abstractmethod
     def decode(
         self, codes: SparseCodes, weight: Float[Tensor, "F D"], bias: Float[Tensor, " D"] | None = None
     ) -> Float[Tensor, "B D"]:
@@ -65,3 +72,17 @@ class Kernels(ABC):
     @abstractmethod
     def threshold(self, pre: Float[Tensor, "B F"], threshold: Float[Tensor, ""] | Float[Tensor, " F"]) -> SparseCodes:
         """Every entry above the threshold (strictly); differentiable."""
+
+    def strongest_of_rows(self, codes: SparseCodes, k: int) -> SparseCodes:
+        """Of each row's entries the k largest in absolute value; every row has as many entries as any other."""
+        width = codes.nnz // max(1, codes.n_rows)
+        shape = (codes.n_rows, width)
+        kept = self.topk(codes.values.detach().abs().reshape(shape), k).indices.reshape(codes.n_rows, min(k, width)).long()
+        latents, values = (t.reshape(shape).gather(1, kept) for t in (codes.indices, codes.values))
+        return SparseCodes.from_topk(latents, values, codes.n_latents)
+
+    def strongest_of_batch(self, codes: SparseCodes, n: int) -> SparseCodes:
+        """Of all entries the n largest in absolute value."""
+        kept = self.batch_topk(codes.values.detach().abs().unsqueeze(0), min(n, codes.nnz)).indices.long()
+        rows, latents, values = codes.rows()[kept], codes.indices[kept], codes.values[kept]
+        return SparseCodes.from_rows(rows, latents, values, n_rows=codes.n_rows, n_latents=codes.n_latents)

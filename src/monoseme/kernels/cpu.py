@@ -71,6 +71,12 @@ class NumbaKernels(Kernels):
             return _TORCH.encode_threshold(x, encoder, threshold)
         return attach(_PRODUCTS, x, centred, encoder, codes)
 
+    def attach(self, x: Float[Tensor, "B D"], encoder: Encoder, codes: SparseCodes) -> SparseCodes:
+        """Sparse gradients."""
+        if not _suits(x, encoder):
+            return _TORCH.attach(x, encoder, codes)
+        return attach(_PRODUCTS, x, centred_rows(x, encoder), encoder, codes)
+
     def decode(
         self, codes: SparseCodes, weight: Float[Tensor, "F D"], bias: Float[Tensor, " D"] | None = None
     ) -> Float[Tensor, "B D"]:

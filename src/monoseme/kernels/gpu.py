@@ -77,6 +77,12 @@ class TritonKernels(Kernels):
             return _TORCH.encode_threshold(_like_weight(x, encoder), encoder, threshold)
         return attach(_PRODUCTS, x, problem.centred, encoder, codes)
 
+    def attach(self, x: Float[Tensor, "B D"], encoder: Encoder, codes: SparseCodes) -> SparseCodes:
+        """Sparse gradients."""
+        if not _takes(x, encoder):
+            return _TORCH.attach(_like_weight(x, encoder), encoder, codes)
+        return attach(_PRODUCTS, x, _problem(x, encoder).centred, encoder, codes)
+
     def decode(
         self, codes: SparseCodes, weight: Float[Tensor, "F D"], bias: Float[Tensor, " D"] | None = None
     ) -> Float[Tensor, "B D"]:

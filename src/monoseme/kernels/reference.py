@@ -33,6 +33,10 @@ class ReferenceKernels(Kernels):
         """A dense product, then `threshold`."""
         return self.threshold(_pre_activations(x, encoder), threshold)
 
+    def attach(self, x: Float[Tensor, "B D"], encoder: Encoder, codes: SparseCodes) -> SparseCodes:
+        """A dense product, read at the entries."""
+        return codes.with_values(_pre_activations(x, encoder)[codes.rows(), codes.indices.long()])
+
     def decode(
         self, codes: SparseCodes, weight: Float[Tensor, "F D"], bias: Float[Tensor, " D"] | None = None
     ) -> Float[Tensor, "B D"]:

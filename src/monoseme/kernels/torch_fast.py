@@ -86,6 +86,10 @@ class TorchKernels(Kernels):
         parts = [self.threshold(pre, threshold.detach()) for pre in _pre_activations(centred, encoder)]
         return attach(_PRODUCTS, x, centred, encoder, SparseCodes.cat(parts))
 
+    def attach(self, x: Float[Tensor, "B D"], encoder: Encoder, codes: SparseCodes) -> SparseCodes:
+        """Sparse gradients."""
+        return attach(_PRODUCTS, x, centred_rows(x, encoder), encoder, codes)
+
     def decode(
         self, codes: SparseCodes, weight: Float[Tensor, "F D"], bias: Float[Tensor, " D"] | None = None
     ) -> Float[Tensor, "B D"]:

@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from monoseme.saes._export import folded_copy
     from monoseme.saes._normalise import NormaliseConfig
     from monoseme.saes._reconstruct import MOVES, MOVES_WITH_AUXK, reconstruction_losses, rows_of
+    from monoseme.saes._sharding import (
+        own_tensors,
+        sharded,
+        whole,
+        whole_tensors,
+    )
     from monoseme.saes._store import load_sae, save_sae
 
 __all__ = [
@@ -33,9 +39,13 @@ __all__ = [
     "config_to_dict",
     "folded_copy",
     "load_sae",
+    "own_tensors",
     "reconstruction_losses",
     "rows_of",
     "save_sae",
+    "sharded",
+    "whole",
+    "whole_tensors",
 ]
 
 __getattr__ = lazy_attributes(
@@ -47,6 +57,7 @@ __getattr__ = lazy_attributes(
         "_export": ["folded_copy"],
         "_normalise": ["NormaliseConfig"],
         "_reconstruct": ["MOVES", "MOVES_WITH_AUXK", "reconstruction_losses", "rows_of"],
+        "_sharding": ["own_tensors", "sharded", "whole", "whole_tensors"],
         "_store": ["load_sae", "save_sae"],
     },
 )

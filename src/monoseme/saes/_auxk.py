@@ -14,10 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import torch
+
 from monoseme.core.errors import ConfigError
 from monoseme.saes._base import SAE
-from monoseme.saes._dead import default_k_aux
+from monoseme.saes._dead import Turn, default_k_aux
 from monoseme.saes._settings import check_coefficient, refuse_unused
+from monoseme.tensors.processes import ALONE, Group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,17 @@ class AuxK(NamedTuple):
         """As configured, for activations of that width."""
         return cls(config.k_aux or default_k_aux(d_in), config.auxk_coefficient, config.auxk_one_in)
 
-    def turn(self, n_rows: int, step: int) -> slice:
-        """The rows, of so many, that take part at a step; at least one where there is one."""
-        return slice(step % max(1, min(self.one_in, n_rows)), None, self.one_in)
+    def turn(self, n_rows: int, step: int, *, ranks: Group = ALONE, device: torch.device | None = None) -> Turn:
+        """The rows, of so many, that take part at a step; at least one where there is one.
+
+        They are those of the batch of all `ranks`, one rank's rows after the other's, so that a rank may have none. Ranks tell
+        each other how many rows they have, by tensors on `device`.
+        """
+        counts = [int(n) for n in ranks.gather(torch.tensor([n_rows], device=device))]
+        total, before = sum(counts), sum(counts[: ranks.rank])
+        first = step % max(1, min(self.one_in, total))
+        rows = slice((first - before) % self.one_in if before > first else first - before, None, self.one_in)
+        if ranks.size == 1:
+            return Turn(rows)
+        n_here, n_all = len(range(n_rows)[rows]), len(range(first, total, self.one_in))
+        return Turn(rows, n_here / n_all * total / max(1, n_rows))

@@ -31,7 +31,7 @@ import torch
 from torch import nn
 
 from monoseme.core.errors import ConfigError, TrainingError
-from monoseme.kernels import Encoder, Kernels, default_choice, kernels_named, resolve
+from monoseme.kernels import Encoder, Kernels, MeshKernels, default_choice, kernels_named, resolve
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dead import count_tokens
 from monoseme.saes._dictionary import (
@@ -43,7 +43,10 @@ from monoseme.saes._dictionary import (
     total_variance,
     unit_rows,
 )
+from monoseme.saes._mesh import check_mesh, n_here, shard_in_force
 from monoseme.saes._normalise import NormaliseConfig, Normalised, measure_scale, normalise
+from monoseme.tensors.joint import summed_over
+from monoseme.tensors.processes import Group, Mesh, batch_part
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -121,9 +124,14 @@ class SAE(nn.Module, ABC):
     unit_norm: tuple[str, ...] = ("W_dec",)
     """Parameters whose rows have unit norm after each step."""
 
+    latent_axes: ClassVar[Mapping[str, int]] = {}
+    """Parameter or buffer -> the axis along which its latents lie, where processes can divide them; empty: they cannot."""
+
     config: Any  # a subclass narrows it to its own Config
     kernel_choice: str
     """Which kernels to use: a set's name, or "auto"."""
+    shard: Group
+    """The processes that divide its latents: its parameters hold those of this one, its config is that of the whole."""
     W_enc: nn.Parameter
     b_enc: nn.Parameter
     W_dec: nn.Parameter
@@ -149,11 +157,13 @@ class SAE(nn.Module, ABC):
             raise ConfigError("the width of the activations is not known: set d_in, or let the site fill it in by training")
         self.config = config
         self.kernel_choice = default_choice()
+        self.shard = shard_in_force()
+        self.require_mesh(Mesh(latents=self.shard))
         self.provenance: dict[str, Any] = {}
         self.register_buffer("input_factor", torch.ones(()))
         self.register_buffer("input_variance", torch.ones(()))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
-        self.register_buffer("tokens_since_fired", torch.zeros(config.n_latents, dtype=torch.int64))
+        self.register_buffer("tokens_since_fired", torch.zeros(self.n_latents, dtype=torch.int64))
 
     def extra_repr(self) -> str:
         """The config, as nn.Module prints it."""
@@ -173,8 +183,8 @@ class SAE(nn.Module, ABC):
 
     @property
     def n_latents(self) -> int:
-        """F."""
-        return self.config.n_latents
+        """F: the latents that are here; those of all processes together are `config.n_latents`."""
+        return n_here(self.config.n_latents, self.shard)
 
     @property
     def pair_offset(self) -> Literal["previous", "random"]:
@@ -217,14 +227,40 @@ class SAE(nn.Module, ABC):
         return resolve(self.kernel_choice, self.input_factor.device)
 
     @property
+    def mesh(self) -> Mesh:
+        """The processes that share its latents, and those that share the batch of the step being taken."""
+        return Mesh(batch_part().rows, self.shard)
+
+    @property
     def kernels(self) -> Kernels:
-        """The products and selectors to use."""
-        return kernels_named(self.kernel_name)
+        """The products and selectors to use; over all processes of the mesh."""
+        chosen, mesh = kernels_named(self.kernel_name), self.mesh
+        return chosen if mesh.alone else MeshKernels(chosen, mesh)
 
     def use_kernels(self, choice: str) -> None:
         """Keeps a choice of kernels: "auto" follows the weights to another device, a name stays. Raises ConfigError."""
         resolve(choice, self.input_factor.device)
         self.kernel_choice = choice
+
+    def refuses(self, mesh: Mesh) -> str | None:
+        """Why it cannot be divided so, and what can be done; None: it can. Of its class and config: asked while it is made.
+
+        Rows can be divided where the loss is a mean over rows, or made of means over the whole batch (`tensors.joint`). Latents
+        are divided when it is made (see `_sharding.sharded`), rows in each step (`tensors.processes.sharing_batch`).
+        """
+        if mesh.latents.size > 1 and not self.latent_axes:
+            return "its latents depend on each other.\n  Divide the rows of its batches instead, or take topk or batchtopk."
+        return None
+
+    def require_mesh(self, mesh: Mesh) -> None:
+        """Raises ConfigError where it cannot be divided so, with what can be done."""
+        check_mesh(self.plugin_name, mesh, n_latents=self.config.n_latents, refusal=self.refuses(mesh))
+
+    @property
+    def sharded_parameters(self) -> frozenset[str]:
+        """Names of those of which this process has its latents alone; none where latents are not divided."""
+        axes = self.latent_axes if self.shard.size > 1 else {}
+        return frozenset(name for name, _ in self.named_parameters() if name in axes)
 
     # -- use -------------------------------------------------------------------------------------------------------
 
@@ -251,7 +287,7 @@ class SAE(nn.Module, ABC):
         if isinstance(code, SparseCodes):
             x_hat = self.kernels.decode(code, self.W_dec, bias).reshape(*code.leading, self.d_out)
         else:
-            x_hat = code @ self.W_dec + bias
+            x_hat = summed_over(self.shard, code @ self.W_dec) + bias
         if codes.scale is not None and codes.offset is not None:
             x_hat = x_hat * codes.scale + codes.offset
         return x_hat
@@ -300,7 +336,7 @@ class SAE(nn.Module, ABC):
         renormalise(self.unit_norm_parameters())
         for batch in losses:
             if batch.active is not None:
-                count_tokens(self.tokens_since_fired, batch.active)
+                count_tokens(self.tokens_since_fired, batch.active, rows=self.mesh.rows)
 
     def unit_norm_parameters(self) -> list[nn.Parameter]:
         """The parameters whose rows are kept at unit norm."""
@@ -314,7 +350,7 @@ class SAE(nn.Module, ABC):
 
     def add_dictionary(self) -> None:
         """Gives the SAE W_dec [F, D] with seeded unit rows, W_enc [D, F] = W_dec^T, and zero biases, all float32."""
-        rows = unit_rows(self.n_latents, self.d_in, seed=self.config.seed)
+        rows = unit_rows(self.config.n_latents, self.d_in, seed=self.config.seed, part=self.shard)
         self.W_enc = encoder_parameter(rows)
         self.b_enc = nn.Parameter(torch.zeros(self.n_latents))
         self.W_dec = nn.Parameter(rows)

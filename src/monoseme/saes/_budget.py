@@ -31,10 +31,7 @@ def strongest(
     if not signed:
         return _positive(kernels.encode_topk(x, encoder, k, among=among))
     up, down = (kernels.encode_topk(rows, half, k, among=among) for rows, half in _halves(x, encoder))
-    both, n = _both(up, down), up.fixed_k or 0
-    kept = kernels.topk(both.values.detach().abs().reshape(-1, 2 * n), n).indices.reshape(-1, n).long()
-    latents, values = (t.reshape(-1, 2 * n).gather(1, kept) for t in (both.indices, both.values))
-    return SparseCodes.from_topk(latents, values, up.n_latents)
+    return kernels.strongest_of_rows(_both(up, down), k if up.fixed_k is None else up.fixed_k)
 
 
 def strongest_of_batch(
@@ -43,10 +40,7 @@ def strongest_of_batch(
     """The n strongest entries of the whole batch."""
     if not signed:
         return _positive(kernels.encode_batch_topk(x, encoder, n))
-    both = _both(*(kernels.encode_batch_topk(rows, half, n) for rows, half in _halves(x, encoder)))
-    n = min(n, both.nnz)
-    kept = kernels.batch_topk(both.values.detach().abs().unsqueeze(0), n).indices.long()
-    return _at(both, kept)
+    return kernels.strongest_of_batch(_both(*(kernels.encode_batch_topk(rows, half, n) for rows, half in _halves(x, encoder))), n)
 
 
 def strongest_of_groups(
@@ -87,9 +81,3 @@ def _both(up: SparseCodes, down: SparseCodes) -> SparseCodes:
     values = torch.cat([up.values.relu(), -down.values.relu()])
     order = (rows * up.n_latents + latents).argsort(stable=True)
     return SparseCodes.from_rows(rows[order], latents[order], values[order], n_rows=up.n_rows, n_latents=up.n_latents)
-
-
-def _at(codes: SparseCodes, entries: Int[Tensor, " n"]) -> SparseCodes:
-    """Some of the entries, given by ascending position."""
-    rows, latents, values = codes.rows()[entries], codes.indices[entries], codes.values[entries]
-    return SparseCodes.from_rows(rows, latents, values, n_rows=codes.n_rows, n_latents=codes.n_latents)

@@ -19,6 +19,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from monoseme.kernels import Kernels
+from monoseme.tensors.joint import read_by, summed_over
+from monoseme.tensors.processes import ALONE, Group
 from monoseme.tensors.shapes import Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -36,7 +38,7 @@ def info_nce(
     log B for codes that say nothing, 0 at best. With cosine, a row without an active latent is at 0 from everything.
     """
     if similarity == "cosine":
-        current, earlier = _unit_rows(current), _unit_rows(earlier)
+        current, earlier = (_unit_rows(codes, kernels.mesh.latents) for codes in (current, earlier))
     logits = kernels.decode(current.with_values(current.values / temperature), _by_latent(earlier))
     return cast(Tensor, _PairedCrossEntropy.apply(logits))
 
@@ -74,7 +76,12 @@ class _PairedCrossEntropy(torch.autograd.Function):
 
 
 def weighted_change(
-    current: SparseCodes, earlier: SparseCodes, x: Float[Tensor, "B D"], x_earlier: Float[Tensor, "B D"]
+    current: SparseCodes,
+    earlier: SparseCodes,
+    x: Float[Tensor, "B D"],
+    x_earlier: Float[Tensor, "B D"],
+    *,
+    latents: Group = ALONE,
 ) -> Float[Tensor, ""]:
     """mean_b ||f_b - f'_b||_1 cos(x_b, x'_b): codes of similar inputs should not differ."""
     places = torch.cat([codes.rows() * codes.n_latents + codes.indices for codes in (current, earlier)])
@@ -82,10 +89,11 @@ def weighted_change(
     change = current.values.new_zeros(places.shape[0]).index_add(0, entry, torch.cat([current.values, -earlier.values]))
     rows = places // current.n_latents
     change_of_row = current.values.new_zeros(current.n_rows).index_add(0, rows, change.abs())
-    return (change_of_row * functional.cosine_similarity(x, x_earlier, dim=1)).mean()
+    return (summed_over(latents, change_of_row) * functional.cosine_similarity(x, x_earlier, dim=1)).mean()
 
 
-def _unit_rows(codes: SparseCodes) -> SparseCodes:
+def _unit_rows(codes: SparseCodes, latents: Group) -> SparseCodes:
     rows = codes.rows()
     squares = codes.values.new_zeros(codes.n_rows).index_add(0, rows, codes.values.square())
+    squares = read_by(latents, summed_over(latents, squares))  # every process divides its own entries by the norm
     return codes.with_values(codes.values / (squares + _EPS**2).sqrt().index_select(0, rows))

@@ -5,15 +5,28 @@ Source: Gao et al. 2024 (arXiv:2406.04093), appendix A.2.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 
 from monoseme.kernels import Encoder, Kernels
 from monoseme.saes._squared_error import squared_error
+from monoseme.tensors.joint import mean_over
+from monoseme.tensors.processes import ALONE, Group
 from monoseme.tensors.shapes import Bool, Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
-ALL_ROWS = slice(None)
+
+class Turn(NamedTuple):
+    """The rows of this process on which a loss is taken, where it is taken on some rows of the batch alone."""
+
+    rows: slice
+    share: float = 1.0
+    """What a mean over these rows is multiplied by, so that training, which weighs a process by its share of all rows, gets the
+    mean over the rows of all processes. 1 for a process alone."""
+
+
+EVERY_ROW = Turn(slice(None))
 
 
 def default_k_aux(d_in: int) -> int:
@@ -28,17 +41,28 @@ def fired_latents(active: SparseCodes) -> Bool[Tensor, " F"]:
 
 
 @torch.no_grad()
-def count_tokens(tokens_since_fired: Int[Tensor, " F"], active: SparseCodes) -> None:
-    """Adds the batch's rows to every latent's count of tokens without firing and resets those that fired, in place."""
-    tokens_since_fired.add_(active.n_rows)
-    tokens_since_fired.masked_fill_(fired_latents(active), 0)
+def count_tokens(tokens_since_fired: Int[Tensor, " F"], active: SparseCodes, *, rows: Group = ALONE) -> None:
+    """Adds the batch's rows to every latent's count of tokens without firing and resets those that fired, in place.
+
+    The batch is that of all processes of `rows`.
+    """
+    note_firing(tokens_since_fired, fired_latents(active), n_rows=active.n_rows, rows=rows)
 
 
 @torch.no_grad()
-def still_dead(dead: Bool[Tensor, " F"], active: SparseCodes) -> Int[Tensor, " m"]:
-    """Latents that were dead before this batch and do not fire in it, ascending."""
+def note_firing(
+    tokens_since_fired: Int[Tensor, "*sites F"], fired: Bool[Tensor, "*sites F"], *, n_rows: int, rows: Group
+) -> None:
+    """The same from which latents fired in `n_rows` rows."""
+    tokens_since_fired.add_(rows.sum(torch.tensor(n_rows, device=fired.device)) if rows.size > 1 else n_rows)
+    tokens_since_fired.masked_fill_(rows.max(fired), 0)
+
+
+@torch.no_grad()
+def still_dead(dead: Bool[Tensor, " F"], active: SparseCodes, *, rows: Group = ALONE) -> Int[Tensor, " m"]:
+    """Latents that were dead before this batch (of all processes of `rows`) and do not fire in it, ascending."""
     if bool(dead.any()):
-        dead = dead & ~fired_latents(active)
+        dead = dead & ~rows.max(fired_latents(active))
     return dead.nonzero().squeeze(1)
 
 
@@ -65,6 +89,18 @@ def with_fixed_centre(encoder: Encoder) -> Encoder:
     return encoder if encoder.centre is None else encoder._replace(centre=encoder.centre.detach())
 
 
+def n_dead(dead: Int[Tensor, " m"], kernels: Kernels) -> int:
+    """How many there are on all processes that share the latents: where one has some, all take part in what revives them."""
+    latents = kernels.mesh.latents
+    return dead.numel() if latents.size == 1 else int(latents.sum(torch.tensor(dead.numel(), device=dead.device)))
+
+
+def batch_variance(rows: Float[Tensor, "B D"], *, group: Group = ALONE) -> Float[Tensor, ""]:
+    """mean_b ||e - mean_b e||^2 over the rows of all processes of the group."""
+    centre = mean_over(group, rows.mean(0), n_rows=len(rows))
+    return mean_over(group, torch.linalg.vector_norm(rows - centre, dim=1).square().mean(), n_rows=len(rows))
+
+
 def auxk(
     x: Float[Tensor, "B D"],
     residual: Float[Tensor, "B D"],
@@ -74,7 +110,7 @@ def auxk(
     dead: Int[Tensor, " m"],
     k_aux: int,
     kernels: Kernels,
-    turn: slice = ALL_ROWS,
+    turn: Turn = EVERY_ROW,
 ) -> Float[Tensor, ""]:
     """How badly the k_aux strongest dead latents of each row explain what the live ones left over; 0 when nothing is dead.
 
@@ -83,11 +119,12 @@ def auxk(
     e is detached, and x is in the space of the weights. The first mean is over the rows of `turn` alone, the second over all.
     Zero too if the residual has no variance (a single row). Sums are in the dtype of x.
     """
-    if dead.numel() == 0:
+    if n_dead(dead, kernels) == 0:
         return residual.new_zeros(())
     residual = residual.detach()
-    variance = torch.linalg.vector_norm(residual - residual.mean(0), dim=1).square().mean()
-    if not bool(variance > 0):
+    variance = batch_variance(residual, group=kernels.mesh.rows)
+    asked = residual[turn.rows]
+    if len(asked) == 0 or not bool(variance > 0):
         return residual.new_zeros(())
-    e_hat = revived(x[turn], encoder, W_dec, dead=dead, k_aux=k_aux, kernels=kernels)
-    return squared_error(residual[turn], e_hat).mean / variance
+    e_hat = revived(x[turn.rows], encoder, W_dec, dead=dead, k_aux=k_aux, kernels=kernels)
+    return turn.share * squared_error(asked, e_hat).mean / variance

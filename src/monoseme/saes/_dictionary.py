@@ -3,7 +3,7 @@
 Letters: N rows of a sample, D model width, F latents.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import torch
@@ -13,20 +13,41 @@ from torch.nn import functional
 from monoseme.core.errors import TrainingError
 from monoseme.core.seeds import generator
 from monoseme.kernels import has_unit_rows
+from monoseme.tensors.processes import ALONE, Group
 from monoseme.tensors.shapes import Float, Tensor
 
 BiasStart = Literal["geometric_median", "mean", "zeros"]
+_BLOCK_ROWS = 4096
+"""Rows drawn at once. A multiple of 16: torch draws normal numbers in sixteens, so that blocks are what the whole would be."""
 
 
-def unit_rows(n_rows: int, n_columns: int, *, seed: int) -> Float[Tensor, "F D"]:
-    """Directions drawn uniformly from the sphere, float32."""
-    rows = torch.randn(n_rows, n_columns, generator=generator(seed, "dictionary"))
-    return functional.normalize(rows, dim=1)
+def unit_rows(n_rows: int, n_columns: int, *, seed: int, part: Group = ALONE) -> Float[Tensor, "_ D"]:
+    """Directions drawn uniformly from the sphere, float32; those of the latents of a rank of `part`, all of one that is alone.
+
+    Holds what it returns and a block of rows.
+    """
+    stream = generator(seed, "dictionary")
+    rows = torch.empty(len(range(part.rank, n_rows, part.size)), n_columns)
+    n_done = 0
+    for first, n in _blocks(n_rows):
+        block = torch.randn(n, n_columns, generator=stream)[(part.rank - first) % part.size :: part.size]
+        rows[n_done : n_done + len(block)] = functional.normalize(block, dim=1)
+        n_done += len(block)
+    return rows
 
 
-def orthogonal_rows(n_rows: int, n_columns: int, *, seed: int) -> Float[Tensor, "F D"]:
+def _blocks(n_rows: int) -> Iterator[tuple[int, int]]:
+    """First row and rows of each block; the last is the longest, as torch draws less than sixteen numbers in another way."""
+    n_blocks = max(1, n_rows // _BLOCK_ROWS)
+    for i in range(n_blocks):
+        first = i * _BLOCK_ROWS
+        yield first, _BLOCK_ROWS if i < n_blocks - 1 else n_rows - first
+
+
+def orthogonal_rows(n_rows: int, n_columns: int, *, seed: int, part: Group = ALONE) -> Float[Tensor, "_ D"]:
     """Unit rows, float32: each block of D successive rows is orthonormal and drawn uniformly; the last block may be cut short.
 
+    `part` as in `unit_rows`.
     Source: Saxe et al. 2014 (arXiv:1312.6120) for the start; the signs of the QR decomposition that make the draw uniform are
     those of Mezzadri 2007 (arXiv:math-ph/0609050).
     """
@@ -34,7 +55,8 @@ def orthogonal_rows(n_rows: int, n_columns: int, *, seed: int) -> Float[Tensor, 
     blocks: list[Tensor] = []
     for first in range(0, n_rows, n_columns):
         q, r = torch.linalg.qr(torch.randn(n_columns, n_columns, generator=stream))
-        blocks.append((q * r.diagonal().sign()).t()[: n_rows - first])
+        block = (q * r.diagonal().sign()).t()[: n_rows - first]
+        blocks.append(block[(part.rank - first) % part.size :: part.size].clone())
     return torch.cat(blocks).contiguous()
 
 

@@ -12,6 +12,7 @@ import torch
 
 from monoseme.kernels import Encoder
 from monoseme.saes._base import SAE
+from monoseme.saes._mesh import on_shard
 from monoseme.saes._normalise import NormaliseConfig
 from monoseme.saes._registry import SAES
 from monoseme.tensors.shapes import Tensor
@@ -51,7 +52,8 @@ def with_thresholds(
     settings: dict[str, Any] = {field.name: getattr(config, field.name) for field in fields(SAE.Config)}
     if groups:
         settings |= {"group_sizes": tuple(groups.values()), "group_names": tuple(groups)}
-    made = kind(kind.Config(**settings))
+    with on_shard(sae.shard):
+        made = kind(kind.Config(**settings))
     state = folded_state(sae)
     if encoder is not None:
         state |= {"W_enc": encoder.weight, "b_enc": encoder.bias / sae.input_factor}
@@ -61,7 +63,9 @@ def with_thresholds(
 @torch.no_grad()
 def folded_copy(sae: SAE) -> SAE:
     """The same architecture for raw activations."""
-    return successor(sae, type(sae)(folded_config(sae.config)), folded_state(sae))
+    with on_shard(sae.shard):
+        made = type(sae)(folded_config(sae.config))
+    return successor(sae, made, folded_state(sae))
 
 
 def successor(sae: SAE, made: _Made, state: Mapping[str, Tensor]) -> _Made:

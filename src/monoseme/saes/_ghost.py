@@ -12,7 +12,8 @@ Letters: B rows, D model width, F latents, m of them dead.
 """
 
 from monoseme.kernels import Encoder, Kernels
-from monoseme.saes._dead import with_fixed_centre
+from monoseme.saes._dead import n_dead, with_fixed_centre
+from monoseme.tensors.joint import mean_over
 from monoseme.tensors.shapes import Float, Int, Tensor
 
 
@@ -31,11 +32,13 @@ def ghost(
     x and residual are in the space of the weights. Sums are in the dtype of x.
     """
     residual = residual.detach()
-    if dead.numel() == 0 or not bool(residual.any()):
+    ranks, n_silent = kernels.mesh.rows, n_dead(dead, kernels)
+    if n_silent == 0 or not bool(ranks.max(residual.any())):
         return residual.new_zeros(())
-    codes = kernels.encode_topk(x.detach(), with_fixed_centre(encoder), dead.numel(), among=dead)
+    codes = kernels.encode_topk(x.detach(), with_fixed_centre(encoder), n_silent, among=dead)
     explained = kernels.decode(codes.with_values(codes.values.exp()), W_dec)
     tiny = 1e-12  # a row that the dead latents do not reach at all stays finite
     scale = residual.norm(dim=1, keepdim=True) / (2 * explained.detach().norm(dim=1, keepdim=True) + tiny)
     term = (residual - scale * explained).square().sum(1).mean()
-    return term * (size.detach() / term.detach())
+    whole, paid = (mean_over(ranks, t.detach(), n_rows=len(x)) for t in (size, term))
+    return term * (whole / paid)

@@ -20,6 +20,7 @@ from monoseme.core.errors import ConfigError
 from monoseme.saes._auxk import AuxK
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import Codes, Losses, add_up
+from monoseme.saes._mesh import n_here, sizes_here
 from monoseme.saes._normalise import Normalised, denormalised
 from monoseme.saes._prefix_errors import prefix_errors
 from monoseme.saes._reconstruct import auxk_part
@@ -77,17 +78,21 @@ def within(codes: SparseCodes, start: int, stop: int) -> SparseCodes:
     return kept.reshape_leading(*codes.leading)
 
 
-def first_alone(codes: SparseCodes, size: int) -> SparseCodes:
-    """The entries of the first `size` latents, as codes of these latents alone."""
+def first_alone(sae: SAE, codes: SparseCodes, size: int) -> SparseCodes:
+    """The entries of the first `size` latents of the whole dictionary, as codes of those among them that are here alone."""
+    size = n_here(size, sae.shard)
     return replace(within(codes, 0, size), n_latents=size)
 
 
-def with_groups(codes: Codes, groups: Mapping[str, int]) -> Codes:
-    """The codes with a further part for each group; `groups` is name -> size, in the order of the latents. None: as they are."""
+def with_groups(sae: SAE, codes: Codes, groups: Mapping[str, int]) -> Codes:
+    """The codes with a further part for each group; `groups` is name -> size, in the order of the latents.
+
+    The codes are those of `sae`, with the latents that are here. No groups: as they are.
+    """
     if not groups:
         return codes
     whole = codes.sparse()
-    bounds = pairwise(accumulate(groups.values(), initial=0))
+    bounds = pairwise(accumulate(sizes_here([*groups.values()], sae.shard), initial=0))
     parts = {name: within(whole, start, stop) for name, (start, stop) in zip(groups, bounds, strict=True)}
     return Codes({**codes.parts, **parts}, codes.offset, codes.scale)
 
@@ -96,7 +101,7 @@ def added_by_groups(sae: SAE, codes: SparseCodes, sizes: Sequence[int]) -> Float
     """What each group adds to the reconstruction: its entries decoded, each once."""
     if len(sizes) == 1:
         return sae.kernels.decode(codes, sae.W_dec).unsqueeze(0)
-    added = sae.kernels.decode(_apart(codes, sizes), sae.W_dec)
+    added = sae.kernels.decode(_apart(codes, sizes_here(sizes, sae.shard)), sae.W_dec)
     return added.reshape(len(sizes), codes.n_rows, -1)
 
 
@@ -140,15 +145,17 @@ def prefix_losses(
         "reconstruction": weighted.mean() if prefixes.average == "mean" else weighted.sum(),
         "auxk": auxk_part(sae, rows.rows, errors.last, active=active, aux=aux, step=step),
     }
-    logs = _logs(fvu.detach(), weighted.detach(), _l0_of_groups(active, prefixes.sizes))
+    logs = _logs(fvu.detach(), weighted.detach(), _l0_of_groups(sae, active, prefixes.sizes))
     x_hat = denormalised(rows.rows - errors.last, rows, sae.input_factor)
     return Losses(add_up(parts), parts, active, x_hat, raw, logs)
 
 
-def _l0_of_groups(active: SparseCodes, sizes: Sequence[int]) -> Float[Tensor, " G"]:
+def _l0_of_groups(sae: SAE, active: SparseCodes, sizes: Sequence[int]) -> Float[Tensor, " G"]:
     fired = (active.values != 0).to(active.values.dtype)
     of_latent = fired.new_zeros(active.n_latents).index_add_(0, active.indices, fired)
-    return torch.stack([part.sum() for part in of_latent.split(list(sizes))]) / active.n_rows
+    latents = sae.shard
+    here = torch.stack([part.sum() for part in of_latent.split(sizes_here(sizes, latents))])
+    return latents.sum(here) / active.n_rows
 
 
 def _logs(fvu: Float[Tensor, " G"], weighted: Float[Tensor, " G"], l0: Float[Tensor, " G"]) -> dict[str, Tensor]:

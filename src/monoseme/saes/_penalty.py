@@ -28,6 +28,8 @@ from monoseme.saes._base import SAE
 from monoseme.saes._codes import Knobs, Losses
 from monoseme.saes._entries import at_entries
 from monoseme.saes._settings import check_coefficient
+from monoseme.tensors.joint import mean_over, summed_over
+from monoseme.tensors.processes import ALONE, Group, Mesh
 from monoseme.tensors.shapes import Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -77,13 +79,14 @@ def sizes(sae: SAE, codes: SparseCodes, *, weight_by_decoder_norm: bool) -> Spar
     return codes.with_values(values)
 
 
-def level(a: SparseCodes, p: float | Tensor, form: Form) -> Float[Tensor, ""]:
-    """The penalty of the module's docstring before its coefficient. Sums are in the dtype of the values."""
+def level(a: SparseCodes, p: float | Tensor, form: Form, *, latents: Group = ALONE) -> Float[Tensor, ""]:
+    """The penalty of the module's docstring before its coefficient. Sums are in the dtype of the values, and over the latents of
+    all processes of `latents`."""
     powers = a.values if isinstance(p, float) and p == 1.0 else (a.values + _EPS).pow(p) - _EPS**p
     if form == "power":
-        return powers.sum() / a.n_rows
+        return summed_over(latents, powers.sum()) / a.n_rows
     rows = torch.segment_reduce(powers, "sum", offsets=a.offsets, initial=0)
-    return rows.pow(1 / p).mean()
+    return summed_over(latents, rows).pow(1 / p).mean()
 
 
 class Penalty(NamedTuple):
@@ -109,15 +112,15 @@ class LpPenalty(nn.Module):
         self.register_buffer("p", torch.tensor(config.p))
         self.register_buffer("factor", torch.ones(()))
 
-    def forward(self, a: SparseCodes, knobs: Knobs) -> Penalty:
+    def forward(self, a: SparseCodes, knobs: Knobs, *, mesh: Mesh = Mesh()) -> Penalty:  # noqa: B008  it cannot be changed
         """The penalty on sizes `a`. Changes nothing: a step's p and factor are taken over by `follow`."""
         config = self._config
         p = self._p_at(knobs.progress)
-        paid = level(a, p, config.lp_form)
+        paid = level(a, p, config.lp_form, latents=mesh.latents)
         value = config.sparsity_coefficient * knobs.sparsity * paid
-        logs = {"l1": a.values.sum() / a.n_rows}
+        logs = {"l1": summed_over(mesh.latents, a.values.detach().sum()) / a.n_rows}
         if config.p_end is not None:
-            factor = self._levelled(a, paid)
+            factor = self._levelled(a, paid, mesh)
             value = value * factor
             logs |= {"p": paid.new_tensor(p), "p_factor": factor}
         if config.p != 1 or config.p_end is not None:
@@ -139,6 +142,7 @@ class LpPenalty(nn.Module):
         return config.p + (config.p_end - config.p) * min(1.0, max(0.0, part))
 
     @torch.no_grad()
-    def _levelled(self, a: SparseCodes, paid: Tensor) -> Tensor:
-        before = level(a, self.p, self._config.lp_form)
+    def _levelled(self, a: SparseCodes, paid: Tensor, mesh: Mesh) -> Tensor:
+        before = level(a, self.p, self._config.lp_form, latents=mesh.latents)
+        before, paid = (mean_over(mesh.rows, value, n_rows=a.n_rows) for value in (before, paid))
         return self.factor * torch.where(paid > 0, before / paid, 1.0)

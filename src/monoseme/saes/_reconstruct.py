@@ -29,7 +29,9 @@ def auxk_part(
     sae: SAE, rows: Float[Tensor, "B D"], residual: Float[Tensor, "B D"], *, active: SparseCodes, aux: AuxK, step: int
 ) -> Float[Tensor, ""]:
     """The auxiliary loss of what `active` left over of normalised `rows`, on the rows whose turn it is, times its coefficient."""
-    dead, turn = still_dead(sae.dead_mask(), active), aux.turn(rows.shape[0], step)
+    ranks = sae.mesh.rows
+    dead = still_dead(sae.dead_mask(), active, rows=ranks)
+    turn = aux.turn(rows.shape[0], step, ranks=ranks, device=rows.device)
     term = auxk(rows, residual, sae.encoder, sae.W_dec, dead=dead, k_aux=aux.k, kernels=sae.kernels, turn=turn)
     return aux.coefficient * term
 

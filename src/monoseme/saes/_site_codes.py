@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple
 import torch
 
 from monoseme.kernels import Encoder, Kernels
-from monoseme.saes._dead import ALL_ROWS, revived
+from monoseme.saes._dead import EVERY_ROW, Turn, revived
+from monoseme.tensors.joint import mean_over
 from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -90,24 +91,27 @@ def auxk_all(
     dead: Sequence[Int[Tensor, " _"]],
     k_aux: int,
     kernels: Kernels,
-    turn: slice = ALL_ROWS,
+    turn: Turn = EVERY_ROW,
 ) -> Float[Tensor, ""]:
     """AuxK (see `_dead.auxk`) of all dictionaries together: each names its k_aux strongest dead latents, and their sum explains.
 
     Zero when nothing is dead, or the error has no variance. Moves encoders, their biases and decoders of dead latents.
     """
     error = error.detach()
-    variance = (error - error.mean(0)).square().sum(1).mean()
+    ranks, n_rows = kernels.mesh.rows, len(error)
+    centre = mean_over(ranks, error.mean(0), n_rows=n_rows)
+    variance = mean_over(ranks, (error - centre).square().sum(1).mean(), n_rows=n_rows)
     alive = [i for i, latents in enumerate(dead) if latents.numel()]
-    if not alive or not bool(variance > 0):
+    missing = error[turn.rows]
+    if not alive or len(missing) == 0 or not bool(variance > 0):
         return error.new_zeros(())
     asked = [dictionaries[i] for i in alive]
     added = [
-        revived(rows[turn, d.reads], d.encoder, d.W_dec, dead=dead[i], k_aux=k_aux, kernels=kernels)
+        revived(rows[turn.rows, d.reads], d.encoder, d.W_dec, dead=dead[i], k_aux=k_aux, kernels=kernels)
         for i, d in zip(alive, asked, strict=True)
     ]
     error_hat = _summed(added, asked, error.shape[1])
-    return (error[turn] - error_hat).square().sum(1).mean() / variance
+    return turn.share * (missing - error_hat).square().sum(1).mean() / variance
 
 
 def joined(codes: Sequence[SparseCodes]) -> SparseCodes:

@@ -27,7 +27,7 @@ from monoseme.core.errors import ConfigError
 from monoseme.saes._auxk import AuxK, AuxKConfig
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, add_up
-from monoseme.saes._dead import still_dead
+from monoseme.saes._dead import note_firing, still_dead
 from monoseme.saes._dictionary import renormalise, start_bias, total_variance
 from monoseme.saes._entries import at_entries
 from monoseme.saes._export import folded_config, successor
@@ -254,7 +254,8 @@ class SitesSAE(SAE):
                 self._count(batch.active)
             if "cut" in batch.logs:
                 decay = self.config.threshold_decay
-                move_threshold(self.threshold, self.threshold_updates, batch.logs["cut"].reshape(1), decay=decay)
+                cut = batch.logs["cut"].reshape(1)
+                move_threshold(self.threshold, self.threshold_updates, cut, decay=decay, mesh=self.mesh)
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
@@ -295,8 +296,9 @@ class SitesSAE(SAE):
         self, rows: Tensor, residual: Tensor, codes: list[SparseCodes], dictionaries: Sequence[Dictionary], *, step: int
     ) -> Tensor:
         dead = self.dead_mask().reshape(len(dictionaries), self.n_latents)
-        silent = [still_dead(mask, c.detach()) for mask, c in zip(dead, codes, strict=True)]
-        turn = self._aux.turn(rows.shape[0], step)
+        ranks = self.mesh.rows
+        silent = [still_dead(mask, c.detach(), rows=ranks) for mask, c in zip(dead, codes, strict=True)]
+        turn = self._aux.turn(rows.shape[0], step, ranks=ranks, device=rows.device)
         term = auxk_all(rows, residual, dictionaries, dead=silent, k_aux=self._aux.k, kernels=self.kernels, turn=turn)
         return self._aux.coefficient * term
 
@@ -304,6 +306,6 @@ class SitesSAE(SAE):
         """As `_dead.count_tokens`, for each dictionary's latents by themselves."""
         flat = self.tokens_since_fired.view(-1)
         n_dictionaries = flat.shape[0] // self.n_latents
-        fired = (active.rows() % n_dictionaries) * self.n_latents + active.indices
-        flat += active.n_rows // n_dictionaries
-        flat[fired[active.values != 0]] = 0
+        latents = (active.rows() % n_dictionaries) * self.n_latents + active.indices
+        fired = torch.zeros_like(flat, dtype=torch.bool).index_fill_(0, latents[active.values != 0], value=True)
+        note_firing(flat, fired, n_rows=active.n_rows // n_dictionaries, rows=self.mesh.rows)

@@ -14,6 +14,7 @@ import torch
 from monoseme.core.errors import ConfigError
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import Losses
+from monoseme.tensors.processes import Mesh
 from monoseme.tensors.shapes import Float, Int, Tensor
 
 
@@ -31,20 +32,27 @@ def add_threshold(sae: SAE) -> None:
 
 @torch.no_grad()
 def move_threshold(
-    threshold: Float[Tensor, ""], n_updates: Int[Tensor, ""], kept: Float[Tensor, " nnz"], *, decay: float
+    threshold: Float[Tensor, ""],
+    n_updates: Int[Tensor, ""],
+    kept: Float[Tensor, " nnz"],
+    *,
+    decay: float,
+    mesh: Mesh = Mesh(),  # noqa: B008  it cannot be changed
 ) -> None:
     """Moves both buffers in place towards the smallest positive of the values that a batch kept; no positive one, no move.
 
         threshold <- decay * threshold + (1 - decay) * min(kept > 0);    the first cut is taken as it is
 
     Pass what was selected, never all activations: their minimum is near zero and would let everything through. Signed codes pass
-    absolute values.
+    absolute values. The batch is that of all processes of the mesh.
     """
     positive = kept[kept > 0]
-    if positive.numel() == 0:
+    cut = positive.min() if positive.numel() else kept.new_full((), torch.inf)
+    cut = -mesh.latents.max(mesh.rows.max(-cut))
+    if not bool(cut < torch.inf):
         return
     decay = decay if int(n_updates) else 0.0
-    threshold.copy_(decay * threshold + (1 - decay) * positive.min())
+    threshold.copy_(decay * threshold + (1 - decay) * cut)
     n_updates += 1
 
 
@@ -53,4 +61,5 @@ def follow_cuts(sae: SAE, losses: Iterable[Losses]) -> None:
     threshold, n_updates = sae.get_buffer("threshold"), sae.get_buffer("threshold_updates")
     for batch in losses:
         if batch.active is not None:
-            move_threshold(threshold, n_updates, batch.active.values.abs(), decay=sae.config.threshold_decay)
+            kept = batch.active.values.abs()
+            move_threshold(threshold, n_updates, kept, decay=sae.config.threshold_decay, mesh=sae.mesh)

@@ -16,6 +16,7 @@ from monoseme.saes._base import SAE
 from monoseme.saes._budget import above, strongest, strongest_of_batch
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._export import folded_copy, with_thresholds
+from monoseme.saes._mesh import DICTIONARY_AXES
 from monoseme.saes._multi_k import MultiKConfig, with_multi_k
 from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, reconstruction_losses, rows_of
 from monoseme.saes._settings import aim_k, check_k
@@ -52,6 +53,7 @@ class BatchTopK(SAE):
 
     config: Config
     detached = frozenset({"auxk"})
+    latent_axes = DICTIONARY_AXES
     threshold: Tensor
     """Running inference threshold in the normalised space; 0 (a plain ReLU) until the first step."""
     threshold_updates: Tensor
@@ -89,7 +91,7 @@ class BatchTopK(SAE):
         losses = reconstruction_losses(self, raw, rows, self._training_codes(rows.rows, k), aux=self._aux, step=knobs.step)
         if not multi_k.coefficient:
             return losses
-        more = self._training_codes(rows.rows, min(multi_k.multiple * k, self.n_latents))
+        more = self._training_codes(rows.rows, min(multi_k.multiple * k, self.config.n_latents))
         return with_multi_k(losses, self, rows, more, coefficient=multi_k.coefficient)
 
     @torch.no_grad()

@@ -24,6 +24,7 @@ from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, with_parts
 from monoseme.saes._dictionary import encoder_parameter, unit_rows
 from monoseme.saes._entries import at_entries
 from monoseme.saes._export import with_thresholds
+from monoseme.saes._mesh import latent_axes
 from monoseme.saes._penalty import LpConfig, LpPenalty, sizes
 from monoseme.saes._reconstruct import reconstruction_losses, rows_of
 from monoseme.tensors.shapes import Bool, Float, Tensor
@@ -50,6 +51,7 @@ class Gated(SAE):
 
     config: Config
     sparsity = "penalty"
+    latent_axes = latent_axes(r_mag=0, b_gate=0, b_mag=0)
     detached = frozenset({"auxiliary"})
     r_mag: nn.Parameter
     """[F], log of the ratio of magnitude to gate weights."""
@@ -58,7 +60,7 @@ class Gated(SAE):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        rows = unit_rows(self.n_latents, self.d_in, seed=config.seed)
+        rows = unit_rows(config.n_latents, self.d_in, seed=config.seed, part=self.shard)
         self.W_enc = encoder_parameter(rows)
         self.W_dec = nn.Parameter(rows)
         self.b_dec = nn.Parameter(torch.zeros(self.d_in))
@@ -87,7 +89,7 @@ class Gated(SAE):
         rows = self.normalise(raw)
         gate, codes = self._open(rows.rows)
         losses = reconstruction_losses(self, raw, rows, codes)
-        paid = self.penalty(sizes(self, gate, weight_by_decoder_norm=self.config.weight_by_decoder_norm), knobs)
+        paid = self.penalty(sizes(self, gate, weight_by_decoder_norm=self.config.weight_by_decoder_norm), knobs, mesh=self.mesh)
         from_gate = self.kernels.decode(gate, self.W_dec.detach(), self.b_dec.detach())
         auxiliary = (rows.rows - from_gate).square().sum(1).mean() / self.input_variance
         return with_parts(losses, {"sparsity": paid.value, "auxiliary": auxiliary}, paid.logs)

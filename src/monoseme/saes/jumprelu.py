@@ -29,12 +29,14 @@ from monoseme.core.errors import ConfigError
 from monoseme.kernels import Encoder
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, with_parts
-from monoseme.saes._dead import still_dead
+from monoseme.saes._dead import n_dead, still_dead
 from monoseme.saes._entries import at_entries
 from monoseme.saes._export import with_thresholds
+from monoseme.saes._mesh import latent_axes
 from monoseme.saes._reconstruct import ALL_PARAMETERS, reconstruction_losses, rows_of
 from monoseme.saes._settings import check_coefficient, refuse_unused
 from monoseme.saes._ste import KERNELS, KernelName, Smoothing, jump, step
+from monoseme.tensors.joint import mean_over, summed_over
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -98,6 +100,7 @@ class JumpReLU(SAE):
 
     config: Config
     sparsity = "penalty"
+    latent_axes = latent_axes(log_threshold=0)
     detached = frozenset({"reconstruction", "sparsity", "pre_activation"})
     log_threshold: nn.Parameter
     """[F], in the normalised space."""
@@ -145,7 +148,7 @@ class JumpReLU(SAE):
         losses = reconstruction_losses(self, raw, rows, z.with_values(jump(z.values, learns, self._smoothing)))
         parts = {"sparsity": self.config.strength * knobs.sparsity * self._penalty(z, theta)}
         if self.config.pre_activation_coefficient and losses.active is not None:
-            dead = still_dead(self.dead_mask(), losses.active)
+            dead = still_dead(self.dead_mask(), losses.active, rows=self.mesh.rows)
             parts["pre_activation"] = self.config.pre_activation_coefficient * self._shortfall(rows.rows, dead)
         return with_parts(losses, parts, self._logs(losses.active))
 
@@ -180,26 +183,33 @@ class JumpReLU(SAE):
             f = jump(z.values, theta, self._smoothing)
             if config.weight_by_decoder_norm:
                 f = f * at_entries(self.W_dec.norm(dim=1), z)
-            return torch.tanh(config.tanh_scale / self._unit * f).sum() / z.n_rows
+            return summed_over(self.shard, torch.tanh(config.tanh_scale / self._unit * f).sum()) / z.n_rows
         below = z.values <= theta if config.l0_counts == "codes" else torch.zeros_like(z.values, dtype=torch.bool)
         counted = z.values.masked_fill(below, -torch.inf)  # out of every kernel's reach
-        l0 = step(counted, theta, self._smoothing).sum() / z.n_rows
-        return l0 if config.target_l0 is None or config.penalty == "l0" else (l0 / config.target_l0 - 1).square()
+        l0 = summed_over(self.shard, step(counted, theta, self._smoothing).sum()) / z.n_rows
+        if config.target_l0 is None or config.penalty == "l0":
+            return l0
+        return (mean_over(self.mesh.rows, l0, n_rows=z.n_rows) / config.target_l0 - 1).square()
 
     def _shortfall(self, rows: Float[Tensor, "B D"], dead: Tensor) -> Float[Tensor, ""]:
         """mean_b sum_dead relu(theta - z) ||W_dec|| / s: how far dead latents are below their thresholds; 0 with none dead."""
-        if dead.numel() == 0:
+        n_silent = n_dead(dead, self.kernels)
+        if n_silent == 0:
             return rows.new_zeros(())
         encoder = Encoder(self.W_enc, self.b_enc, self.b_dec.detach())
-        z = self.kernels.encode_topk(rows.detach(), encoder, dead.numel(), among=dead)
+        z = self.kernels.encode_topk(rows.detach(), encoder, n_silent, among=dead)
         missing = (at_entries(self.threshold, z) - z.values).relu()
         if self.config.weight_by_decoder_norm:
             missing = missing * at_entries(self.W_dec.norm(dim=1), z)
-        return missing.sum() / z.n_rows / self._unit
+        return summed_over(self.shard, missing.sum()) / z.n_rows / self._unit
 
     @torch.no_grad()
     def _logs(self, active: SparseCodes | None) -> dict[str, Tensor]:
         """`l1` of the codes and the mean and extremes of the thresholds, in the normalised space."""
-        theta = self.threshold
-        logs = {"threshold/mean": theta.mean(), "threshold/min": theta.min(), "threshold/max": theta.max()}
-        return logs if active is None else logs | {"l1": active.values.sum() / active.n_rows}
+        theta, latents = self.threshold, self.shard
+        logs = {
+            "threshold/mean": summed_over(latents, theta.sum()) / self.config.n_latents,
+            "threshold/min": -latents.max(-theta.min()),
+            "threshold/max": latents.max(theta.max()),
+        }
+        return logs if active is None else logs | {"l1": summed_over(latents, active.values.sum()) / active.n_rows}

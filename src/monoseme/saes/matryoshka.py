@@ -24,9 +24,11 @@ from monoseme.saes._budget import strongest, strongest_of_batch
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, with_parts
 from monoseme.saes._export import folded_copy, with_thresholds
 from monoseme.saes._groups import Average, Prefixes, group_names, prefix_losses, sizes_from, weights_from, with_groups
+from monoseme.saes._mesh import DICTIONARY_AXES
 from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, rows_of
 from monoseme.saes._settings import aim_k, check_coefficient, check_k, refuse_unused
 from monoseme.saes._threshold import add_threshold, check_decay, follow_cuts
+from monoseme.tensors.joint import summed_over
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -116,6 +118,7 @@ class Matryoshka(SAE):
 
     config: Config
     detached = frozenset({"auxk"})
+    latent_axes = DICTIONARY_AXES
     threshold: Tensor
     """Running inference threshold of batchtopk in the normalised space; 0 for the others."""
     threshold_updates: Tensor
@@ -156,7 +159,7 @@ class Matryoshka(SAE):
             codes = self._training_codes(rows.rows, self.config.k)
         else:
             codes = self.kernels.encode_threshold(rows.rows, self.encoder, self.threshold)
-        return with_groups(self.public_codes(codes, rows), self.groups)
+        return with_groups(self, self.public_codes(codes, rows), self.groups)
 
     def loss(
         self, x: Float[Tensor, "*lead D"], knobs: Knobs = DEFAULT_KNOBS, *, mask: Bool[Tensor, "*lead"] | None = None
@@ -169,7 +172,7 @@ class Matryoshka(SAE):
         losses = prefix_losses(self, raw, rows, codes, prefixes=self._prefixes(knobs.step), aux=self._aux, step=knobs.step)
         if self.config.codes != "relu":
             return losses
-        l1 = codes.values.sum() / (losses.n_rows * self.input_variance.sqrt())
+        l1 = summed_over(self.shard, codes.values.sum()) / (losses.n_rows * self.input_variance.sqrt())
         return with_parts(losses, {"sparsity": self.config.sparsity_coefficient * knobs.sparsity * l1}, {"l1": l1})
 
     @torch.no_grad()
@@ -199,12 +202,13 @@ class Matryoshka(SAE):
 
     def _random_sizes(self, n: int, step: int) -> tuple[int, ...]:
         """Groups between n - 1 random prefixes and the whole; of equal prefixes all but the first add an empty group."""
+        n_latents = self.config.n_latents
         u = torch.rand(n - 1, generator=generator(self.config.seed, "prefixes", step), dtype=torch.float64)
         if self.config.prefix_distribution == "uniform":
-            lengths = u * self.n_latents
+            lengths = u * n_latents
         else:
             exponent = self.config.pareto_exponent
-            lengths = (1 - u * (1 - self.n_latents**-exponent)) ** (-1 / exponent)
-        ends = lengths.ceil().clamp(1, self.n_latents).long().sort().values
-        ends = torch.cat([torch.zeros(1, dtype=torch.int64), ends, torch.tensor([self.n_latents])])
+            lengths = (1 - u * (1 - n_latents**-exponent)) ** (-1 / exponent)
+        ends = lengths.ceil().clamp(1, n_latents).long().sort().values
+        ends = torch.cat([torch.zeros(1, dtype=torch.int64), ends, torch.tensor([n_latents])])
         return tuple(ends.diff().tolist())

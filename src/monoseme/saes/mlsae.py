@@ -28,13 +28,14 @@ from monoseme.core.errors import ConfigError
 from monoseme.saes._auxk import AuxK, AuxKConfig
 from monoseme.saes._base import SAE, Roles
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, add_up
-from monoseme.saes._dead import fired_latents, revived, still_dead
+from monoseme.saes._dead import fired_latents, note_firing, revived, still_dead
 from monoseme.saes._dictionary import encoder_parameter, unit_rows
 from monoseme.saes._export import folded_copy
 from monoseme.saes._lens import SiteLens, read_lens, select_maps, translators_of
 from monoseme.saes._normalise import NormaliseConfig, Normalised, denormalised
 from monoseme.saes._one_site import one_site
 from monoseme.saes._settings import aim_k, check_k
+from monoseme.tensors.joint import mean_over
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -149,8 +150,8 @@ class MLSAE(SAE):
         x_hat = self.kernels.decode(codes, self.W_dec, self.b_dec)
         seen_hat = denormalised(x_hat, rows, self.input_factor).reshape(seen.shape)
         active = codes.detach()
-        mse = (seen_hat - seen).square().mean((0, 2))
-        fvu = mse / seen.to(mse.dtype).transpose(0, 1).flatten(1).var(1)
+        mse = mean_over(self.mesh.rows, (seen_hat - seen).square().mean((0, 2)), n_rows=len(seen))
+        fvu = mse / self._variances(seen.to(mse.dtype))
         parts = {
             "reconstruction": fvu.mean(),
             "auxk": self._aux.coefficient * self._auxk(rows, x_hat, active, step=knobs.step),
@@ -165,8 +166,8 @@ class MLSAE(SAE):
         super().after_step()
         for batch in losses:
             if batch.active is not None:
-                self.tokens_since_fired.add_(batch.n_rows)
-                self.tokens_since_fired.masked_fill_(fired_latents(self._loud(batch.active)), 0)
+                fired = fired_latents(self._loud(batch.active))
+                note_firing(self.tokens_since_fired, fired, n_rows=batch.n_rows, rows=self.mesh.rows)
 
     def export(self) -> SAE:
         """The same for raw activations; a factor of the normalisation goes into the weights."""
@@ -202,16 +203,29 @@ class MLSAE(SAE):
 
         0 when nothing is dead, or nothing is left to explain.
         """
-        dead = still_dead(self.dead_mask(), self._loud(active))
+        ranks, n_tokens = self.mesh.rows, rows.rows.shape[0] // self.n_sites
+        dead = still_dead(self.dead_mask(), self._loud(active), rows=ranks)
         residual = (rows.rows - x_hat).detach()
-        size = (residual - residual.mean(1, keepdim=True)).square().mean()
+        size = mean_over(ranks, (residual - residual.mean(1, keepdim=True)).square().mean(), n_rows=n_tokens)
+        turn = self._aux.turn(n_tokens, step, ranks=ranks, device=x_hat.device)
         if dead.numel() == 0 or not bool(size > 0):
             return x_hat.new_zeros(())
         shape = (-1, self.n_sites, self.d_in)
-        turn = self._aux.turn(rows.rows.shape[0] // self.n_sites, step)
-        asked, missing = (t.reshape(shape)[turn].flatten(0, 1) for t in (rows.rows, residual))
+        asked, missing = (t.reshape(shape)[turn.rows].flatten(0, 1) for t in (rows.rows, residual))
+        if len(asked) == 0:
+            return x_hat.new_zeros(())
         e_hat = revived(asked, self.encoder, self.W_dec, dead=dead, k_aux=self._aux.k, kernels=self.kernels)
-        return (missing - e_hat).square().mean() / size
+        return turn.share * (missing - e_hat).square().mean() / size
+
+    def _variances(self, seen: Float[Tensor, "B L D"]) -> Float[Tensor, " L"]:
+        """Of all numbers of each layer over the whole batch, unbiased."""
+        ranks = self.mesh.rows
+        if ranks.size == 1:
+            return seen.transpose(0, 1).flatten(1).var(1)
+        centre = mean_over(ranks, seen.mean((0, 2)), n_rows=len(seen))
+        squares = mean_over(ranks, (seen - centre.unsqueeze(1)).square().mean((0, 2)), n_rows=len(seen))
+        n = int(ranks.sum(torch.tensor(len(seen), device=seen.device))) * self.d_in
+        return squares * n / (n - 1)
 
     def _l1(self, active: SparseCodes) -> Float[Tensor, " L"]:
         """Mean over tokens of each layer's sum of codes."""

@@ -24,9 +24,10 @@ from monoseme.kernels import Encoder
 from monoseme.saes._auxk import AuxK, AuxKConfig
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, add_up
-from monoseme.saes._dead import revived, still_dead
+from monoseme.saes._dead import n_dead, revived, still_dead
 from monoseme.saes._dictionary import BiasStart, encoder_parameter, orthogonal_rows
 from monoseme.saes._export import folded_copy
+from monoseme.saes._mesh import DICTIONARY_AXES
 from monoseme.saes._normalise import NormaliseConfig, Normalised, denormalised
 from monoseme.saes._reconstruct import MOVES_WITH_AUXK, rows_of
 from monoseme.saes._settings import aim_k, check_k
@@ -62,12 +63,13 @@ class NormalizedTopK(SAE):
 
     config: Config
     moves = MOVES_WITH_AUXK
+    latent_axes = DICTIONARY_AXES
     detached = frozenset({"auxk"})
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.add_dictionary()
-        rows = orthogonal_rows(self.n_latents, self.d_in, seed=config.seed)
+        rows = orthogonal_rows(config.n_latents, self.d_in, seed=config.seed, part=self.shard)
         self.W_enc, self.W_dec = encoder_parameter(rows), nn.Parameter(rows)
         self._aux = AuxK.of(config, self.d_in)
 
@@ -111,10 +113,11 @@ class NormalizedTopK(SAE):
 
     def _auxk(self, rows: Normalised, x_hat: Float[Tensor, "B D"], active: SparseCodes, *, step: int) -> Float[Tensor, ""]:
         """mean (e - e_hat)^2 over the rows whose turn it is; 0 when nothing is dead."""
-        dead = still_dead(self.dead_mask(), active)
-        if dead.numel() == 0:
+        dead = still_dead(self.dead_mask(), active, rows=self.mesh.rows)
+        turn = self._aux.turn(rows.rows.shape[0], step, ranks=self.mesh.rows, device=x_hat.device)
+        asked = rows.rows[turn.rows]
+        if n_dead(dead, self.kernels) == 0 or len(asked) == 0:
             return x_hat.new_zeros(())
-        turn = self._aux.turn(rows.rows.shape[0], step)
-        residual = (rows.rows[turn] - x_hat[turn]).detach()
-        e_hat = revived(rows.rows[turn], self.encoder, self.W_dec, dead=dead, k_aux=self._aux.k, kernels=self.kernels)
-        return (residual - e_hat).square().mean()
+        residual = (asked - x_hat[turn.rows]).detach()
+        e_hat = revived(asked, self.encoder, self.W_dec, dead=dead, k_aux=self._aux.k, kernels=self.kernels)
+        return turn.share * (residual - e_hat).square().mean()

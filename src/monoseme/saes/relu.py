@@ -18,6 +18,7 @@ from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, with_parts
 from monoseme.saes._dead import still_dead
 from monoseme.saes._export import folded_copy
 from monoseme.saes._ghost import ghost
+from monoseme.saes._mesh import DICTIONARY_AXES
 from monoseme.saes._penalty import LpConfig, LpPenalty, sizes
 from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES, reconstruction_losses, rows_of
 from monoseme.saes._settings import check_coefficient
@@ -41,6 +42,7 @@ class ReLU(SAE):
 
     config: Config
     sparsity = "penalty"
+    latent_axes = DICTIONARY_AXES
     detached = frozenset({"ghost"})
 
     def __init__(self, config: Config) -> None:
@@ -67,7 +69,7 @@ class ReLU(SAE):
         rows = self.normalise(raw)
         codes = self._codes(rows.rows)
         losses = reconstruction_losses(self, raw, rows, codes)
-        paid = self.penalty(sizes(self, codes, weight_by_decoder_norm=self.config.weight_by_decoder_norm), knobs)
+        paid = self.penalty(sizes(self, codes, weight_by_decoder_norm=self.config.weight_by_decoder_norm), knobs, mesh=self.mesh)
         parts = {"sparsity": paid.value}
         if self.config.ghost_coefficient:
             term = self._ghost(rows.rows, codes.detach(), size=losses.parts["reconstruction"])
@@ -87,6 +89,6 @@ class ReLU(SAE):
         return self.kernels.encode_threshold(rows, self.encoder, self.b_enc.new_zeros(()))
 
     def _ghost(self, rows: Float[Tensor, "B D"], codes: SparseCodes, *, size: Float[Tensor, ""]) -> Float[Tensor, ""]:
-        dead = still_dead(self.dead_mask(), codes)
+        dead = still_dead(self.dead_mask(), codes, rows=self.mesh.rows)
         residual = rows - self.kernels.decode(codes, self.W_dec.detach(), self.b_dec.detach())
         return ghost(rows, residual, self.encoder, self.W_dec, dead=dead, size=size, kernels=self.kernels)

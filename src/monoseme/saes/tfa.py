@@ -356,6 +356,7 @@ class TFA(SAE):
     ) -> Float[Tensor, ""]:
         """AuxK of `_dead`, on what the novel code is given."""
         scaled = Encoder(self.config.encoder_scale * self._encoder.weight, self._encoder.bias)
-        dead = still_dead(self.dead_mask(), novel)
-        turn = self._aux.turn(given.shape[0], step)
+        ranks = self.mesh.rows
+        dead = still_dead(self.dead_mask(), novel, rows=ranks)
+        turn = self._aux.turn(given.shape[0], step, ranks=ranks, device=given.device)
         return auxk(given, error, scaled, self.W_dec, dead=dead, k_aux=self._aux.k, kernels=self.kernels, turn=turn)

@@ -16,6 +16,7 @@ from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._export import folded_copy
 from monoseme.saes._groups import group_names, sizes_from, with_groups
+from monoseme.saes._mesh import latent_axes
 from monoseme.saes._reconstruct import MOVES, reconstruction_losses, rows_of
 from monoseme.tensors.shapes import Bool, Float, Tensor
 
@@ -51,6 +52,7 @@ class Thresholded(SAE):
 
     config: Config
     sparsity = "none"
+    latent_axes = latent_axes(threshold=0)
     moves = MOVES
     threshold: Tensor
     """[F], in the normalised space, not negative."""
@@ -58,7 +60,7 @@ class Thresholded(SAE):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.add_dictionary()
-        self.register_buffer("threshold", torch.zeros(config.n_latents))
+        self.register_buffer("threshold", torch.zeros(self.n_latents))
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -69,7 +71,7 @@ class Thresholded(SAE):
         """Every activation above its latent's threshold."""
         rows = self.normalise(x)
         codes = self.kernels.encode_threshold(rows.rows, self.encoder, self.threshold)
-        return with_groups(self.public_codes(codes, rows), self.config.groups)
+        return with_groups(self, self.public_codes(codes, rows), self.config.groups)
 
     def loss(
         self, x: Float[Tensor, "*lead D"], knobs: Knobs = DEFAULT_KNOBS, *, mask: Bool[Tensor, "*lead"] | None = None

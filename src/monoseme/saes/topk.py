@@ -15,9 +15,11 @@ from monoseme.saes._base import SAE
 from monoseme.saes._budget import strongest, strongest_of_groups
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._export import folded_copy
+from monoseme.saes._mesh import DICTIONARY_AXES
 from monoseme.saes._multi_k import MultiKConfig, with_multi_k
 from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK, reconstruction_losses, rows_of
 from monoseme.saes._settings import aim_k, check_k
+from monoseme.tensors.processes import Mesh
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -45,6 +47,7 @@ class TopK(SAE):
 
     config: Config
     detached = frozenset({"auxk"})
+    latent_axes = DICTIONARY_AXES
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -68,8 +71,16 @@ class TopK(SAE):
         losses = reconstruction_losses(self, raw, rows, self._codes(rows.rows, k), aux=self._aux, step=knobs.step)
         if not multi_k.coefficient:
             return losses
-        more = self._codes(rows.rows, min(multi_k.multiple * k, self.n_latents))
+        more = self._codes(rows.rows, min(multi_k.multiple * k, self.config.n_latents))
         return with_multi_k(losses, self, rows, more, coefficient=multi_k.coefficient)
+
+    def refuses(self, mesh: Mesh) -> str | None:
+        """Groups of neighbours are spread over all processes that divide the latents."""
+        if mesh.latents.size > 1 and self.config.groups:
+            return (
+                "groups of neighbours would be spread over all processes.\n  Leave out groups, or divide the rows of its batches."
+            )
+        return super().refuses(mesh)
 
     def export(self) -> SAE:
         """TopK on raw activations: scaling the input by one factor does not change which latents win."""

@@ -30,9 +30,11 @@ from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, with_parts
 from monoseme.saes._contrastive import Similarity, info_nce, weighted_change
 from monoseme.saes._export import folded_copy, with_thresholds
 from monoseme.saes._groups import Prefixes, first_alone, prefix_losses, sizes_from, weights_from, with_groups
+from monoseme.saes._mesh import DICTIONARY_AXES
 from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK
 from monoseme.saes._settings import aim_k, check_coefficient, check_k, refuse_unused
 from monoseme.saes._threshold import add_threshold, check_decay, follow_cuts
+from monoseme.tensors.processes import Mesh
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -99,6 +101,7 @@ class TSAE(SAE):
     learns_from = "pairs"
     moves = _MOVES
     detached = frozenset({"auxk"})
+    latent_axes = DICTIONARY_AXES
     threshold: Tensor
     """Running inference threshold in the normalised space; 0 (a plain ReLU) until the first step."""
     threshold_updates: Tensor
@@ -119,7 +122,7 @@ class TSAE(SAE):
     def groups(self) -> dict[str, int]:
         """The first group is high; all others together are low."""
         high = self.config.sizes[0]
-        return {"high": high, "low": self.n_latents - high}
+        return {"high": high, "low": self.config.n_latents - high}
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -138,7 +141,7 @@ class TSAE(SAE):
             codes = strongest(self.kernels, rows.rows, self.encoder, self.config.k)
         else:
             codes = self.kernels.encode_threshold(rows.rows, self.encoder, self.threshold)
-        return with_groups(self.public_codes(codes, rows), self.groups)
+        return with_groups(self, self.public_codes(codes, rows), self.groups)
 
     def loss(
         self, x: Float[Tensor, "*lead D"], knobs: Knobs = DEFAULT_KNOBS, *, mask: Bool[Tensor, "*lead"] | None = None
@@ -152,9 +155,9 @@ class TSAE(SAE):
         codes, codes_before = self._training_codes(rows.rows, k), self._training_codes(before.rows, k)
         prefixes = Prefixes(self.config.sizes, self.config.weights, "mean")
         losses = prefix_losses(self, x[:, 0], rows, codes, prefixes=prefixes, aux=self._aux, step=knobs.step)
-        high, high_before = (first_alone(code, self.config.sizes[0]) for code in (codes, codes_before))
+        high, high_before = (first_alone(self, code, self.config.sizes[0]) for code in (codes, codes_before))
         temporal = self._temporal(high, high_before, rows.rows, before.rows)
-        l0_high = high.detach().l0().to(temporal.dtype).mean()
+        l0_high = self.shard.sum(high.detach().l0().to(temporal.dtype).mean())
         logs = {"loss/temporal": temporal, "l0/high": l0_high, "l0/low": losses.logs["l0/effective"] - l0_high}
         return with_parts(losses, {"temporal": self.config.temp_alpha * temporal}, logs)
 
@@ -163,6 +166,15 @@ class TSAE(SAE):
         """Also moves the inference threshold towards the cut of the current tokens of each batch."""
         super().after_step(*losses)
         follow_cuts(self, losses)
+
+    def refuses(self, mesh: Mesh) -> str | None:
+        """InfoNCE tells each pair of a batch from all others, which are not here where rows are divided."""
+        if mesh.rows.size > 1 and self.config.contrastive and self.config.temp_alpha:
+            return (
+                "its contrastive loss compares every pair of a batch with every other.\n"
+                "  Divide its latents instead of the rows, or set contrastive to False."
+            )
+        return super().refuses(mesh)
 
     def export(self) -> SAE:
         """The architecture "thresholded" with parts high and low, on raw activations."""
@@ -178,6 +190,6 @@ class TSAE(SAE):
     ) -> Float[Tensor, ""]:
         config = self.config
         if not config.contrastive:
-            return config.weights[0] * weighted_change(high, earlier, x, x_earlier)
+            return config.weights[0] * weighted_change(high, earlier, x, x_earlier, latents=self.shard)
         temperature = config.contrastive_temperature
         return info_nce(high, earlier, self.kernels, similarity=config.similarity, temperature=temperature)
