@@ -4,7 +4,7 @@ import ast
 import functools
 from pathlib import Path
 
-_ORDER = ("demo", "run", "train", "eval", "scan", "explain", "report", "serve", "show", "check", "ls")
+_ORDER = ("demo", "run", "capture", "train", "eval", "scan", "explain", "report", "serve", "show", "check", "ls")
 _FOLDER = Path(__file__).parent
 
 

@@ -7,6 +7,7 @@ from monoseme.pipeline._folder import RUN_FILE, RunFolder
 
 if TYPE_CHECKING:
     from monoseme.pipeline._atlas import explain_run, scan_run
+    from monoseme.pipeline._capture import CaptureConfig, capture_run, captured_config
     from monoseme.pipeline._config import (
         AtlasConfig,
         BesideConfig,
@@ -29,6 +30,7 @@ __all__ = [
     "RUN_FILE",
     "AtlasConfig",
     "BesideConfig",
+    "CaptureConfig",
     "ExplainConfig",
     "Materials",
     "NamedSae",
@@ -36,6 +38,8 @@ __all__ = [
     "RunFolder",
     "RunSettings",
     "StreamConfig",
+    "capture_run",
+    "captured_config",
     "evaluate_run",
     "evaluation_of",
     "explain_run",
@@ -57,6 +61,7 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "_atlas": ["explain_run", "scan_run"],
+        "_capture": ["CaptureConfig", "capture_run", "captured_config"],
         "_config": [
             "AtlasConfig",
             "BesideConfig",

@@ -85,12 +85,8 @@ def begin_store(
 
 def _begin(folder: Folder, told: Mapping[str, Any], supply: StoreInput, *, resume: bool) -> None:
     names = folder.names()
-    if names and not resume:
-        if UNFINISHED in names and MANIFEST not in names:
-            raise ArtifactExistsError(
-                f"{folder} holds a capture that is not finished.\n  Go on with it by --resume, or give another --out."
-            )
-        raise _exists(folder)
+    if not resume:
+        require_new(folder)
     if names:
         _require_same(folder, told, names)
     folder.clean()
@@ -105,10 +101,17 @@ def _begin(folder: Folder, told: Mapping[str, Any], supply: StoreInput, *, resum
         folder.remove(UNFINISHED)  # killed between the last two steps of an earlier call
 
 
-def _exists(folder: Folder) -> ArtifactExistsError:
-    if is_address(str(folder)):
-        return ArtifactExistsError(f"{folder} exists already.\n  Choose another folder with --out, or remove it first.")
-    return exists_error(Path(str(folder)))
+def require_new(folder: Folder) -> None:
+    """Raises ArtifactExistsError where a store cannot be begun, because something is there."""
+    names = folder.names()
+    if UNFINISHED in names and MANIFEST not in names:
+        raise ArtifactExistsError(
+            f"{folder} holds a capture that is not finished.\n  Go on with it by --resume, or give another --out."
+        )
+    if names and is_address(str(folder)):
+        raise ArtifactExistsError(f"{folder} exists already.\n  Choose another folder with --out, or remove it first.")
+    if names:
+        raise exists_error(Path(str(folder)))
 
 
 def _require_same(folder: Folder, told: Mapping[str, Any], names: list[str]) -> None:
