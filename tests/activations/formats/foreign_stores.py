@@ -147,5 +147,9 @@ def contexts_of(out: Path, site: str, split: Any = "all") -> list[Held]:
     return held
 
 
+def tokens_of(contexts: Sequence[Held]) -> list[int]:
+    return [token for context in contexts for token in context.tokens]
+
+
 def heldout_documents(out: Path, site: str) -> set[int]:
     return {document for context in contexts_of(out, site, "heldout") for document in context.documents}

@@ -176,6 +176,6 @@ def _load_ids(path: Path, shape: tuple[int, ...]) -> Tensor:
     ids = load_tensor(path)
     if tuple(ids.shape) != tuple(shape) or ids.dtype is torch.bool or ids.is_complex():
         raise ForeignError(f"{path} holds {tuple(ids.shape)} numbers of {ids.dtype}; ids of {tuple(shape)} are needed")
-    if bool(((ids < 0) | (ids >= 1 << 32)).any()):
+    if bool(((ids < 0) | (ids >= 1 << 32) & ids.isfinite()).any()):  # float16 makes infinity of large ids, which are then lost
         raise ForeignError(f"{path} holds numbers that are no token ids: below 0, or of more than 32 bits")
     return ids
