@@ -104,12 +104,22 @@ class LiveSource:
 
     def block(self, i: int) -> Block:
         """Block i. Raises IndexError if there is none, EmptyCorpusError if the plan is empty, and what the model raises."""
-        block = self._unfiltered(i)
+        text = self.text(i)
+        return self.filtered(text, self.run(text), index=i)
+
+    def text(self, i: int) -> TokenBlock:
+        """The text of block i. Raises IndexError if there is none, EmptyCorpusError if the plan is empty."""
+        with self._counted("reading"):
+            return self.plan.block(i, self._contexts_per_block)
+
+    def filtered(self, text: TokenBlock, activations: Mapping[Site, Tensor], *, index: int) -> Block:
+        """The block that `run` made the activations of, with the filter applied to its mask."""
+        block = Block.of(text, activations, index=index)
         if self.filter is None:
             return block
         sinks = find_sinks(block.activations, self._limits(self.filter)) & block.mask
         self.n_sinks += int(sinks.sum())
-        return Block.of(block, block.activations, index=i, mask=block.mask & ~sinks)
+        return Block.of(block, block.activations, index=index, mask=block.mask & ~sinks)
 
     def blocks(self, start: int = 0) -> Iterator[Block]:
         """The blocks from `start` to the last, in order."""
@@ -120,8 +130,7 @@ class LiveSource:
         return f"LiveSource({', '.join(map(str, self.sites))}; {self.plan.split})"
 
     def _unfiltered(self, i: int) -> Block:
-        with self._counted("reading"):
-            text = self.plan.block(i, self._contexts_per_block)
+        text = self.text(i)
         return Block.of(text, self.run(text), index=i)
 
     @contextlib.contextmanager

@@ -3,22 +3,35 @@
 import functools
 from collections.abc import Mapping, Sequence
 
-from monoseme.activations import ActivationSource, FirstBlocks, JointSource, LiveSource, PrefetchSource, SinkFilter
+from monoseme.activations import (
+    ActivationSource,
+    DistributedSource,
+    FirstBlocks,
+    JointSource,
+    LiveSource,
+    PrefetchSource,
+    SinkFilter,
+)
 from monoseme.core.display import get_display
-from monoseme.models import LanguageModel, Site
+from monoseme.core.errors import ConfigError
+from monoseme.models import LanguageModel, ModelConfig, Site
 from monoseme.pipeline._beside import FIRST, SECOND, JointPlaces, Places, own_sites
 from monoseme.pipeline._config import RunConfig
+from monoseme.pipeline._from_stores import StorePlaces, Stores, open_stores
 from monoseme.pipeline._places import PlacedConfig, placed_configs
 from monoseme.pipeline._saes import NamedSae, moved_to, open_saes
+from monoseme.tensors.processes import ALONE, Group
 from monoseme.text import ContextPlan, TokenStore
 
 
 class Materials:
     """The model and the text of one run."""
 
-    def __init__(self, config: RunConfig, *, model: LanguageModel | None = None) -> None:
-        """`model` is taken instead of loading the one in the config, when it is in memory already."""
+    def __init__(self, config: RunConfig, *, model: LanguageModel | None = None, processes: Group = ALONE) -> None:
+        """`model` is taken instead of loading the one in the config, when it is in memory already. `processes` divide the
+        forwards of the training documents."""
         self.config = config
+        self.processes = processes
         self._given = model
 
     @functools.cached_property
@@ -26,12 +39,21 @@ class Materials:
         """The language model. Raises what `LanguageModel.load` raises."""
         if self._given is not None:
             return self._given
+        if self.stores is not None and not self.stores.knows_model and self.config.model == ModelConfig():
+            raise ConfigError(f"{self.stores.first.folder} does not say which model it is of.\n  Give it with --model.")
         get_display().say(f"loading {self.config.model.model}")
         return LanguageModel.load(self.config.model)
 
     @functools.cached_property
+    def stores(self) -> Stores | None:
+        """The stores that SAEs learn from; None where the model is run for them. Raises what `open_stores` raises."""
+        return open_stores(self.config) if self.config.stream.activations else None
+
+    @functools.cached_property
     def places(self) -> Places:
-        """The sites there are."""
+        """The sites there are: of the stores, where SAEs learn from such, else of the models."""
+        if self.stores is not None:
+            return StorePlaces(self.stores.first)
         return self.model.spec if self.config.second_model is None else JointPlaces(self.models)
 
     def spliced_model(self, sites: Sequence[Site]) -> LanguageModel | None:
@@ -59,7 +81,8 @@ class Materials:
     @functools.cached_property
     def placed(self) -> list[PlacedConfig]:
         """The SAEs to train, each with its places. Raises SiteError, ConfigError."""
-        return placed_configs(self.config.saes, self.config.sites, self.places)
+        default = None if self.stores is None else self.stores.first.index.sites
+        return placed_configs(self.config.saes, self.config.sites, self.places, default=default)
 
     @functools.cached_property
     def started(self) -> list[NamedSae]:
@@ -76,8 +99,21 @@ class Materials:
     @functools.cached_property
     def training(self) -> ActivationSource:
         """Activations of the documents that SAEs learn from."""
-        live = _joined(self.live_sources)
-        return PrefetchSource(live) if self.config.stream.prefetch else live
+        ahead = self.config.stream.prefetch_blocks
+        if self.stores is not None:
+            stored = self.stores.training(self.config, self.sites)
+            return PrefetchSource(stored, ahead=ahead) if self.config.stream.prefetch else stored
+        # A thread that reads ahead talks to those of the other processes by itself.
+        processes = self.processes.twin() if self.config.stream.prefetch else self.processes
+        live = _joined({name: _divided(source, processes) for name, source in self.live_sources.items()})
+        return PrefetchSource(live, ahead=ahead) if self.config.stream.prefetch else live
+
+    @functools.cached_property
+    def validation(self) -> ActivationSource | None:
+        """Activations that SAEs are measured on while they learn; None without held-out documents."""
+        if self.stores is not None:
+            return self.stores.held_out(self.config, self.sites)
+        return self.held_out if self.config.corpus.holdout_fraction > 0 else None
 
     @functools.cached_property
     def held_out(self) -> ActivationSource:
@@ -95,16 +131,22 @@ class Materials:
     def live_sources(self) -> dict[str, LiveSource]:
         """What each model makes of the training documents."""
         plan = self.text.contexts("train")
+        if self.stores is not None:
+            return {FIRST: self._source(FIRST, plan, self.stores.sink_filter(self.config))}
         sources = {
             name: self._source(name, plan, SinkFilter() if self.config.stream.drop_sinks else None) for name in self.models
         }
-        for source in sources.values():
-            _ = source.sink_thresholds  # measured, and told, here and not in a thread that reads ahead
-        return sources
+        # Sink thresholds are measured, and told, here: by the first process, and not in a thread that reads ahead.
+        first = self.processes.rank == 0
+        measured = {name: source.sink_thresholds for name, source in sources.items()} if first else {}
+        limits = self.processes.share_value(measured)
+        if first or not self.config.stream.drop_sinks:
+            return sources
+        return {name: self._source(name, plan, SinkFilter(thresholds=limits[name])) for name in sources}
 
     def _as_in_training(self, plan: ContextPlan) -> ActivationSource:
-        drops = self.config.stream.drop_sinks
-        sinks = {name: SinkFilter(thresholds=live.sink_thresholds) if drops else None for name, live in self.live_sources.items()}
+        live = self.live_sources
+        sinks = {name: one.filter and SinkFilter(thresholds=one.sink_thresholds) for name, one in live.items()}
         return _joined({name: self._source(name, plan, sinks[name]) for name in self.models})
 
     def _source(self, name: str, plan: ContextPlan, sinks: SinkFilter | None) -> LiveSource:
@@ -117,6 +159,10 @@ class Materials:
         return self.text.document_labels(document).get("domain", "all")
 
 
-def _joined(sources: Mapping[str, LiveSource]) -> ActivationSource:
+def _divided(source: LiveSource, processes: Group) -> ActivationSource:
+    return source if processes.size == 1 else DistributedSource(source, processes)
+
+
+def _joined(sources: Mapping[str, ActivationSource]) -> ActivationSource:
     """The only source, or two side by side."""
     return JointSource(sources) if len(sources) > 1 else sources[FIRST]

@@ -14,16 +14,18 @@ from monoseme.pipeline._folder import RUN_FILE, RunFolder
 from monoseme.pipeline._materials import Materials
 from monoseme.pipeline._report import report_run
 from monoseme.pipeline._train import train_run
+from monoseme.tensors.processes import ALONE, everyone
 
 
 def run_all(config: RunConfig, folder: Path, *, materials: Materials | None = None, resume: bool = False) -> RunFolder:
     """Makes a run from its config to its report.
 
     With `resume`, goes on where an earlier call was stopped: training from its last checkpoint, later stages from the first
-    that is not complete. Raises what the stages raise, Interrupted after Ctrl-C; what was complete stays usable.
+    that is not complete. Of several processes all train, and the first does the rest. Raises what the stages raise, Interrupted
+    after Ctrl-C; what was complete stays usable.
     """
     try:
-        return _stages(config, folder, materials=materials or Materials(config), resume=resume)
+        return _stages(config, folder, materials=materials or Materials(config, processes=everyone()), resume=resume)
     except KeyboardInterrupt as error:
         if not (folder / RUN_FILE).is_file():
             raise  # nothing was begun
@@ -39,6 +41,9 @@ def _stages(config: RunConfig, folder: Path, *, materials: Materials, resume: bo
     if not _holds_every_sae(run, done.get("saes")):
         with _Clock(seconds, "train"):
             run = train_run(config, folder, materials=materials, resume=resume)
+    if materials.processes.rank > 0:
+        return run  # what follows is for one process
+    materials.processes = ALONE
     if lacking := _lacking_evaluations(run, config, done):
         with _Clock(seconds, "eval"):
             evaluate_run(run, lacking, materials=materials, overwrite=resume)

@@ -10,12 +10,14 @@ from monoseme.core.errors import ConfigError, ResumeError
 from monoseme.core.files import typed
 from monoseme.pipeline._config import RunConfig, run_config_from_dict, run_config_to_dict
 from monoseme.pipeline._folder import RUN_FILE, RunFolder, new_run, require_free
+from monoseme.pipeline._from_stores import keep_store_hashes
 from monoseme.pipeline._materials import Materials
 from monoseme.pipeline._precision import tell_precision
 from monoseme.pipeline._summary import kernels_line, speed_facts, speed_table, training_table
 from monoseme.pipeline._validate import SplicedLoss
-from monoseme.saes import build, config_to_dict, save_sae
+from monoseme.saes import config_to_dict, save_sae, sharded, whole
 from monoseme.splice.objective import ModelObjective
+from monoseme.tensors.processes import Mesh, everyone, mesh_of
 from monoseme.training import Callbacks, Job, TrainResult, read_metrics, train
 from monoseme.training.trackers import TRACKERS
 
@@ -23,7 +25,8 @@ from monoseme.training.trackers import TRACKERS
 def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = None, resume: bool = False) -> RunFolder:
     """Trains the config's SAEs and saves them under `folder`; returns the run.
 
-    With `resume`, goes on from the last checkpoint, to the same bits as without the interruption.
+    With `resume`, goes on from the last checkpoint, to the same bits as without the interruption. Processes that joined
+    (`monoseme.tensors.joining`) train together, and the first one writes.
     Raises ConfigError, ArtifactExistsError, ResumeError when the folder's run has another config, and what the model, the text
     and the loop raise.
     """
@@ -31,24 +34,44 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
         raise ConfigError("a run needs at least one SAE.\n  Type, for example:  --sae topk")
     if not resume:
         require_free(folder)  # before a model is loaded for nothing
-    materials = materials or Materials(config)
-    jobs = _jobs(materials)
+    materials = materials or Materials(config, processes=everyone())
+    mesh = mesh_of(materials.processes, latents=config.train.latent_shards)
+    _require_own_devices(materials)
+    jobs = _jobs(materials, mesh)
     for tracker in config.train.trackers:
         TRACKERS.source(tracker)
-    materials.text.has_group(0)  # everything that can be wrong with the text or the SAEs is known before a folder is made
-    callbacks = _callbacks(materials, jobs, folder)
-    run = _open(config, folder, jobs={job.name: ",".join(map(str, job.sites)) for job in jobs}, resume=resume)
-    if "precision" not in run.record().get("environment", {}):
-        run.note({"precision": tell_precision(materials)})
+    # Everything that can be wrong with the text, the stores or the SAEs is known before a folder is made.
+    validation = materials.validation
+    if materials.stores is None:
+        materials.text.has_group(0)
+    callbacks = _callbacks(materials, jobs, folder)._replace(mesh=mesh)
+    mesh.wait()  # all have looked before the first writes
+    run = RunFolder(folder)
+    if mesh.first:
+        run = _open(config, folder, jobs={job.name: ",".join(map(str, job.sites)) for job in jobs}, resume=resume)
+        if materials.stores is not None:
+            keep_store_hashes(run, materials.stores)
+        elif "precision" not in run.record().get("environment", {}):
+            run.note({"precision": tell_precision(materials)})
+    mesh.wait()
     result = train(
         materials.training,
         jobs,
         config.train,
         folder=run.training,
-        held_out=materials.held_out if config.corpus.holdout_fraction > 0 else None,
+        held_out=validation,
         callbacks=callbacks,
         resume=resume,
     )
+    saes = {job.name: whole(result.saes[job.name]) for job in jobs} if mesh.rows.rank == 0 else {}
+    if mesh.first:
+        _finish(run, materials, jobs, result._replace(saes={name: sae for name, sae in saes.items() if sae is not None}))
+    mesh.wait()
+    return run
+
+
+def _finish(run: RunFolder, materials: Materials, jobs: list[Job], result: TrainResult) -> None:
+    """Saves the SAEs, and says how it went."""
     _save(run, materials, jobs, result)
     table = training_table(read_metrics(run.training / "metrics.jsonl"), [job.name for job in jobs])
     if table:
@@ -57,19 +80,31 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
     run.note({"kernels": kernels, "speed": speed_facts(result.seconds, result.n_tokens)})
     get_display().say(f"kernels: {kernels_line(kernels)}")
     get_display().say(speed_table(result.seconds, result.n_tokens))
-    return run
 
 
-def _jobs(materials: Materials) -> list[Job]:
+def _require_own_devices(materials: Materials) -> None:
+    """Raises ConfigError where every process would use one and the same GPU."""
+    device = materials.config.model.device
+    if materials.processes.size > 1 and device.startswith("cuda:"):
+        raise ConfigError(
+            f"model.device is {device} for each of {materials.processes.size} processes.\n"
+            "  Say --model.device cuda: each takes the GPU of its number on its machine."
+        )
+
+
+def _jobs(materials: Materials, mesh: Mesh) -> list[Job]:
     """The new SAEs in their places, then those that learn on. Raises ConfigError where two have one name."""
     started = [Job(one.name, one.sae, one.sites) for one in materials.started]
+    if started and mesh.latents.size > 1:
+        raise ConfigError("SAEs that learn on (start_from) have all their latents in each process: train.latent_shards must be 1")
     names = Counter([placed.name for placed in materials.placed] + [job.name for job in started])
     doubled = [name for name, n in names.items() if n > 1]
     if doubled:
         raise ConfigError(f"two SAEs of this run have one name: {', '.join(doubled)}.\n  Train them in runs of their own.")
     widths = materials.training.widths
     return [
-        Job(name, build(dataclasses.replace(config, d_in=widths[sites[0]])), sites) for name, config, sites in materials.placed
+        Job(name, sharded(dataclasses.replace(config, d_in=widths[sites[0]]), mesh.latents), sites)
+        for name, config, sites in materials.placed
     ] + started
 
 
@@ -113,7 +148,7 @@ def _open(config: RunConfig, folder: Path, *, jobs: dict[str, str], resume: bool
 
 
 def _save(run: RunFolder, materials: Materials, jobs: list[Job], result: TrainResult) -> None:
-    inputs = {**materials.model_hashes(), "text": materials.text.content_hash}
+    inputs = _inputs(materials)
     for job in jobs:
         described = {
             "site": str(job.sites[job.sae.roles(len(job.sites)).outputs[0]]),
@@ -127,3 +162,10 @@ def _save(run: RunFolder, materials: Materials, jobs: list[Job], result: TrainRe
             save_sae(sae, run.sae(job.name), inputs=inputs, extra_config=described)
         run.add({"saes": {job.name: f"saes/{job.name}"}})
     get_display().say(f"trained {', '.join(job.name for job in jobs)} on {result.n_tokens:,} tokens -> {run.path / 'saes'}")
+
+
+def _inputs(materials: Materials) -> dict[str, str]:
+    """Content hashes of what SAEs were made from: stores, or else models and text."""
+    if materials.stores is not None:
+        return materials.stores.inputs()
+    return {**materials.model_hashes(), "text": materials.text.content_hash}

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -29,6 +29,7 @@ _GRACE_SECONDS = 3.0
 """In which a process may end by itself after another one failed."""
 
 
+@runtime_checkable
 class Store(Protocol):
     """The part of torch's key-value stores that is used."""
 

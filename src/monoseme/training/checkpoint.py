@@ -28,7 +28,7 @@ from monoseme.core.files import guard_disk, hash_file, read_json, sync_folder, w
 from monoseme.saes import SAE, build, config_from_dict, config_to_dict
 from monoseme.training.ema import put_mean
 from monoseme.training.learner import Learner, means_in
-from monoseme.training.shards import own_tensors, whole_tensors
+from monoseme.training.shards import of_part, of_whole
 
 _VERSION = 2
 _NAME = re.compile(r"step_(\d{8,})")
@@ -74,7 +74,7 @@ class WholeLearner(NamedTuple):
             f"{learner.name}.optimiser.safetensors": learner.optimiser.state(),
             f"{learner.name}.learner.safetensors": learner.tensors(),
         }
-        return cls(learner, {file: whole_tensors(sae, tensors) for file, tensors in contents.items()})
+        return cls(learner, {file: of_whole(sae, tensors) for file, tensors in contents.items()})
 
 
 def write_checkpoint(folder: Path, *, step: int, learners: list[WholeLearner], state: Mapping[str, Any]) -> Checkpoint:
@@ -123,7 +123,7 @@ def place_of(learner: Learner) -> dict[str, Any]:
 def restore(learner: Learner, checkpoint: Checkpoint) -> None:
     """Puts a learner where the checkpoint left it. Raises ArtifactDamagedError."""
     files = (f"{learner.name}{part}.safetensors" for part in ("", ".optimiser", ".learner"))
-    weights, optimiser, learning = (own_tensors(learner.sae, checkpoint.tensors(file)) for file in files)
+    weights, optimiser, learning = (of_part(learner.sae, checkpoint.tensors(file)) for file in files)
     learner.sae.load_state_dict(weights)
     learner.optimiser.load_state(optimiser)
     state = checkpoint.state["jobs"][learner.name]

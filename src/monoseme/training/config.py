@@ -8,6 +8,8 @@ from monoseme.core.errors import ConfigError
 
 _DEFAULT_TOKENS = 20_000_000
 
+_LIVE_WINDOW, _STORED_WINDOW = 8, 64
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
@@ -164,8 +166,13 @@ class TrainConfig:
     autocast: Literal["bfloat16"] | None = None
     """Type of the matrix products; weights and optimiser stay in float32. None: as the weights are."""
 
-    shuffle_window: int = 8
-    """Blocks of contexts over which tokens are mixed: more mix better and hold more activations in memory."""
+    latent_shards: int = 1
+    """Parts into which processes divide the latents of each SAE, for widths that one device cannot hold (count). It divides the
+    number of processes; the others divide the rows of each batch. 1: each process has all latents."""
+
+    shuffle_window: int | None = None
+    """Blocks of contexts over which tokens are mixed: more mix better and hold more activations in memory. None: 8 of a running
+    model's, 64 of a store's, whose blocks come from all over it and stay on the disk."""
     start_tokens: int = 16_384
     """Tokens from which scale, decoder bias and variance are measured before the first step."""
     seed: int = 0
@@ -195,7 +202,16 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.n_tokens is not None and self.n_steps is not None:
             raise ConfigError(f"n_tokens ({self.n_tokens}) and n_steps ({self.n_steps}) both say how long to train: give one")
-        for name in ("n_tokens", "n_steps", "batch_size", "accumulate", "shuffle_window", "start_tokens", "log_every"):
+        for name in (
+            "n_tokens",
+            "n_steps",
+            "batch_size",
+            "accumulate",
+            "shuffle_window",
+            "start_tokens",
+            "log_every",
+            "latent_shards",
+        ):
             _at_least(getattr(self, name), 1, name)
         for name in ("checkpoint_every", "keep", "validate_every", "validation_tokens", "early_stop_patience"):
             _at_least(getattr(self, name), 1, name)
@@ -220,6 +236,10 @@ class TrainConfig:
         if self.n_steps is not None:
             return self.n_steps
         return math.ceil((self.n_tokens or _DEFAULT_TOKENS) / self.batch_size)
+
+    def window(self, *, any_order: bool) -> int:
+        """Blocks over which tokens of a source are mixed; `any_order` is the source's."""
+        return self.shuffle_window or (_STORED_WINDOW if any_order else _LIVE_WINDOW)
 
     def checkpoint_due(self, done: int) -> bool:
         """Whether a checkpoint is planned after `done` steps."""

@@ -6,6 +6,7 @@ from dataclasses import fields
 from monoseme.core.errors import ConfigError
 from monoseme.saes import SAE, Knobs
 from monoseme.training.config import SparsityConfig, TrainConfig
+from monoseme.training.shards import n_latents_in_all
 from monoseme.training.sparsity import SparsityController, annealed, annealed_k, warmed_up
 
 _NEEDS = {
@@ -32,7 +33,7 @@ class KnobSetter:
         self._config = config
         settings = {field.name for field in fields(sae.config)}
         self._k: int | None = sae.config.k if "k" in settings and sae.sparsity == "k" else None
-        self._n_latents = sae.n_latents
+        self._n_latents = n_latents_in_all(sae)
         if config.sparsity.start_factor > 1.0 and self._has_penalty and self.controller is None:
             raise ConfigError(
                 f"sparsity.start_factor would change nothing for {name}: its penalty has no target L0.\n"

@@ -16,7 +16,7 @@ from monoseme.kernels import RowUpdates, counted
 from monoseme.models.site import Site
 from monoseme.saes import SAE, Knobs, Losses
 from monoseme.tensors.factored import emit_factors
-from monoseme.tensors.processes import ALONE, Group, sharing_batch
+from monoseme.tensors.processes import ALONE, Group, Mesh, sharing_batch
 from monoseme.training.config import TrainConfig
 from monoseme.training.ema import WeightMean
 from monoseme.training.feed import Rows
@@ -28,7 +28,7 @@ from monoseme.training.optimiser import Optimiser
 from monoseme.training.parts import join_losses, without_graph
 from monoseme.training.resampling import require_resampling, resample
 from monoseme.training.schedule import default_rate, rate_factor
-from monoseme.training.shards import latents_of
+from monoseme.training.shards import n_latents_in_all
 from monoseme.training.together import Division, Told, divide, sum_gradients, tell_numbers, whole_losses
 
 
@@ -78,8 +78,15 @@ class Learner:
         self.sae = job.sae
         self.sites = job.sites
         self.view = view_learned(job)
-        peak_rate = config.lr or default_rate(job.sae.n_latents, config.steps)
-        self.optimiser = Optimiser(job.sae.named_parameters(), config, peak_rate=peak_rate, unit_norm=job.sae.unit_norm)
+        peak_rate = config.lr or default_rate(n_latents_in_all(job.sae), config.steps)
+        self.optimiser = Optimiser(
+            job.sae.named_parameters(),
+            config,
+            peak_rate=peak_rate,
+            unit_norm=job.sae.unit_norm,
+            sharded=job.sae.sharded_parameters,
+            latents=job.sae.shard,
+        )
         self.window = Window()
         self.best: Best | None = None
         self.validations_since_best = 0
@@ -90,8 +97,9 @@ class Learner:
         self._config = config
         self._objective = objective
         self._device = job.sae.input_factor.device
-        self._rows = rows
+        self._mesh = Mesh(rows, job.sae.shard)
         self._needs_dense = _needs_dense(job.sae, rows)
+        job.sae.require_mesh(self._mesh)
         self._said = False
         if config.resample.on:
             require_resampling(job.sae, n_sites=max(1, len(job.sites)))
@@ -113,22 +121,22 @@ class Learner:
         rows = self._row_updates()
         self.optimiser.zero_grad()
         parts = batch.split(self._config.accumulate)
-        division = divide(parts, self._rows)
+        division = divide(parts, self._mesh.rows)
         with counted() as screened, contextlib.nullcontext() if rows is None else emit_factors():
             losses = self._backward(parts, division, self.knobs.at(step))
         self.optimiser.gather(rows)
-        sum_gradients(self.sae.parameters(), self._rows)
+        sum_gradients(self.sae.parameters(), self._mesh.rows)
         self.sae.project_gradients()
         grad_norm = self.optimiser.update(factor)
         with sharing_batch(division.whole):
             self.sae.after_step(losses)
-        told = tell_numbers(losses, division, latents_of(self.sae))
+        told = tell_numbers(losses, division, self._mesh)
         self._watch(told.losses.total, grad_norm, step)
         self._follow(told, division, step=step, rate=factor)
         self.window.add(told.losses, l0=told.l0, n_rows=told.n_rows, grad_norm=grad_norm, lr=self.optimiser.peak_rate * factor)
         self.window.add_screens(screened)
         if self._config.log_due(step + 1):
-            self.window.note(batch_facts(losses, self._rows))
+            self.window.note(batch_facts(losses, self._mesh.rows))
         self.window.seconds += time.perf_counter() - began
 
     def _backward(self, parts: list[Rows], division: Division, knobs: Knobs) -> Losses:
@@ -162,12 +170,12 @@ class Learner:
         if self.mean is not None:
             self.mean.update(self.sae)
         if self._config.resample.due(step + 1, batch_size=self._config.batch_size):
-            losses = whole_losses(told.losses, self._rows)
+            losses = whole_losses(told.losses, self._mesh.rows)
             self.life.resampled(self.sae, resample(self.sae, self.optimiser, losses, step=step, mean=self.mean))
 
     def settle(self) -> None:
         """What each process counted by itself becomes the first one's: before a row of metrics, and before a checkpoint."""
-        self.window.settle(self._rows)
+        self.window.settle(self._mesh)
         self.life.settle()
 
     def result(self) -> SAE:
@@ -203,7 +211,12 @@ class Learner:
         shorter than that has none. `silent_fraction`: fired on none of the tokens of this log window.
         """
         silent = self.sae.tokens_since_fired >= self.window.n_rows
-        return {"dead_fraction": float(self.sae.dead_mask().float().mean()), "silent_fraction": float(silent.float().mean())}
+        return {"dead_fraction": self._share(self.sae.dead_mask()), "silent_fraction": self._share(silent)}
+
+    def _share(self, marked: Tensor) -> float:
+        """Share of all processes' latents that are marked."""
+        n, of = self._mesh.latents.sum(torch.stack([marked.sum(), torch.full_like(marked.sum(), marked.numel())])).tolist()
+        return n / of
 
     def judge(self, value: float, *, done: int) -> bool:
         """Takes in a validation number after `done` steps; True if it is the best so far.
@@ -241,7 +254,7 @@ class Learner:
 
     def load_state(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Takes up what `state` and `tensors` gave."""
-        self.window = Window.from_state(state["window"], device=self._device, counts=self._rows.rank == 0)
+        self.window = Window.from_state(state["window"], device=self._device, counts=self._mesh.first)
         self.best = None if state["best"] is None else Best(*state["best"])
         self.validations_since_best = state["validations_since_best"]
         self.stopped_at = state["stopped_at"]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from monoseme.saes import SAE, Losses
-from monoseme.tensors.processes import ALONE, Group
+from monoseme.tensors.processes import ALONE, Group, Mesh
 
 DENSITY_BINS = tuple(-7.0 + 0.25 * i for i in range(29))
 """Edges in log10 of the share of tokens that a latent fired on; what lies below the first counts in the first bin."""
@@ -25,8 +25,8 @@ class LatentLife:
     """What happened to the latents of one SAE since the last row."""
 
     def __init__(self, sae: SAE, *, rows: Group = ALONE) -> None:
-        """`rows`: the processes that have other rows of each batch; what they count is added up when the latents settle."""
-        self._rows = rows
+        """Each process counts the latents that are here on the rows that are here; `settle` and `row` add up."""
+        self._mesh = Mesh(rows, sae.shard)
         device = sae.tokens_since_fired.device
         self._fired = torch.zeros(sae.tokens_since_fired.numel(), dtype=torch.int64, device=device)
         self._events = torch.zeros(3, dtype=torch.int64, device=device)  # deaths, revivals, resampled
@@ -54,12 +54,12 @@ class LatentLife:
         self._was_dead = sae.dead_mask()
 
     def settle(self) -> None:
-        """What each process counted in its rows becomes the first one's: before a row, and before a checkpoint."""
-        if self._rows.size > 1:
-            counted = self._rows.sum(self._fired)
-            self._fired.zero_()
-            if self._rows.rank == 0:
-                self._fired.copy_(counted)
+        """What several processes counted becomes that of the first of them: before a row, and before a checkpoint."""
+        rows, latents = self._mesh
+        if rows.size > 1:
+            self._fired.copy_(_of_first(rows, self._fired))
+        if latents.size > 1:
+            self._events.copy_(_of_first(latents, self._events))
 
     @property
     def n_rows(self) -> int:
@@ -67,21 +67,25 @@ class LatentLife:
         return self._n_rows
 
     def row(self, sae: SAE) -> dict[str, Any]:
-        """The numbers of a row; waits for the device."""
+        """The numbers of a row, of the latents of all processes; waits for the device. `settle` comes before."""
         fired, ages = self._fired.cpu(), sae.tokens_since_fired.flatten().cpu()
-        deaths, revivals, resampled = self._events.tolist()
         firing = fired[fired > 0].double() / max(1, self._n_rows)
-        return {
-            "density_bins": list(DENSITY_BINS),
+        deaths, revivals, resampled = self._events.tolist()
+        counts = {
             "density": _histogram(firing, DENSITY_BINS),
-            "silent": int((fired == 0).sum()),
-            "age_bins": list(AGE_BINS),
+            "silent": [int((fired == 0).sum())],
             "age": _histogram(ages.double(), AGE_BINS),
-            "dead": int(sae.dead_mask().sum()),
-            "deaths": deaths,
-            "revivals": revivals,
-            "resampled": resampled,
+            "dead": [int(sae.dead_mask().sum())],
+            "deaths": [deaths],
+            "revivals": [revivals],
+            "resampled": [resampled],
         }
+        summed = self._mesh.latents.sum(torch.tensor([n for part in counts.values() for n in part])).tolist()
+        row: dict[str, Any] = {"density_bins": list(DENSITY_BINS), "age_bins": list(AGE_BINS)}
+        for name, part in counts.items():
+            found, summed = summed[: len(part)], summed[len(part) :]
+            row[name] = found if name in ("density", "age") else found[0]
+        return row
 
     def clear(self) -> None:
         """Begins the next window."""
@@ -96,9 +100,11 @@ class LatentLife:
     def load(self, tensors: Mapping[str, Tensor], *, n_rows: int) -> None:
         """Takes up what `tensors` and `n_rows` gave."""
         self._fired.copy_(tensors["fired"])
-        if self._rows.rank:
-            self._fired.zero_()
         self._events.copy_(tensors["events"])
+        if self._mesh.rows.rank:
+            self._fired.zero_()
+        if self._mesh.latents.rank:
+            self._events.zero_()
         self._was_dead = tensors["was_dead"].to(self._fired.device, copy=True)
         self._n_rows = n_rows
 
@@ -107,3 +113,9 @@ def _histogram(values: Tensor, edges: tuple[float, ...]) -> list[int]:
     """Counts of float64 values in bins whose edges are given in log10; each bin holds its lower edge, the ends hold the rest."""
     inner = torch.tensor([10.0**edge for edge in edges[1:-1]], dtype=torch.float64)
     return torch.bincount(torch.bucketize(values, inner, right=True), minlength=len(edges) - 1).tolist()
+
+
+def _of_first(group: Group, counts: Tensor) -> Tensor:
+    """The sum over the group on its first rank, zeros on the others."""
+    total = group.sum(counts)
+    return total if group.rank == 0 else torch.zeros_like(total)

@@ -6,6 +6,7 @@ called again with `resume=True` therefore ends with the weights of one that was 
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -40,7 +41,8 @@ class Callbacks(NamedTuple):
     resume_command: str = "the same command with --resume"
     """What to type to go on, for messages."""
     mesh: Mesh = Mesh()
-    """The processes that train together: each calls `train` with the same arguments but its own mesh."""
+    """The processes that train together: each calls `train` with the same arguments but its own mesh. Where it divides latents,
+    the SAEs are made for it by `monoseme.saes.sharded`."""
 
 
 class TrainResult(NamedTuple):
@@ -77,6 +79,8 @@ def train(
     if config.objective.kind != "none":
         jobs = [in_contexts(job) for job in jobs]
     rows = callbacks.mesh.rows if callbacks is not None else ALONE
+    # Kept with the run as what it is, so that another default of a later version changes nothing of it.
+    config = dataclasses.replace(config, shuffle_window=config.window(any_order=source.any_order))
     feed = SourceFeed(source, jobs, config, rows=rows)
     held_out_rows = None if held_out is None else held_out_batches(held_out, jobs, config)
     result = train_on(feed, jobs, config, folder=folder, held_out=held_out_rows, callbacks=callbacks, resume=resume)

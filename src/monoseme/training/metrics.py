@@ -39,7 +39,7 @@ from monoseme.core.errors import ResumeError
 from monoseme.core.files import guard_disk
 from monoseme.kernels import Screened
 from monoseme.saes import Losses
-from monoseme.tensors.processes import ALONE, Group
+from monoseme.tensors.processes import ALONE, Group, Mesh
 
 
 class Window:
@@ -72,11 +72,11 @@ class Window:
         self._n_screened += screened.n_rows
         self._n_recomputed += screened.n_uncertified
 
-    def settle(self, rows: Group) -> None:
+    def settle(self, mesh: Mesh) -> None:
         """What each process counted by itself becomes the first one's: before a row, and before a checkpoint."""
-        if rows.size > 1:
-            counts = rows.sum(torch.tensor([self._n_screened, self._n_recomputed]))
-            self._n_screened, self._n_recomputed = counts.tolist() if rows.rank == 0 else (0, 0)
+        if not mesh.alone:
+            counts = mesh.latents.sum(mesh.rows.sum(torch.tensor([self._n_screened, self._n_recomputed])))
+            self._n_screened, self._n_recomputed = counts.tolist() if mesh.first else (0, 0)
 
     def note(self, facts: Mapping[str, Tensor]) -> None:
         """Numbers of the last batch alone, too dear to take at each step."""

@@ -47,7 +47,12 @@ def taken_up(stored: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[None
     if stored["threads"] != before and as_many:  # more processes have fewer threads each
         torch.set_num_threads(stored["threads"])
         get_display().say(f"going on with {stored['threads']} threads, as the run began, not {before}")
-    left = [name for name in now if name in stored and name not in (*_SET_BACK, *_MOVES_NOTHING)]
+    if not as_many:
+        get_display().say(
+            f"going on with {now['processes']} processes (rows x latents), not {stored['processes']} as the run began: the same data, "
+            "the same numbers to rounding"
+        )
+    left = [name for name in now if name in stored and name not in (*_SET_BACK, *_MOVES_NOTHING, "processes")]
     changed = [f"{name} was {stored[name]}, is {now[name]}" for name in left if stored[name] != now[name]]
     if torch.get_num_threads() != stored["threads"] and as_many:
         changed.append(f"threads were {stored['threads']}, and this torch admits only {torch.get_num_threads()}")

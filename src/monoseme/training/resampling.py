@@ -30,6 +30,11 @@ def require_resampling(sae: SAE, *, n_sites: int) -> None:
     d, f = sae.d_in, sae.n_latents
     wanted = {"W_enc": (d, f), "b_enc": (f,), "W_dec": (f, d)}
     roles = sae.roles(n_sites)
+    if sae.shard.size > 1:
+        raise ConfigError(
+            f"{sae.plugin_name} cannot be resampled while processes divide its latents.\n"
+            "  Leave out --train.resample, or take --train.latent_shards 1."
+        )
     if any(shapes.get(name) != shape for name, shape in wanted.items()) or roles.inputs != roles.outputs:
         raise ConfigError(
             f"{sae.plugin_name} cannot be resampled: it takes W_enc [D, F], b_enc [F] and W_dec [F, D], and inputs that are "

@@ -5,10 +5,12 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from monoseme.core.config import to_dict
 from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactExistsError, ResumeError
-from monoseme.saes import config_to_dict
+from monoseme.saes import SAE, config_to_dict
 from monoseme.tensors.processes import Group, Mesh
 from monoseme.training import numerics
 from monoseme.training.checkpoint import Checkpoint, last_sound, place_of, restore
@@ -20,8 +22,8 @@ from monoseme.training.rehearsal import rehearse
 from monoseme.training.run import Run
 from monoseme.training.together import whole_batch
 
-_FREE = {"keep", "checkpoint_every", "checkpoint_at", "trackers"}
-"""Settings that move no number, so that a resume may change them."""
+_FREE = {"keep", "checkpoint_every", "checkpoint_at", "trackers", "latent_shards"}
+"""Settings that move no number (beyond rounding), so that a resume may change them."""
 
 
 @contextlib.contextmanager
@@ -84,7 +86,17 @@ def _start(feed: Feed, learners: list[Learner], config: TrainConfig, rows: Group
         if not bool(learner.sae.started):
             whole = [whole_batch(batches[i], rows) for batches in steps]
             learner.sae.start(joined_items(whole)[: config.start_tokens])
+        _share_start(learner.sae, rows)
     feed.seek(beginning)
+
+
+@torch.no_grad()
+def _share_start(sae: SAE, rows: Group) -> None:
+    """From the first process: two kinds of processor may round what they measured differently."""
+    if rows.size == 1:
+        return
+    for tensor in sae.state_dict(keep_vars=True).values():
+        tensor.copy_(rows.share(tensor.detach().clone(memory_format=torch.contiguous_format)))
 
 
 def _go_on(run: Run, feed: Feed, checkpoint: Checkpoint, config: TrainConfig) -> None:

@@ -29,7 +29,7 @@ class SourceFeed:
             source,
             [_request(source, job, view_learned(job), config.batch_size) for job in jobs],
             seed=derive_seed(config.seed, "order"),
-            window=config.shuffle_window,
+            window=config.window(any_order=source.any_order),
             part=rows,
         )
 

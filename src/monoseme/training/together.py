@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from monoseme.core.errors import TrainingError
 from monoseme.saes import SAE, Losses
-from monoseme.tensors.processes import BatchPart, Group
+from monoseme.tensors.processes import BatchPart, Group, Mesh
 from monoseme.training.feed import Rows
 from monoseme.training.metrics import mean_l0
 
@@ -39,7 +39,7 @@ def divide(parts: Sequence[Rows], rows: Group) -> Division:
         return Division([BatchPart()], [1.0], BatchPart())
     here = [part.n_counted for part in parts]
     each = torch.stack(rows.gather(torch.tensor(here)))  # [processes, parts]
-    if int(each.min()) == 0:
+    if rows.size > 1 and int(each.min()) == 0:
         raise TrainingError(
             f"a batch has no rows for one of {rows.size} processes: it holds {int(each.sum())}, in {len(parts)} parts.\n"
             "  Give a larger batch_size, a smaller accumulate, or fewer processes."
@@ -95,11 +95,11 @@ class Told(NamedTuple):
     """As `losses.n_rows`, of the whole batch."""
 
 
-def tell_numbers(losses: Losses, division: Division, latents: Group) -> Told:
+def tell_numbers(losses: Losses, division: Division, mesh: Mesh) -> Told:
     """One reduction on each axis, on the device; float32."""
-    l0, rows = mean_l0(losses), division.whole.rows
+    l0, rows = mean_l0(losses), mesh.rows
     if l0 is not None:  # of the latents that are here
-        l0 = latents.sum(l0)
+        l0 = mesh.latents.sum(l0)
     if rows.size == 1:
         return Told(losses, l0, losses.n_rows)
     named = {"total": losses.total, **{f"part {name}": value for name, value in losses.parts.items()}}

@@ -62,8 +62,9 @@ class HeldOut:
             active = codes.sparse()
             n_active, n_codes = n_active + active.nnz, n_codes + active.n_rows
             fired[active.indices.cpu().long()] = True
-        silent = 1.0 - float(fired.double().mean())
-        return {"fvu": error / spread, "l0": n_active / n_codes, "silent_fraction": silent}
+        latents = sae.shard  # each process has the codes of its own
+        n_active, n_fired, n_latents = latents.sum(torch.tensor([n_active, int(fired.sum()), len(fired)])).tolist()
+        return {"fvu": error / spread, "l0": n_active / n_codes, "silent_fraction": 1.0 - n_fired / n_latents}
 
 
 class _InOutRows(NamedTuple):
