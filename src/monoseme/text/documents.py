@@ -14,6 +14,7 @@ from monoseme.text.config import CorpusConfig
 from monoseme.text.document import MAX_PLACES_TOLD, CorpusFacts, Document
 from monoseme.text.hub import is_saved_dataset, read_hub, read_saved
 from monoseme.text.rows import BadRow, Row, is_text_file, known_endings, read_rows
+from monoseme.text.sentences import ROWS_PER_SOURCE, SplitterError, cut_document, with_sentences
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -27,6 +28,7 @@ def read_documents(config: CorpusConfig, facts: CorpusFacts | None = None) -> It
     corpus cannot be opened, ConfigError for a column it does not have.
     """
     facts = facts or CorpusFacts()
+    config = with_sentences(config)
     n_documents = 0
     for row in _rows(config):
         facts.n_rows += 1
@@ -36,8 +38,12 @@ def read_documents(config: CorpusConfig, facts: CorpusFacts | None = None) -> It
         elif not found.text and not found.turns:
             facts.n_empty += 1
         else:
-            n_documents += 1
-            yield found
+            parts = _parts(found, row, config)
+            if isinstance(parts, BadRow):
+                _tell(parts, config, facts)
+                continue
+            n_documents += len(parts)
+            yield from parts
     if facts.n_bad > MAX_PLACES_TOLD:
         get_display().warn(f"{config.source}: {facts.n_bad:,} of {facts.n_rows:,} rows are broken and were skipped")
     if not n_documents:
@@ -74,7 +80,7 @@ def _document(row: Row, config: CorpusConfig, *, row_number: int) -> Document | 
     if value is None:
         present = [str(key) for key in row.fields]
         return BadRow(row.file, row.number, f'no text in "{config.field}" (has {", ".join(present)})')
-    source = row.file if not row.own_source else f"{row.file}:{row.number}"
+    source = _source(row, config)
     if config.group_field is not None:
         if row.fields.get(config.group_field) is None:
             return BadRow(row.file, row.number, f'no source in "{config.group_field}"')
@@ -89,6 +95,23 @@ def _document(row: Row, config: CorpusConfig, *, row_number: int) -> Document | 
     if not _is_unicode(value):
         return BadRow(row.file, row.number, "holds bytes that are not UTF-8, or half of a surrogate pair")
     return Document(value if value.strip() else "", source, _labels(row.fields, config), row_number)
+
+
+def _source(row: Row, config: CorpusConfig) -> str:
+    if not row.own_source:
+        return row.file
+    number = row.number if config.sentences != "given" else (row.number - 1) // ROWS_PER_SOURCE
+    return f"{row.file}:{number}"
+
+
+def _parts(document: Document, row: Row | BadRow, config: CorpusConfig) -> list[Document] | BadRow:
+    """The document, or its sentences."""
+    if config.sentences != "cut":
+        return [document]
+    try:
+        return list(cut_document(document, language=config.language))
+    except SplitterError as error:
+        return BadRow(row.file, row.number, str(error))
 
 
 def _is_unicode(text: str) -> bool:

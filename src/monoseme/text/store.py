@@ -29,6 +29,7 @@ from monoseme.text.group import Group, gather_tokens
 from monoseme.text.holdout import Holdout
 from monoseme.text.plan import ContextPlan
 from monoseme.text.sections import Ids, Section, Tokens, read_sections
+from monoseme.text.sentences import with_sentences
 from monoseme.text.tokenizer import TextTokenizer
 
 GROUP_TOKENS = 1 << 20
@@ -266,6 +267,7 @@ class TokenStore:
 
 
 def _resolved(config: CorpusConfig, tokenizer: TextTokenizer) -> CorpusConfig:
+    config = with_sentences(config)
     if config.bos == "auto":
         return replace(config, bos="never" if tokenizer.bos_id is None else "always")
     if config.bos != "never" and tokenizer.bos_id is None:
