@@ -1,4 +1,4 @@
-"""List what can be plugged in: saes, evaluations, families, explainers, scorers, trackers, presets, studies.
+"""List what can be plugged in: saes, evaluations, families, explainers, scorers, trackers, presets, studies and more.
 
     monoseme ls            the kinds
     monoseme ls saes       one kind, a line each; --json gives [{name, summary, source}]
@@ -8,6 +8,7 @@ Docstrings are read from the source; no plug-in is imported.
 
 from typing import Any
 
+from monoseme.activations.formats import ACTIVATION_FORMATS
 from monoseme.atlas.explain import EXPLAINERS
 from monoseme.atlas.score import SCORERS
 from monoseme.cli._options import wants_help, write
@@ -23,9 +24,8 @@ from monoseme.saes import SAES
 from monoseme.studies import STUDIES
 from monoseme.training.trackers import TRACKERS
 
-KINDS: dict[str, Registry[Any]] = {
-    registry.kind: registry for registry in (SAES, EVALUATIONS, FAMILIES, EXPLAINERS, SCORERS, TRACKERS, PRESETS, STUDIES)
-}
+_ALL = (SAES, EVALUATIONS, FAMILIES, ACTIVATION_FORMATS, EXPLAINERS, SCORERS, TRACKERS, PRESETS, STUDIES)
+KINDS: dict[str, Registry[Any]] = {registry.kind: registry for registry in _ALL}
 
 
 def main(words: list[str]) -> int:
@@ -38,7 +38,8 @@ def main(words: list[str]) -> int:
         display.result({kind: registry.names() for kind, registry in KINDS.items()})
         return 0
     if not words:
-        write("\n".join(f"{kind:<12} {len(registry.names())}" for kind, registry in KINDS.items()))
+        width = max(map(len, KINDS))
+        write("\n".join(f"{kind:<{width}}  {len(registry.names())}" for kind, registry in KINDS.items()))
         return 0
     kind = words[0]
     if kind not in KINDS:

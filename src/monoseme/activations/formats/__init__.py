@@ -7,6 +7,8 @@ from monoseme.core.registry import Registry
 
 if TYPE_CHECKING:
     from monoseme.activations.formats._base import ActivationFormat
+    from monoseme.activations.formats._foreign import ForeignFacts, ForeignStore, ForeignText
+    from monoseme.activations.formats._importing import Imported, find_format, import_activations
 
 ACTIVATION_FORMATS: "Registry[ActivationFormat]" = Registry(
     kind="activation_formats",
@@ -15,7 +17,23 @@ ACTIVATION_FORMATS: "Registry[ActivationFormat]" = Registry(
 )
 """All formats that are installed."""
 
-__all__ = ["ACTIVATION_FORMATS", "ActivationFormat"]
+__all__ = [
+    "ACTIVATION_FORMATS",
+    "ActivationFormat",
+    "ForeignFacts",
+    "ForeignStore",
+    "ForeignText",
+    "Imported",
+    "find_format",
+    "import_activations",
+]
 
 # torch on first use: `monoseme ls` imports this package.
-__getattr__ = lazy_attributes(__name__, {"_base": ["ActivationFormat"]})
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "_base": ["ActivationFormat"],
+        "_foreign": ["ForeignFacts", "ForeignStore", "ForeignText"],
+        "_importing": ["Imported", "find_format", "import_activations"],
+    },
+)

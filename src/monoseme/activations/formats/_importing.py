@@ -42,13 +42,14 @@ class Imported(NamedTuple):
     """By site, for stores that come with means."""
 
 
-def find_format(path: Path, name: str | None = None) -> str:
+def find_format(path: str | Path, name: str | None = None) -> str:
     """The name of the format of a folder: `name`, checked, or the one format that recognises it.
 
-    Raises ForeignError when none does or several do, UnknownPluginError for a name that there is not.
+    Raises ForeignError when none does or several do, UnknownPluginError for a name that there is not, ConfigError for an address.
     """
     if is_address(path):
         raise ConfigError(f"{path} is an address; foreign stores are read from this machine.\n  Download it first.")
+    path = Path(path)
     if not path.is_dir():
         raise ForeignError(f"there is no folder {path}")
     if name is not None:

@@ -1,4 +1,4 @@
-"""dictionary_learning, the memory-mapped caches of its forks: `shard_0.memmap` of rows, with token ids and borders beside them.
+"""dictionary_learning caches: raw shards of rows (`shard_0.memmap`), with ids and borders beside them.
 
     CACHE/tokens.pt                 torch.save of the id of each row, int64 [total], where tokens were stored
     CACHE/sequence_ranges.pt        torch.save of the first row of each sequence, then the total, int64 [sequences + 1]

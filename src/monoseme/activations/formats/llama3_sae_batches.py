@@ -1,4 +1,4 @@
-"""llama3-sae, batches: `batch_PID_N.pt` of 1,024 rows in mixed processes' order, and their mean; rows without any text.
+"""llama3-sae batches: `batch_PID_N.pt` of 1,024 rows, and their mean; no text.
 
     ACTIVATIONS_batched/batch_4711_0.pt   torch.save of one tensor [1024, D], bfloat16 as captured
     ACTIVATIONS_mean.pt                   torch.save of the mean over all rows, float64 [D]

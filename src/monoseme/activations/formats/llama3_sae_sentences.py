@@ -1,4 +1,4 @@
-"""llama3-sae, sentences: one file per sentence, `activations_l22_idx7.pt`, with the text recovered where the sentences are given.
+"""llama3-sae sentences: `activations_l22_idx7.pt`, one file each; text if the sentences are given.
 
     ACTIVATIONS/layer_22/activations_l22_idx7.pt   torch.save of one tensor [tokens, D], bfloat16, padding cut off
 

@@ -1,4 +1,4 @@
-"""SAELens, cached activations: a dataset saved to disk with a column for each hook, and the token ids beside them.
+"""SAELens cached activations: a saved dataset with a column for each hook, and token ids.
 
     CACHE/dataset_info.json, state.json, data-00000-of-00009.arrow
     column blocks.12.hook_resid_post   Array2D(shape=(context_size, d_in)), float32 by default

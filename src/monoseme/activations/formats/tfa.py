@@ -1,4 +1,4 @@
-"""TFA ("Priors in Time"): `states_00003_of_00200.pkl` [contexts, S, D] and the ids beside them, in the type of the activations.
+"""TFA ("Priors in Time") precomputed states: `states_00003_of_00200.pkl`, ids where they are certain.
 
     states_{i:05d}_of_{n:05d}.pkl      torch.save of one tensor [contexts, S, D], bfloat16 by default
     input_ids_{i:05d}_of_{n:05d}.pkl   torch.save of one tensor [contexts, S], *of the same floating type*

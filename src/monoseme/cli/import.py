@@ -1,0 +1,129 @@
+"""Take over activations that another tool has stored.
+
+    monoseme import PATH --out OUT                       the format is recognised by the files
+    monoseme import PATH --out OUT --format NAME --help  the settings of a format
+    monoseme import PATH --out OUT --site resid_post.12 --model google/gemma-2-2b
+    monoseme import --out OUT --resume                   go on with an import that was interrupted
+
+Formats: monoseme ls activation_formats. Numbers keep their type, or --dtype float32, bfloat16, float16, int8. What a store does
+not hold is missing in ours and told; files that could run a program are never loaded.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from monoseme.activations.formats import ACTIVATION_FORMATS
+from monoseme.activations.formats._importing import Imported, find_format, import_activations, kept_settings
+from monoseme.activations.store.config import StoredDtype
+from monoseme.cli._options import apart, parse, settings, take_files, wants_help, write
+from monoseme.cli._verbs import document
+from monoseme.core.config import from_dict
+from monoseme.core.display import get_display
+from monoseme.core.errors import ConfigError
+from monoseme.core.files import typed
+
+
+def main(words: list[str]) -> int:
+    """Imports a store of activations."""
+    if not words or (wants_help(words) and _value(words, "--format") is None):
+        formats = "\n".join(f"  {info.name:<22} {info.summary}" for info in ACTIVATION_FORMATS.infos())
+        write(f"{document('import')}\n\nFormats:\n{formats}")
+        return 0
+    path, rest = (None, words) if words[0].startswith("-") else (words[0], words[1:])
+    kept = _kept(rest)
+    if path is None and kept is None and not wants_help(rest):
+        raise ConfigError("import needs a folder, before its flags.\n  Type:  monoseme import PATH --out OUT")
+    path = path or str((kept or {}).get("source", ""))
+    flags = _flags_of(_format(path, rest, kept), rest, kept)
+    if flags.out is None:
+        raise ConfigError(f"import needs a place for the store.\n  Type:  monoseme import {typed(path)} --out OUT")
+    storage = _storage(flags, kept)
+    # What PATH holds decides what is made of it; activations are all that is taken over so far.
+    found = import_activations(
+        Path(path), flags.out, format=flags.format, options=flags.settings, storage=storage, resume=flags.resume
+    )
+    _tell(found, flags.out)
+    return 0
+
+
+def _format(path: str, words: Sequence[str], kept: Mapping[str, Any] | None) -> str:
+    """The format asked for, that of the import that goes on, or the one recognised; a help page needs no folder."""
+    name = _value(words, "--format") or (str(kept["format"]) if kept else None)
+    if name is not None and wants_help(words):
+        ACTIVATION_FORMATS.source(name)
+        return name
+    return find_format(path, name)
+
+
+def _flags_of(name: str, words: Sequence[str], kept: Mapping[str, Any] | None) -> Any:
+    """The flags, on top of those of the import that goes on."""
+    said, rest = take_files(words)
+    config = ACTIVATION_FORMATS.get(name).Config
+    start = config() if kept is None else from_dict(config, kept["options"], where="the import that goes on")
+    kind = _flags(name, config)
+    default = kind(format=name, settings=settings(start, said, where="config"))
+    return parse(kind, apart(rest, ["--site"]), verb=f"import PATH --format {name}", summary=document("import"), default=default)
+
+
+def _flags(name: str, config: type) -> Any:
+    """A dataclass of what every import takes and of the settings of the format, which are flags without a prefix."""
+    fields: list[Any] = [
+        ("out", _flag(str | None, "Folder or address (s3://...) of the store."), None),
+        ("format", _flag(str, "Format of PATH; recognised if not given."), name),
+        ("dtype", _flag(StoredDtype | None, "Type of the stored numbers. None: that of PATH."), None),
+        ("shard_bytes", _flag(int | None, "About how much makes a shard (bytes)."), None),
+        ("max_bytes", _flag(int | None, "The store ends before it would be larger (bytes)."), None),
+        ("resume", _flag(bool, "Go on with the import in that folder."), False),
+        ("settings", Annotated[config, tyro.conf.arg(name="")], dataclasses.field(default_factory=config)),
+    ]
+    return dataclasses.make_dataclass("ImportFlags", fields, frozen=True, kw_only=True)
+
+
+def _flag(hint: Any, text: str) -> Any:
+    return Annotated[hint, tyro.conf.arg(help=text)]
+
+
+def _storage(flags: Any, kept: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What is said of how the store is kept, as settings of a `StorageConfig`."""
+    said = {name: getattr(flags, name) for name in ("dtype", "shard_bytes", "max_bytes")}
+    return {**(kept["storage"] if kept else {}), **{name: value for name, value in said.items() if value is not None}}
+
+
+def _kept(words: Sequence[str]) -> Mapping[str, Any] | None:
+    """The settings of the import that `--resume` goes on with, if one was begun."""
+    out = _value(words, "--out")
+    return kept_settings(out) if out is not None and "--resume" in words else None
+
+
+def _value(words: Sequence[str], wanted: str) -> str | None:
+    """What a flag says, before the others can be read."""
+    for word, following in itertools.zip_longest(words, words[1:]):
+        flag, equals, value = word.partition("=")
+        if flag == wanted:
+            return value if equals else following
+    return None
+
+
+def _tell(found: Imported, out: str) -> None:
+    """What was read, kept and lost."""
+    display, stored = get_display(), found.stored
+    display.say(f"imported {stored.n_contexts:,} of {found.n_contexts:,} contexts ({found.format}) to {out}")
+    display.say(f"  rows: {stored.n_tokens:,} at each site; contexts held out: {stored.n_heldout:,}; bytes: {stored.n_bytes:,}")
+    for site, error in stored.storage_errors.items():
+        if error.squares:
+            display.say(f"  {site}: the stored type lost {error.fvu or 0.0:.2g} of the variance")
+    if found.n_bad_rows:
+        display.warn(f"{found.n_bad_rows:,} rows held NaN or infinity and were left out")
+    for site, check in found.means.items():
+        share = "" if check.share is None else f", {check.share:.2g} of its length"
+        display.say(f"  {site}: the mean that came along differs from that of the rows by at most {check.largest:.3g}{share}")
+    for line in found.lost:
+        display.say(f"  left behind: {line}")
+    stored_facts = {**stored._asdict(), "storage_errors": {site: e._asdict() for site, e in stored.storage_errors.items()}}
+    means = {site: check._asdict() for site, check in found.means.items()}
+    display.result({**found._asdict(), "out": out, "stored": stored_facts, "means": means})
