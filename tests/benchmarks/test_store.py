@@ -10,6 +10,15 @@ from monoseme.cli.main import main
 from monoseme.core.errors import ConfigError
 
 
+def test_rows_read_back_are_told_for_each_type(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    sizes = ["--parts", "reader", "--rows", "17000", "--width", "7", "--rounds", "1"]
+    assert main(["bench", "store", *sizes, "--folder", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "shuffled float32 rows of 7 from stores of 16,384" in told
+    assert all(dtype in told for dtype in ("float32", "bfloat16", "int8"))
+
+
+@pytest.mark.slow
 def test_each_part_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     sizes = ["--tokens", "3000", "--live_tokens", "3000", "--rows", "17000", "--width", "37", "--rounds", "1"]
     assert main(["bench", "store", *sizes, "--folder", str(tmp_path), "--json"]) == 0

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from monoseme.core.display import Progress, SilentDisplay, get_display
-from monoseme.core.errors import ArtifactError
+from monoseme.core.errors import ArtifactDamagedError, ArtifactError
+from monoseme.core.files import typed
 from monoseme.core.folder import Folder
 
 _N_AT_ONCE = 4
@@ -42,6 +43,14 @@ def find_damage(folder: Folder, files: Mapping[str, Mapping[str, Any]]) -> list[
             before, n_bytes = n_bytes, n_bytes + whole[name]
             bar.advance(n_bytes // _MB - before // _MB)
     return [f"{name}: {problems[name]}" for name in files if name in problems]
+
+
+def require_sound(folder: Folder, files: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises ArtifactDamagedError with a line for each of the files that `find_damage` finds fault with."""
+    problems = find_damage(folder, files)
+    if problems:
+        lines = "\n  ".join([f"{folder} is damaged:", *problems])
+        raise ArtifactDamagedError(f"{lines}\n  See what else is wrong with:  monoseme check {typed(str(folder))}")
 
 
 def _by_size(n_bytes: int | None, facts: Mapping[str, Any]) -> str | None:

@@ -10,6 +10,7 @@ from monoseme.activations.store.layout import INDEX, STATISTICS, Index, shard_na
 from monoseme.activations.store.measured import StoreStatistics
 from monoseme.activations.store.shards import Shards
 from monoseme.activations.store.stored_source import TOKENS_PER_BLOCK, Split, StoredSource
+from monoseme.core.checking import require_sound
 from monoseme.core.errors import ArtifactDamagedError, ConfigError, SiteError
 from monoseme.core.folder import Folder, LocalFolder, open_folder
 from monoseme.core.manifest import content_hash, lacks, read_json_table, read_manifest, require_files
@@ -28,7 +29,8 @@ class StoredActivations:
 
     @classmethod
     def open(cls, where: str | Path) -> "StoredActivations":
-        """The store at a path or an address. The names and sizes of its files are checked; `monoseme check` hashes them.
+        """The store at a path or an address. The sizes of all files are checked, and the content of the index and the statistics;
+        `monoseme check` hashes the shards, which are too much to read for every run.
 
         Raises ArtifactMissingError for what is no finished store, ArtifactKindError for another artifact, ArtifactVersionError
         for one of a newer monoseme, ArtifactDamagedError for a file that is missing, cut short or not what it should be.
@@ -36,6 +38,7 @@ class StoredActivations:
         folder = open_folder(where)
         manifest = read_manifest(folder, kind="activations")
         require_files(folder, manifest)
+        require_sound(folder, {name: facts for name, facts in manifest["files"].items() if name in (INDEX, STATISTICS)})
         index = Index.from_json(read_json_table(folder, INDEX), where=f"{folder}/{INDEX}")
         for name in _files(index):
             if name not in manifest["files"]:
