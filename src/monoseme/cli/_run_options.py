@@ -1,5 +1,6 @@
 """The options of `train` and `run`: a whole run config from a preset, files and flags."""
 
+import itertools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,14 +13,21 @@ from monoseme.cli._options import apart, expand, folder_of, parse, settings, tak
 from monoseme.cli._sae_flags import Listed, build, help_text, take
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ConfigError
-from monoseme.pipeline import RUN_FILE, RunConfig, RunFolder, RunSettings, run_config
+from monoseme.pipeline import RUN_FILE, RunConfig, RunFolder, RunSettings, from_stores, run_config
 from monoseme.presets import PRESETS, preset
 from monoseme.saes import SAES, config_from_dict
 
-SHORT = {"--model": "--model.model", "--corpus": "--corpus.source", "--site": "--sites", "--preset": "--preset"}
+SHORT = {
+    "--model": "--model.model",
+    "--corpus": "--corpus.source",
+    "--site": "--sites",
+    "--activations": "--stream.activations",
+    "--preset": "--preset",
+}
 """Short flags for the settings that users mean most."""
-_LISTS = ("--evaluations", "--start_from", "--train.trackers")
+_LISTS = ("--evaluations", "--start_from", "--train.trackers", "--stream.activations", "--stream.weights")
 """Flags whose words may be written with commas between them."""
+_STORES = "--stream.activations"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +69,30 @@ def parse_run(words: Sequence[str], *, verb: str, summary: str, default: RunConf
 
 
 def known_config(words: Sequence[str], out: Path) -> RunConfig:
-    """The config in the run's folder when that run is resumed, so that nothing needs to be typed again; else the default."""
-    if "--resume" not in words or wants_help(words):
+    """The config in the run's folder when that run is resumed, so that nothing needs to be typed again; else the default.
+
+    A new run that learns from stores has their model and text as its defaults. Raises what opening a store raises.
+    """
+    if wants_help(words):
         return RunConfig()
     folder = folder_of(words) or out
-    return run_config(RunFolder(folder)) if (folder / RUN_FILE).is_file() else RunConfig()
+    if "--resume" in words and (folder / RUN_FILE).is_file():
+        return run_config(RunFolder(folder))
+    return RunConfig.of(_defaults(RunSettings(), _stores(words)), ())
+
+
+def _stores(words: Sequence[str]) -> tuple[str, ...]:
+    """The stores that flags name, else `--config` files."""
+    said, rest = take_files(words)
+    flat = apart(expand(rest, SHORT), _LISTS)
+    if _STORES in flat:
+        return tuple(itertools.takewhile(lambda word: not word.startswith("--"), flat[flat.index(_STORES) + 1 :]))
+    found = said.get("stream", {}).get("activations", ())
+    return tuple(found) if isinstance(found, list | tuple) else ()
+
+
+def _defaults(chosen: RunSettings, stores: Sequence[str]) -> RunSettings:
+    return from_stores(chosen, stores) if stores else chosen
 
 
 def _take_preset(words: Sequence[str], default: RunConfig) -> tuple[RunConfig, list[str]]:
@@ -75,7 +102,9 @@ def _take_preset(words: Sequence[str], default: RunConfig) -> tuple[RunConfig, l
         if name == "--preset":
             if not equals and i + 1 == len(rest):
                 raise ConfigError(f"--preset needs a name.\n  Allowed: {', '.join(PRESETS.names())}")
-            return preset(value if equals else rest[i + 1]), rest[:i] + rest[i + (1 if equals else 2) :]
+            found = preset(value if equals else rest[i + 1])
+            settled = RunConfig.of(_defaults(found.settings, default.stream.activations), found.saes)
+            return settled, rest[:i] + rest[i + (1 if equals else 2) :]
     return default, rest
 
 
@@ -101,7 +130,8 @@ def _print_sae_help(names: tuple[str, ...]) -> None:
     write(
         "\nA list with commas is a sweep (--sae.k 16,32); --sae.NAME.k is for one architecture; a preset may set other defaults."
     )
-    write("Short forms: --model for --model.model, --corpus for --corpus.source, --site for --sites")
+    write("Short forms: --model for --model.model, --corpus for --corpus.source, --site for --sites,")
+    write("--activations for --stream.activations")
     write(f"--sae takes one or more of: {', '.join(SAES.names())}")
     write(f"--preset takes one of: {', '.join(PRESETS.names())}; --config takes a .json, .toml or .yaml file\n")
     sys.stdout.flush()

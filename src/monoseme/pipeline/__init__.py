@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from monoseme.pipeline._evaluate import evaluate_run, evaluation_of, headline, measure, run_config
     from monoseme.pipeline._explain_config import ExplainConfig
+    from monoseme.pipeline._from_stores import from_stores
     from monoseme.pipeline._materials import Materials
     from monoseme.pipeline._places import takes_several_sites
     from monoseme.pipeline._report import report_run
@@ -43,6 +44,7 @@ __all__ = [
     "evaluate_run",
     "evaluation_of",
     "explain_run",
+    "from_stores",
     "headline",
     "measure",
     "open_sae",
@@ -73,6 +75,7 @@ __getattr__ = lazy_attributes(
         ],
         "_evaluate": ["evaluate_run", "evaluation_of", "headline", "measure", "run_config"],
         "_explain_config": ["ExplainConfig"],
+        "_from_stores": ["from_stores"],
         "_materials": ["Materials"],
         "_places": ["takes_several_sites"],
         "_report": ["report_run"],

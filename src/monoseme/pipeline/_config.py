@@ -33,14 +33,28 @@ class StreamConfig:
     prefetch: bool = False
     """Run the model on the next block while the SAEs learn from this one: the same bits, sooner where they share no processor.
     On a CPU both use every core, and are quicker one after the other."""
+    prefetch_blocks: int = 1
+    """With prefetch, how many blocks are made ahead and wait for the SAEs (count): more even out a model that is not always as
+    quick, and hold more activations in memory."""
+    activations: tuple[str, ...] = ()
+    """Stores of activations to learn from (folders, addresses) instead of running the model. Model, text and sites are theirs."""
+    weights: tuple[float, ...] | None = None
+    """Share of each of several stores in what is learned, of any sum. None: by their size, so that all of each is read."""
     validation_loss_tokens: int | None = 4096
     """Held-out tokens on which each validation also measures the model's loss with the SAE in it (count). None: not measured."""
 
     def __post_init__(self) -> None:
-        for name in ("contexts_per_block", "max_tokens", "validation_loss_tokens"):
+        for name in ("contexts_per_block", "max_tokens", "validation_loss_tokens", "prefetch_blocks"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"stream.{name} must be at least 1, not {value}")
+        if self.prefetch_blocks > 1 and not self.prefetch:
+            raise ConfigError("stream.prefetch_blocks is for stream.prefetch, which is off")
+        if self.weights is not None and (len(self.weights) != len(self.activations) or len(self.activations) < 2):
+            raise ConfigError(
+                f"stream.weights are {len(self.weights)} for {len(self.activations)} stores.\n"
+                "  Give one for each of two stores or more."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,11 +24,14 @@ class PlacedConfig(NamedTuple):
     sites: tuple[Site, ...]
 
 
-def placed_configs(saes: Sequence[SAE.Config], run_sites: Sequence[str] | None, spec: Places) -> list[PlacedConfig]:
+def placed_configs(
+    saes: Sequence[SAE.Config], run_sites: Sequence[str] | None, spec: Places, *, default: Sequence[str] | None = None
+) -> list[PlacedConfig]:
     """One entry for each SAE that the configs mean, those of one place before those of the next.
 
     An architecture of one site is trained at each site of its own `sites`, else of the run's, else at its default. One of several
-    takes all its own `sites` together, else the run's if there are at least two, else its default.
+    takes all its own `sites` together, else the run's if there are at least two, else its default. `default` stands in for the
+    architectures' own defaults.
 
     Raises SiteError for a site that the model does not have, ConfigError when two SAEs are one and the same or an architecture
     cannot have that number of sites.
@@ -38,7 +41,7 @@ def placed_configs(saes: Sequence[SAE.Config], run_sites: Sequence[str] | None, 
             f"no SAE of this run learns from {', '.join(run_sites)}: each has sites of its own, or needs several.\n"
             "  Leave sites out, or give the architecture its own, such as --sae.transcoder.sites mlp_in.3,mlp_out.3"
         )
-    dealt = [(config, _deal(config, run_sites, spec)) for config in saes]
+    dealt = [(config, _deal(config, run_sites, spec, default)) for config in saes]
     rounds = max((len(groups) for _, groups in dealt), default=0)
     placed = [(config, groups[i]) for i in range(rounds) for config, groups in dealt if i < len(groups)]
     names = _names(placed)
@@ -48,13 +51,17 @@ def placed_configs(saes: Sequence[SAE.Config], run_sites: Sequence[str] | None, 
     return [PlacedConfig(name, _at(config, sites), sites) for name, (config, sites) in zip(names, placed, strict=True)]
 
 
-def _deal(config: SAE.Config, run_sites: Sequence[str] | None, spec: Places) -> list[tuple[Site, ...]]:
+def _deal(
+    config: SAE.Config, run_sites: Sequence[str] | None, spec: Places, default: Sequence[str] | None
+) -> list[tuple[Site, ...]]:
     """The groups of sites that one config is trained at, an SAE for each."""
     kind = SAES.get(config.plugin_name)
     several = takes_several_sites(config)
     given = config.sites
     if given is None and run_sites is not None and _takes_run_sites(config, run_sites, spec):
         given = tuple(run_sites)
+    if given is None and default is not None:
+        given = tuple(default)
     sites = spec.sites(kind.default_sites(spec.n_layers) if given is None else given)
     if several:
         kind.roles(len(sites))
