@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.activations.store.supplies import ONE, TWO, FakeSupply, S
 from monoseme.activations.store.config import BYTES, StorageConfig, StoredDtype
 from monoseme.activations.store.encode import decode
 from monoseme.activations.store.layout import Index, ShardRecord, shard_name
+from monoseme.activations.store.shard_writer import NewShard, ShardKind, write_shard
 from monoseme.activations.store.writer import StoreSummary, write_store
 from monoseme.core.artifact import check_artifact, open_artifact
 from monoseme.core.errors import (
@@ -419,6 +421,18 @@ def test_shards_divided_over_processes_make_the_same_store(tmp_path: Path, most:
     asked = [i for supply in supplies for i in supply.asked]
     assert len(asked) == len(set(asked))
     assert all(supply.asked for supply in supplies)
+
+
+def test_several_hands_write_the_same_bytes(tmp_path: Path) -> None:
+    supply = FakeSupply(padded=True)
+    texts = [supply.text(i) for i in range(5)]
+    kind = ShardKind(widths=supply.widths, dtype="int8", context_len=S, has_text=True, sink_thresholds={})
+    shard = NewShard(number=0, texts=texts, heldout=[False] * 5)
+    with ThreadPoolExecutor(3) as hands:
+        for name, several in (("one", None), ("three", hands)):
+            blocks = (supply.vectors(i, text) for i, text in enumerate(texts))
+            write_shard(LocalFolder(tmp_path / name), kind, shard, blocks, hands=several)
+    assert _files(tmp_path / "one") == _files(tmp_path / "three")
 
 
 def test_a_record_says_what_the_shard_holds(tmp_path: Path) -> None:

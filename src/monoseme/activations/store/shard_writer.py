@@ -6,9 +6,11 @@ Letters: n contexts, S positions, D width of a site, R real tokens.
 import contextlib
 import contextvars
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from types import TracebackType
+
+import torch
 
 from monoseme.activations.store.channel import Channel, ChannelClosed
 from monoseme.activations.store.config import StoredDtype
@@ -26,6 +28,8 @@ from monoseme.text.block import TokenBlock
 
 _MOST_BYTES = 256 << 20
 """Vectors that wait to be written: enough for the disk to pause without the model's noticing, and no more than a shard."""
+_THREADS_PER_HAND = 4
+"""A core hashes about 1.5 GB/s: less than a GPU can give. Where cores are few, the model needs them all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +77,8 @@ class ShardWriter:
         self._folder, self._kind = folder, kind
         self._channel: Channel[NewShard | Mapping[Site, Tensor]] = Channel(most_bytes=most_bytes)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="write-shards")
+        n_hands = min(len(kind.widths), torch.get_num_threads() // _THREADS_PER_HAND)
+        self._hands = ThreadPoolExecutor(n_hands, thread_name_prefix="write-site") if n_hands > 1 else None
         self._work: Future[None] | None = None
 
     def __enter__(self) -> "ShardWriter":
@@ -83,6 +89,8 @@ class ShardWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._channel.close(drop=isinstance(error, KeyboardInterrupt))
         self._executor.shutdown(wait=True)
+        if self._hands is not None:
+            self._hands.shutdown(wait=True)
         if error is None:
             self._channel.raise_error()
 
@@ -99,7 +107,7 @@ class ShardWriter:
             while True:
                 shard = self._channel.get()
                 assert isinstance(shard, NewShard)  # the caller hands over a shard, then as many blocks as it has
-                write_shard(self._folder, self._kind, shard, self._blocks(len(shard.texts)))
+                write_shard(self._folder, self._kind, shard, self._blocks(len(shard.texts)), hands=self._hands)
 
     def _blocks(self, n: int) -> Iterator[Mapping[Site, Tensor]]:
         for _ in range(n):
@@ -113,13 +121,24 @@ class ShardWriter:
             self._channel.fail(error)
 
 
-def write_shard(folder: Folder, kind: ShardKind, shard: NewShard, blocks: Iterator[Mapping[Site, Tensor]]) -> ShardRecord:
-    """Writes a shard's files and then its record; an error leaves none of them. `blocks`: of each text the vectors [n, S, D].
+def write_shard(
+    folder: Folder,
+    kind: ShardKind,
+    shard: NewShard,
+    blocks: Iterator[Mapping[Site, Tensor]],
+    *,
+    hands: Executor | None = None,
+) -> ShardRecord:
+    """Writes a shard's files and then its record, so that there is none after an error.
+
+    `blocks`: of each text the vectors [n, S, D]. `hands` hash and write several sites at once, to the same bytes; None: one after
+    the other.
 
     Raises DiskFullError, AddressError, ConfigError for numbers that the stored type cannot hold.
     """
     text, statistics = text_tensors(shard.texts, shard.heldout), kind.statistics(shard.number)
     files: dict[str, FileFacts] = {}
+    each = map if hands is None else hands.map
     with contextlib.ExitStack() as stack:
         n_rows = shard.n_rows
         sites = {
@@ -133,8 +152,8 @@ def write_shard(folder: Folder, kind: ShardKind, shard: NewShard, blocks: Iterat
         for block, vectors in zip(shard.texts, blocks, strict=True):
             rows = {site: _encoded(block, vectors[site], kind.dtype, site) for site in kind.widths}
             statistics.add(block, rows)
-            for site, file in sites.items():
-                file.add(rows[site].stored)
+            for _ in each(_SiteFile.add, sites.values(), [rows[site].stored for site in sites]):
+                pass  # errors come out here
         files |= {shard_name(shard.number, str(site)): file.finish() for site, file in sites.items()}
     name = shard_name(shard.number, "text")
     files[name] = write_tensors(folder, name, text)
