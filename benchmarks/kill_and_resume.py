@@ -51,7 +51,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None, help="file for the results (JSON)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        results = [killed(task, Path(name), args) for task in tasks(Path(name), args) if task.name in args.tasks]
+        capture, train = tasks(Path(name), args)
+        if "capture" not in args.tasks:
+            run(capture, Path(name) / "capture").finish()  # the store to train from
+        results = [killed(task, Path(name), args) for task in (capture, train) if task.name in args.tasks]
     found = {"kills": args.kills, "seed": args.seed, "tokens": args.tokens, "steps": args.steps, "tasks": results}
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +62,7 @@ def main() -> None:
     sys.exit(0 if all(result["n_equal"] == args.kills for result in results) else 1)
 
 
-def tasks(place: Path, args: argparse.Namespace) -> list[Task]:
+def tasks(place: Path, args: argparse.Namespace) -> tuple[Task, Task]:
     """A capture, and training from the store that it makes."""
     store = place / "capture"
     capture = ("capture", "--site", "resid_post.*", "--max_tokens", str(args.tokens), "--shard_bytes", str(args.tokens * 64))
@@ -67,7 +70,7 @@ def tasks(place: Path, args: argparse.Namespace) -> list[Task]:
     often = ("--train.checkpoint_every", str(max(1, args.steps // 12)))
     train = ("train", "--activations", str(store), "--site", "resid_post.3", "--sae", "topk,batchtopk", *sizes, *often)
     weights = ("saes/*/*", f"training/checkpoints/step_{args.steps:08d}/*", "training/metrics.jsonl")
-    return [Task("capture", capture, "capture.json", ("**/*",)), Task("train", train, "run.json", weights)]
+    return Task("capture", capture, "capture.json", ("**/*",)), Task("train", train, "run.json", weights)
 
 
 def killed(task: Task, place: Path, args: argparse.Namespace) -> dict[str, Any]:
