@@ -1,5 +1,6 @@
 """A store holds what it was given, is the same however its making was broken off, and says what is wrong."""
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -22,6 +23,7 @@ from monoseme.activations.store.layout import Index, ShardRecord, shard_name
 from monoseme.activations.store.shard_writer import NewShard, ShardKind, write_shard
 from monoseme.activations.store.writer import StoreSummary, write_store
 from monoseme.core.artifact import check_artifact, open_artifact
+from monoseme.core.display import SilentDisplay, use_display
 from monoseme.core.errors import (
     ArtifactExistsError,
     ConfigError,
@@ -30,7 +32,7 @@ from monoseme.core.errors import (
     Interrupted,
     ResumeError,
 )
-from monoseme.core.folder import LocalFolder
+from monoseme.core.folder import LocalFolder, open_folder
 from monoseme.tensors.processes import Group
 
 SMALL = StorageConfig(dtype="float32", shard_bytes=7000)
@@ -433,6 +435,48 @@ def test_several_hands_write_the_same_bytes(tmp_path: Path) -> None:
             blocks = (supply.vectors(i, text) for i, text in enumerate(texts))
             write_shard(LocalFolder(tmp_path / name), kind, shard, blocks, hands=several)
     assert _files(tmp_path / "one") == _files(tmp_path / "three")
+
+
+def test_a_store_at_an_address_is_the_same_and_resumes(whole: dict[str, bytes], request: pytest.FixtureRequest) -> None:
+    folder = open_folder(f"memory://stores/{request.node.name}")
+    options: dict[str, Any] = {"config": {"model": "fake"}, "inputs": {"model": "sha256:m", "text": lambda: "sha256:t"}}
+    supply = FakeSupply(padded=True)
+    supply.before_vectors = _killer(5)
+    with pytest.raises(_Killed):
+        write_store(folder, supply, SMALL, **options)
+    again = FakeSupply(padded=True)
+    write_store(folder, again, SMALL, **options, resume=True)
+    assert again.asked == [4, 5, 6, 7]
+    found = {name: folder.read(name) for name in folder.names()}
+    assert {name: data for name, data in found.items() if name != "manifest.json"} == {
+        name: data for name, data in whole.items() if name != "manifest.json"
+    }
+
+
+class _Counting(SilentDisplay):
+    """Notes what a bar is told."""
+
+    def __init__(self) -> None:
+        self.totals: list[int | None] = []
+        self.done = 0
+
+    @contextlib.contextmanager
+    def progress(self, description: str, *, total: int | None, unit: str) -> Iterator["_Counting"]:
+        self.totals.append(total)
+        yield self
+
+    def advance(self, n: int = 1, **facts: str | float) -> None:
+        self.done += n
+
+
+def test_the_bar_counts_real_tokens_and_knows_where_a_size_cap_ends(tmp_path: Path) -> None:
+    display = _Counting()
+    with use_display(display):
+        summary = _write(tmp_path / "a", FakeSupply(padded=True))
+        assert (display.totals, display.done) == ([None], summary.n_tokens)
+        most = 500_000
+        _write(tmp_path / "b", FakeSupply(), StorageConfig(dtype="float32", shard_bytes=7000, max_bytes=most))
+    assert display.totals[1] == most * S // (1 + S * (29 + 4 + 4 + 4 * (5 + 7)))
 
 
 def test_a_record_says_what_the_shard_holds(tmp_path: Path) -> None:

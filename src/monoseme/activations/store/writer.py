@@ -17,7 +17,7 @@ from monoseme.activations.store.layout import Index, ShardRecord, shard_name
 from monoseme.activations.store.shard_file import facts_of
 from monoseme.activations.store.shard_text import text_tensors
 from monoseme.activations.store.shard_writer import NewShard, ShardKind, ShardWriter
-from monoseme.activations.store.sizes import blocks_per_shard
+from monoseme.activations.store.sizes import blocks_per_shard, bytes_per_context
 from monoseme.activations.store.started import Started, begin_store
 from monoseme.activations.store.supply import Inputs, StoreInput
 from monoseme.core.config import to_dict
@@ -108,6 +108,16 @@ class _Plan:
             "blocks_per_shard": self._n_blocks
         }
 
+    @property
+    def n_tokens(self) -> int | None:
+        """About how many will be stored, all processes together; None where nobody knows."""
+        most, supply = self._storage.max_bytes, self.supply
+        if most is None:
+            return supply.n_tokens
+        per_context = bytes_per_context(self.kind.widths.values(), self.kind.dtype, self.kind.context_len)
+        fitting = most * self.kind.context_len // per_context
+        return fitting if supply.n_tokens is None else min(fitting, supply.n_tokens)
+
     def shards(self, processes: Group) -> Iterator["_Shard"]:
         """The shards of this process, in order, each with its text; ends where the supply does, or the bytes allowed."""
         most = self._storage.max_bytes
@@ -137,7 +147,8 @@ class _Shard(NamedTuple):
 
 def _write_shards(folder: Folder, plan: _Plan, started: Started, processes: Group) -> None:
     """Makes the shards of this process that are not there yet. Raises Interrupted after all that was finished is written."""
-    bar_of = get_display().progress("capture", total=plan.supply.n_tokens, unit="tokens")
+    total = None if plan.n_tokens is None else plan.n_tokens // processes.size
+    bar_of = get_display().progress("capture", total=total, unit="tokens")
     with stop_wish() as wish:
         with bar_of as bar, ShardWriter(folder, plan.kind) as writer:
             for shard in plan.shards(processes):
