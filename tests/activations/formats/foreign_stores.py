@@ -153,3 +153,32 @@ def tokens_of(contexts: Sequence[Held]) -> list[int]:
 
 def heldout_documents(out: Path, site: str) -> set[int]:
     return {document for context in contexts_of(out, site, "heldout") for document in context.documents}
+
+
+def write_llamascopium(
+    folder: Path,
+    hooks: Sequence[str] = ("blocks.2.hook_resid_post",),
+    *,
+    sizes: Sequence[int] = (4, 4, 3),
+    ending: str = "safetensors",
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """As `ActivationWriter`: chunks of every hook, each with the tokens; texts are padded with 0 behind."""
+    from safetensors.torch import save_file
+
+    n = sum(sizes)
+    tokens = torch.randint(5, 90000, (n, 5), generator=torch.Generator().manual_seed(1))
+    for context in range(n):
+        tokens[context, 2 + context % 4 :] = 0
+    tokens[1, 0] = 0  # a 0 within a text is no padding
+    found = {hook: vectors(n, 5, D, seed=i) for i, hook in enumerate(hooks)}
+    for hook, rows in found.items():
+        (folder / hook).mkdir(parents=True)
+        for number, (chunk, ids) in enumerate(zip(rows.split(list(sizes)), tokens.split(list(sizes)), strict=True)):
+            path = folder / hook / f"chunk-{number:08d}.{ending}"
+            table = {"activation": chunk.clone(), "tokens": ids.clone()}
+            if ending == "pt":
+                torch.save(table | {"meta": [{"dataset_name": "x"}] * len(ids)}, path)
+            else:
+                save_file(table, path)
+                path.with_suffix(".meta.json").write_text("[]")
+    return found, tokens

@@ -11,10 +11,13 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 
-from monoseme.core.errors import ForeignError
+from monoseme.activations.store.shard_file import TensorPlace, read_header
+from monoseme.core.errors import ArtifactError, ForeignError
 from monoseme.core.files import typed
+from monoseme.core.folder import LocalFolder
 from monoseme.tensors.shapes import Tensor
 
 _ZIP = b"PK\x03\x04"
@@ -86,13 +89,21 @@ def _load(path: Path) -> _Loaded:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError, safe_open
-
+    """The tensors of a file, mapped: one that is not looked at is not read."""
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
-    except (SafetensorError, OSError) as error:
+        places = read_header(LocalFolder(path.parent), path.name)
+        # Copies on a write, which never comes: torch warns of memory that it may not write to.
+        data = torch.from_numpy(np.memmap(path, dtype=np.uint8, mode="c"))
+    except (ArtifactError, OSError, ValueError) as error:
         raise ForeignError(f"{path} is not a whole safetensors file: {_first_line(error)}") from error
+    return {name: _mapped(data, place) for name, place in places.items()}
+
+
+def _mapped(data: Tensor, place: TensorPlace) -> Tensor:
+    raw = data[place.start : place.stop]
+    if place.start % place.dtype.itemsize:
+        raw = raw.clone()  # torch views only what begins at a multiple of its size
+    return raw.view(place.dtype).reshape(place.shape)
 
 
 def _checked(value: Any, path: Path, size: int) -> Tensor:
