@@ -46,7 +46,7 @@ def folder(two: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     ]
     try:
         two.run(folder / "alone")
-        said = [process.communicate(timeout=60)[1] for process in both]
+        said = [process.communicate(timeout=120)[1] for process in both]
     finally:
         for process in both:
             process.kill()

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from monoseme.core.display import Display, MuteDisplay, use_display
 from monoseme.core.launch import Launch
@@ -21,15 +21,20 @@ class Tell(Protocol):
     def __call__(self, message: str, *, code: int = 2) -> int: ...
 
 
-def run_together(launch: Launch, verb: str, run: Callable[[Tell], int], *, display: Display, tell: Tell) -> int:
-    """Joins the other processes and runs `run`, whose messages reach the user once; the exit code, the same on all."""
+def run_together(
+    launch: Launch, verb: str, run: Callable[[Tell], int], *, display: Display, tell: Tell, store: Any = None
+) -> int:
+    """Joins the other processes and runs `run`, whose messages reach the user once; the exit code, the same on all.
+
+    `store`: where to meet, as `joined` takes it.
+    """
     if verb not in VERBS:
         message = f"{verb} is a command for one process, but {launch.size} were started.\n  Several can share: {', '.join(VERBS)}"
         return tell(message) if launch.rank == 0 else 2
     from monoseme.tensors.joining import is_loss_of_company, joined  # torch comes with it
 
     errors = sys.stderr
-    with joined(launch) as company:
+    with joined(launch, store=store) as company:
 
         def tell_once(message: str, *, code: int = 2) -> int:
             if not company.first_to_fail(code):

@@ -86,6 +86,7 @@ class Company:
         self._over.set()
         if self._store is None:
             return
+        self._watch.join()  # a thread in a call of the store when Python ends would abort the process
         until = time.monotonic() + (2 * _GRACE_SECONDS if self.failed else _TIMEOUT.total_seconds())
         with contextlib.suppress(RuntimeError):
             self._store.add("left", 1)
