@@ -12,6 +12,7 @@ from monoseme.activations.store.reader import StoredActivations
 from monoseme.activations.store.shard_file import write_tensors
 from monoseme.core.artifact import new_artifact
 from monoseme.core.errors import ArtifactDamagedError, ArtifactKindError, ArtifactMissingError, ArtifactVersionError
+from monoseme.core.files import hash_file
 from monoseme.core.folder import LocalFolder
 
 
@@ -29,10 +30,10 @@ def _changed(store: StoredActivations, name: str, **changes: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
-def _resized(store: StoredActivations, name: str) -> None:
-    """Puts the size of an altered file into the manifest, so that only its content is wrong."""
-    files = store.manifest["files"]
-    files[name]["bytes"] = (_path(store) / name).stat().st_size
+def _vouched_for(store: StoredActivations, name: str) -> None:
+    """Puts size and checksum of an altered file into the manifest, so that only what it says is wrong."""
+    files, file = store.manifest["files"], _path(store) / name
+    files[name] = {"bytes": file.stat().st_size, "hash": hash_file(file)}
     _changed(store, "manifest.json", files=files)
 
 
@@ -79,18 +80,18 @@ def test_a_missing_and_a_cut_file_are_told_when_it_is_opened(store: StoredActiva
 
 def test_a_foreign_index_is_refused(store: StoredActivations) -> None:
     _changed(store, "index.json", flavour="strawberry")
-    _resized(store, "index.json")
+    _vouched_for(store, "index.json")
     with pytest.raises(ArtifactDamagedError, match="flavour"):
         StoredActivations.open(_path(store))
 
 
 def test_an_index_of_more_shards_than_there_are_is_refused(store: StoredActivations) -> None:
     _changed(store, "index.json", shards=[*store.index.shards, store.index.shards[0]])
-    _resized(store, "index.json")
+    _vouched_for(store, "index.json")
     with pytest.raises(ArtifactDamagedError, match="lacks its file shards/0000"):
         StoredActivations.open(_path(store))
     _changed(store, "index.json", shards=[{"n_rows": 3}])
-    _resized(store, "index.json")
+    _vouched_for(store, "index.json")
     with pytest.raises(ArtifactDamagedError, match="how large shard 0 is"):
         StoredActivations.open(_path(store))
 
@@ -98,7 +99,7 @@ def test_an_index_of_more_shards_than_there_are_is_refused(store: StoredActivati
 def test_a_shard_that_is_not_what_the_index_says_is_refused_when_it_is_read(store: StoredActivations) -> None:
     name = f"shards/00000.{ONE}.safetensors"
     write_tensors(LocalFolder(_path(store)), name, {"x": torch.zeros(3, 5), "norm": torch.zeros(3)})
-    _resized(store, name)
+    _vouched_for(store, name)
     opened = StoredActivations.open(_path(store))
     with pytest.raises(ArtifactDamagedError, match=r"00000\.resid_post\.0\.safetensors has x of \[3, 5\]"):
         opened.source("all").block(0)
@@ -109,6 +110,6 @@ def test_a_text_that_is_not_what_the_index_says_is_refused_when_it_is_read(store
     facts = [dict(shard) for shard in store.index.shards]
     facts[0]["n_rows"] -= 1
     _changed(store, "index.json", shards=facts)
-    _resized(store, "index.json")
+    _vouched_for(store, "index.json")
     with pytest.raises(ArtifactDamagedError, match=r"00000\.text\.safetensors does not hold"):
         StoredActivations.open(_path(store)).source("all").block(0)
