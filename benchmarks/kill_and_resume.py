@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _TIMED = ("seconds", "per_second", "rss_mb", "environment", "metrics_bytes")
-"""Parts of the names of JSON values that say how it went, not what came out; the length of the metrics has the digits of timings."""
+"""Parts of the names of JSON values that say how it went, not what came out (the metrics are as long as their timings)."""
 
 
 class Task(NamedTuple):
