@@ -1,5 +1,6 @@
 """Say before a run what it needs: disk, memory, time, cost; and refuse what cannot fit.
 
+    monoseme plan capture --model gpt2 --corpus books.jsonl --site resid_post.* --out stores/books
     monoseme plan train --model gpt2 --corpus books.jsonl --sae topk --out runs/a
     monoseme plan train --sae topk --sae.n_latents 65536 --plan.price_per_hour 2.5 --plan.processes 8
     monoseme plan train --sae topk --plan.memory_gb 16 --plan.no_probe
@@ -78,7 +79,15 @@ def _train(words: list[str], plan: PlanConfig) -> Plan:
     return plan_training(said.config, said.out, plan)
 
 
-_VERBS: dict[str, Callable[[list[str], PlanConfig], Plan]] = {"train": _train}
+def _capture(words: list[str], plan: PlanConfig) -> Plan:
+    from monoseme.cli._capture_options import parse_capture
+    from monoseme.planning import plan_capture
+
+    said = parse_capture(words, verb="plan capture", summary=document("plan"))
+    return plan_capture(said.config, said.out, plan)
+
+
+_VERBS: dict[str, Callable[[list[str], PlanConfig], Plan]] = {"capture": _capture, "train": _train}
 
 
 def show(plan: Plan) -> None:

@@ -20,7 +20,7 @@ def own_memory_mb() -> float:
 
 
 def memory_bytes_of(pid: int) -> int | None:
-    """Bytes that any process holds of its own (RssAnon; elsewhere than on Linux all that is resident); None where it has ended."""
+    """Bytes that any process holds of its own (RssAnon; not on Linux: all that is resident); None where it has ended."""
     if _STATUS.is_file():
         try:
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()

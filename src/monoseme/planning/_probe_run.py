@@ -34,10 +34,11 @@ class ProbeDisplay(SilentDisplay):
     """Shows nothing; ends the run at the end of a log window, when there were two and the time is over."""
 
     def __init__(self, bar: str, *, seconds: float, every: int) -> None:
-        """`bar` is the progress that counts, in units of which `every` make a window."""
+        """`bar` is the progress that counts; `every` of its advances make a window."""
         self.began: float | None = None
         """When the first unit could start (perf_counter)."""
         self.done = 0
+        """Units."""
         self.marks: list[tuple[float, int]] = []
         """Seconds since then, and units done, at each advance."""
         self.memory_bytes: int | None = None
@@ -64,8 +65,8 @@ class ProbeDisplay(SilentDisplay):
         elapsed = time.perf_counter() - self.began
         self.marks.append((elapsed, self.done))
         self.memory_bytes = memory_bytes_of(os.getpid())
-        windows = self.done // self._every
-        if self.done % self._every == 0 and elapsed >= self._seconds * (1 if windows >= 2 else _PATIENCE):
+        windows, rest = divmod(len(self.marks), self._every)
+        if not rest and elapsed >= self._seconds * (1 if windows >= 2 else _PATIENCE):
             raise _Enough
 
     def warn(self, text: str) -> None:
@@ -80,7 +81,7 @@ def main() -> None:
 
     try:
         with choose_kernels(task["kernels"]):
-            write_json(Path(task["answer"]), {"train": _train}[task["verb"]](task, started))
+            write_json(Path(task["answer"]), {"train": _train, "capture": _capture}[task["verb"]](task, started))
     except MonosemeError as error:
         write_json(Path(task["answer"]), {"refused": str(error)})
 
@@ -115,6 +116,30 @@ def _train(task: dict[str, Any], started: float) -> dict[str, Any]:
         "rows": read_metrics(folder / "training" / "metrics.jsonl"),
         "seconds": read_json(states[-1])["seconds"],
         "checkpoint_bytes": sum(file.stat().st_size for file in states[-1].parent.iterdir()),
+        "compiled_seconds": _compiled(),
+        "device_peak_bytes": _device_peak(config.model.device),
+    }
+
+
+def _capture(task: dict[str, Any], started: float) -> dict[str, Any]:
+    from monoseme.activations.store.started import read_started
+    from monoseme.core.config import from_dict
+    from monoseme.core.folder import open_folder
+    from monoseme.pipeline import CaptureConfig, capture_run
+
+    config = from_dict(CaptureConfig, task["config"])
+    display = ProbeDisplay("capture", seconds=task["seconds"], every=_FEWEST_STEPS)
+    with use_display(display), contextlib.suppress(_Enough):
+        capture_run(config, task["folder"])
+    ended = time.perf_counter()
+    told = read_started(open_folder(task["folder"]))
+    return {
+        "began": (display.began or started) - started,
+        "marks": display.marks,
+        "rest": ended - (display.began or started) - display.marks[-1][0],
+        "finished": told is None,
+        "stop_memory_bytes": display.memory_bytes,
+        "sink_thresholds": None if told is None else told["measured"]["sink_thresholds"],
         "compiled_seconds": _compiled(),
         "device_peak_bytes": _device_peak(config.model.device),
     }

@@ -53,7 +53,7 @@ def training_disk(outline: RunOutline) -> list[Figure]:
     """What lies in the run's folder when it is done, and the most while it is written."""
     train, n_jobs = outline.config.train, len(outline.jobs)
     one = checkpoint_bytes(outline)
-    kept = n_checkpoints_kept(train, n_jobs=n_jobs, validated=outline.config.corpus.holdout_fraction > 0)
+    kept = n_checkpoints_kept(train, n_jobs=n_jobs, validated=outline.is_validated)
     saes = artifact_bytes(outline)
     text = kept * _STATE_BYTES * (1 + n_jobs) + _metrics_bytes(train, n_jobs) + 20_000 * n_jobs
     return [

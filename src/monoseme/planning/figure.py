@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 Found = Literal["exact", "measured", "computed", "estimated"]
 """exact: follows from settings and text, to the byte. measured: by the probe or on this machine, taken to the whole run.
 computed: from sizes by a formula. estimated: rests on an assumption that `note` states."""
 Unit = Literal["bytes", "FLOP", "FLOP/s", "seconds", "tokens", "tokens/s", "bytes/s", "steps", "money"]
-_WEAKNESS: tuple[Found, ...] = ("exact", "measured", "computed", "estimated")
+_WEAKNESS: Final[tuple[Found, ...]] = ("exact", "measured", "computed", "estimated")
 _STEPS = {"bytes": "B", "FLOP": "FLOP", "FLOP/s": "FLOP/s", "bytes/s": "B/s"}
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E")
 
@@ -55,7 +55,7 @@ def total(name: str, parts: Iterable[Figure], *, note: str = "") -> Figure:
     if lacking:
         return missing(name, unit, f"{lacking[0].name} is not known: {lacking[0].why_missing}")
     ways = {part.found for part in parts}
-    found = next(way for way in reversed(_WEAKNESS) if way in ways)
+    found: Found = next(way for way in reversed(_WEAKNESS) if way in ways)
     return Figure(name=name, value=sum(part.value or 0 for part in parts), unit=unit, found=found, note=note)
 
 

@@ -11,11 +11,12 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from monoseme.planning.figure import Figure, amount, total
+from monoseme.models import LanguageModel
+from monoseme.planning.figure import Figure, amount, missing, total
 from monoseme.planning.outline import PlannedJob, RunOutline, weight_bytes
 from monoseme.planning.tensor_files import Sized, n_bytes
 
-_TEXT_BYTES = 37
+TEXT_BYTES = 37
 """Of a token in a block besides its activations: five int64, int16, int8, two bool... see `TokenBlock`."""
 _SCREEN_ROWS = 512
 """Rows that the compiled kernels score at once."""
@@ -81,29 +82,27 @@ def _model_weights(outline: RunOutline) -> Figure:
     return _computed("model weights", sum(weight_bytes(model) for model in outline.models.values()), "parameters x bytes")
 
 
-def forward_tokens(outline: RunOutline) -> int:
-    """Tokens that go through a model at once."""
-    device = outline.config.model.device.partition(":")[0]
-    context = outline.config.corpus.context_len
-    fitting = max(1, _FORWARD_TOKENS.get(device, _FORWARD_TOKENS_ELSEWHERE) // context)
-    return min(outline.config.stream.contexts_per_block, fitting) * context
+def room_of_forward(model: LanguageModel, contexts_per_block: int, context_len: int) -> float:
+    """Bytes inside a block: the stream, its norm, queries, keys, values, and the widest of the MLP three times."""
+    device = model.config.device.partition(":")[0]
+    fitting = max(1, _FORWARD_TOKENS.get(device, _FORWARD_TOKENS_ELSEWHERE) // context_len)
+    prefix = model.block_names[0]
+    wide = max((max(s) for name, (_, s) in model.parameter_shapes.items() if name.startswith(prefix)), default=0)
+    n_tokens = min(contexts_per_block, fitting) * context_len
+    return n_tokens * (6 * model.spec.d_model + 3 * wide) * model.dtype.itemsize
 
 
 def _forward_room(outline: RunOutline) -> Figure:
-    """Inside a block: the stream, its norm, queries, keys, values, and the widest of the MLP three times."""
-    most = 0
-    for model in outline.models.values():
-        prefix = model.block_names[0]
-        wide = max((max(s) for name, (_, s) in model.parameter_shapes.items() if name.startswith(prefix)), default=0)
-        most = max(most, forward_tokens(outline) * (6 * model.spec.d_model + 3 * wide) * model.dtype.itemsize)
-    return _computed("model activations", most, f"a forward of {forward_tokens(outline):,} tokens")
+    per_block, context = outline.config.stream.contexts_per_block, outline.config.corpus.context_len
+    most = max((room_of_forward(model, per_block, context) for model in outline.models.values()), default=0)
+    return _computed("model activations", most, "of a forward")
 
 
 def _blocks(outline: RunOutline) -> Figure:
-    window, stream = outline.config.train.shuffle_window, outline.config.stream
-    held = window + 1 + int(stream.prefetch)
-    value = held * outline.block_tokens * (outline.row_bytes + _TEXT_BYTES)
-    note = f"{held} of {outline.block_tokens:,} tokens: the shuffle window, one that is made" + ", one ahead" * stream.prefetch
+    window, stream = outline.config.train.window(any_order=bool(outline.config.stream.activations)), outline.config.stream
+    held = window + 1 + (stream.prefetch_blocks if stream.prefetch else 0)
+    value = held * outline.block_tokens * (outline.row_bytes + TEXT_BYTES)
+    note = f"{held} of {outline.block_tokens:,} tokens: the shuffle window, one that is made" + ", those ahead" * stream.prefetch
     return _computed("blocks of the stream", value, note)
 
 
@@ -113,16 +112,16 @@ def _row_width(job: PlannedJob) -> int:
 
 
 def _in_hand(outline: RunOutline) -> Figure:
-    """A lane for each distinct request: what is left of the last emission, the next one, and the batch cut from them."""
-    size, batch = outline.activation_dtype.itemsize, outline.config.train.batch_size
+    """A batch for each distinct request, and the next one while the last is held; rows go to it straight from the blocks."""
+    batch = outline.config.train.batch_size
     lanes = {job.learns_from: _row_width(job) for job in outline.jobs}
-    value = sum((2 * outline.block_tokens + 2 * batch) * width * size for width in lanes.values())
-    return _computed("shuffled rows", value, "two emissions and two batches for each view")
+    value = sum(2 * batch * width * outline.activation_dtype.itemsize for width in lanes.values())
+    return _computed("batches", value, "two for each view")
 
 
 def _held_out(outline: RunOutline) -> Figure:
     config = outline.config
-    if config.corpus.holdout_fraction == 0:
+    if not outline.is_validated:
         return _computed("validation batches", 0, "nothing is held out")
     batch = config.train.batch_size
     n_rows = math.ceil(config.train.validation_tokens / batch) * batch
@@ -188,7 +187,7 @@ def _validation(outline: RunOutline) -> float:
     """Logits of a block, with and without the SAE, and what their losses need; rows as in a step without gradients."""
     wanted = outline.config.stream.validation_loss_tokens
     rows = _step(outline)
-    if wanted is None or outline.config.second_model is not None:
+    if wanted is None or outline.config.second_model is not None or not outline.models:
         return rows
     tokens = min(outline.block_tokens, max(wanted, outline.config.corpus.context_len))
     return max(rows, 4 * tokens * outline.models["model"].spec.vocab_size * 4)
@@ -221,3 +220,10 @@ def ending_bytes(jobs: Sequence[PlannedJob], *, shards: int = 1) -> float:
 
 def _turned(job: PlannedJob) -> float:
     return sum(job.sizes.parameters[name].n_bytes for name in job.sizes.transposed)
+
+
+def free_figure(name: str, value: float | None, note: str) -> Figure:
+    """What there is, beside what is needed."""
+    if value is None:
+        return missing(name, "bytes", "the system does not tell")
+    return Figure(name=name, value=value, unit="bytes", found="measured", note=note)

@@ -13,9 +13,8 @@ from monoseme.core.errors import ConfigError
 from monoseme.models import LanguageModel, Site
 from monoseme.pipeline import Materials, RunConfig
 from monoseme.planning.sae_sizes import SaeSizes, sae_sizes, sizes_of_sae
-from monoseme.planning.text_facts import TextFacts, read_text
+from monoseme.planning.text_facts import NO_TEXT, TextFacts, read_text
 from monoseme.saes import SAE, SAES
-from monoseme.text import TokenStore
 
 
 class PlannedJob(NamedTuple):
@@ -51,11 +50,12 @@ class RunOutline:
         if not config.saes and not config.start_from:
             raise ConfigError("a run needs at least one SAE.\n  Type, for example:  --sae topk")
         self.config = config
-        self._text: TextFacts | None = None
 
     @functools.cached_property
     def models(self) -> dict[str, LanguageModel]:
         """Sizes of the models, by the names that sites use. Raises what loading them raises."""
+        if self.config.stream.activations and self.config.stream.validation_loss_tokens is None:
+            return {}  # learning from stores runs no model
         second = self.config.second_model
         found = {"model": LanguageModel.sizes(self.config.model)}
         return found if second is None else found | {"beside": LanguageModel.sizes(second)}
@@ -63,7 +63,7 @@ class RunOutline:
     @functools.cached_property
     def materials(self) -> Materials:
         """Those of the run, with models that have sizes only: they deal out places and open the text."""
-        made = Materials(self.config, model=self.models["model"])
+        made = Materials(self.config, model=self.models.get("model"))
         vars(made)["models"] = self.models  # a cached property: what it would load is here already
         return made
 
@@ -87,18 +87,24 @@ class RunOutline:
         """The sites captured in one of the models."""
         return [site for site in self.widths if (site.model or "model") == model]
 
-    @property
+    @functools.cached_property
     def text(self) -> TextFacts:
         """The corpus, tokenised when first asked for. Raises what `TokenStore.build` raises."""
-        if self._text is None:
-            began = time.perf_counter()
-            self._text = read_text(self.store, began=began)
-        return self._text
+        if self.from_stores:
+            return NO_TEXT
+        began = time.perf_counter()
+        return read_text(self.materials.text, began=began)
+
+    @property
+    def from_stores(self) -> bool:
+        """Whether its SAEs learn from stored activations; text and model are then left alone."""
+        return bool(self.config.stream.activations)
 
     @functools.cached_property
-    def store(self) -> TokenStore:
-        """The token store of the run."""
-        return self.materials.text
+    def is_validated(self) -> bool:
+        """Whether there are held-out documents."""
+        stores = self.materials.stores
+        return self.config.corpus.holdout_fraction > 0 if stores is None else stores.n_heldout > 0
 
     @property
     def block_tokens(self) -> int:
@@ -108,12 +114,12 @@ class RunOutline:
     @property
     def activation_dtype(self) -> torch.dtype:
         """Type of what is captured."""
-        return self.models["model"].dtype
+        return torch.float32 if self.from_stores else self.models["model"].dtype
 
     @property
     def row_bytes(self) -> int:
-        """Of the activations of one token at all captured sites."""
-        return sum(self.widths.values()) * self.activation_dtype.itemsize
+        """Of the activations of one token at all captured sites, in memory: stored ones are mapped, and are the system's."""
+        return 0 if self.from_stores else sum(self.widths.values()) * self.activation_dtype.itemsize
 
 
 def weight_bytes(model: LanguageModel) -> int:

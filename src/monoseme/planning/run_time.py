@@ -56,7 +56,7 @@ def training_time(
     traffic: float,
 ) -> list[Figure]:  # fmt: skip
     """The parts, and their sum last. `ending_bytes` are those of the finished SAEs; `traffic` seconds of a step's exchanges."""
-    n, steps = shares.n, counts.steps
+    n, steps = shares.rows, counts.steps  # the latents of one process alone were measured
     parts = [
         _part("loading", speed.loading, "imports, model, first text"),
         _part("starting", speed.starting, "what SAEs start from"),
@@ -68,7 +68,7 @@ def training_time(
         _part("text", _text_seconds(text), "tokenising beyond the first million"),
         _ending(speed, ending_bytes),
     ]
-    if n > 1:
+    if shares.n > 1:
         parts = [_assumed(part) for part in parts]
         parts.append(
             Figure(name="exchanges", value=steps * traffic, unit="seconds", found="estimated", note="gradients, by the link")
@@ -115,7 +115,7 @@ def _assumed(part: Figure) -> Figure:
 def speed_figures(speed: TrainingSpeed, *, shares: Shares, traffic: float, flop: dict[str, float | None]) -> list[Figure]:
     """Tokens per second of the steps, of their two sides apart, and the floating-point rate of each."""
     batch, found = speed.batch_size, "measured" if shares.n == 1 else "estimated"
-    step = speed.step / shares.n + traffic
+    step = speed.step / shares.rows + traffic
     figures = [
         Figure(
             name="tokens per second",

@@ -33,6 +33,10 @@ class TextFacts(NamedTuple):
         return self.n_tokens / max(self.seconds, 1e-9)
 
 
+NO_TEXT = TextFacts(n_tokens=0, n_documents=0, whole=True, seconds=0.0, memory_bytes=0)
+"""Of a run that reads none."""
+
+
 def read_text(store: TokenStore, *, began: float) -> TextFacts:
     """Tokenises the corpus of `store` to its end, or its first groups where it may have none; `began` is when it was opened."""
     whole = has_known_end(store.config, store.max_tokens)

@@ -1,17 +1,19 @@
 """The plan of a training run: sizes first; only what fits is probed."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from monoseme.core.display import get_display
+from monoseme.core.errors import ConfigError
 from monoseme.core.memory import memory_bytes_of
 from monoseme.kernels import default_choice
 from monoseme.pipeline import RunConfig, run_config_to_dict
 from monoseme.planning.config import PlanConfig
 from monoseme.planning.disk import artifact_bytes, training_disk
 from monoseme.planning.figure import Figure, amount, missing, total
-from monoseme.planning.memory import MemoryParts, ending_bytes, training_memory
+from monoseme.planning.memory import MemoryParts, ending_bytes, free_figure, training_memory
 from monoseme.planning.outline import RunOutline
 from monoseme.planning.plan import Plan, Problem
 from monoseme.planning.probe import ProbeResult, run_probe
@@ -23,6 +25,7 @@ from monoseme.planning.work import model_work, sae_work
 
 _READ_BYTES = 2 * 4 * (1 << 20)
 """Of the text that a probe has read: two groups of a million ids."""
+_SHARDS = (2, 4, 8, 16, 32, 64, 128)
 _COMPILED_SECONDS = 0.5
 """A probe that compiled for longer is taken once more: compiling holds memory that a later run does not."""
 
@@ -40,13 +43,13 @@ class _TrainingPlan:
         self._outline = RunOutline(config)
         self._free = find_resources(plan, out=out, device=config.model.device)
         self._imports = 0.0
-        self._shares = Shares(rows=plan.processes)
+        self._shares = _shares(config, plan)
 
     def made(self) -> Plan:
         """Refused by its sizes, or probed."""
         _ = self._outline.jobs  # what loads classes is loaded before memory is read
         self._imports = float(memory_bytes_of(os.getpid()) or 0)
-        disk = [*training_disk(self._outline), _free("free disk", self._free.disk, "where --out lies")]
+        disk = [*training_disk(self._outline), free_figure("free disk", self._free.disk, "where --out lies")]
         memory = self._parts(self._config, text_bytes=0)
         problems = [*self._memory_problems(memory.peak), *self._disk_problems(disk)]
         figures = {"disk": disk, "memory": self._memory_figures(memory, None), "work": self._work()}
@@ -65,7 +68,7 @@ class _TrainingPlan:
 
     def _probe(self) -> ProbeResult:
         get_display().say(f"probing: the first steps, about {self._plan.probe_seconds:g} s")
-        task = {"verb": "train", "config": run_config_to_dict(self._config), "kernels": default_choice()}
+        task = {"verb": "train", "config": run_config_to_dict(self._alone()), "kernels": default_choice()}
         result = run_probe({**task, "seconds": self._plan.probe_seconds}, beside=self._out)
         if result.facts is None or result.facts["compiled_seconds"] < _COMPILED_SECONDS:
             return result
@@ -75,13 +78,22 @@ class _TrainingPlan:
             again.facts["compiled_seconds_before"] = result.facts["compiled_seconds"]
         return again
 
+    def _alone(self) -> RunConfig:
+        """The run as one process sees it: with its part of the latents, where they are divided."""
+        n = self._shares.latents
+        if n == 1:
+            return self._config
+        saes = tuple(dataclasses.replace(sae, n_latents=-(-sae.n_latents // n)) for sae in self._config.saes)
+        train = dataclasses.replace(self._config.train, latent_shards=1)
+        return RunConfig.of(dataclasses.replace(self._config.settings, train=train), saes)
+
     def _memory_figures(self, memory: MemoryParts, result: ProbeResult | None) -> list[Figure]:
         """The table of parts, the peak, and what is free."""
         peak = memory.peak
         if result is not None and result.facts is not None and result.peak_bytes is not None:
             peak = self._measured_peak(result)
         free = self._free.memory
-        return [*memory.parts, memory.passing, peak, _free("free memory", free, "of this machine")]
+        return [*memory.parts, memory.passing, peak, free_figure("free memory", free, "of this machine")]
 
     def _measured_peak(self, result: ProbeResult) -> Figure:
         """The probe's own peak, or what it held when stopped and the saving of the largest SAE; and the text it had not read."""
@@ -124,7 +136,7 @@ class _TrainingPlan:
                 "cost": cost_figures(time, self._plan),
             }
         config, speed = self._config, training_speed(result.facts)
-        counts = Counts.of(config.train, validated=config.corpus.holdout_fraction > 0)
+        counts = Counts.of(config.train, validated=self._outline.is_validated)
         traffic = self._traffic()
         times = training_time(
             speed, counts, text=self._outline.text, ending_bytes=artifact_bytes(self._outline), shares=self._shares,
@@ -151,7 +163,17 @@ class _TrainingPlan:
         what = f"not enough memory: the run needs {peak.text}, and there is {amount(most, 'bytes')}."
         computed = self._parts(self._config, text_bytes=0).peak.value or 0.0
         room = most - (peak.value - computed)  # what was measured beyond the sums stays
-        return [Problem(what=what, would_fit=self._fitting(memory_changes(self._config), self._memory_need, room))]
+        flags = self._fitting(memory_changes(self._config), self._memory_need, room)
+        return [Problem(what=what, would_fit=(*flags, *self._more_shards(room)))]
+
+    def _more_shards(self, room: float) -> list[str]:
+        """The fewest devices that could hold the latents among them."""
+        for n in _SHARDS:
+            if n > self._shares.latents:
+                need = training_memory(self._outline, imports_bytes=self._imports, text_bytes=0.0, shards=n).peak.value or 0.0
+                if need <= room:
+                    return [f"--train.latent_shards {n}, over {n} devices (torchrun --nproc-per-node {n})"]
+        return []
 
     def _memory_need(self, config: RunConfig) -> float:
         return self._parts(config, text_bytes=0).peak.value or 0.0
@@ -177,7 +199,7 @@ class _TrainingPlan:
                 f"the corpus goes on beyond the {text.n_tokens:,} tokens read for this plan; a run reads it to its end "
                 "(bound it with --stream.max_tokens)"
             )
-        elif n_tokens > text.n_tokens:
+        elif 0 < text.n_tokens < n_tokens:
             told.append(f"{n_tokens:,} tokens are {n_tokens / text.n_tokens:.1f} passes over a corpus of {text.n_tokens:,}")
         revived = [job.sizes.name for job in self._outline.jobs if job.sizes.config.dead_after_tokens < n_tokens]
         if revived:
@@ -190,11 +212,16 @@ class _TrainingPlan:
         return told
 
 
+def _shares(config: RunConfig, plan: PlanConfig) -> Shares:
+    """How the processes divide the run. Raises ConfigError where latents cannot be divided over so many."""
+    latents = config.train.latent_shards
+    if plan.processes % latents:
+        raise ConfigError(
+            f"train.latent_shards is {latents}, which does not divide {plan.processes} processes.\n"
+            f"  Plan for a multiple:  --plan.processes {latents}"
+        )
+    return Shares(rows=plan.processes // latents, latents=latents)
+
+
 def _disk_need(config: RunConfig) -> float:
     return next(figure.value or 0.0 for figure in training_disk(RunOutline(config)) if figure.name == "disk at most")
-
-
-def _free(name: str, value: float | None, note: str) -> Figure:
-    if value is None:
-        return missing(name, "bytes", "the system does not tell")
-    return Figure(name=name, value=value, unit="bytes", found="measured", note=note)
