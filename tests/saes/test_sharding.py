@@ -7,11 +7,15 @@ import pytest
 import torch
 
 from monoseme.core.errors import ConfigError
-from monoseme.saes import SAES, own_tensors, sharded, whole, whole_tensors
+from monoseme.kernels import choose_kernels
+from monoseme.saes import SAES, Knobs, own_tensors, sharded, whole, whole_tensors
 from monoseme.saes._dictionary import orthogonal_rows, unit_rows
 from monoseme.saes._multi_k import MultiKConfig
+from monoseme.tensors.factored import emit_factors
 from monoseme.tensors.processes import Group, Mesh
 from monoseme.testing.processes import in_threads
+from monoseme.training.config import TrainConfig
+from monoseme.training.optimiser import Optimiser
 from tests.saes._meshed import batches, same_everywhere, same_step
 from tests.saes._subjects import subject
 
@@ -44,9 +48,10 @@ _CASES: dict[str, tuple[str, dict[str, Any]]] = {
 _ROWS_ALONE = [name for name in SAES.names() if not SAES.get(name).latent_axes]
 
 
-def compare(name: str, settings: dict[str, Any], *, rows: int, latents: int, n_steps: int = 4) -> None:
+def compare(name: str, settings: dict[str, Any], *, rows: int, latents: int, n_steps: int = 3) -> None:
     given = subject(name)
-    alone = given.build(**settings)
+    with choose_kernels("torch"):  # threads must not share Numba's
+        alone = given.build(**settings)
     alone.tokens_since_fired.view(-1)[:: max(2, latents)] = 10**9  # where latents are divided, all the dead are on one process
     state = {key: tensor.clone() for key, tensor in alone.state_dict().items()}
     steps = batches(given, B, n_steps)
@@ -153,3 +158,40 @@ def test_moments_are_gathered_by_the_names_of_their_parameters(monkeypatch: pyte
     assert others == [{}, {}]
     assert first.keys() == alone.keys()
     assert all(torch.equal(first[key], tensor) for key, tensor in alone.items())
+
+
+def test_updates_by_rows_stay_in_use_where_latents_are_divided() -> None:
+    given = subject("topk")
+    with choose_kernels("torch"):
+        alone = given.build(**_AUX)
+    state = {key: tensor.clone() for key, tensor in alone.state_dict().items()}
+    x = given.batch(B, "tokens")
+
+    def run(mesh: Mesh) -> dict[str, torch.Tensor]:
+        mine = sharded(alone.config, mesh.latents)
+        mine.load_state_dict(own_tensors(mine, state))
+        mine.use_kernels("torch")
+        adam = Optimiser(
+            mine.named_parameters(),
+            TrainConfig(n_steps=10),
+            peak_rate=0.01,
+            unit_norm=mine.unit_norm,
+            sharded=mine.sharded_parameters,
+            latents=mine.shard,
+        )
+        for step in range(3):
+            adam.zero_grad()
+            with emit_factors():
+                losses = mine.loss(x, Knobs(step=step))
+            losses.total.backward()
+            assert mine.W_dec.grad is None
+            adam.gather(mine.kernels.rows)
+            adam.update(1.0)
+            mine.after_step(losses)
+        return whole_tensors(mine, {**mine.state_dict(), **adam.state()})
+
+    (wanted,) = in_threads(run)
+    found, *_ = in_threads(run, latents=3)
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")

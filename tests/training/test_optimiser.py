@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from monoseme.core.errors import ResumeError
 from monoseme.tensors.factored import FactoredGrad, add_factor
+from monoseme.tensors.processes import Group, Mesh
 from monoseme.tensors.sparse import SparseCodes
+from monoseme.testing.processes import in_threads
 from monoseme.training.config import TrainConfig
 from monoseme.training.optimiser import Optimiser
 
@@ -156,3 +158,30 @@ def test_frozen_parameters_stay() -> None:
     adam.update(1.0)
     assert torch.equal(named["b_dec"], before)
     assert math.isfinite(float(named["W_dec"].detach().sum()))
+
+
+def test_the_norm_is_that_of_all_latents_and_counts_what_all_hold_once() -> None:
+    shapes = {"W_enc": (D, F), "b_enc": (F,), "W_dec": (F, D), "b_dec": (D,)}
+    rng = torch.Generator().manual_seed(5)
+    start, grads = ({name: torch.randn(shape, generator=rng) for name, shape in shapes.items()} for _ in range(2))
+    axes = {"W_enc": 1, "b_enc": 0, "W_dec": 0}
+
+    def own(tensors: dict[str, Tensor], latents: Group) -> dict[str, Tensor]:
+        picked = {name: torch.arange(latents.rank, F, latents.size) for name in axes}
+        return {name: t.index_select(axes[name], picked[name]) if name in axes else t.clone() for name, t in tensors.items()}
+
+    def run(mesh: Mesh) -> tuple[float, dict[str, Tensor]]:
+        named = {name: nn.Parameter(tensor) for name, tensor in own(start, mesh.latents).items()}
+        config = TrainConfig(n_steps=10, clip_norm=0.5)
+        adam = Optimiser(named.items(), config, peak_rate=0.01, sharded=axes, latents=mesh.latents)
+        for name, gradient in own(grads, mesh.latents).items():
+            named[name].grad = gradient
+        adam.gather()
+        return float(adam.update(1.0)), {name: p.detach() for name, p in named.items()}
+
+    ((norm, stepped),) = in_threads(run)
+    assert norm == pytest.approx(math.sqrt(sum(float(g.square().sum()) for g in grads.values())), rel=1e-6)
+    for rank, (found, parts) in enumerate(in_threads(run, latents=3)):
+        assert found == pytest.approx(norm, rel=1e-6)
+        for name, tensor in own(stepped, Group(rank, 3)).items():
+            torch.testing.assert_close(parts[name], tensor)
