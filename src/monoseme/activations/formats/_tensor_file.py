@@ -7,6 +7,7 @@ or one that holds other classes, can run any program while it is loaded: it is n
 
 import pickle
 import struct
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -81,7 +82,10 @@ def _load(path: Path) -> _Loaded:
     if not start.startswith((_ZIP, _OLD)):
         raise _refusal(path, start)
     try:
-        return _Loaded(torch.load(path, map_location="cpu", weights_only=True, mmap=start.startswith(_ZIP)), size)
+        with warnings.catch_warnings():
+            # Said of any pickle protocol but 2, before what matters: whether the file can be read.
+            warnings.filterwarnings("ignore", message="Detected pickle protocol", category=UserWarning)
+            return _Loaded(torch.load(path, map_location="cpu", weights_only=True, mmap=start.startswith(_ZIP)), size)
     except pickle.UnpicklingError as error:
         raise _unsafe(path, "torch", "it holds more than tensors") from error
     except _BROKEN as error:
