@@ -9,7 +9,7 @@ import torch
 
 from monoseme.activations.block import Block
 from monoseme.activations.sinks import SinkFilter, find_sinks, measure_thresholds
-from monoseme.activations.source import CapturingModel, Contexts, SourceSeconds, iterate_blocks
+from monoseme.activations.source import CapturingModel, Contexts, InOrder, SourceSeconds, iterate_blocks
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
 from monoseme.models.site import Site
@@ -22,7 +22,7 @@ _TOKENS_PER_FORWARD_ELSEWHERE = 16_384
 """An accelerator needs enough rows to fill it. Not measured yet; more mostly costs memory."""
 
 
-class LiveSource:
+class LiveSource(InOrder):
     """The contexts of a plan, run through a model.
 
     A block always goes through the model in the same batches, since the bits of a row depend on the shape of its batch: so
@@ -63,14 +63,6 @@ class LiveSource:
     def n_blocks(self) -> int:
         """Blocks of the plan. Waits for the whole corpus to be tokenised; `has_block` does not."""
         return self.plan.n_blocks(self._contexts_per_block)
-
-    any_order = False  # text is read from its start to its end
-
-    def order(self, seed: int, epoch: int) -> None:
-        """From the first to the last."""
-
-    def will_need(self, blocks: Sequence[int]) -> None:
-        """Nothing: a thread that makes blocks ahead is a `PrefetchSource`."""
 
     @property
     def contexts_per_forward(self) -> int:

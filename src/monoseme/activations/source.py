@@ -74,6 +74,18 @@ class ActivationSource(Protocol):
         ...
 
 
+class InOrder:
+    """What sources that make their blocks from the first to the last have in common; a subclass has the rest of the protocol."""
+
+    any_order = False
+
+    def order(self, seed: int, epoch: int) -> None:
+        """From the first to the last."""
+
+    def will_need(self, blocks: Sequence[int]) -> None:
+        """Nothing: a thread that makes blocks ahead is a `PrefetchSource`."""
+
+
 class SiteWidths(Protocol):
     """The part of a model's spec that a source needs."""
 

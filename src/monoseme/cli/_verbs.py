@@ -4,7 +4,23 @@ import ast
 import functools
 from pathlib import Path
 
-_ORDER = ("demo", "run", "capture", "train", "eval", "scan", "explain", "report", "serve", "show", "check", "ls")
+_ORDER = (
+    "demo",
+    "run",
+    "plan",
+    "capture",
+    "sentences",
+    "import",
+    "train",
+    "eval",
+    "scan",
+    "explain",
+    "report",
+    "serve",
+    "show",
+    "check",
+    "ls",
+)
 _FOLDER = Path(__file__).parent
 
 

@@ -41,7 +41,8 @@ def _evaluate(word: str, names: Sequence[str], *, overwrite: bool) -> dict[str, 
         return {
             sae: [m for result in results.values() for m in metrics_to_json(result.metrics)] for sae, results in found.items()
         }
-    saes, materials = open_saes(word), Materials(run_config(run))
+    materials = Materials(run_config(run))
+    saes = open_saes(word, device=materials.sae_device)
     told: dict[str, list[Any]] = {}
     for name in names or materials.config.evaluations:
         for result in measure(saes, materials, evaluation_of(name, materials.config)):

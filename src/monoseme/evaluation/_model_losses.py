@@ -107,7 +107,7 @@ class LossMeter:
 def _put(read: Read, captured: "Mapping[Site, Tensor]", text: TokenChunk) -> Float[Tensor, "C S D"]:
     """The activations of the site with the reconstruction at the unmasked positions."""
     x = captured[read.site]
-    return x.index_put((text.mask.to(x.device),), read.x_hat.to(x.dtype))
+    return x.index_put((text.mask.to(x.device),), read.x_hat.to(x))
 
 
 def _shared_values(counts: Bool[Tensor, "C S"]) -> dict[str, Float[Tensor, " P"]]:

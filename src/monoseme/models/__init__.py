@@ -11,6 +11,7 @@ from monoseme.models.site import KINDS, WRITES_RESIDUAL, Site, expand_sites
 if TYPE_CHECKING:
     from monoseme.models._family import Anatomy, Family
     from monoseme.models._generate import Generation, Sampling, TokenEvent
+    from monoseme.models._loading import device_of
     from monoseme.models.edit import Edit, EditContext, FunctionEdit, replacement
     from monoseme.models.language_model import LanguageModel, RunOutput
     from monoseme.models.spec import ModelSpec
@@ -33,6 +34,7 @@ __all__ = [
     "Sampling",
     "Site",
     "TokenEvent",
+    "device_of",
     "expand_sites",
     "hub_settings",
     "read_env",
@@ -43,6 +45,7 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "_family": ["Anatomy", "Family"],
+        "_loading": ["device_of"],
         "_generate": ["Generation", "Sampling", "TokenEvent"],
         "edit": ["Edit", "EditContext", "FunctionEdit", "replacement"],
         "language_model": ["LanguageModel", "RunOutput"],

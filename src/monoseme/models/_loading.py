@@ -48,7 +48,7 @@ def load(config: ModelConfig) -> Loaded:
     model, report = cast(tuple[nn.Module, Any], loaded)
     _check_whole(report, config)
     if config.device_map is None and config.quantise is None:
-        model = model.to(_device(config.device))
+        model = model.to(device_of(config.device))
     return Loaded(model, tokenizer, folder or _snapshot(name, config, hub))
 
 
@@ -171,7 +171,8 @@ def _check_extras(config: ModelConfig) -> None:
         raise ExtraMissingError("spreading a model over devices (device_map)", extra="device-map")
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device of that name. Raises ModelError for one that does not exist, or is not there."""
     try:
         device = torch.device(name)
     except RuntimeError as error:

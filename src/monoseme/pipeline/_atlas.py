@@ -13,7 +13,7 @@ from monoseme.pipeline._saes import NamedSae, open_saes
 def scan_run(run: RunFolder, *, materials: Materials | None = None, resume: bool = False) -> None:
     """Writes the atlas of every SAE of the run. Raises ArtifactExistsError for one scanned before; `resume` keeps it instead."""
     materials = materials or Materials(run_config(run))
-    targets = [_target(sae) for sae in open_saes(str(run.path))]
+    targets = [_target(sae) for sae in open_saes(str(run.path), device=materials.sae_device)]
     if resume:
         targets = [target for target in targets if not all(latents_folder(run.atlas, key).exists() for key in target.keys)]
     if targets:

@@ -36,6 +36,9 @@ class StreamConfig:
     prefetch_blocks: int = 1
     """With prefetch, how many blocks are made ahead and wait for the SAEs (count): more even out a model that is not always as
     quick, and hold more activations in memory."""
+    sae_device: str | None = None
+    """Where the SAEs learn and are measured, as model.device: cuda:1 keeps the model on the first GPU ahead of SAEs on the second
+    with prefetch. None: where the model is (model.device)."""
     activations: tuple[str, ...] = ()
     """Stores of activations to learn from (folders, addresses) instead of running the model. Model, text and sites are theirs."""
     weights: tuple[float, ...] | None = None

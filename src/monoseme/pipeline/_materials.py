@@ -3,6 +3,8 @@
 import functools
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from monoseme.activations import (
     ActivationSource,
     DistributedSource,
@@ -14,7 +16,7 @@ from monoseme.activations import (
 )
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
-from monoseme.models import LanguageModel, ModelConfig, Site
+from monoseme.models import LanguageModel, ModelConfig, Site, device_of
 from monoseme.pipeline._beside import FIRST, SECOND, JointPlaces, Places, own_sites
 from monoseme.pipeline._config import RunConfig
 from monoseme.pipeline._from_stores import StorePlaces, Stores, open_stores
@@ -43,6 +45,13 @@ class Materials:
             raise ConfigError(f"{self.stores.first.folder} does not say which model it is of.\n  Give it with --model.")
         get_display().say(f"loading {self.config.model.model}")
         return LanguageModel.load(self.config.model)
+
+    @property
+    def sae_device(self) -> torch.device:
+        """Where SAEs are. Loads no model, unless accelerate spreads it. Raises ModelError for a device that is not there."""
+        if self.config.stream.sae_device is None and self.config.model.device_map is not None:
+            return self.model.device
+        return device_of(self.config.stream.sae_device or self.config.model.device)
 
     @functools.cached_property
     def stores(self) -> Stores | None:
@@ -87,7 +96,7 @@ class Materials:
     @functools.cached_property
     def started(self) -> list[NamedSae]:
         """The trained SAEs that learn on. Raises what `open_saes` raises, SiteError for one that does not fit the model."""
-        found = [sae for word in self.config.start_from for sae in open_saes(word, in_training=True)]
+        found = [sae for word in self.config.start_from for sae in open_saes(word, in_training=True, device=self.sae_device)]
         return [moved_to(sae, self.config.sites, self.places) for sae in found]
 
     @functools.cached_property

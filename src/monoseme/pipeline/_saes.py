@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from monoseme.core.artifact import MANIFEST, open_artifact
 from monoseme.core.config import suggest
 from monoseme.core.errors import ArtifactMissingError, SiteError
@@ -31,12 +33,16 @@ class NamedSae(NamedTuple):
         return self.sites[self.sae.roles(len(self.sites)).outputs[0]]
 
 
-def open_saes(word: str, *, in_training: bool = False) -> list[NamedSae]:
+def open_saes(word: str, *, in_training: bool = False, device: torch.device | str = "cpu") -> list[NamedSae]:
     """The SAEs that a word means: `runs/a` (all of the run), `runs/a/saes/topk`, `runs/a@2000`, `runs/a@last`, `runs/a@best`.
 
-    Those of a checkpoint come as they are used, or `in_training` as they learn.
+    Those of a checkpoint come as they are used, or `in_training` as they learn. All are on `device`: where activations are.
     Raises ArtifactMissingError with what there is, and what opening an artifact raises.
     """
+    return [named._replace(sae=named.sae.to(device)) for named in _opened(word, in_training=in_training)]
+
+
+def _opened(word: str, *, in_training: bool) -> list[NamedSae]:
     base, at, step = word.rpartition("@")
     if at and (Path(base) / RUN_FILE).is_file():
         return _checkpoint(RunFolder(Path(base)), step, in_training=in_training)

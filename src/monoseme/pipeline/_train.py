@@ -103,7 +103,7 @@ def _jobs(materials: Materials, mesh: Mesh) -> list[Job]:
         raise ConfigError(f"two SAEs of this run have one name: {', '.join(doubled)}.\n  Train them in runs of their own.")
     widths = materials.training.widths
     return [
-        Job(name, sharded(dataclasses.replace(config, d_in=widths[sites[0]]), mesh.latents), sites)
+        Job(name, sharded(dataclasses.replace(config, d_in=widths[sites[0]]), mesh.latents).to(materials.sae_device), sites)
         for name, config, sites in materials.placed
     ] + started
 

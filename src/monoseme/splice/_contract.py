@@ -3,6 +3,7 @@
 Letters: B rows, n contexts, S positions, D model width.
 """
 
+import itertools
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -48,6 +49,14 @@ class SAELike(Protocol):
     def decode(self, codes: Codes) -> Float[Tensor, "*lead D"]:
         """Raw activations from codes."""
         ...
+
+
+def as_computed(sae: object, x: torch.Tensor) -> torch.Tensor:
+    """x where the SAE is, which may be another device than the model's, in the type in which it computes."""
+    device = x.device
+    if isinstance(sae, nn.Module):
+        device = next((tensor.device for tensor in itertools.chain(sae.parameters(), sae.buffers())), device)
+    return x.to(device=device, dtype=computes_in(sae, x.dtype))
 
 
 def computes_in(sae: object, of_model: torch.dtype) -> torch.dtype:

@@ -14,7 +14,7 @@ import torch
 from monoseme.core.errors import SiteError
 from monoseme.models.site import Site
 from monoseme.saes import Codes
-from monoseme.splice._contract import SAELike, computes_in
+from monoseme.splice._contract import SAELike, as_computed
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -63,13 +63,14 @@ class Placed:
         """
         xs = [_held(activations, site) for site in self.inputs]
         mask = mask.to(xs[0].device)
-        dtype = computes_in(self.sae, xs[0].dtype)
         if self.sae.reads == "contexts":
-            return self.sae.encode_contexts(xs[0].to(dtype), mask).select_rows(mask)
+            x = as_computed(self.sae, xs[0])
+            mask = mask.to(x.device)
+            return self.sae.encode_contexts(x, mask).select_rows(mask)
         if len({x.shape[-1] for x in xs}) > 1:
             widths = ", ".join(f"{site} has D={x.shape[-1]}" for site, x in zip(self.inputs, xs, strict=True))
             raise SiteError(f"an SAE reads several sites of one width side by side, but {widths}")
-        rows = [x[mask].to(dtype) for x in xs]
+        rows = [as_computed(self.sae, x[mask]) for x in xs]
         return self.sae.encode(torch.stack(rows, dim=-2) if self.sae.reads == "layers" else rows[0])
 
     def per_site(self, code: SparseCodes) -> list[SparseCodes]:
@@ -96,7 +97,7 @@ class Placed:
         each = each if self.sae.codes_per_site else each * len(x_hats)
         targets = [_held(activations, site) for site in self.outputs]
         found = zip(self.outputs, each, targets, x_hats, strict=True)
-        return [Read(site, code, x[mask.to(x.device)], x_hat) for site, code, x, x_hat in found]
+        return [Read(site, code, x[mask.to(x.device)].to(x_hat.device), x_hat) for site, code, x, x_hat in found]
 
 
 def without_code(codes: Codes) -> Codes:

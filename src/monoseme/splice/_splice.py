@@ -11,7 +11,7 @@ from monoseme.core.errors import SiteError
 from monoseme.models.edit import EditContext
 from monoseme.models.site import Site
 from monoseme.saes import Codes
-from monoseme.splice._contract import SAELike, computes_in
+from monoseme.splice._contract import SAELike, as_computed
 from monoseme.tensors.shapes import Bool, Float, Tensor
 
 Change = Callable[[Codes, EditContext], Codes]
@@ -60,8 +60,9 @@ class SAEEdit:
         mask = self._mask(x, context)
         if not bool(mask.any()):
             return x
-        given = x.to(computes_in(self.sae, x.dtype))
-        raw, codes = given[mask], self._encode(given, mask, context)
+        given = as_computed(self.sae, x)
+        read = mask.to(given.device)
+        raw, codes = given[read], self._encode(given, read, context)
         if self.part is not None:
             codes = codes.with_all(codes.part(self.part))
         x_hat = self.sae.decode(codes)
@@ -71,7 +72,7 @@ class SAEEdit:
         new = raw.detach() + (changed - x_hat.detach()) if self.error_term else changed
         if self.observe is not None:
             self.observe(Spliced(mask, raw, codes, x_hat, new))
-        return x.index_put((mask,), new.to(x.dtype))
+        return x.index_put((mask,), new.to(x))
 
     def _encode(self, x: Tensor, mask: Tensor, context: EditContext) -> Codes:
         """Codes [B, F] of the rows that the mask marks."""

@@ -27,7 +27,7 @@ import torch
 from torch.nn import functional
 
 from monoseme.activations import Block
-from monoseme.activations.source import SourceSeconds, iterate_blocks
+from monoseme.activations.source import InOrder, SourceSeconds, iterate_blocks
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import generator
@@ -184,7 +184,7 @@ def _wandering(config: WorldConfig, tokens: _Tokens) -> Float[Tensor, "m s L w"]
     return (on * tokens.sizes(config.n_wandering)).unsqueeze(2) * profile
 
 
-class PlantedSource:
+class PlantedSource(InOrder):
     """Blocks of a planted world; token ids count up, every document is its own source."""
 
     def __init__(self, world: PlantedWorld, part: str, n_blocks: int) -> None:

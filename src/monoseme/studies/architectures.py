@@ -122,7 +122,7 @@ class Architectures(Study):
             return train_run(materials.config, folder, materials=materials, resume=folder.exists())
 
         survived = train_survivors(list(entrants.configs), work, trial=trial, attempt=attempt)
-        saes = open_saes(str(survived.result.path))
+        saes = open_saes(str(survived.result.path), device=Materials(run_config(survived.result)).sae_device)
         measured = measure_all(bench.subjects(survived.result, saes), bench.tasks(), work)
         rows = [row_of(sae.name, bench.trained_as(survived.result, sae), measured[sae.name]) for sae in saes]
         absent = set(entrants.configs) - {row["architecture"] for row in rows}

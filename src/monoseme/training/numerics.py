@@ -49,8 +49,8 @@ def taken_up(stored: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[None
         get_display().say(f"going on with {stored['threads']} threads, as the run began, not {before}")
     if not as_many:
         get_display().say(
-            f"going on with {now['processes']} processes (rows x latents), not {stored['processes']} as the run began: the same data, "
-            "the same numbers to rounding"
+            f"going on with {now['processes']} processes (rows x latents), not {stored['processes']} as the run began: "
+            "the same data, the same numbers to rounding"
         )
     left = [name for name in now if name in stored and name not in (*_SET_BACK, *_MOVES_NOTHING, "processes")]
     changed = [f"{name} was {stored[name]}, is {now[name]}" for name in left if stored[name] != now[name]]
