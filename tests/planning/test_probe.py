@@ -10,7 +10,7 @@ from monoseme.pipeline import RunConfig, run_config_to_dict
 from monoseme.planning._probe_run import ProbeDisplay, _Enough, window_steps
 from monoseme.planning.capture_plan import capture_rate
 from monoseme.planning.probe import run_probe
-from monoseme.planning.speed import training_speed
+from monoseme.planning.speed import _checkpoint, training_speed
 
 
 def _task(config: RunConfig, **changes: Any) -> dict[str, Any]:
@@ -73,6 +73,7 @@ def test_speed_leaves_out_the_first_window() -> None:
         "seconds": {"starting": 3.0, "validation": 1.0, "checkpoints": 0.5},
         "window_steps": 8,
         "n_steps": 16,
+        "marks": [(float(i + 1), i + 1) for i in range(16)],
         "batch_size": 10,
         "began": 7.0,
         "compiled_seconds": 1.0,
@@ -86,3 +87,9 @@ def test_speed_leaves_out_the_first_window() -> None:
 
 def test_the_rate_of_a_capture_is_between_blocks() -> None:
     assert capture_rate([(5.0, 100), (5.5, 200), (6.0, 300), (7.0, 500)]) == 200
+
+
+def test_a_single_checkpoint_is_what_its_step_took_longer() -> None:
+    marks = [(1.0, 1), (2.0, 2), (3.0, 3), (7.5, 4)]
+    assert _checkpoint({"seconds": {"checkpoints": 0.0, "validation": 1.5}, "marks": marks}, 1) == 2.0
+    assert _checkpoint({"seconds": {"checkpoints": 0.0, "validation": 1.5}, "marks": marks}, 0) is None

@@ -43,3 +43,10 @@ def test_the_optimiser_has_two_moments_and_a_count_for_each_parameter() -> None:
         "W_dec.exp_avg_sq",
     }
     assert sizes.optimiser()["W_enc.exp_avg"].shape == (7, 11)
+
+
+def test_beyond_a_million_latents_axes_grow_as_they_do_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = TopK.Config(d_in=7, n_latents=88, k=3)
+    plain = sae_sizes("x", config)
+    monkeypatch.setattr("monoseme.planning.sae_sizes._MOST_LATENTS", 50)
+    assert sae_sizes("x", config) == plain

@@ -110,6 +110,7 @@ def _train(task: dict[str, Any], started: float) -> dict[str, Any]:
     return {
         "window_steps": every,
         "n_steps": display.done,
+        "marks": display.marks,
         "batch_size": train.batch_size,
         "began": (display.began or started) - started,
         "stop_memory_bytes": display.memory_bytes,

@@ -51,6 +51,15 @@ class RunOutline:
             raise ConfigError("a run needs at least one SAE.\n  Type, for example:  --sae topk")
         self.config = config
 
+    def changed(self, config: RunConfig) -> "RunOutline":
+        """That of other settings, with what they leave as it is."""
+        other = RunOutline(config)
+        if (config.model, config.beside) == (self.config.model, self.config.beside):
+            vars(other)["models"] = self.models
+            if (config.saes, config.sites, config.start_from) == (self.config.saes, self.config.sites, self.config.start_from):
+                vars(other)["jobs"] = self.jobs
+        return other
+
     @functools.cached_property
     def models(self) -> dict[str, LanguageModel]:
         """Sizes of the models, by the names that sites use. Raises what loading them raises."""

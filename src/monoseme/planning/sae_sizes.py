@@ -5,6 +5,8 @@ only. An architecture whose code looks at values is built in earnest instead; th
 """
 
 import copy
+import dataclasses
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -14,6 +16,8 @@ from monoseme.planning.tensor_files import Sized, n_bytes, sizes_of
 from monoseme.saes import SAE, build
 from monoseme.training.config import TrainConfig
 from monoseme.training.life import LatentLife
+
+_MOST_LATENTS = 1 << 20
 
 
 class SaeSizes(NamedTuple):
@@ -57,7 +61,38 @@ class SaeSizes(NamedTuple):
 
 
 def sae_sizes(name: str, config: SAE.Config) -> SaeSizes:
-    """The tensors of an SAE of that config; its `d_in` must be known. Raises ConfigError."""
+    """The tensors of an SAE of that config; its `d_in` must be known. Raises ConfigError.
+
+    Dictionaries are drawn block by block, fake ones too. So beyond a million latents two narrower ones are sized, and each axis
+    is taken to grow with the latents as it does between them.
+    """
+    smaller = config.n_latents
+    while smaller > _MOST_LATENTS and smaller % 4 == 0:
+        smaller //= 2
+    if smaller == config.n_latents:
+        return _at_width(name, config)
+    near, far = (_at_width(name, dataclasses.replace(config, n_latents=n)) for n in (smaller, smaller // 2))
+    times = config.n_latents // (smaller // 2) - 1
+    return SaeSizes(
+        name=name,
+        config=config,
+        weights=_grown(near.weights, far.weights, times),
+        parameters=_grown(near.parameters, far.parameters, times),
+        transposed=near.transposed,
+        exported=_grown(near.exported, far.exported, times),
+        counts=_grown(near.counts, far.counts, times),
+    )
+
+
+def _grown(near: Mapping[str, Sized], far: Mapping[str, Sized], times: int) -> dict[str, Sized]:
+    """Each axis as long as in `far`, and so many times what it grows from there to `near`."""
+    return {
+        name: Sized(sized.dtype, tuple(b + times * (a - b) for a, b in zip(sized.shape, far[name].shape, strict=True)))
+        for name, sized in near.items()
+    }
+
+
+def _at_width(name: str, config: SAE.Config) -> SaeSizes:
     try:
         with FakeTensorMode():
             return _sizes(name, build(config))

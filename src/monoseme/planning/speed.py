@@ -1,5 +1,6 @@
 """What a probe of training measured, as seconds of each thing that a run does; its first log window, the warm-up, is left out."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
@@ -46,11 +47,20 @@ def training_speed(facts: Mapping[str, Any]) -> TrainingSpeed:
         step_saes=_typical(windows, "saes"),
         log=max(0.0, _typical(windows, "other")) * facts["window_steps"],
         validation=seconds["validation"] / n_validations if n_validations else None,
-        # A checkpoint is written before it knows how long it took.
-        checkpoint=seconds["checkpoints"] / (n_validations - 1) if n_validations > 1 else None,
+        checkpoint=_checkpoint(facts, n_validations),
         checkpoint_bytes=facts["checkpoint_bytes"],
         batch_size=facts["batch_size"],
     )
+
+
+def _checkpoint(facts: Mapping[str, Any], n: int) -> float | None:
+    """Seconds of one of n. None is told of the last one, which is written before it knows: a single one is what its step took
+    longer than others, without the validation."""
+    seconds, times = facts["seconds"], [0.0, *(elapsed for elapsed, _ in facts["marks"])]
+    if n > 1:
+        return seconds["checkpoints"] / (n - 1)
+    steps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    return max(0.0, steps[-1] - median(steps) - seconds["validation"]) if n == 1 else None
 
 
 def _windows(rows: Sequence[Mapping[str, Any]], *, every: int, batch_size: int) -> list[dict[str, float]]:

@@ -63,7 +63,7 @@ class _TrainingPlan:
         return Plan(verb="train", figures=figures, problems=tuple(self._memory_problems(peak)), remarks=tuple(self._remarks()))
 
     def _parts(self, config: RunConfig, *, text_bytes: float) -> MemoryParts:
-        outline = self._outline if config is self._config else RunOutline(config)
+        outline = self._outline if config is self._config else self._outline.changed(config)
         return training_memory(outline, imports_bytes=self._imports, text_bytes=text_bytes, shards=self._shares.latents)
 
     def _probe(self) -> ProbeResult:
@@ -178,13 +178,17 @@ class _TrainingPlan:
     def _memory_need(self, config: RunConfig) -> float:
         return self._parts(config, text_bytes=0).peak.value or 0.0
 
+    def _disk_need(self, config: RunConfig) -> float:
+        figures = training_disk(self._outline.changed(config))
+        return next(figure.value or 0.0 for figure in figures if figure.name == "disk at most")
+
     def _disk_problems(self, disk: list[Figure]) -> list[Problem]:
         need, most = next(figure for figure in disk if figure.name == "disk at most"), self._free.disk
         if most is None or need.value is None or need.value <= most:
             return []
         what = f"not enough disk: the run writes up to {need.text}, and {amount(most, 'bytes')} are free for {self._out}."
         larger = f"--out on a disk with {amount(need.value, 'bytes')}"
-        return [Problem(what=what, would_fit=(*self._fitting(disk_changes(self._config), _disk_need, most), larger))]
+        return [Problem(what=what, would_fit=(*self._fitting(disk_changes(self._config), self._disk_need, most), larger))]
 
     def _fitting(self, ways: list[Iterator[Change]], need: Callable[[RunConfig], float], most: float) -> tuple[str, ...]:
         found = [first_fitting(way, need, most=most) for way in ways]
@@ -221,7 +225,3 @@ def _shares(config: RunConfig, plan: PlanConfig) -> Shares:
             f"  Plan for a multiple:  --plan.processes {latents}"
         )
     return Shares(rows=plan.processes // latents, latents=latents)
-
-
-def _disk_need(config: RunConfig) -> float:
-    return next(figure.value or 0.0 for figure in training_disk(RunOutline(config)) if figure.name == "disk at most")
