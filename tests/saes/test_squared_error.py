@@ -11,12 +11,14 @@ def _pair(dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     return x, x_hat
 
 
-def test_mean_and_residual_are_what_they_say() -> None:
+def test_mean_residual_and_squares_are_what_they_say() -> None:
     x, x_hat = _pair(torch.float64)
     error = squared_error(x, x_hat)
     assert torch.allclose(error.mean, (x - x_hat).square().sum(1).mean(), rtol=1e-14)
     assert torch.equal(error.residual, (x - x_hat).detach())
     assert not error.residual.requires_grad
+    assert torch.allclose(error.squares, (x - x_hat).square().sum(1), rtol=1e-14)
+    assert not error.squares.requires_grad
 
 
 def test_the_gradient_reaches_both_and_matches_finite_differences() -> None:

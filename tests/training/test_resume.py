@@ -213,6 +213,17 @@ def test_a_checkpoint_older_than_a_setting_is_of_what_was_done_then(tiny: Module
         tiny.tiny_run(tmp_path, names=("one",), resume=True)
 
 
+def test_a_checkpoint_of_another_rule_under_the_same_settings_is_refused(tiny: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        tiny.tiny_run(tmp_path, names=("one",), on_step=raise_at(2))
+    state_path = tmp_path / "checkpoints" / "step_00000002" / "state.json"
+    state = json.loads(state_path.read_text())
+    assert state["jobs"]["one"].pop("rules") == {"auxk_rows": "worst"}
+    state_path.write_text(json.dumps(state))
+    with pytest.raises(ResumeError, match=r"one\.auxk_rows was 'by turns', is 'worst'"):
+        tiny.tiny_run(tmp_path, names=("one",), resume=True)
+
+
 def test_a_damaged_checkpoint_is_passed_over(tiny: ModuleType, whole: Path, tmp_path: Path) -> None:
     folder = tmp_path / "training"
     with pytest.raises(Killed):

@@ -78,7 +78,7 @@ class SAE(nn.Module, ABC):
 
         plugin_name: ClassVar[str]
         before: ClassVar[Mapping[str, Any]] = {}
-        """Settings that came later -> what was done before there were any, for checkpoints of that time."""
+        """Settings and rules that came later -> what was done before there were any, for checkpoints of that time."""
 
         d_in: int | None = None
         """Width of the activations (count); None until the site is known."""
@@ -106,6 +106,11 @@ class SAE(nn.Module, ABC):
                 raise ConfigError(f"target_l0 is {self.target_l0}; it must be above 0 and at most n_latents = {self.n_latents}")
             if self.sites is not None and not self.sites:
                 raise ConfigError("sites is empty: name at least one place, or leave it out")
+
+        @property
+        def rules(self) -> Mapping[str, str]:
+            """What these settings mean where they once meant something else: a checkpoint goes on under its own alone."""
+            return {}
 
     plugin_name: ClassVar[str]
     learns_from: ClassVar[View] = "tokens"

@@ -130,7 +130,7 @@ def _group_of_entry(codes: SparseCodes, sizes: Sequence[int]) -> Int[Tensor, " n
 
 
 def prefix_losses(
-    sae: SAE, raw: Float[Tensor, "B D"], rows: Normalised, codes: SparseCodes, *, prefixes: Prefixes, aux: AuxK, step: int
+    sae: SAE, raw: Float[Tensor, "B D"], rows: Normalised, codes: SparseCodes, *, prefixes: Prefixes, aux: AuxK
 ) -> Losses:
     """Losses of codes chosen for `rows`: `reconstruction`, the mean or sum over groups of loss_i, and `auxk` of the whole.
 
@@ -143,7 +143,7 @@ def prefix_losses(
     active = codes.detach()
     parts = {
         "reconstruction": weighted.mean() if prefixes.average == "mean" else weighted.sum(),
-        "auxk": auxk_part(sae, rows.rows, errors.last, active=active, aux=aux, step=step),
+        "auxk": auxk_part(sae, rows.rows, errors.last, active=active, aux=aux),
     }
     logs = _logs(fvu.detach(), weighted.detach(), _l0_of_groups(sae, active, prefixes.sizes))
     x_hat = denormalised(rows.rows - errors.last, rows, sae.input_factor)

@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from monoseme.kernels import Encoder, Kernels
-from monoseme.saes._dead import EVERY_ROW, Turn, revived
+from monoseme.saes._dead import EVERY_ROW, Chosen, revived
 from monoseme.tensors.joint import mean_over
 from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
@@ -91,7 +91,7 @@ def auxk_all(
     dead: Sequence[Int[Tensor, " _"]],
     k_aux: int,
     kernels: Kernels,
-    turn: Turn = EVERY_ROW,
+    chosen: Chosen = EVERY_ROW,
 ) -> Float[Tensor, ""]:
     """AuxK (see `_dead.auxk`) of all dictionaries together: each names its k_aux strongest dead latents, and their sum explains.
 
@@ -102,16 +102,16 @@ def auxk_all(
     centre = mean_over(ranks, error.mean(0), n_rows=n_rows)
     variance = mean_over(ranks, (error - centre).square().sum(1).mean(), n_rows=n_rows)
     alive = [i for i, latents in enumerate(dead) if latents.numel()]
-    missing = error[turn.rows]
+    missing = error[chosen.rows]
     if not alive or len(missing) == 0 or not bool(variance > 0):
         return error.new_zeros(())
     asked = [dictionaries[i] for i in alive]
     added = [
-        revived(rows[turn.rows, d.reads], d.encoder, d.W_dec, dead=dead[i], k_aux=k_aux, kernels=kernels)
+        revived(rows[chosen.rows, d.reads], d.encoder, d.W_dec, dead=dead[i], k_aux=k_aux, kernels=kernels)
         for i, d in zip(alive, asked, strict=True)
     ]
     error_hat = _summed(added, asked, error.shape[1])
-    return turn.share * (missing - error_hat).square().sum(1).mean() / variance
+    return chosen.share * (missing - error_hat).square().sum(1).mean() / variance
 
 
 def joined(codes: Sequence[SparseCodes]) -> SparseCodes:

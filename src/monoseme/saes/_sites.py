@@ -12,12 +12,13 @@ what it adds to raw activations. `export` puts s, t and u into the weights. What
 the scale of the loss changes.
 
 **Loss.** reconstruction = mean_b sum_m w_m^2 ||y_n,m - y_hat_n,m||^2 / V, V the same about the mean, over the sample of `start`;
-w is 1 in training. Penalties are on f_i n_i / sqrt(V), n_i the norm of what latent i writes (see `_site_codes`).
+w is 1 in training. AuxK takes the tokens whose sum over m is largest. Penalties are on f_i n_i / sqrt(V), n_i the norm of what
+latent i writes (see `_site_codes`).
 Letters: B rows, N rows of a sample, L sites, D model width, F latents.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +28,7 @@ from monoseme.core.errors import ConfigError
 from monoseme.saes._auxk import AuxK, AuxKConfig
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, add_up
-from monoseme.saes._dead import note_firing, still_dead
+from monoseme.saes._dead import Chosen, note_firing, still_dead
 from monoseme.saes._dictionary import renormalise, start_bias, total_variance
 from monoseme.saes._entries import at_entries
 from monoseme.saes._export import folded_config, successor
@@ -88,6 +89,11 @@ class SitesConfig(AuxKConfig):
             check_k(self.k, n_latents=self.n_latents)
         check_coefficient("sparsity_coefficient", self.sparsity_coefficient)
         check_decay(self.threshold_decay)
+
+    @property
+    def rules(self) -> Mapping[str, str]:
+        """As for AuxK; none with relu, which does without it."""
+        return {} if self.codes == "relu" else super().rules
 
 
 class SitesSAE(SAE):
@@ -212,13 +218,15 @@ class SitesSAE(SAE):
         skipped = self.skip(rows)
         y_hat = y_hat if skipped is None else y_hat + skipped
         residual = wanted - y_hat
-        squares = residual.square().reshape(len(raw), *self._sites_out).sum(2).mean(0) * self.site_weights.square()
+        of_sites = residual.square().reshape(len(raw), *self._sites_out).sum(2)
+        squares = of_sites.mean(0) * self.site_weights.square()
         parts = {"reconstruction": squares.sum() / self.input_variance}
         logs = {f"fvu/site_{m}": fvu for m, fvu in enumerate((squares / self.site_variance).detach())}
         if self.config.codes == "relu":
             parts["sparsity"], logs["l1"] = self._penalty(codes, dictionaries, knobs)
         else:
-            parts["auxk"] = self._auxk(rows, residual, codes, dictionaries, step=knobs.step)
+            chosen = self._aux.worst(of_sites.detach() @ self.site_weights.square(), ranks=self.mesh.rows)
+            parts["auxk"] = self._auxk(rows, residual, codes, dictionaries, chosen=chosen)
         if self.config.codes == "batchtopk":
             logs["cut"] = smallest_kept(codes, dictionaries)
         active = (joined(codes) if self.codes_per_site else codes[0]).detach()
@@ -293,13 +301,12 @@ class SitesSAE(SAE):
         return sizes
 
     def _auxk(
-        self, rows: Tensor, residual: Tensor, codes: list[SparseCodes], dictionaries: Sequence[Dictionary], *, step: int
+        self, rows: Tensor, residual: Tensor, codes: list[SparseCodes], dictionaries: Sequence[Dictionary], *, chosen: Chosen
     ) -> Tensor:
         dead = self.dead_mask().reshape(len(dictionaries), self.n_latents)
         ranks = self.mesh.rows
         silent = [still_dead(mask, c.detach(), rows=ranks) for mask, c in zip(dead, codes, strict=True)]
-        turn = self._aux.turn(rows.shape[0], step, ranks=ranks, device=rows.device)
-        term = auxk_all(rows, residual, dictionaries, dead=silent, k_aux=self._aux.k, kernels=self.kernels, turn=turn)
+        term = auxk_all(rows, residual, dictionaries, dead=silent, k_aux=self._aux.k, kernels=self.kernels, chosen=chosen)
         return self._aux.coefficient * term
 
     def _count(self, active: SparseCodes) -> None:

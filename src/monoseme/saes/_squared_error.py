@@ -18,22 +18,29 @@ class SquaredError(NamedTuple):
     """mean_b ||x - x_hat||^2, differentiable in both; the sum of a row in the dtype of its entries."""
     residual: Float[Tensor, "B D"]
     """x - x_hat, without a graph."""
+    squares: Float[Tensor, " B"]
+    """||x - x_hat||^2 of each row, without a graph."""
+
+
+def squared_norms(rows: Float[Tensor, "B D"]) -> Float[Tensor, " B"]:
+    """||r||^2 of each row, in its dtype: what a row's error is chosen by."""
+    return torch.linalg.vector_norm(rows, dim=1).square()
 
 
 def squared_error(x: Float[Tensor, "B D"], x_hat: Float[Tensor, "B D"]) -> SquaredError:
     """Autograd would go over [B, D] four times for the gradient, and keep the squares."""
-    mean, residual = cast(tuple[Tensor, Tensor], _SquaredError.apply(x, x_hat))
-    return SquaredError(mean, residual)
+    return SquaredError(*cast(tuple[Tensor, Tensor, Tensor], _SquaredError.apply(x, x_hat)))
 
 
 class _SquaredError(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, *inputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`inputs` are x and x_hat."""
         residual = inputs[0] - inputs[1]
         ctx.save_for_backward(residual)
-        ctx.mark_non_differentiable(residual)
-        return torch.linalg.vector_norm(residual, dim=1).square().mean(), residual
+        squares = squared_norms(residual)
+        ctx.mark_non_differentiable(residual, squares)
+        return squares.mean(), residual, squares
 
     @staticmethod
     @once_differentiable

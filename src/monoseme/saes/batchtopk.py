@@ -88,7 +88,7 @@ class BatchTopK(SAE):
         raw = rows_of(x, mask)
         rows = self.normalise(raw)
         k, multi_k = knobs.k or self.config.k, self.config.multi_k
-        losses = reconstruction_losses(self, raw, rows, self._training_codes(rows.rows, k), aux=self._aux, step=knobs.step)
+        losses = reconstruction_losses(self, raw, rows, self._training_codes(rows.rows, k), aux=self._aux)
         if not multi_k.coefficient:
             return losses
         more = self._training_codes(rows.rows, min(multi_k.multiple * k, self.config.n_latents))

@@ -73,9 +73,7 @@ class LensedTopK(SAE):
         raw = rows_of(x, mask)
         seen = self._through_lens(raw)
         rows = self.normalise(seen)
-        losses = reconstruction_losses(
-            self, seen, rows, self._codes(rows.rows, knobs.k or self.config.k), aux=self._aux, step=knobs.step
-        )
+        losses = reconstruction_losses(self, seen, rows, self._codes(rows.rows, knobs.k or self.config.k), aux=self._aux)
         return losses._replace(x_hat=self._back(losses.x_hat), x=raw)
 
     def export(self) -> SAE:

@@ -169,7 +169,7 @@ class Matryoshka(SAE):
         raw = rows_of(x, mask)
         rows = self.normalise(raw)
         codes = self._training_codes(rows.rows, knobs.k or self.config.k)
-        losses = prefix_losses(self, raw, rows, codes, prefixes=self._prefixes(knobs.step), aux=self._aux, step=knobs.step)
+        losses = prefix_losses(self, raw, rows, codes, prefixes=self._prefixes(knobs.step), aux=self._aux)
         if self.config.codes != "relu":
             return losses
         l1 = summed_over(self.shard, codes.values.sum()) / (losses.n_rows * self.input_variance.sqrt())

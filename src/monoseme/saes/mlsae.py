@@ -35,6 +35,7 @@ from monoseme.saes._lens import SiteLens, read_lens, select_maps, translators_of
 from monoseme.saes._normalise import NormaliseConfig, Normalised, denormalised
 from monoseme.saes._one_site import one_site
 from monoseme.saes._settings import aim_k, check_k
+from monoseme.saes._squared_error import squared_norms
 from monoseme.tensors.joint import mean_over
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
@@ -154,7 +155,7 @@ class MLSAE(SAE):
         fvu = mse / self._variances(seen.to(mse.dtype))
         parts = {
             "reconstruction": fvu.mean(),
-            "auxk": self._aux.coefficient * self._auxk(rows, x_hat, active, step=knobs.step),
+            "auxk": self._aux.coefficient * self._auxk(rows, x_hat, active),
         }
         raw_hat = seen_hat if self.lens is None else self.lens.inverse(seen_hat)
         logs = _site_logs({"fvu": fvu, "l1": self._l1(active), "mse": mse})
@@ -198,24 +199,26 @@ class MLSAE(SAE):
         """The codes with zeros where a value is too small to count as firing."""
         return active.with_values(torch.where(active.values > self.config.dead_threshold, active.values, 0.0))
 
-    def _auxk(self, rows: Normalised, x_hat: Float[Tensor, "B_L D"], active: SparseCodes, *, step: int) -> Float[Tensor, ""]:
-        """mean (e - e_hat)^2 / mean (e - mean_D e)^2, the first over the tokens whose turn it is, with all their layers.
+    def _auxk(self, rows: Normalised, x_hat: Float[Tensor, "B_L D"], active: SparseCodes) -> Float[Tensor, ""]:
+        """mean (e - e_hat)^2 / mean (e - mean_D e)^2, the first over the tokens with the largest sum_l |e_l|^2, all their layers.
 
-        0 when nothing is dead, or nothing is left to explain.
+        The squares are of standardised vectors, as e is. 0 when nothing is dead, or nothing is left to explain.
         """
         ranks, n_tokens = self.mesh.rows, rows.rows.shape[0] // self.n_sites
         dead = still_dead(self.dead_mask(), self._loud(active), rows=ranks)
+        if dead.numel() == 0:
+            return x_hat.new_zeros(())
         residual = (rows.rows - x_hat).detach()
         size = mean_over(ranks, (residual - residual.mean(1, keepdim=True)).square().mean(), n_rows=n_tokens)
-        turn = self._aux.turn(n_tokens, step, ranks=ranks, device=x_hat.device)
-        if dead.numel() == 0 or not bool(size > 0):
+        if not bool(size > 0):
             return x_hat.new_zeros(())
+        chosen = self._aux.worst(squared_norms(residual).reshape(-1, self.n_sites).sum(1), ranks=ranks)
         shape = (-1, self.n_sites, self.d_in)
-        asked, missing = (t.reshape(shape)[turn.rows].flatten(0, 1) for t in (rows.rows, residual))
+        asked, missing = (t.reshape(shape)[chosen.rows].flatten(0, 1) for t in (rows.rows, residual))
         if len(asked) == 0:
             return x_hat.new_zeros(())
         e_hat = revived(asked, self.encoder, self.W_dec, dead=dead, k_aux=self._aux.k, kernels=self.kernels)
-        return turn.share * (missing - e_hat).square().mean() / size
+        return chosen.share * (missing - e_hat).square().mean() / size
 
     def _variances(self, seen: Float[Tensor, "B L D"]) -> Float[Tensor, " L"]:
         """Of all numbers of each layer over the whole batch, unbiased."""

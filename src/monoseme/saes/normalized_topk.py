@@ -31,6 +31,7 @@ from monoseme.saes._mesh import DICTIONARY_AXES
 from monoseme.saes._normalise import NormaliseConfig, Normalised, denormalised
 from monoseme.saes._reconstruct import MOVES_WITH_AUXK, rows_of
 from monoseme.saes._settings import aim_k, check_k
+from monoseme.saes._squared_error import squared_norms
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -99,7 +100,7 @@ class NormalizedTopK(SAE):
         active = codes.detach()
         parts = {
             "reconstruction": (rows.rows - x_hat).square().mean(),
-            "auxk": self._aux.coefficient * self._auxk(rows, x_hat, active, step=knobs.step),
+            "auxk": self._aux.coefficient * self._auxk(rows, x_hat, active),
         }
         return Losses(add_up(parts), parts, active, denormalised(x_hat, rows, self.input_factor), raw)
 
@@ -111,13 +112,15 @@ class NormalizedTopK(SAE):
         codes = self.kernels.encode_topk(rows, encoder, k)
         return codes.with_values(codes.values.relu())
 
-    def _auxk(self, rows: Normalised, x_hat: Float[Tensor, "B D"], active: SparseCodes, *, step: int) -> Float[Tensor, ""]:
-        """mean (e - e_hat)^2 over the rows whose turn it is; 0 when nothing is dead."""
+    def _auxk(self, rows: Normalised, x_hat: Float[Tensor, "B D"], active: SparseCodes) -> Float[Tensor, ""]:
+        """mean (e - e_hat)^2 over the rows with the largest |e|, standardised; 0 when nothing is dead."""
         dead = still_dead(self.dead_mask(), active, rows=self.mesh.rows)
-        turn = self._aux.turn(rows.rows.shape[0], step, ranks=self.mesh.rows, device=x_hat.device)
-        asked = rows.rows[turn.rows]
-        if n_dead(dead, self.kernels) == 0 or len(asked) == 0:
+        if n_dead(dead, self.kernels) == 0:
             return x_hat.new_zeros(())
-        residual = (asked - x_hat[turn.rows]).detach()
+        error = (rows.rows - x_hat).detach()
+        chosen = self._aux.worst(squared_norms(error), ranks=self.mesh.rows)
+        asked, residual = rows.rows[chosen.rows], error[chosen.rows]
+        if len(asked) == 0:
+            return x_hat.new_zeros(())
         e_hat = revived(asked, self.encoder, self.W_dec, dead=dead, k_aux=self._aux.k, kernels=self.kernels)
-        return turn.share * (residual - e_hat).square().mean()
+        return chosen.share * (residual - e_hat).square().mean()

@@ -37,7 +37,7 @@ from monoseme.saes._auxk import AuxK, AuxKConfig
 from monoseme.saes._base import SAE
 from monoseme.saes._code_attention import CodeAttention, LayerHistory
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, add_up
-from monoseme.saes._dead import auxk, still_dead
+from monoseme.saes._dead import Chosen, auxk, still_dead
 from monoseme.saes._dictionary import encoder_parameter
 from monoseme.saes._export import folded_config, folded_state, successor
 from monoseme.saes._normalise import Normalised, denormalised
@@ -265,11 +265,14 @@ class TFA(SAE):
         residual, recons = packed.rows(context.residual), packed.rows(context.recons)
         novel = self._novel(residual, k=knobs.k or self.config.k, training=True)
         added = self.kernels.decode(novel, self.W_dec)
-        parts = {"reconstruction": (residual - added).square().sum(1).mean() / self.input_variance}
+        error = residual - added
+        squares = error.square().sum(1)
+        parts = {"reconstruction": squares.mean() / self.input_variance}
         if self.config.novel == "relu":
             parts["sparsity"] = self._penalty(novel) * knobs.sparsity
         if self.config.auxk_coefficient:
-            parts["auxk"] = self._aux.coefficient * self._auxk(residual, residual - added, novel, step=knobs.step)
+            chosen = self._aux.worst(squares, ranks=self.mesh.rows)
+            parts["auxk"] = self._aux.coefficient * self._auxk(residual, error, novel, chosen=chosen)
         predicted = packed.rows(context.code).detach()
         active = SparseCodes.from_dense(predicted) if self.config.novel == "nullify" else novel.detach()
         logs = part_logs(packed.rows(packed.x), recons, added, bias=self.b_dec, predicted_code=predicted, novel_code=novel)
@@ -352,11 +355,9 @@ class TFA(SAE):
         return self.config.sparsity_coefficient * norms.mean() / self.input_variance.sqrt()
 
     def _auxk(
-        self, given: Float[Tensor, "B D"], error: Float[Tensor, "B D"], novel: SparseCodes, *, step: int
+        self, given: Float[Tensor, "B D"], error: Float[Tensor, "B D"], novel: SparseCodes, *, chosen: Chosen
     ) -> Float[Tensor, ""]:
-        """AuxK of `_dead`, on what the novel code is given."""
+        """AuxK of `_dead`, on what the novel code is given, and on what both parts leave over."""
         scaled = Encoder(self.config.encoder_scale * self._encoder.weight, self._encoder.bias)
-        ranks = self.mesh.rows
-        dead = still_dead(self.dead_mask(), novel, rows=ranks)
-        turn = self._aux.turn(given.shape[0], step, ranks=ranks, device=given.device)
-        return auxk(given, error, scaled, self.W_dec, dead=dead, k_aux=self._aux.k, kernels=self.kernels, turn=turn)
+        dead = still_dead(self.dead_mask(), novel, rows=self.mesh.rows)
+        return auxk(given, error, scaled, self.W_dec, dead=dead, k_aux=self._aux.k, kernels=self.kernels, chosen=chosen)

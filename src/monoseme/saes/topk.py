@@ -68,7 +68,7 @@ class TopK(SAE):
         raw = rows_of(x, mask)
         rows = self.normalise(raw)
         k, multi_k = knobs.k or self.config.k, self.config.multi_k
-        losses = reconstruction_losses(self, raw, rows, self._codes(rows.rows, k), aux=self._aux, step=knobs.step)
+        losses = reconstruction_losses(self, raw, rows, self._codes(rows.rows, k), aux=self._aux)
         if not multi_k.coefficient:
             return losses
         more = self._codes(rows.rows, min(multi_k.multiple * k, self.config.n_latents))

@@ -154,7 +154,7 @@ class TSAE(SAE):
         k = knobs.k or self.config.k
         codes, codes_before = self._training_codes(rows.rows, k), self._training_codes(before.rows, k)
         prefixes = Prefixes(self.config.sizes, self.config.weights, "mean")
-        losses = prefix_losses(self, x[:, 0], rows, codes, prefixes=prefixes, aux=self._aux, step=knobs.step)
+        losses = prefix_losses(self, x[:, 0], rows, codes, prefixes=prefixes, aux=self._aux)
         high, high_before = (first_alone(self, code, self.config.sizes[0]) for code in (codes, codes_before))
         temporal = self._temporal(high, high_before, rows.rows, before.rows)
         l0_high = self.shard.sum(high.detach().l0().to(temporal.dtype).mean())

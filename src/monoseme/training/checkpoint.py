@@ -112,7 +112,8 @@ def _write_tensors(folder: Path, whole: WholeLearner) -> list[str]:
 
 def _job_state(learner: Learner) -> dict[str, Any]:
     sae = learner.sae
-    return {"config": config_to_dict(sae.config), "kernel": sae.kernel_name, **place_of(learner), **learner.state()}
+    told = {"config": config_to_dict(sae.config), "rules": dict(sae.config.rules), "kernel": sae.kernel_name}
+    return {**told, **place_of(learner), **learner.state()}
 
 
 def place_of(learner: Learner) -> dict[str, Any]:

@@ -120,8 +120,10 @@ def _refuse_another(checkpoint: Checkpoint, config: TrainConfig, learners: list[
         raise ResumeError(f"{checkpoint.path} holds the SAEs {', '.join(jobs)}, not {asked}")
     problems = _differences("train", checkpoint.state["train"], to_dict(config), free=_FREE)
     for learner in learners:
-        known = {**learner.sae.config.before, **jobs[learner.name]["config"]}
-        problems += _differences(learner.name, known, config_to_dict(learner.sae.config))
+        own, job = learner.sae.config, jobs[learner.name]
+        given = {**config_to_dict(own), **own.rules}
+        before = {name: value for name, value in own.before.items() if name in given}
+        problems += _differences(learner.name, {**before, **job["config"], **job.get("rules", {})}, given)
         place = place_of(learner)
         problems += _differences(learner.name, {key: jobs[learner.name][key] for key in place}, place)
     if problems:
