@@ -76,6 +76,27 @@ def test_a_stream_that_fails_leaves_the_older_file_and_nothing_else(folder: Fold
     assert folder.read("a") == b"old"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be asked to begin")
+def test_a_large_local_file_begins_its_way_to_the_disk_before_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[tuple[int, int]] = []
+    advise = os.posix_fadvise
+
+    def noted(handle: int, start: int, n_bytes: int, advice: int) -> None:
+        begun.append((start, start + n_bytes))
+        advise(handle, start, n_bytes, advice)
+
+    monkeypatch.setattr(os, "posix_fadvise", noted)
+    piece = bytes(range(256)) * 4099  # about 1 MiB
+    with LocalFolder(tmp_path).create("a") as file:
+        for _ in range(11):
+            file.write(piece)
+        ends = [0, *(stop for _, stop in begun)]
+        assert [start for start, _ in begun] == ends[:-1]
+        assert len(begun) == 2
+        assert all(stop - start >= 4 << 20 for start, stop in begun)
+    assert LocalFolder(tmp_path).read("a") == piece * 11
+
+
 def test_a_removed_file_is_gone(folder: Folder) -> None:
     folder.write("a", b"1")
     folder.remove("a")

@@ -1,8 +1,8 @@
-"""The two decorators of loops that Numba compiles: `serial` for helpers, which are inlined, and `parallel` for what is launched.
+"""The decorators of loops that Numba compiles: `serial` for helpers, which are inlined, and `parallel` for what is launched.
 
 Compiled at the first call and kept for later processes (`monoseme.kernels._first_use`). Division by zero gives infinity, as in
-numpy; sums may be reordered, but NaN and infinity are not assumed away. Calls of parallel loops go through
-`monoseme.kernels._threads.launch`.
+numpy; sums may be reordered, but NaN and infinity are not assumed away; `exact` reorders nothing. Calls of parallel loops
+go through `monoseme.kernels._threads.launch`.
 """
 
 import inspect
@@ -23,12 +23,19 @@ _OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "nsz", "arcp"},
 }
+_EXACT: dict[str, Any] = _OPTIONS | {"fastmath": False}
 
 
 def serial(function: Callable[..., Any]) -> Any:
     """A helper that other loops call. Takes no annotations: Numba infers the types."""
     prepare()
     return njit(**_OPTIONS)(_bare(function))
+
+
+def exact(function: Callable[..., Any]) -> Any:
+    """As `serial`, but each operation is rounded as it is written, so that torch gives the same bits."""
+    prepare()
+    return njit(**_EXACT)(_bare(function))
 
 
 def parallel(function: Callable[..., Any]) -> Any:

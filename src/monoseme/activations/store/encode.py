@@ -9,6 +9,7 @@ import torch
 
 from monoseme.activations.store.config import StoredDtype
 from monoseme.core.errors import ConfigError
+from monoseme.kernels.int8 import to_int8
 from monoseme.tensors.shapes import Float, Tensor
 
 TORCH_DTYPES: dict[StoredDtype, torch.dtype] = {
@@ -18,7 +19,6 @@ TORCH_DTYPES: dict[StoredDtype, torch.dtype] = {
     "int8": torch.int8,
 }
 _FLOAT16_MAX = 65504.0
-_INT8_MAX = 127
 
 
 class StoredRows(NamedTuple):
@@ -48,8 +48,7 @@ def encode(x: Float[Tensor, "R D"], dtype: StoredDtype, *, what: str = "the vect
             "  Run the model in a wider type, such as --model.dtype float32 or bfloat16."
         )
     if dtype == "int8":
-        codes, scale = _int8(x)
-        return StoredRows(codes, scale, norm)
+        return StoredRows(*to_int8(x), norm)
     # No number is larger than its row is long, so mostly there is no need to look at each.
     if dtype == "float16" and longest > _FLOAT16_MAX and float(x.abs().max()) > _FLOAT16_MAX:
         raise ConfigError(
@@ -62,13 +61,3 @@ def encode(x: Float[Tensor, "R D"], dtype: StoredDtype, *, what: str = "the vect
 def decode(x: Tensor, scale: Float[Tensor, " R"] | None = None) -> Float[Tensor, "R D"]:
     """The rows that `encode` stored, in float32; the plain twin of the copies that a reader makes."""
     return x.to(torch.float32) if scale is None else x.to(torch.float32) * scale.unsqueeze(-1)
-
-
-def _int8(x: Tensor) -> tuple[Tensor, Tensor]:
-    x = x.to(torch.float32)
-    scale = torch.linalg.vector_norm(x, ord=float("inf"), dim=-1) / _INT8_MAX
-    divisor = torch.where(scale > 0, scale, 1.0).unsqueeze(-1)
-    # The smallest numbers there are leave a scale with few bits, and a quotient that may be above 127.
-    codes = (x / divisor).round_().clamp_(-_INT8_MAX, _INT8_MAX)
-    # Where the scale vanishes and x does not, x is below 1e-43: it decodes to 0 whatever the codes are.
-    return codes.to(torch.int8), scale
