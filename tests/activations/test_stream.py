@@ -83,7 +83,7 @@ def test_every_item_comes_once_per_epoch(name: str, n_contexts: int, window: int
             assert torch.equal(x, block.activations[ONE].flatten(0, 1)[flat])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(name=views, window=st.integers(1, 5), batch_size=st.integers(1, 13), n_taken=st.integers(0, 40), seed=st.integers(0, 3))
 def test_a_cursor_leads_to_the_same_bits(name: str, window: int, batch_size: int, n_taken: int, seed: int) -> None:
     def fresh() -> ViewStream:
@@ -146,8 +146,8 @@ def _requests() -> list[StreamRequest]:
     ]
 
 
-@settings(deadline=None, max_examples=40)
-@given(n_taken=st.integers(0, 60), window=st.integers(1, 4), seed=st.integers(0, 2), contexts_per_block=st.integers(1, 8))
+@settings(deadline=None, max_examples=15)
+@given(n_taken=st.integers(0, 40), window=st.integers(1, 4), seed=st.integers(0, 2), contexts_per_block=st.integers(1, 8))
 def test_a_stream_of_many_views_resumes_to_the_bit(n_taken: int, window: int, seed: int, contexts_per_block: int) -> None:
     whole = MultiStream(_source(contexts_per_block=contexts_per_block), _requests(), seed=seed, window=window)
     list(itertools.islice(whole, n_taken))
@@ -260,7 +260,7 @@ def test_mixing_by_hand() -> None:
         measure_mixing([])
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(size=st.integers(1, 4), batch_size=st.integers(1, 9), seed=st.integers(0, 2))
 def test_ranks_share_every_batch_out_and_stand_at_one_cursor(size: int, batch_size: int, seed: int) -> None:
     requests = [replace(request, batch_size=batch_size) for request in _requests()]

@@ -23,9 +23,9 @@ SITES = (Site.parse("resid_post.0"), Site.parse("mlp_out.2"))
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "one", "big", "red", "sun", "over", "two", "hills"]
 
 
-def _text(folder: Path, **options: Any) -> TokenStore:
+def _text(folder: Path, *, n_rows: int = 120, **options: Any) -> TokenStore:
     file = folder / "rows.txt"
-    rows = [" ".join(WORDS[(3 * i + j * j) % 15] for j in range(4 + i % 23)) for i in range(120)]
+    rows = [" ".join(WORDS[(3 * i + j * j) % 15] for j in range(4 + i % 23)) for i in range(n_rows)]
     file.write_text("|".join(rows))
     config = CorpusConfig(**{"source": str(file), "separator": "|", "context_len": 13, "holdout_fraction": 0.25} | options)
     return TokenStore.build(config, tiny_tokenizer())
@@ -73,9 +73,9 @@ def test_without_held_out_documents_all_is_for_training(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("packing", ["packed", "one_per_context"])
 def test_stored_rows_are_those_of_a_live_source(tmp_path: Path, packing: str) -> None:
-    text = _text(tmp_path, packing=packing)
+    text = _text(tmp_path, n_rows=47, packing=packing)
     supply = _captured(text)
-    storage = StorageConfig(dtype="float32", shard_bytes=40_000)
+    storage = StorageConfig(dtype="float32", shard_bytes=16_000)
     write_store(LocalFolder(tmp_path / "store"), supply, storage, config={}, inputs={})
     live = {
         side: LiveSource(
@@ -93,7 +93,7 @@ def test_stored_rows_are_those_of_a_live_source(tmp_path: Path, packing: str) ->
 
 
 def test_sinks_are_stored_and_their_thresholds_are_those_of_a_live_source(tmp_path: Path) -> None:
-    text = _text(tmp_path)
+    text = _text(tmp_path, n_rows=47)
     supply = _captured(text, filter=SinkFilter(factor=1.2))
     live = LiveSource(
         tiny_model("llama"),
