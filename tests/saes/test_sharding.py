@@ -48,7 +48,7 @@ _CASES: dict[str, tuple[str, dict[str, Any]]] = {
 _ROWS_ALONE = [name for name in SAES.names() if not SAES.get(name).latent_axes]
 
 
-def compare(name: str, settings: dict[str, Any], *, rows: int, latents: int, n_steps: int = 3) -> None:
+def compare(name: str, settings: dict[str, Any], *, rows: int, latents: int, n_steps: int = 2) -> None:
     given = subject(name)
     with choose_kernels("torch"):  # threads must not share Numba's
         alone = given.build(**settings)
@@ -75,7 +75,7 @@ def test_divided_latents_take_the_steps_of_the_whole(case: str) -> None:
     compare(name, settings, rows=1, latents=3)
 
 
-@pytest.mark.parametrize("case", [case for case in _CASES if case not in ("tsae", "tsae cosine")])
+@pytest.mark.parametrize("case", _CASES)
 def test_divided_rows_take_the_steps_of_the_batch(case: str) -> None:
     name, settings = _CASES[case]
     compare(name, settings, rows=3, latents=1)
@@ -87,7 +87,7 @@ def test_architectures_whose_latents_stay_together_divide_rows(name: str) -> Non
     compare(name, settings, rows=2, latents=1, n_steps=2)
 
 
-@pytest.mark.parametrize("case", ["topk", "batchtopk", "jumprelu target", "matryoshka"])
+@pytest.mark.parametrize("case", ["topk", "batchtopk", "jumprelu target", "matryoshka", "tsae cosine"])
 def test_rows_and_latents_may_both_be_divided(case: str) -> None:
     name, settings = _CASES[case]
     compare(name, settings, rows=2, latents=2)
@@ -99,8 +99,6 @@ def test_what_depends_on_all_latents_is_refused_by_name() -> None:
             sharded(subject(name).small, Group(0, 2))
     with pytest.raises(ConfigError, match="groups"):
         sharded(replace(subject("topk").small, groups=True), Group(0, 2))
-    with pytest.raises(ConfigError, match="contrastive"):
-        subject("tsae").build().require_mesh(Mesh(rows=Group(0, 2)))
     with pytest.raises(ConfigError, match="12 processes"):
         sharded(subject("topk").small, Group(0, 12))
 

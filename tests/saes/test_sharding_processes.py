@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 import torch
 from torch import multiprocessing
 
@@ -18,6 +19,7 @@ _SECONDS = 60.0
 """A machine with nothing else to do needs five: most of it to import torch."""
 
 
+@pytest.mark.slow  # twenty seconds of two cores; threads and two processes stand for the four by default
 def test_processes_take_the_steps_of_the_whole(tmp_path: Path) -> None:
     context = multiprocessing.start_processes(
         _work, args=(str(tmp_path / "meeting"),), nprocs=_N, join=False, start_method="spawn"

@@ -34,7 +34,6 @@ from monoseme.saes._mesh import DICTIONARY_AXES
 from monoseme.saes._reconstruct import ALL_PARAMETERS, MOVES_WITH_AUXK
 from monoseme.saes._settings import aim_k, check_coefficient, check_k, refuse_unused
 from monoseme.saes._threshold import add_threshold, check_decay, follow_cuts
-from monoseme.tensors.processes import Mesh
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -166,15 +165,6 @@ class TSAE(SAE):
         """Also moves the inference threshold towards the cut of the current tokens of each batch."""
         super().after_step(*losses)
         follow_cuts(self, losses)
-
-    def refuses(self, mesh: Mesh) -> str | None:
-        """InfoNCE tells each pair of a batch from all others, which are not here where rows are divided."""
-        if mesh.rows.size > 1 and self.config.contrastive and self.config.temp_alpha:
-            return (
-                "its contrastive loss compares every pair of a batch with every other.\n"
-                "  Divide its latents instead of the rows, or set contrastive to False."
-            )
-        return super().refuses(mesh)
 
     def export(self) -> SAE:
         """The architecture "thresholded" with parts high and low, on raw activations."""

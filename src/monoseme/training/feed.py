@@ -28,6 +28,11 @@ class Rows(NamedTuple):
         """Vectors that count."""
         return self.x.shape[:-1].numel() if self.mask is None else int(self.mask.sum())
 
+    @property
+    def n_pairs(self) -> int:
+        """Where items are pairs: those of which both vectors count."""
+        return self.x.shape[0] if self.mask is None else int(self.mask.all(-1).sum())
+
     def vectors(self) -> Tensor:
         """The vectors that count, flattened to [N, D]."""
         return self.x.flatten(0, -2) if self.mask is None else self.x[self.mask]

@@ -121,7 +121,7 @@ class Learner:
         rows = self._row_updates()
         self.optimiser.zero_grad()
         parts = batch.split(self._config.accumulate)
-        division = divide(parts, self._mesh.rows)
+        division = divide(parts, self._mesh.rows, pairs=self.sae.learns_from == "pairs")
         with counted() as screened, contextlib.nullcontext() if rows is None else emit_factors():
             losses = self._backward(parts, division, self.knobs.at(step))
         self.optimiser.gather(rows)

@@ -33,11 +33,11 @@ class Division(NamedTuple):
         return sum(self.shares)
 
 
-def divide(parts: Sequence[Rows], rows: Group) -> Division:
-    """Counts the rows of each part on every process of `rows`. Raises TrainingError where one has none."""
+def divide(parts: Sequence[Rows], rows: Group, *, pairs: bool = False) -> Division:
+    """Counts the rows, or `pairs`, of each part on every process of `rows`. Raises TrainingError where one has none."""
     if rows.size == 1 and len(parts) == 1:  # a count would wait for the device
         return Division([BatchPart()], [1.0], BatchPart())
-    here = [part.n_counted for part in parts]
+    here = [part.n_pairs if pairs else part.n_counted for part in parts]
     each = torch.stack(rows.gather(torch.tensor(here)))  # [processes, parts]
     if rows.size > 1 and int(each.min()) == 0:
         raise TrainingError(
