@@ -1,4 +1,4 @@
-"""One of two processes that train together. As a script: RANK FOLDER; leaves its results as files under FOLDER.
+"""One of two processes that train and capture together. As a script: RANK FOLDER; leaves its results as files under FOLDER.
 
 Also what the test itself calls to do the same alone.
 """
@@ -12,15 +12,19 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.activations.store.supplies import FakeSupply
 
 from monoseme.activations import DistributedSource, LiveSource, PrefetchSource, SinkFilter
+from monoseme.activations.store.config import StorageConfig
+from monoseme.activations.store.writer import write_store
 from monoseme.core.errors import Interrupted
+from monoseme.core.folder import LocalFolder
 from monoseme.core.launch import Launch
 from monoseme.core.seeds import generator
 from monoseme.models.site import Site
 from monoseme.saes import config_from_dict, sharded
-from monoseme.tensors.joining import joined
-from monoseme.tensors.processes import Group, Mesh, mesh_of
+from monoseme.tensors.joining import is_loss_of_company, joined
+from monoseme.tensors.processes import ALONE, Group, Mesh, mesh_of
 from monoseme.testing.sources import TensorSource
 from monoseme.text.given import GivenContexts
 from monoseme.training import Callbacks, Job, TrainConfig, TrainResult, train
@@ -31,7 +35,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "topk": {"k": K, "dead_after_tokens": 47, "auxk_coefficient": 0.5, "k_aux": 3},
     "batchtopk": {"k": K, "dead_after_tokens": 47, "auxk_coefficient": 0.5, "k_aux": 3},
     "relu": {"target_l0": 4.0},
-    "tsae": {"k": K, "contrastive": False},
+    "tsae": {"k": K, "contrastive_temperature": 0.5},
 }
 ALONE_MESH = Mesh()
 SHARDED = ("topk", "batchtopk")
@@ -122,9 +126,23 @@ def stop_at_three(folder: Path, mesh: Mesh, *, here: bool) -> None:
         run(folder, mesh, on_step=ask)
 
 
+def capture(folder: Path, processes: Group = ALONE, *, die_at: int | None = None, resume: bool = False) -> None:
+    """A store of four shards of two blocks; at block `die_at` this process is killed."""
+    supply = FakeSupply(padded=True)
+
+    def look(i: int) -> None:
+        if i == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    supply.before_vectors = look
+    storage = StorageConfig(dtype="float32", shard_bytes=7000)
+    inputs = {"model": "sha256:m", "text": "sha256:t"}
+    write_store(LocalFolder(folder), supply, storage, config={"model": "fake"}, inputs=inputs, processes=processes, resume=resume)
+
+
 def main(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
-    store = torch.distributed.FileStore(str(folder / "store"), 2)
+    store = torch.distributed.FileStore(str(folder / "meeting"), 2)
     with joined(Launch(rank, 2, rank, 2, "", 0), store=store) as company:
         both = company.processes
         for n in (2, 5):
@@ -134,8 +152,11 @@ def main(rank: int, folder: Path) -> None:
         run(folder / "latents", mesh_of(both, latents=2), names=SHARDED)
         stop_at_three(folder / "stopped_together", rows, here=rank == 1)
         run(folder / "stopped_alone", rows, resume=True)
-        if rank == 1:
-            (folder / "done").touch()
+        capture(folder / "store_of_two", both)
+        try:
+            capture(folder / "store_killed", both, die_at=6 if rank == 1 else None)
+        except RuntimeError as error:
+            os._exit(0 if is_loss_of_company(error) else 1)  # in order it cannot end: it would wait for the other
 
 
 if __name__ == "__main__":

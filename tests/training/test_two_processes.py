@@ -1,7 +1,12 @@
-"""Two processes that train together end where one ends alone: the same data, the same weights to rounding, the same files."""
+"""Two processes that train together end where one ends alone: the same data, the same weights to rounding, the same files.
+
+So do two that capture together, where every byte is the same.
+"""
 
 import importlib.util
+import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +23,7 @@ from monoseme.training import read_metrics
 from monoseme.training.checkpoint import list_checkpoints
 
 _SCRIPT = Path(__file__).parent / "_two.py"
+_ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -39,18 +45,20 @@ def folder(two: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     two.stop_at_three(folder / "stopped_alone", Mesh(), here=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    places = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": places}
     both = [
         subprocess.Popen([sys.executable, _SCRIPT, str(rank), folder], env=environment, stderr=subprocess.PIPE, text=True)
         for rank in range(2)
     ]
     try:
         two.run(folder / "alone")
+        two.capture(folder / "store")
         said = [process.communicate(timeout=120)[1] for process in both]
     finally:
         for process in both:
             process.kill()
-    assert [process.returncode for process in both] == [0, 0], "\n".join(said)
+    assert [process.returncode for process in both] == [0, -signal.SIGKILL], "\n".join(said)
     two.run(folder / "stopped_together", resume=True)
     yield folder
     torch.set_num_threads(threads)
@@ -119,3 +127,28 @@ def test_blocks_that_two_make_are_those_of_one(folder: Path, two: ModuleType, co
     for key in alone.keys() - {"n_forwards"}:
         assert all(torch.equal(found[key], alone[key]) for found in each)
     assert max(int(found["n_forwards"]) for found in each) < int(alone["n_forwards"])
+
+
+def stored(folder: Path) -> dict[str, bytes]:
+    """Every file; the manifest without the moment and machine it was made at."""
+    found = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    manifest = {key: value for key, value in json.loads(found.pop("manifest.json")).items() if key != "environment"}
+    return found | {"manifest.json": json.dumps(manifest, sort_keys=True).encode()}
+
+
+def test_two_capture_the_bytes_of_one(folder: Path) -> None:
+    wanted = stored(folder / "store")
+    assert sum(name.endswith(".text.safetensors") for name in wanted) == 4
+    assert stored(folder / "store_of_two") == wanted
+
+
+def test_one_ends_the_capture_of_two_of_which_one_was_killed(folder: Path, two: ModuleType) -> None:
+    there = stored_records(folder / "store_killed")
+    assert 0 < len(there) < 4
+    two.capture(folder / "store_killed", resume=True)
+    assert stored(folder / "store_killed") == stored(folder / "store")
+
+
+def stored_records(folder: Path) -> list[Path]:
+    """Those of the shards that are finished."""
+    return sorted((folder / "shards").glob("?????.json"))
