@@ -6,7 +6,8 @@
 The runs: a capture of the bundled model in bfloat16; TopK trained on a small model as it runs; two SAEs trained from a store.
 Disk is compared to the byte (a capture's store, a training run's tensor files), memory as the largest RssAnon of the process
 seen while it ran, time as the median of the repeats from the start of the process to its end. Writes
-docs/results/plan_accuracy.json. Takes some fifteen minutes; on a machine that does something else as well, times mean little.
+docs/results/plan_accuracy.json and the table of docs/planning.md (only the file of `--out`, where that is given). Takes some ten
+minutes; on a machine that does something else as well, times mean little.
 """
 
 import argparse
@@ -24,6 +25,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from monoseme.core.memory import memory_bytes_of
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "planning.md"
+BEGIN, END = "<!-- plan_accuracy: begin -->", "<!-- plan_accuracy: end -->"
 RESULT = Path(__file__).resolve().parents[1] / "docs" / "results" / "plan_accuracy.json"
 
 
@@ -39,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How well plans predict disk, memory and time.")
     parser.add_argument("--model", default="bundled", help="model of the live training run")
     parser.add_argument("--corpus", default="bundled")
-    parser.add_argument("--tokens", type=int, default=2_000_000)
+    parser.add_argument("--tokens", type=int, default=600_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", choices=("capture", "train", "stored"))
     parser.add_argument("--out", type=Path, default=RESULT)
@@ -57,6 +60,8 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     known = json.loads(args.out.read_text()) if args.only and args.out.is_file() else {}
     args.out.write_text(json.dumps(known | found, indent=2) + "\n")
+    if args.out == RESULT:
+        write_table(known | found)
     print(json.dumps(found) if args.json else table(found))
 
 
@@ -130,6 +135,13 @@ def _written(out: Path, verb: str) -> int:
     last = max((out / "training" / "checkpoints").glob("step_*"))
     files = [*last.glob("*.safetensors"), *out.glob("saes/*/sae.safetensors")]
     return sum(file.stat().st_size for file in files)
+
+
+def write_table(found: dict[str, dict[str, Any]]) -> None:
+    """Puts the table between its marks on the page."""
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{after}")
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:

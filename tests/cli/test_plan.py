@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from monoseme.cli.main import main
 from monoseme.cli.plan import take_plan
@@ -57,6 +58,23 @@ def test_what_cannot_fit_is_refused_with_what_would(
     assert any(flag.startswith("--train.latent_shards") for flag in flags)
     again = _train(model_folder, corpus_file, *wide[2:], *fewer.split(), "--plan.no_probe", "--plan.disk_gb", "1000")
     assert main(again) == 0
+
+
+def test_a_device_that_is_too_small_is_refused_with_what_fits(
+    model_folder: Path, corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model.device", "cuda", "--sae.n_latents", "4194304", "--plan.disk_gb", "1000", "--out", str(tmp_path / "a")]
+    assert main(_train(model_folder, corpus_file, *words, "--plan.memory_gb", "1.5")) == 2
+    told = capsys.readouterr().err
+    assert "not enough memory on cuda:0" in told
+    flags = [line.partition(":  ")[2] for line in told.splitlines() if "would fit" in line]
+    fewer = next(flag for flag in flags if flag.startswith("--sae.n_latents"))
+    capsys.readouterr()
+    assert main(_train(model_folder, corpus_file, *words, *fewer.split(), "--plan.memory_gb", "1.5", "--json")) == 0
+    figures = json.loads(capsys.readouterr().out)["figures"]
+    assert any(figure["name"] == "peak memory of cuda:0" for figure in figures["memory"])
+    if not torch.cuda.is_available():
+        assert figures["time"][0]["why_missing"] == "there is no cuda:0 here to probe"
 
 
 def test_a_full_disk_is_foreseen(

@@ -1,42 +1,49 @@
 """A probe takes the first steps of the real run in a process of its own, and leaves nothing."""
 
+import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from monoseme.core.errors import ConfigError
-from monoseme.pipeline import RunConfig, run_config_to_dict
-from monoseme.planning._probe_run import ProbeDisplay, _Enough, window_steps
+from monoseme.pipeline import RunConfig
+from monoseme.planning._probe_run import ProbeDisplay, _Enough, answer_of, window_steps
 from monoseme.planning.capture_plan import capture_rate
-from monoseme.planning.probe import run_probe
+from monoseme.planning.probe import told
 from monoseme.planning.speed import _checkpoint, training_speed
+from tests.planning.conftest import task_of
 
 
-def _task(config: RunConfig, **changes: Any) -> dict[str, Any]:
-    return {
-        "verb": "train",
-        "config": run_config_to_dict(config) | changes,
-        "kernels": "torch",
-        "seconds": 60.0,
-    }  # the run ends first
-
-
-def test_a_probe_times_the_run_and_leaves_nothing(config: RunConfig, tmp_path: Path) -> None:
-    result = run_probe(_task(config), beside=tmp_path / "runs" / "a")
-    assert result.facts is not None
-    assert result.facts["n_steps"] == config.train.steps
-    speed = training_speed(result.facts)
+def test_a_probe_times_the_run(config: RunConfig, tmp_path: Path) -> None:
+    # In this process; `plan train` in tests/cli starts one of its own.
+    facts = answer_of(task_of(config) | {"folder": str(tmp_path / "a")}, started=time.perf_counter())
+    assert facts["n_steps"] == config.train.steps
+    speed = training_speed(facts)
     assert speed.step > 0
     assert speed.step_model <= speed.step_stream
     assert speed.validation is not None
-    assert result.peak_bytes is None or result.peak_bytes > 50e6
-    assert list(tmp_path.iterdir()) == []
+    assert facts["device_peaks"] == {}
 
 
-def test_what_the_user_can_mend_comes_back_as_its_message(config: RunConfig, tmp_path: Path) -> None:
+def test_what_the_user_can_mend_is_the_answer(config: RunConfig, tmp_path: Path) -> None:
+    task = task_of(config, sites=["resid_post.99"]) | {"folder": str(tmp_path / "a")}
+    answer = tmp_path / "answer.json"
+    answer.write_text(json.dumps(answer_of(task, started=time.perf_counter())))
     with pytest.raises(ConfigError, match="99"):
-        run_probe(_task(config, sites=["resid_post.99"]), beside=tmp_path / "a")
+        told(answer, tmp_path / "errors.txt", code=0, peak_bytes=None)
+
+
+@pytest.mark.parametrize(
+    ("code", "errors", "why"),
+    [(-9, "", "for want of memory"), (1, "one\nBoom: two\n", "the probe failed: Boom: two"), (3, "", "exit code 3")],
+)
+def test_a_probe_that_died_says_why(code: int, errors: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "errors.txt").write_text(errors)
+    result = told(tmp_path / "answer.json", tmp_path / "errors.txt", code=code, peak_bytes=5.0)
+    assert result.facts is None
+    assert why in result.why_missing
 
 
 def test_a_run_is_stopped_at_the_end_of_a_window_when_the_time_is_over() -> None:

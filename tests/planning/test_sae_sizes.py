@@ -1,5 +1,7 @@
 """Every architecture's tensors are known before there is memory for them."""
 
+import dataclasses
+
 import pytest
 
 from monoseme.core.errors import ConfigError
@@ -45,8 +47,15 @@ def test_the_optimiser_has_two_moments_and_a_count_for_each_parameter() -> None:
     assert sizes.optimiser()["W_enc.exp_avg"].shape == (7, 11)
 
 
-def test_beyond_a_million_latents_axes_grow_as_they_do_below(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = TopK.Config(d_in=7, n_latents=88, k=3)
+@pytest.mark.parametrize("limit", ["_MOST_LATENTS", "_MOST_REAL"])
+@pytest.mark.parametrize("name", ["topk", "spade", "tfa"])
+def test_axes_of_wide_ones_grow_as_those_of_narrow_ones(name: str, limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = dataclasses.replace(_config(name), n_latents=128)
     plain = sae_sizes("x", config)
-    monkeypatch.setattr("monoseme.planning.sae_sizes._MOST_LATENTS", 50)
+    monkeypatch.setattr(f"monoseme.planning.sae_sizes.{limit}", 64)
     assert sae_sizes("x", config) == plain
+
+
+def test_one_that_no_fake_can_stand_for_is_not_built_at_its_size() -> None:
+    sizes = sae_sizes("x", SAES.get("spade").Config(d_in=16, n_latents=1 << 34))
+    assert sizes.parameter_bytes >= 4 * 16 * (1 << 34)

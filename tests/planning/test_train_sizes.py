@@ -11,6 +11,7 @@ from monoseme.pipeline import RunConfig, RunFolder, train_run
 from monoseme.planning.disk import artifact_bytes, checkpoint_files, n_checkpoints_kept, training_disk
 from monoseme.planning.memory import ending_bytes, training_memory
 from monoseme.planning.outline import RunOutline, weight_bytes
+from monoseme.planning.parts import HOST
 from monoseme.planning.work import model_work, sae_work
 from monoseme.saes.batchtopk import BatchTopK
 from monoseme.saes.relu import ReLU
@@ -55,7 +56,7 @@ def test_checkpoints_on_disk_are_counted_at_most(train: TrainConfig, validated: 
 def test_parts_of_the_memory_are_the_hand_worked_sums(config: RunConfig) -> None:
     outline = RunOutline(config)
     d, f = outline.models["model"].spec.d_model, 37
-    memory = training_memory(outline, imports_bytes=1000.0, text_bytes=500.0)
+    memory = training_memory(outline, imports_bytes=1000.0, text_bytes=500.0)[HOST]
     parameters = 4 * (2 * d * f + f + d)
     parts = {part.name: part.value for part in memory.parts}
     assert parts["imports"] == 1000
@@ -66,7 +67,10 @@ def test_parts_of_the_memory_are_the_hand_worked_sums(config: RunConfig) -> None
     assert parts["batches"] == 2 * 96 * d * 4
     # 200 tokens in batches of 96: three of them
     assert parts["validation batches"] == 3 * 96 * d * 4
-    assert memory.peak.value == sum(value or 0 for value in parts.values()) + (memory.passing.value or 0)
+    passing = memory.passing
+    assert passing is not None
+    assert passing.value is not None
+    assert memory.peak.value == sum(value or 0 for value in parts.values()) + passing.value
     # moments count only if what passes later is more than the sample before the first step
     assert parts.get("moments", 2 * parameters) == 2 * parameters
 
@@ -74,14 +78,15 @@ def test_parts_of_the_memory_are_the_hand_worked_sums(config: RunConfig) -> None
 def test_more_latents_need_more_memory_in_proportion(config: RunConfig) -> None:
     def need(f: int) -> float:
         wide = RunConfig.of(config.settings, (TopK.Config(n_latents=f, k=5),))
-        return training_memory(RunOutline(wide), imports_bytes=0.0, text_bytes=0.0).peak.value or 0.0
+        return training_memory(RunOutline(wide), imports_bytes=0.0, text_bytes=0.0)[HOST].peak.value or 0.0
 
-    assert need(2 << 20) / need(1 << 20) == pytest.approx(2.0, rel=0.01)
+    # 25 MB of kernels and some of text do not grow
+    assert (need(4 << 20) - need(2 << 20)) / (need(2 << 20) - need(1 << 20)) == pytest.approx(2.0, rel=0.01)
 
 
 def test_shards_divide_what_latents_take(config: RunConfig) -> None:
     wide = RunConfig.of(config.settings, (TopK.Config(n_latents=1 << 20, k=5),))
-    whole, half = (training_memory(RunOutline(wide), imports_bytes=0.0, text_bytes=0.0, shards=n) for n in (1, 2))
+    whole, half = (training_memory(RunOutline(wide), imports_bytes=0.0, text_bytes=0.0, shards=n)[HOST] for n in (1, 2))
     moments = (whole.part("moments"), half.part("moments"))
     assert moments[0] is not None
     assert moments[1] is not None

@@ -74,16 +74,21 @@ class ProbeDisplay(SilentDisplay):
 
 
 def main() -> None:
-    """Runs the task and writes the answer."""
+    """Runs the task of the command line and writes the answer."""
     started = time.perf_counter() - time.process_time()
     task = json.loads(Path(sys.argv[1]).read_text())
+    write_json(Path(task["answer"]), answer_of(task, started=started))
+
+
+def answer_of(task: dict[str, Any], *, started: float) -> dict[str, Any]:
+    """What the first steps of the task's run told, or the message of what it raised; `started` as of perf_counter."""
     from monoseme.kernels import choose_kernels
 
     try:
         with choose_kernels(task["kernels"]):
-            write_json(Path(task["answer"]), {"train": _train, "capture": _capture}[task["verb"]](task, started))
+            return {"train": _train, "capture": _capture}[task["verb"]](task, started)
     except MonosemeError as error:
-        write_json(Path(task["answer"]), {"refused": str(error)})
+        return {"refused": str(error)}
 
 
 def _train(task: dict[str, Any], started: float) -> dict[str, Any]:
@@ -118,7 +123,7 @@ def _train(task: dict[str, Any], started: float) -> dict[str, Any]:
         "seconds": read_json(states[-1])["seconds"],
         "checkpoint_bytes": sum(file.stat().st_size for file in states[-1].parent.iterdir()),
         "compiled_seconds": _compiled(),
-        "device_peak_bytes": _device_peak(config.model.device),
+        "device_peaks": _device_peaks(),
     }
 
 
@@ -142,7 +147,7 @@ def _capture(task: dict[str, Any], started: float) -> dict[str, Any]:
         "stop_memory_bytes": display.memory_bytes,
         "sink_thresholds": None if told is None else told["measured"]["sink_thresholds"],
         "compiled_seconds": _compiled(),
-        "device_peak_bytes": _device_peak(config.model.device),
+        "device_peaks": _device_peaks(),
     }
 
 
@@ -158,11 +163,12 @@ def _compiled() -> float:
     return compiled_so_far().seconds
 
 
-def _device_peak(device: str) -> float | None:
-    """Bytes allocated at most on a CUDA device; None for others."""
+def _device_peaks() -> dict[str, float]:
+    """Bytes allocated at most on each CUDA device that was used."""
     import torch
 
-    return float(torch.cuda.max_memory_allocated(device)) if torch.device(device).type == "cuda" else None
+    used = range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)
+    return {f"cuda:{i}": float(torch.cuda.max_memory_allocated(i)) for i in used}
 
 
 if __name__ == "__main__":

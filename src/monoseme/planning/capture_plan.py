@@ -4,13 +4,13 @@ import itertools
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 
-from monoseme.activations.store.config import BYTES
 from monoseme.activations.store.sizes import bytes_per_context
 from monoseme.activations.store.statistics import n_sampled
 from monoseme.core.config import to_dict
@@ -19,25 +19,23 @@ from monoseme.core.folder import is_address
 from monoseme.core.memory import memory_bytes_of
 from monoseme.kernels import default_choice
 from monoseme.pipeline import CaptureConfig
+from monoseme.planning.capture_memory import capture_memory, statistics_bytes
 from monoseme.planning.capture_sizes import CaptureOutline, StoreSizes
 from monoseme.planning.config import PlanConfig
 from monoseme.planning.figure import Figure, amount, missing, total
-from monoseme.planning.memory import TEXT_BYTES, free_figure, room_of_forward
-from monoseme.planning.outline import weight_bytes
+from monoseme.planning.memory_table import device_peaks, free_figure, memory_table, peak_name, place, total_figures
+from monoseme.planning.parts import HOST, Homes, MemoryParts
 from monoseme.planning.plan import Plan, Problem
-from monoseme.planning.probe import ProbeResult, run_probe
+from monoseme.planning.probe import UNPROBED, ProbeResult, probed_warm
 from monoseme.planning.resources import find_resources, write_speed
-from monoseme.planning.run_time import cost_figures
+from monoseme.planning.run_time import cost_figures, untimed
 from monoseme.planning.work import model_work
 from monoseme.saes._dictionary import geometric_median
 from monoseme.text.store import GROUP_TOKENS
 
 _WARM_UP = 2
 """Blocks left out at the start."""
-_QUEUED_BYTES = 256 << 20
-"""Vectors that may wait for the disk."""
 _READ_BYTES = 2 * 4 * GROUP_TOKENS
-_COMPILED_SECONDS = 0.5
 
 
 def plan_capture(config: CaptureConfig, out: str, plan: PlanConfig) -> Plan:
@@ -53,18 +51,20 @@ class _CapturePlan:
         self._outline = CaptureOutline(config)
         self._config = self._outline.config
         self._place = None if is_address(out) else Path(out)
-        self._free = find_resources(plan, out=self._place, device=config.model.device)
+        self._free = find_resources(plan, out=self._place, accelerators=Homes.of(config.model.device).accelerators)
         self._imports = float(memory_bytes_of(os.getpid()) or 0)
+        self._compiling: float | None = None
+        """The most that a probe held which compiled kernels first (bytes)."""
 
     def made(self) -> Plan:
         """Refused by an estimate, by the exact sizes, by the sums of memory; or probed."""
         outline = self._outline
-        parts = self._memory(text_bytes=0.0)
-        peak = total("peak memory", parts)
-        figures = {"memory": [*parts, peak, free_figure("free memory", self._free.memory, "of this machine")]}
+        memory = self._memory(text_bytes=0.0)
+        peaks = total_figures(memory)
+        figures = {"memory": memory_table(memory, peaks, self._free)}
         estimate = outline.estimated_bytes()
         about = Figure(name="store", value=estimate, unit="bytes", found="estimated", note="of max_tokens in full contexts")
-        problems = self._memory_problems(peak)
+        problems = self._memory_problems(peaks)
         if outline.config.storage.max_bytes is None and outline.config.max_tokens is not None:
             problems += self._disk_problems(about, slack=0.9)  # what is far too large need not be tokenised
         if problems:
@@ -76,33 +76,29 @@ class _CapturePlan:
         return self._probed(figures)
 
     def _probed(self, figures: dict[str, list[Figure]]) -> Plan:
-        result = self._probe() if self._plan.probe else None
-        facts = None if result is None else result.facts
-        thresholds = None if facts is None else facts["sink_thresholds"]
+        result = self._probe() if self._plan.probe else ProbeResult(None, None, UNPROBED)
+        thresholds = None if result.facts is None else result.facts["sink_thresholds"]
         sizes = self._outline.sizes(thresholds)
-        parts = self._memory(text_bytes=self._outline.text.memory_bytes)
-        peak = total("peak memory", parts)
-        if result is not None and facts is not None and result.peak_bytes is not None:
-            peak = self._measured_peak(facts, result.peak_bytes)
+        memory = self._memory(text_bytes=self._outline.text.memory_bytes)
+        peaks = total_figures(memory) | self._measured_peaks(result)
         figures = {
             "disk": self._disk(sizes, thresholds),
-            "memory": [*parts, peak, free_figure("free memory", self._free.memory, "of this machine")],
+            "memory": memory_table(memory, peaks, self._free, compiling=self._compiling),
             "work": self._work(sizes.n_tokens),
             **self._times(sizes, result),
         }
-        return Plan(
-            verb="capture", figures=figures, problems=tuple(self._memory_problems(peak)), remarks=tuple(self._remarks(sizes))
-        )
+        problems, remarks = self._memory_problems(peaks), self._remarks(sizes)
+        return Plan(verb="capture", figures=figures, problems=tuple(problems), remarks=tuple(remarks))
 
     def _probe(self) -> ProbeResult:
+        absent = self._free.absent
+        if absent:
+            return ProbeResult(None, None, f"there is no {absent} here to probe")
         get_display().say(f"probing: the first blocks, about {self._plan.probe_seconds:g} s")
         task = {"verb": "capture", "config": to_dict(self._config), "kernels": default_choice()}
         beside = self._place or Path("activations")
-        result = run_probe({**task, "seconds": self._plan.probe_seconds}, beside=beside)
-        if result.facts is None or result.facts["compiled_seconds"] < _COMPILED_SECONDS:
-            return result
-        get_display().say(f"compiled kernels in {result.facts['compiled_seconds']:.0f} s; probing again without")
-        return run_probe({**task, "seconds": self._plan.probe_seconds}, beside=beside)
+        result, self._compiling = probed_warm({**task, "seconds": self._plan.probe_seconds}, beside=beside)
+        return result
 
     def _store(self, sizes: StoreSizes, thresholds: Mapping[str, float | None] | None) -> Figure:
         exact = self._outline.text.whole and (thresholds is not None or not self._config.drop_sinks)
@@ -126,34 +122,22 @@ class _CapturePlan:
         index = Figure(name="index", value=sizes.index_bytes, unit="bytes", found=store.found, note="what a reader opens first")
         return [*figures, index, store, free_figure("free disk", self._free.disk, "where --out lies")]
 
-    def _memory(self, *, text_bytes: float) -> list[Figure]:
-        outline, config = self._outline, self._config
-        context = config.corpus.context_len
-        block = config.contexts_per_block * context * sum(outline.widths.values())
-        size = outline.model.dtype.itemsize
-        per_shard = min(config.storage.shard_bytes, outline.estimated_bytes()) / (BYTES[config.storage.dtype] or 1)
-        contexts = per_shard / max(1, context * sum(outline.widths.values())) * context
-        statistics = sum(t.numel() * t.element_size() for t in outline.kind.statistics(0).tensors().values())
-        sample = n_sampled(outline.widths) * max(outline.widths.values()) * (4 + 3 * 8)
-        named = [
-            ("imports", self._imports, "measured", "Python, torch, transformers"),
-            ("model weights", weight_bytes(outline.model), "computed", "parameters x bytes"),
-            ("model activations", room_of_forward(outline.model, config.contexts_per_block, context), "computed", "of a forward"),
-            ("text", text_bytes, "computed", "token ids, up to 2^26 of them, and sections"),
-            ("text of two shards", 2 * contexts * TEXT_BYTES, "computed", "one that is written, one that is made"),
-            ("blocks", 3 * block * size, "computed", "one made, one waiting, one written; up to 256 MB wait for a slow disk"),
-            ("encoding", block * (4 + BYTES[config.storage.dtype]), "computed", "float32 and as stored"),
-            ("statistics", 3 * statistics + sample, "computed", "of a shard, of the store, and the sample of its median"),
-        ]
-        return [Figure(name=name, value=value, unit="bytes", found=found, note=note) for name, value, found, note in named]  # pyright: ignore
+    def _memory(self, *, text_bytes: float) -> dict[str, MemoryParts]:
+        return capture_memory(self._outline, imports_bytes=self._imports, text_bytes=text_bytes)
 
-    def _measured_peak(self, facts: Mapping[str, Any], peak: float) -> Figure:
-        """The probe's own, or what it held when stopped and the end of a capture; and the text it had not read."""
-        statistics = next(part.value or 0.0 for part in self._memory(text_bytes=0.0) if part.name == "statistics")
-        value = max(peak, (facts["stop_memory_bytes"] or 0.0) + statistics) if not facts["finished"] else peak
-        value += max(0.0, self._outline.text.memory_bytes - _READ_BYTES)
-        note = f"the probe held {amount(peak, 'bytes')}; text and the end are added"
-        return Figure(name="peak memory", value=value, unit="bytes", found="measured", note=note)
+    def _measured_peaks(self, result: ProbeResult) -> dict[str, Figure]:
+        """The probe's own; on the machine also what it held when stopped with the end of a capture, and text not yet read."""
+        facts = result.facts
+        if facts is None:
+            return {}
+        found = device_peaks(facts)
+        if result.peak_bytes is not None:
+            ended = (facts["stop_memory_bytes"] or 0.0) + statistics_bytes(self._outline)
+            value = result.peak_bytes if facts["finished"] else max(result.peak_bytes, ended)
+            value += max(0.0, self._outline.text.memory_bytes - _READ_BYTES)
+            note = f"the probe held {amount(result.peak_bytes, 'bytes')}; text and the end are added"
+            found[HOST] = Figure(name=peak_name(HOST), value=value, unit="bytes", found="measured", note=note)
+        return found
 
     def _work(self, n_tokens: int) -> list[Figure]:
         outline = self._outline
@@ -164,16 +148,10 @@ class _CapturePlan:
             Figure(name="the run", value=each * n_tokens, unit="FLOP", found="computed", note=f"{n_tokens:,} tokens"),
         ]
 
-    def _times(self, sizes: StoreSizes, result: ProbeResult | None) -> dict[str, list[Figure]]:
+    def _times(self, sizes: StoreSizes, result: ProbeResult) -> dict[str, list[Figure]]:
         """Speed, time and cost; processes divide the shards."""
-        if result is None or result.facts is None:
-            why = "the plan was made without a probe" if result is None else result.why_missing
-            time = missing("time", "seconds", why)
-            return {
-                "speed": [missing("tokens per second", "tokens/s", why)],
-                "time": [time],
-                "cost": cost_figures(time, self._plan),
-            }
+        if result.facts is None:
+            return untimed(result.why_missing, self._plan)
         facts, n = result.facts, self._plan.processes
         rate = capture_rate(facts["marks"])
         found = "measured" if n == 1 else "estimated"
@@ -217,27 +195,34 @@ class _CapturePlan:
             seconds += (time.perf_counter() - began) * sum(w == width for w in self._outline.widths.values())
         return float(facts["rest"]) + seconds
 
-    def _memory_problems(self, peak: Figure) -> list[Problem]:
-        most = self._free.memory
-        if most is None or peak.value is None or peak.value <= most:
-            return []
-        what = f"not enough memory: the capture needs {peak.text}, and there is {amount(most, 'bytes')}."
-        return [Problem(what=what, would_fit=tuple(self._smaller(most - peak.value)))]
+    def _memory_problems(self, peaks: Mapping[str, Figure]) -> list[Problem]:
+        return [self._memory_problem(device, peak) for device, peak in peaks.items() if (self._free.left(device, peak) or 0) < 0]
 
-    def _smaller(self, room: float) -> list[str]:
+    def _memory_problem(self, device: str, peak: Figure) -> Problem:
+        most = amount(self._free.of(device) or 0.0, "bytes")
+        what = f"not enough memory{place(device)}: the capture needs {peak.text}, and there is {most}."
+        return Problem(what=what, would_fit=tuple(self._smaller(device, self._free.left(device, peak) or 0.0)))
+
+    def _smaller(self, device: str, room: float) -> list[str]:
         """Flags that free as much as is lacking; `room` is below zero."""
-        found: list[str] = []
-        parts = {part.name: part.value or 0.0 for part in self._memory(text_bytes=0.0)}
-        contexts = self._config.contexts_per_block
+        config, found = self._config, list[str]()
+        contexts = config.contexts_per_block
         while contexts > 1:
             contexts //= 2
-            freed = (1 - contexts / self._config.contexts_per_block) * (parts["blocks"] + parts["encoding"])
-            if freed + room >= 0:
+            if self._freed(device, replace(config, contexts_per_block=contexts)) + room >= 0:
                 found.append(f"--contexts_per_block {contexts}")
                 break
-        if self._config.model.dtype == "float32" and parts["model weights"] / 2 + room >= 0:
+        smaller = replace(config, model=replace(config.model, dtype="bfloat16"))
+        if config.model.dtype == "float32" and self._freed(device, smaller) + room >= 0:
             found.append("--model.dtype bfloat16")
         return found
+
+    def _freed(self, device: str, config: CaptureConfig) -> float:
+        """By other settings, of the sum of the parts (bytes)."""
+        now, then = (
+            capture_memory(outline, imports_bytes=0, text_bytes=0) for outline in (self._outline, CaptureOutline(config))
+        )
+        return (now[device].peak.value or 0.0) - (then[device].peak.value or 0.0)
 
     def _disk_problems(self, store: Figure, *, slack: float = 1.0) -> list[Problem]:
         most = self._free.disk

@@ -9,11 +9,11 @@ Letters: B rows of a batch, D width, F latents, S positions, V vocabulary.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from monoseme.models import LanguageModel
-from monoseme.planning.figure import Figure, amount, missing, total
 from monoseme.planning.outline import PlannedJob, RunOutline, weight_bytes
+from monoseme.planning.parts import HOST, Home, MemoryParts, Part, by_device
+from monoseme.planning.process_memory import imports, kernels_part, tokenising
 from monoseme.planning.tensor_files import Sized, n_bytes
 
 TEXT_BYTES = 37
@@ -26,60 +26,32 @@ _FORWARD_TOKENS = {"cpu": 2048}
 _FORWARD_TOKENS_ELSEWHERE = 16_384
 
 
-class MemoryParts(NamedTuple):
-    """What a process holds at its peak."""
-
-    parts: list[Figure]
-    passing: Figure
-    """The largest of what passes."""
-
-    @property
-    def peak(self) -> Figure:
-        """All together."""
-        return total("peak memory", [*self.parts, self.passing])
-
-    def part(self, name: str) -> Figure | None:
-        """One of the parts."""
-        return next((part for part in self.parts if part.name == name), None)
-
-
-def training_memory(outline: RunOutline, *, imports_bytes: float, text_bytes: float, shards: int = 1) -> MemoryParts:
-    """The parts, for one of `shards` processes that share the latents.
+def training_memory(
+    outline: RunOutline, *, imports_bytes: float, text_bytes: float, shards: int = 1
+) -> dict[str, MemoryParts]:  # fmt: skip
+    """The parts on each device, the machine's own memory first, for one of `shards` processes that share the latents.
 
     `imports_bytes`: what this process holds after the same imports. `text_bytes`: of the tokenised corpus.
     """
     standing = [
-        Figure(name="imports", value=imports_bytes, unit="bytes", found="measured", note="Python, torch, transformers"),
+        imports(imports_bytes),
+        kernels_part(),
         _model_weights(outline),
         _forward_room(outline),
-        Figure(name="text", value=text_bytes, unit="bytes", found="computed", note="token ids, up to 2^26 of them, and sections"),
+        Part("text", text_bytes, "host", "token ids, up to 2^26 of them, and sections"),
+        tokenising(None if outline.from_stores else outline.config.corpus, outline.config.stream.max_tokens),
         _blocks(outline),
-        _in_hand(outline),
+        *_in_hand(outline),
         _held_out(outline),
         _saes(outline, shards),
     ]
     learning = [_moments(outline, shards), _gradients(outline, shards), _copies(outline, shards), _scores(outline, shards)]
-    passing = {
-        "a step": _step(outline),
-        "a validation": _validation(outline),
-        "a checkpoint": max(_checkpoint(job, shards) for job in outline.jobs),
-        "saving an SAE": max(_ending(job, shards) for job in outline.jobs),
-    }
-    sample = _sample(outline)
-    learned = sum(part.value or 0 for part in learning) + max(passing.values())
-    if sample > learned:
-        return MemoryParts(standing, _computed("the sample that SAEs start from", sample, "before there are moments"))
-    name = max(passing, key=lambda key: passing[key])
-    note = ", ".join(f"{key} {amount(value, 'bytes')}" for key, value in passing.items())
-    return MemoryParts([*standing, *learning], _computed(f"passing: {name}", passing[name], f"the largest of: {note}"))
+    passing = [_step(outline), *_validation(outline), *_written(outline, shards)]
+    return by_device(outline.homes, standing, learning=learning, passing=passing, early=[_sample(outline)])
 
 
-def _computed(name: str, value: float, note: str) -> Figure:
-    return Figure(name=name, value=value, unit="bytes", found="computed", note=note)
-
-
-def _model_weights(outline: RunOutline) -> Figure:
-    return _computed("model weights", sum(weight_bytes(model) for model in outline.models.values()), "parameters x bytes")
+def _model_weights(outline: RunOutline) -> Part:
+    return Part("model weights", sum(weight_bytes(model) for model in outline.models.values()), "model", "parameters x bytes")
 
 
 def room_of_forward(model: LanguageModel, contexts_per_block: int, context_len: int) -> float:
@@ -92,18 +64,23 @@ def room_of_forward(model: LanguageModel, contexts_per_block: int, context_len: 
     return n_tokens * (6 * model.spec.d_model + 3 * wide) * model.dtype.itemsize
 
 
-def _forward_room(outline: RunOutline) -> Figure:
+def _forward_room(outline: RunOutline) -> Part:
     per_block, context = outline.config.stream.contexts_per_block, outline.config.corpus.context_len
     most = max((room_of_forward(model, per_block, context) for model in outline.models.values()), default=0)
-    return _computed("model activations", most, "of a forward")
+    return Part("model activations", most, "model", "of a forward")
 
 
-def _blocks(outline: RunOutline) -> Figure:
+def _source(outline: RunOutline) -> Home:
+    """Where activations come from: files, or the model's device."""
+    return "host" if outline.from_stores else "model"
+
+
+def _blocks(outline: RunOutline) -> Part:
     window, stream = outline.config.train.window(any_order=bool(outline.config.stream.activations)), outline.config.stream
     held = window + 1 + (stream.prefetch_blocks if stream.prefetch else 0)
     value = held * outline.block_tokens * (outline.row_bytes + TEXT_BYTES)
     note = f"{held} of {outline.block_tokens:,} tokens: the shuffle window, one that is made" + ", those ahead" * stream.prefetch
-    return _computed("blocks of the stream", value, note)
+    return Part("blocks of the stream", value, _source(outline), note)
 
 
 def _row_width(job: PlannedJob) -> int:
@@ -111,23 +88,27 @@ def _row_width(job: PlannedJob) -> int:
     return sum(job.widths) * (2 if job.kind.learns_from == "pairs" else 1)
 
 
-def _in_hand(outline: RunOutline) -> Figure:
-    """A batch for each distinct request, and the next one while the last is held; rows go to it straight from the blocks."""
-    batch = outline.config.train.batch_size
+def _in_hand(outline: RunOutline) -> list[Part]:
+    """A batch for each distinct request, and the next one while the last is held; rows go to it straight from the blocks. Where
+    SAEs are elsewhere, it is copied there."""
+    batch, homes = outline.config.train.batch_size, outline.homes
     lanes = {job.learns_from: _row_width(job) for job in outline.jobs}
     value = sum(2 * batch * width * outline.activation_dtype.itemsize for width in lanes.values())
-    return _computed("batches", value, "two for each view")
+    made = Part("batches", value, _source(outline), "two for each view")
+    if homes.device(made.home) == homes.saes:
+        return [made]
+    return [made, Part("batches at the SAEs", value, "saes", "copied to their device")]
 
 
-def _held_out(outline: RunOutline) -> Figure:
+def _held_out(outline: RunOutline) -> Part:
     config = outline.config
     if not outline.is_validated:
-        return _computed("validation batches", 0, "nothing is held out")
+        return Part("validation batches", 0, "saes", "nothing is held out")
     batch = config.train.batch_size
     n_rows = math.ceil(config.train.validation_tokens / batch) * batch
     widths = {request: sum(job.widths) for job in outline.jobs for request in (job.learns_from, job.reads)}
     value = n_rows * sum(widths.values()) * outline.activation_dtype.itemsize
-    return _computed("validation batches", value, f"{n_rows:,} rows for each view")
+    return Part("validation batches", value, "saes", f"{n_rows:,} rows for each view")
 
 
 def _shared(tensors: dict[str, Sized], shards: int) -> float:
@@ -136,30 +117,30 @@ def _shared(tensors: dict[str, Sized], shards: int) -> float:
     return n_bytes(tensors) - wide + wide / shards
 
 
-def _saes(outline: RunOutline, shards: int) -> Figure:
+def _saes(outline: RunOutline, shards: int) -> Part:
     value = sum(_shared(job.sizes.weights, shards) + n_bytes(job.sizes.counts) for job in outline.jobs)
-    return _computed("SAE weights", value, "parameters and buffers")
+    return Part("SAE weights", value, "saes", "parameters and buffers")
 
 
-def _moments(outline: RunOutline, shards: int) -> Figure:
+def _moments(outline: RunOutline, shards: int) -> Part:
     copies = 2 if outline.config.train.ema_decay is None else 3
     value = sum(copies * _shared(job.sizes.parameters, shards) for job in outline.jobs)
-    return _computed("moments", value, "two for each parameter" + (", and the mean of the weights" if copies == 3 else ""))
+    return Part("moments", value, "saes", "two for each parameter" + (", and the mean of the weights" if copies == 3 else ""))
 
 
-def _gradients(outline: RunOutline, shards: int) -> Figure:
+def _gradients(outline: RunOutline, shards: int) -> Part:
     value = sum(_shared(job.sizes.parameters, shards) for job in outline.jobs)
-    return _computed("gradients", value, "one for each parameter, kept to be clipped by their norm")
+    return Part("gradients", value, "saes", "one for each parameter, kept to be clipped by their norm")
 
 
-def _copies(outline: RunOutline, shards: int) -> Figure:
+def _copies(outline: RunOutline, shards: int) -> Part:
     """The bfloat16 copy of each encoder, with two norms for each latent."""
     value = 0.0
     for job in outline.jobs:
         encoder = job.sizes.parameters.get("W_enc")
         if encoder is not None and has_k(job):
             value += (encoder.n_elements * 2 + job.sizes.config.n_latents * 8) / shards
-    return _computed("bfloat16 copies", value, "of the encoders, to screen latents with")
+    return Part("bfloat16 copies", value, "saes", "of the encoders, to screen latents with")
 
 
 def has_k(job: PlannedJob) -> bool:
@@ -167,63 +148,59 @@ def has_k(job: PlannedJob) -> bool:
     return job.kind.sparsity == "k"
 
 
-def _scores(outline: RunOutline, shards: int) -> Figure:
+def _scores(outline: RunOutline, shards: int) -> Part:
     """One buffer for all SAEs of a kind of selection; dense codes, their gradients and products for what has no k."""
     batch = math.ceil(outline.config.train.batch_size / outline.config.train.accumulate)
     sparse = [job.sizes.config.n_latents for job in outline.jobs if has_k(job)]
     dense = [job.sizes.config.n_latents for job in outline.jobs if not has_k(job)]
     value = max((max(_SCREEN_ROWS * n * 2, min(_PIECE_ELEMENTS, batch * n) * 4) for n in sparse), default=0)
     value += max((4 * batch * n * 4 for n in dense), default=0)
-    return _computed("scores of latents", value / shards, "buffers of the kernels; [B, F] four times for an SAE without a k")
+    return Part("scores of latents", value / shards, "saes", "buffers of the kernels; [B, F] four times for an SAE without a k")
 
 
-def _step(outline: RunOutline) -> float:
+def _step(outline: RunOutline) -> Part:
     """Rows in float32: raw, normalised, centred, reconstructed, the error, and two gradients."""
     batch = outline.config.train.batch_size
-    return max(7 * batch * _row_width(job) * 4 for job in outline.jobs)
+    return Part("a step", max(7 * batch * _row_width(job) * 4 for job in outline.jobs), "saes", "rows in float32")
 
 
-def _validation(outline: RunOutline) -> float:
+def _validation(outline: RunOutline) -> list[Part]:
     """Logits of a block, with and without the SAE, and what their losses need; rows as in a step without gradients."""
     wanted = outline.config.stream.validation_loss_tokens
-    rows = _step(outline)
+    rows = _step(outline)._replace(name="a validation")
     if wanted is None or outline.config.second_model is not None or not outline.models:
-        return rows
+        return [rows]
     tokens = min(outline.block_tokens, max(wanted, outline.config.corpus.context_len))
-    return max(rows, 4 * tokens * outline.models["model"].spec.vocab_size * 4)
+    logits = 4 * tokens * outline.models["model"].spec.vocab_size * 4
+    return [rows, Part("logits of a validation", logits, "model", "with and without the SAE, and their losses")]
 
 
-def _sample(outline: RunOutline) -> float:
+def _sample(outline: RunOutline) -> Part:
     """The batches, joined in float32, and three times in float64 for the geometric median."""
     train = outline.config.train
     batches = math.ceil(train.start_tokens / train.batch_size) * train.batch_size
     lanes = {job.learns_from: _row_width(job) for job in outline.jobs}
     held = batches * sum(lanes.values()) * outline.activation_dtype.itemsize
-    widest = max(_row_width(job) for job in outline.jobs)
-    return held + train.start_tokens * widest * (2 * 4 + 3 * 8)
+    value = held + train.start_tokens * max(_row_width(job) for job in outline.jobs) * (2 * 4 + 3 * 8)
+    return Part("the sample that SAEs start from", value, "saes", "before there are moments")
 
 
-def _checkpoint(job: PlannedJob, shards: int) -> float:
-    """What does not lie in plain order is copied to be written: two moments of it at once."""
-    return 2 * _turned(job) / shards
-
-
-def _ending(job: PlannedJob, shards: int) -> float:
-    """The state of the SAE copied, the simpler SAE that takes it, and what of that is turned to be written."""
-    return 2 * job.sizes.weight_bytes / shards + _turned(job) / shards
+def _written(outline: RunOutline, shards: int) -> list[Part]:
+    """A checkpoint's file of moments, and the finished SAE; from an accelerator both are copied to the machine."""
+    jobs, note = outline.jobs, "what is copied to be written"
+    copied = [Part("saving an SAE", ending_bytes(jobs, shards=shards), "saes", note)]
+    if outline.homes.saes == HOST:
+        return [*copied, Part("a checkpoint", max(2 * _turned(job) / shards for job in jobs), "host", note)]
+    moments = max(2 * job.sizes.parameter_bytes / shards for job in jobs)
+    exported = max(n_bytes(job.sizes.exported) for job in jobs)
+    return [*copied, Part("a checkpoint", moments, "host", note), Part("a saved SAE", exported, "host", note)]
 
 
 def ending_bytes(jobs: Sequence[PlannedJob], *, shards: int = 1) -> float:
-    """What saving the largest SAE adds to what a process holds at the end of its steps."""
-    return max(_ending(job, shards) for job in jobs)
+    """What saving the largest SAE adds at the end of the steps: its state copied, the simpler SAE that takes it, and what of that
+    does not lie in plain order, turned to be written."""
+    return max((2 * job.sizes.weight_bytes + _turned(job)) / shards for job in jobs)
 
 
 def _turned(job: PlannedJob) -> float:
     return sum(job.sizes.parameters[name].n_bytes for name in job.sizes.transposed)
-
-
-def free_figure(name: str, value: float | None, note: str) -> Figure:
-    """What there is, beside what is needed."""
-    if value is None:
-        return missing(name, "bytes", "the system does not tell")
-    return Figure(name=name, value=value, unit="bytes", found="measured", note=note)

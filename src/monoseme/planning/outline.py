@@ -12,6 +12,7 @@ from monoseme.activations import StreamRequest, View
 from monoseme.core.errors import ConfigError
 from monoseme.models import LanguageModel, Site
 from monoseme.pipeline import Materials, RunConfig
+from monoseme.planning.parts import Homes
 from monoseme.planning.sae_sizes import SaeSizes, sae_sizes, sizes_of_sae
 from monoseme.planning.text_facts import NO_TEXT, TextFacts, read_text
 from monoseme.saes import SAE, SAES
@@ -95,6 +96,11 @@ class RunOutline:
     def sites_of(self, model: str) -> list[Site]:
         """The sites captured in one of the models."""
         return [site for site in self.widths if (site.model or "model") == model]
+
+    @property
+    def homes(self) -> Homes:
+        """Whose memory the model and the SAEs use."""
+        return Homes.of(self.config.model.device, self.config.stream.sae_device)
 
     @functools.cached_property
     def text(self) -> TextFacts:

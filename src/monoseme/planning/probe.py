@@ -15,10 +15,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
 from monoseme.core.memory import memory_bytes_of
 
+UNPROBED = "the plan was made without a probe"
 _POLL_SECONDS = 0.005
+_COMPILED_SECONDS = 0.5
+"""A probe that compiled for longer is taken once more: compiling holds time and memory that a later run does not need."""
 
 
 class ProbeResult(NamedTuple):
@@ -42,12 +46,34 @@ def run_probe(task: Mapping[str, Any], *, beside: Path) -> ProbeResult:
             command = [sys.executable, "-m", "monoseme.planning._probe_run", str(folder / "task.json")]
             child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=sink)
             peak = _watch(child)
-        said = json.loads(answer.read_text()) if answer.is_file() else {}
-        if "refused" in said:
-            raise ConfigError(said["refused"])
-        if child.returncode == 0 and said:
-            return ProbeResult(said, peak, "")
-        return ProbeResult(None, peak, _why(child.returncode, errors.read_text(errors="replace")))
+        return told(answer, errors, code=child.returncode, peak_bytes=peak)
+
+
+def told(answer: Path, errors: Path, *, code: int, peak_bytes: float | None) -> ProbeResult:
+    """What a child that ended with `code` wrote. Raises ConfigError with its message where the user can mend it."""
+    said = json.loads(answer.read_text()) if answer.is_file() else {}
+    if "refused" in said:
+        raise ConfigError(said["refused"])
+    if code == 0 and said:
+        return ProbeResult(said, peak_bytes, "")
+    return ProbeResult(None, peak_bytes, _why(code, errors.read_text(errors="replace")))
+
+
+class WarmProbe(NamedTuple):
+    """A probe whose kernels were compiled already."""
+
+    result: ProbeResult
+    compiling_bytes: float | None
+    """What the probe before it held, which compiled them; None where none had to."""
+
+
+def probed_warm(task: Mapping[str, Any], *, beside: Path) -> WarmProbe:
+    """Runs the task, and once more if that compiled kernels. Raises what `run_probe` raises."""
+    result = run_probe(task, beside=beside)
+    if result.facts is None or result.facts["compiled_seconds"] < _COMPILED_SECONDS:
+        return WarmProbe(result, None)
+    get_display().say(f"compiled kernels in {result.facts['compiled_seconds']:.0f} s; probing again without")
+    return WarmProbe(run_probe(task, beside=beside), result.peak_bytes)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from monoseme.core.errors import ConfigError
 from monoseme.pipeline import RunConfig
+from monoseme.planning.parts import memory_of
 from monoseme.saes import SAE
 
 _MOST_HALVINGS = 20
@@ -31,7 +32,21 @@ def first_fitting(changes: Iterator[Change], need: Callable[[RunConfig], float],
 
 def memory_changes(config: RunConfig) -> list[Iterator[Change]]:
     """Ways to need less memory: those that change no result first."""
-    return [_accumulate(config), _batches(config), _window(config), _validation(config), _latents(config), _halves(config)]
+    return [
+        _own_device(config),
+        _accumulate(config),
+        _batches(config),
+        _window(config),
+        _validation(config),
+        _latents(config),
+        _halves(config),
+    ]
+
+
+def _own_device(config: RunConfig) -> Iterator[Change]:
+    """The SAEs on the second GPU, where the model is on the first."""
+    if config.stream.sae_device is None and memory_of(config.model.device) == "cuda:0":
+        yield Change("--stream.sae_device cuda:1", _with(config, stream=dataclasses.replace(config.stream, sae_device="cuda:1")))
 
 
 def _accumulate(config: RunConfig) -> Iterator[Change]:

@@ -4,12 +4,15 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from monoseme.planning.config import PlanConfig
+from monoseme.planning.figure import Figure
+from monoseme.planning.parts import HOST
 
 _PIECE = 1 << 22
 _TEST_BYTES = 1 << 26
@@ -21,22 +24,41 @@ class Resources(NamedTuple):
 
     memory: float | None
     """Of this machine, for one process; None where it does not tell."""
-    device_memory: float | None
-    """Of the accelerator that the model runs on; None without one."""
+    devices: dict[str, float | None]
+    """Of each accelerator by name; None for one that is not here."""
     disk: float | None
     """Where the run is written; None at an address."""
 
+    def of(self, device: str) -> float | None:
+        """Free bytes of a device, the machine's own being the "cpu"."""
+        return self.memory if device == HOST else self.devices[device]
 
-def find_resources(plan: PlanConfig, *, out: Path | None, device: str) -> Resources:
+    def left(self, device: str, peak: Figure) -> float | None:
+        """What remains beside a peak, below zero where that is too much; None where either is not known."""
+        most = self.of(device)
+        return None if most is None or peak.value is None else most - peak.value
+
+    @property
+    def absent(self) -> str | None:
+        """The first accelerator that is not in this machine."""
+        return next((device for device in self.devices if free_of(device) is None), None)
+
+
+def find_resources(plan: PlanConfig, *, out: Path | None, accelerators: Sequence[str]) -> Resources:
     """What is free here, or what `plan` says there is. `out` None: the run is written to an address."""
-    accelerated = torch.device(device).type == "cuda"
     given = None if plan.memory_gb is None else plan.memory_gb * 1e9
     disk = None if out is None else float(shutil.disk_usage(nearest_folder(out)).free)
     return Resources(
-        memory=given if given is not None and not accelerated else free_memory(),
-        device_memory=(given if given is not None else float(torch.cuda.mem_get_info(device)[0])) if accelerated else None,
+        memory=given if given is not None and not accelerators else free_memory(),
+        devices={name: free_of(name) if given is None else given for name in accelerators},
         disk=disk if plan.disk_gb is None else plan.disk_gb * 1e9,
     )
+
+
+def free_of(device: str) -> float | None:
+    """Free memory of a CUDA device (bytes); None for one that is not here."""
+    index = torch.device(device).index or 0
+    return float(torch.cuda.mem_get_info(index)[0]) if index < torch.cuda.device_count() else None
 
 
 def nearest_folder(path: Path) -> Path:

@@ -56,12 +56,12 @@ def training_time(
     traffic: float,
 ) -> list[Figure]:  # fmt: skip
     """The parts, and their sum last. `ending_bytes` are those of the finished SAEs; `traffic` seconds of a step's exchanges."""
-    n, steps = shares.rows, counts.steps  # the latents of one process alone were measured
+    steps = counts.steps  # the latents of one process alone were measured
     parts = [
         _part("loading", speed.loading, "imports, model, first text"),
         _part("starting", speed.starting, "what SAEs start from"),
-        _part("model and stream", steps * speed.step_stream / n, f"{steps:,} steps"),
-        _part("SAEs", steps * speed.step_saes / n, f"{steps:,} steps"),
+        _part("model and stream", steps * _stream_step(speed, shares), f"{steps:,} steps"),
+        _part("SAEs", steps * speed.step_saes / shares.rows, f"{steps:,} steps"),
         _part("logs", counts.logs * speed.log, f"{counts.logs:,} rows for each SAE"),
         _often("validations", counts.validations, speed.validation),
         _often("checkpoints", counts.checkpoints, speed.checkpoint),
@@ -71,9 +71,16 @@ def training_time(
     if shares.n > 1:
         parts = [_assumed(part) for part in parts]
         parts.append(
-            Figure(name="exchanges", value=steps * traffic, unit="seconds", found="estimated", note="gradients, by the link")
+            Figure(
+                name="exchanges", value=steps * traffic, unit="seconds", found="estimated", note="gradients and rows, by the link"
+            )
         )
     return [*parts, total("time", parts)]
+
+
+def _stream_step(speed: TrainingSpeed, shares: Shares) -> float:
+    """All processes divide the model's forwards; those that share rows divide the batch."""
+    return speed.step_model / shares.n + (speed.step_stream - speed.step_model) / shares.rows
 
 
 def _part(name: str, seconds: float, note: str) -> Figure:
@@ -115,7 +122,7 @@ def _assumed(part: Figure) -> Figure:
 def speed_figures(speed: TrainingSpeed, *, shares: Shares, traffic: float, flop: dict[str, float | None]) -> list[Figure]:
     """Tokens per second of the steps, of their two sides apart, and the floating-point rate of each."""
     batch, found = speed.batch_size, "measured" if shares.n == 1 else "estimated"
-    step = speed.step / shares.rows + traffic
+    step = _stream_step(speed, shares) + speed.step_saes / shares.rows + traffic
     figures = [
         Figure(
             name="tokens per second",
@@ -145,6 +152,12 @@ def _rate(name: str, tokens: int, seconds: float) -> Figure:
     if not seconds:
         return missing(name, "tokens/s", "it took no time")
     return Figure(name=name, value=tokens / seconds, unit="tokens/s", found="measured", note="on one device")
+
+
+def untimed(why: str, plan: PlanConfig) -> dict[str, list[Figure]]:
+    """Speed, time and cost of a run that was not probed."""
+    time = missing("time", "seconds", why)
+    return {"speed": [missing("tokens per second", "tokens/s", why)], "time": [time], "cost": cost_figures(time, plan)}
 
 
 def cost_figures(time: Figure, plan: PlanConfig) -> list[Figure]:

@@ -1,23 +1,26 @@
 """The tensors of an SAE in training and of what it ends as, by their shapes: the real classes, built without memory.
 
 Architectures say their shapes in code, not in a table, so that code is run on torch's fake tensors, which have types and shapes
-only. An architecture whose code looks at values is built in earnest instead; those are the ones that are small.
+only. An architecture whose code looks at values (SpaDE, TFA) is built in earnest instead, with few latents.
 """
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from monoseme.core.errors import ConfigError
 from monoseme.planning.tensor_files import Sized, n_bytes, sizes_of
 from monoseme.saes import SAE, build
 from monoseme.training.config import TrainConfig
 from monoseme.training.life import LatentLife
 
-_MOST_LATENTS = 1 << 20
+_MOST_LATENTS = 1 << 16
+_MOST_REAL = 1 << 12
+"""Latents of one that is built in earnest."""
 
 
 class SaeSizes(NamedTuple):
@@ -63,16 +66,21 @@ class SaeSizes(NamedTuple):
 def sae_sizes(name: str, config: SAE.Config) -> SaeSizes:
     """The tensors of an SAE of that config; its `d_in` must be known. Raises ConfigError.
 
-    Dictionaries are drawn block by block, fake ones too. So beyond a million latents two narrower ones are sized, and each axis
-    is taken to grow with the latents as it does between them.
+    Dictionaries are drawn block by block, fake ones too; and a real one takes memory. So of a wide SAE two narrower ones are
+    sized, and each axis is taken to grow with the latents as it does between them.
     """
-    smaller = config.n_latents
-    while smaller > _MOST_LATENTS and smaller % 4 == 0:
-        smaller //= 2
-    if smaller == config.n_latents:
-        return _at_width(name, config)
-    near, far = (_at_width(name, dataclasses.replace(config, n_latents=n)) for n in (smaller, smaller // 2))
-    times = config.n_latents // (smaller // 2) - 1
+    try:
+        return _from_narrower(name, config, _fake, most=_MOST_LATENTS)
+    except (RuntimeError, NotImplementedError):  # torch's own, for what a fake tensor cannot answer
+        return _from_narrower(name, config, _real, most=_MOST_REAL)
+
+
+def _from_narrower(name: str, config: SAE.Config, made: Callable[[str, SAE.Config], SaeSizes], *, most: int) -> SaeSizes:
+    narrow = _narrower(config, most)
+    if not narrow:
+        return made(name, config)
+    near, far = (made(name, one) for one in narrow)
+    times = config.n_latents // far.config.n_latents - 1
     return SaeSizes(
         name=name,
         config=config,
@@ -84,6 +92,18 @@ def sae_sizes(name: str, config: SAE.Config) -> SaeSizes:
     )
 
 
+def _narrower(config: SAE.Config, most: int) -> list[SAE.Config]:
+    """Two of a half's and a quarter's kind with at most `most` latents, the wider first; none where the config is that narrow, or
+    its other settings allow no narrower one."""
+    found = [config]
+    while found[-1].n_latents * 2 > most and found[-1].n_latents % 2 == 0:
+        try:
+            found.append(dataclasses.replace(found[-1], n_latents=found[-1].n_latents // 2))
+        except ConfigError:  # a k, or groups, that need more latents
+            break
+    return found[-2:] if len(found) > 2 else []
+
+
 def _grown(near: Mapping[str, Sized], far: Mapping[str, Sized], times: int) -> dict[str, Sized]:
     """Each axis as long as in `far`, and so many times what it grows from there to `near`."""
     return {
@@ -92,12 +112,13 @@ def _grown(near: Mapping[str, Sized], far: Mapping[str, Sized], times: int) -> d
     }
 
 
-def _at_width(name: str, config: SAE.Config) -> SaeSizes:
-    try:
-        with FakeTensorMode():
-            return _sizes(name, build(config))
-    except (RuntimeError, NotImplementedError):  # torch's own, for what a fake tensor cannot answer
+def _fake(name: str, config: SAE.Config) -> SaeSizes:
+    with FakeTensorMode():
         return _sizes(name, build(config))
+
+
+def _real(name: str, config: SAE.Config) -> SaeSizes:
+    return _sizes(name, build(config))
 
 
 def sizes_of_sae(name: str, sae: SAE) -> SaeSizes:

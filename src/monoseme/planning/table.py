@@ -39,9 +39,9 @@ def rich_table(plan: Plan) -> Any:
     for row in rows(plan):
         if row[""] and table.row_count:
             table.add_row()
-        bold = "bold" if row["what"] in _TOTALS else ""
+        bold = "bold" if row["what"].startswith(_TOTALS) else ""
         table.add_row(*(Text(text, style=bold if key in ("what", "amount") else "") for key, text in row.items()))
     return table
 
 
-_TOTALS = {"disk at most", "peak memory", "the run", "tokens per second", "time", "cost", "store"}
+_TOTALS = ("disk at most", "peak memory", "the run", "tokens per second", "time", "cost", "store")

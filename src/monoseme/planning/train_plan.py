@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from monoseme.core.display import get_display
@@ -12,22 +12,23 @@ from monoseme.kernels import default_choice
 from monoseme.pipeline import RunConfig, run_config_to_dict
 from monoseme.planning.config import PlanConfig
 from monoseme.planning.disk import artifact_bytes, training_disk
+from monoseme.planning.exchanges import bytes_sent
 from monoseme.planning.figure import Figure, amount, missing, total
-from monoseme.planning.memory import MemoryParts, ending_bytes, free_figure, training_memory
+from monoseme.planning.memory import ending_bytes, training_memory
+from monoseme.planning.memory_table import device_peaks, free_figure, memory_table, peak_name, place, total_figures
 from monoseme.planning.outline import RunOutline
+from monoseme.planning.parts import HOST, MemoryParts
 from monoseme.planning.plan import Plan, Problem
-from monoseme.planning.probe import ProbeResult, run_probe
+from monoseme.planning.probe import UNPROBED, ProbeResult, probed_warm
 from monoseme.planning.remedies import Change, disk_changes, first_fitting, memory_changes
 from monoseme.planning.resources import find_resources
-from monoseme.planning.run_time import Counts, Shares, cost_figures, speed_figures, training_time
+from monoseme.planning.run_time import Counts, Shares, cost_figures, speed_figures, training_time, untimed
 from monoseme.planning.speed import training_speed
 from monoseme.planning.work import model_work, sae_work
 
 _READ_BYTES = 2 * 4 * (1 << 20)
 """Of the text that a probe has read: two groups of a million ids."""
 _SHARDS = (2, 4, 8, 16, 32, 64, 128)
-_COMPILED_SECONDS = 0.5
-"""A probe that compiled for longer is taken once more: compiling holds memory that a later run does not."""
 
 
 def plan_training(config: RunConfig, out: Path, plan: PlanConfig) -> Plan:
@@ -41,9 +42,11 @@ class _TrainingPlan:
     def __init__(self, config: RunConfig, out: Path, plan: PlanConfig) -> None:
         self._config, self._out, self._plan = config, out, plan
         self._outline = RunOutline(config)
-        self._free = find_resources(plan, out=out, device=config.model.device)
+        self._free = find_resources(plan, out=out, accelerators=self._outline.homes.accelerators)
         self._imports = 0.0
         self._shares = _shares(config, plan)
+        self._compiling: float | None = None
+        """The most that a probe held which compiled kernels first (bytes)."""
 
     def made(self) -> Plan:
         """Refused by its sizes, or probed."""
@@ -51,32 +54,31 @@ class _TrainingPlan:
         self._imports = float(memory_bytes_of(os.getpid()) or 0)
         disk = [*training_disk(self._outline), free_figure("free disk", self._free.disk, "where --out lies")]
         memory = self._parts(self._config, text_bytes=0)
-        problems = [*self._memory_problems(memory.peak), *self._disk_problems(disk)]
-        figures = {"disk": disk, "memory": self._memory_figures(memory, None), "work": self._work()}
+        peaks = total_figures(memory)
+        problems = [*self._memory_problems(peaks), *self._disk_problems(disk)]
+        figures = {"disk": disk, "memory": self._memory_figures(memory, peaks), "work": self._work()}
         if problems:
             return Plan(verb="train", figures=figures, problems=tuple(problems))
         memory = self._parts(self._config, text_bytes=self._outline.text.memory_bytes)
-        result = self._probe() if self._plan.probe else None
-        figures["memory"] = self._memory_figures(memory, result)
-        peak = figures["memory"][-2]
+        result = self._probe() if self._plan.probe else ProbeResult(None, None, UNPROBED)
+        peaks = total_figures(memory) | self._measured_peaks(result)
+        figures["memory"] = self._memory_figures(memory, peaks)
         figures |= self._times(result)
-        return Plan(verb="train", figures=figures, problems=tuple(self._memory_problems(peak)), remarks=tuple(self._remarks()))
+        problems = self._memory_problems(peaks)
+        return Plan(verb="train", figures=figures, problems=tuple(problems), remarks=tuple(self._remarks()))
 
-    def _parts(self, config: RunConfig, *, text_bytes: float) -> MemoryParts:
+    def _parts(self, config: RunConfig, *, text_bytes: float) -> dict[str, MemoryParts]:
         outline = self._outline if config is self._config else self._outline.changed(config)
         return training_memory(outline, imports_bytes=self._imports, text_bytes=text_bytes, shards=self._shares.latents)
 
     def _probe(self) -> ProbeResult:
+        absent = self._free.absent
+        if absent:
+            return ProbeResult(None, None, f"there is no {absent} here to probe")
         get_display().say(f"probing: the first steps, about {self._plan.probe_seconds:g} s")
         task = {"verb": "train", "config": run_config_to_dict(self._alone()), "kernels": default_choice()}
-        result = run_probe({**task, "seconds": self._plan.probe_seconds}, beside=self._out)
-        if result.facts is None or result.facts["compiled_seconds"] < _COMPILED_SECONDS:
-            return result
-        get_display().say(f"compiled kernels in {result.facts['compiled_seconds']:.0f} s; probing again without")
-        again = run_probe({**task, "seconds": self._plan.probe_seconds}, beside=self._out)
-        if again.facts is not None:
-            again.facts["compiled_seconds_before"] = result.facts["compiled_seconds"]
-        return again
+        result, self._compiling = probed_warm({**task, "seconds": self._plan.probe_seconds}, beside=self._out)
+        return result
 
     def _alone(self) -> RunConfig:
         """The run as one process sees it: with its part of the latents, where they are divided."""
@@ -87,23 +89,23 @@ class _TrainingPlan:
         train = dataclasses.replace(self._config.train, latent_shards=1)
         return RunConfig.of(dataclasses.replace(self._config.settings, train=train), saes)
 
-    def _memory_figures(self, memory: MemoryParts, result: ProbeResult | None) -> list[Figure]:
-        """The table of parts, the peak, and what is free."""
-        peak = memory.peak
-        if result is not None and result.facts is not None and result.peak_bytes is not None:
-            peak = self._measured_peak(result)
-        free = self._free.memory
-        return [*memory.parts, memory.passing, peak, free_figure("free memory", free, "of this machine")]
+    def _memory_figures(self, memory: Mapping[str, MemoryParts], peaks: Mapping[str, Figure]) -> list[Figure]:
+        """For each device the table of parts, the peak, and what is free."""
+        return memory_table(memory, peaks, self._free, compiling=self._compiling)
 
-    def _measured_peak(self, result: ProbeResult) -> Figure:
-        """The probe's own peak, or what it held when stopped and the saving of the largest SAE; and the text it had not read."""
-        assert result.facts is not None
-        assert result.peak_bytes is not None
-        stopped = result.facts["stop_memory_bytes"] or 0
-        value = max(result.peak_bytes, stopped + ending_bytes(self._outline.jobs, shards=self._shares.latents))
-        value += max(0.0, self._outline.text.memory_bytes - _READ_BYTES)
-        note = f"the probe held {amount(result.peak_bytes, 'bytes')}; text and saving are added"
-        return Figure(name="peak memory", value=value, unit="bytes", found="measured", note=note)
+    def _measured_peaks(self, result: ProbeResult) -> dict[str, Figure]:
+        """The probe's own peaks; on the machine also what it held when stopped, with the largest SAE saved, and text it had not
+        read."""
+        if result.facts is None:
+            return {}
+        found = device_peaks(result.facts)
+        if result.peak_bytes is not None:
+            ending = ending_bytes(self._outline.jobs, shards=self._shares.latents) if self._outline.homes.saes == HOST else 0.0
+            value = max(result.peak_bytes, (result.facts["stop_memory_bytes"] or 0) + ending)
+            value += max(0.0, self._outline.text.memory_bytes - _READ_BYTES)
+            note = f"the probe held {amount(result.peak_bytes, 'bytes')}; text and saving are added"
+            found[HOST] = Figure(name=peak_name(HOST), value=value, unit="bytes", found="measured", note=note)
+        return found
 
     def _work(self) -> list[Figure]:
         """Of a token, and of the whole run."""
@@ -125,16 +127,10 @@ class _TrainingPlan:
             Figure(name="the run", value=each.value * n_tokens, unit="FLOP", found=each.found, note=f"{n_tokens:,} tokens"),
         ]
 
-    def _times(self, result: ProbeResult | None) -> dict[str, list[Figure]]:
+    def _times(self, result: ProbeResult) -> dict[str, list[Figure]]:
         """Speed, time and cost."""
-        why = "the plan was made without a probe" if result is None else result.why_missing
-        if result is None or result.facts is None:
-            time = missing("time", "seconds", why)
-            return {
-                "speed": [missing("tokens per second", "tokens/s", why)],
-                "time": [time],
-                "cost": cost_figures(time, self._plan),
-            }
+        if result.facts is None:
+            return untimed(result.why_missing, self._plan)
         config, speed = self._config, training_speed(result.facts)
         counts = Counts.of(config.train, validated=self._outline.is_validated)
         traffic = self._traffic()
@@ -151,32 +147,38 @@ class _TrainingPlan:
         return {"speed": speeds, "time": times, "cost": cost_figures(times[-1], self._plan)}
 
     def _traffic(self) -> float:
-        """Seconds that a step's gradients take in a ring of the processes that share the rows."""
-        rows = self._shares.rows
-        sent = 2 * (rows - 1) / rows * sum(job.sizes.parameter_bytes for job in self._outline.jobs) / self._shares.latents
-        return sent / (self._plan.link_gb_per_s * 1e9)
+        """Seconds that a step's exchanges take."""
+        return bytes_sent(self._outline, self._shares) / (self._plan.link_gb_per_s * 1e9)
 
-    def _memory_problems(self, peak: Figure) -> list[Problem]:
-        most = self._free.memory
-        if most is None or peak.value is None or peak.value <= most:
-            return []
-        what = f"not enough memory: the run needs {peak.text}, and there is {amount(most, 'bytes')}."
-        computed = self._parts(self._config, text_bytes=0).peak.value or 0.0
-        room = most - (peak.value - computed)  # what was measured beyond the sums stays
-        flags = self._fitting(memory_changes(self._config), self._memory_need, room)
-        return [Problem(what=what, would_fit=(*flags, *self._more_shards(room)))]
+    def _memory_problems(self, peaks: Mapping[str, Figure]) -> list[Problem]:
+        """One for the machine, and one for the device that lacks most."""
+        lacking = {
+            device: room for device, peak in peaks.items() if (room := self._free.left(device, peak)) is not None and room < 0
+        }
+        worst = min(lacking, key=lambda device: (device == HOST, lacking[device]), default=HOST)
+        return [self._memory_problem(device, peaks[device]) for device in lacking if device in (HOST, worst)]
 
-    def _more_shards(self, room: float) -> list[str]:
+    def _memory_problem(self, device: str, peak: Figure) -> Problem:
+        most = self._free.of(device) or 0.0
+        what = f"not enough memory{place(device)}: the run needs {peak.text}, and there is {amount(most, 'bytes')}."
+        computed = self._parts(self._config, text_bytes=0)[device].peak.value or 0.0
+        room = most - ((peak.value or 0.0) - computed)  # what was measured beyond the sums stays
+        flags = self._fitting(memory_changes(self._config), lambda config: self._memory_need(config, device), room)
+        return Problem(what=what, would_fit=(*flags, *self._more_shards(device, room)))
+
+    def _more_shards(self, device: str, room: float) -> list[str]:
         """The fewest devices that could hold the latents among them."""
         for n in _SHARDS:
             if n > self._shares.latents:
-                need = training_memory(self._outline, imports_bytes=self._imports, text_bytes=0.0, shards=n).peak.value or 0.0
-                if need <= room:
+                memory = training_memory(self._outline, imports_bytes=self._imports, text_bytes=0.0, shards=n)
+                if (memory[device].peak.value or 0.0) <= room:
                     return [f"--train.latent_shards {n}, over {n} devices (torchrun --nproc-per-node {n})"]
         return []
 
-    def _memory_need(self, config: RunConfig) -> float:
-        return self._parts(config, text_bytes=0).peak.value or 0.0
+    def _memory_need(self, config: RunConfig, device: str) -> float:
+        """Of the machine; or of that accelerator which needs most, where SAEs may move to another."""
+        memory = self._parts(config, text_bytes=0)
+        return max(parts.peak.value or 0.0 for name, parts in memory.items() if (name == HOST) == (device == HOST))
 
     def _disk_need(self, config: RunConfig) -> float:
         figures = training_disk(self._outline.changed(config))
@@ -210,7 +212,7 @@ class _TrainingPlan:
             told.append(f"after {', '.join(revived)} has dead latents, the loss that revives them makes steps longer than here")
         if self._shares.n > 1:
             told.append(
-                f"{self._shares.n} processes: measured on one, divided without loss; gradients over a link of "
+                f"{self._shares.n} processes: measured on one, divided without loss; what they exchange over a link of "
                 f"{self._plan.link_gb_per_s:g} GB/s"
             )
         return told
