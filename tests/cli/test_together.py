@@ -93,6 +93,7 @@ def _files(folder: Path) -> dict[str, bytes]:
     return found | {"manifest.json": json.dumps(manifest, sort_keys=True).encode()}
 
 
+@pytest.mark.slow
 def test_torchrun_captures_and_trains_what_one_process_does(model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
     data = ["--model", str(model_folder), "--corpus", str(corpus_file), "--corpus.context_len", "32", "--site", "resid_post.1"]
     store = ["capture", *data, "--max_tokens", "1500", "--shard_bytes", "70kB", "--json"]
