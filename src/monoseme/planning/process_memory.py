@@ -21,7 +21,7 @@ _KERNELS_NOTE = (
 )
 _BATCH_CHARACTERS = 1 << 20
 """Of the documents that are tokenised together, as `monoseme.text.sections` cuts them."""
-_BYTES_PER_CHARACTER = 230
+_BYTES_PER_CHARACTER = 200
 _BYTES_PER_TOKEN = 130
 """Of a group of a million, of which lists of Python integers are made."""
 

@@ -18,7 +18,7 @@ from monoseme.saes import SAE, build
 from monoseme.training.config import TrainConfig
 from monoseme.training.life import LatentLife
 
-_MOST_LATENTS = 1 << 16
+_MOST_LATENTS = 1 << 13
 _MOST_REAL = 1 << 12
 """Latents of one that is built in earnest."""
 
