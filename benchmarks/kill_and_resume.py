@@ -104,9 +104,10 @@ def one(task: Task, out: Path, *, seconds: float, chance: random.Random, n_kills
     for _ in range(n_kills):
         moment = chance.uniform(0.0, seconds)
         process = run(task, out, resume=bool(row["killed_at_s"])).wait_for_first(out)
-        if process.kill_after(moment):
-            row["killed_at_s"].append(round(moment, 2))
-            row["n_files"].append(sum(path.is_file() for path in out.rglob("*")))
+        if not process.kill_after(moment):
+            return row  # it came to its end before its moment did
+        row["killed_at_s"].append(round(moment, 2))
+        row["n_files"].append(sum(path.is_file() for path in out.rglob("*")))
     run(task, out, resume=True).finish()
     return row
 
