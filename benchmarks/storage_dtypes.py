@@ -134,7 +134,7 @@ def figure(fvu: dict[str, list[float]]) -> Figure:
         alt.Chart(alt.Data(values=points))
         .mark_line(point=True)
         .encode(
-            x=alt.X("dtype:N", title="stored in", sort=list(DTYPES)),
+            x=alt.X("dtype:N", title="stored in", sort=list(DTYPES)).axis(labelAngle=0),
             y=alt.Y("fvu:Q", title="held-out FVU").scale(zero=False),
             color=alt.Color("seed:N", title="seed"),
         )
