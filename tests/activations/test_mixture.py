@@ -105,6 +105,10 @@ def test_what_cannot_be_mixed_is_refused() -> None:
     for weights in ([1.0], [1.0, 0.0], [1.0, float("inf")]):
         with pytest.raises(ConfigError, match="one above 0 for each"):
             MixtureSource([one, one], weights)
+    for weights in ([1e300, 1e-300], [1e-9, 1.0], [1e-200, 1e200]):
+        with pytest.raises(ConfigError, match=rf"source {int(weights[0] > 1)} would not be gone through within 1,000,000 blocks"):
+            MixtureSource([one, one], weights)
+    assert MixtureSource([one, one], [1e308, 1e308]).weights == (0.5, 0.5)
     with pytest.raises(SiteError, match=r"'resid_post\.0': 3.*'resid_post\.0': 4"):
         MixtureSource([one, _source(1, 3, width=4)])
     with pytest.raises(SiteError, match=r"mlp_out\.0"):

@@ -15,6 +15,9 @@ from monoseme.activations.source import ActivationSource, SourceSeconds, iterate
 from monoseme.core.errors import ConfigError, SiteError
 from monoseme.tensors.shapes import Int, Tensor
 
+_MOST_OFTEN, _LEAST_LIMIT = 100, 1_000_000
+"""A pass has at most so many times the blocks of all sources, or so many blocks where these are few: turns are kept in memory."""
+
 
 class _Turn(NamedTuple):
     """Where block i of the mixture comes from."""
@@ -37,8 +40,8 @@ class MixtureSource:
     def __init__(self, sources: Sequence[ActivationSource], weights: Sequence[float] | None = None, *, seed: int = 0) -> None:
         """Weights are shares of the blocks, of any sum; None: by the number of blocks, so that every block comes once.
 
-        Raises ConfigError for fewer than two sources, sources that must be read in order, and weights that are not one above 0
-        for each; SiteError where sites or widths differ.
+        Raises ConfigError for fewer than two sources, sources that must be read in order, weights that are not one above 0
+        for each or too unequal to go through every source in a pass; SiteError where sites or widths differ.
         """
         if len(sources) < 2:
             raise ConfigError(f"a mixture needs two sources or more, not {len(sources)}")
@@ -48,8 +51,7 @@ class MixtureSource:
         self._sources, self._seed = list(sources), seed
         self.sites, self.widths = sources[0].sites, sources[0].widths
         self.weights = _shares(weights, sources)
-        lengths = [source.n_blocks for source in sources]
-        self._n_blocks = max(math.ceil(round(n / w, 9)) for n, w in zip(lengths, self.weights, strict=True))
+        self._n_blocks = _pass_length([source.n_blocks for source in sources], self.weights)
         self._turns = _turns(self._n_blocks, self.weights)
         self._numbers = _counted(self._turns, len(sources))
         self._orders: dict[tuple[int, int], Tensor] = {}
@@ -121,7 +123,23 @@ def _shares(weights: Sequence[float] | None, sources: Sequence[ActivationSource]
     given = [float(source.n_blocks) for source in sources] if weights is None else list(weights)
     if len(given) != len(sources) or not all(math.isfinite(w) and w > 0 for w in given):
         raise ConfigError(f"weights are {tuple(given)} for {len(sources)} sources.\n  Give one above 0 for each.")
-    return tuple(w / sum(given) for w in given)
+    largest = max(given)  # by which they are divided first: a sum may overflow
+    total = sum(w / largest for w in given)
+    return tuple(w / largest / total for w in given)
+
+
+def _pass_length(lengths: Sequence[int], weights: tuple[float, ...]) -> int:
+    """Blocks until each source was gone through. Raises ConfigError where others would be gone through far too often by then."""
+    longest = max(_LEAST_LIMIT, _MOST_OFTEN * sum(lengths))
+    # Compared as products: a share may be 0 by now.
+    slow = [s for s, (n, w) in enumerate(zip(lengths, weights, strict=True)) if n > longest * w]
+    if slow:
+        shares = ", ".join(f"{w:g}" for w in weights)
+        raise ConfigError(
+            f"weights are so unequal ({shares} of the blocks) that source {slow[0]} would not be gone through within {longest:,} "
+            f"blocks.\n  Give it at least {lengths[slow[0]] / longest:.2g} of them, or leave it out."
+        )
+    return max(math.ceil(round(n / w, 9)) for n, w in zip(lengths, weights, strict=True))
 
 
 def _turns(n_blocks: int, weights: tuple[float, ...]) -> NDArray[np.int16]:
