@@ -13,6 +13,7 @@ import pytest
 from monoseme.core.errors import (
     AddressError,
     ArtifactDamagedError,
+    ArtifactExistsError,
     ArtifactMissingError,
     ConfigError,
     DiskFullError,
@@ -20,6 +21,9 @@ from monoseme.core.errors import (
 )
 from monoseme.core.folder import Folder, LocalFolder, is_address, open_folder
 from monoseme.core.remote import RemoteFolder
+
+NOBODY = (1 << 31) - 1
+"""No system gives a process this number."""
 
 
 @pytest.fixture(params=["local", "memory", "moved"])
@@ -114,11 +118,71 @@ def test_reading_says_whether_a_file_is_absent_or_short(folder: Folder) -> None:
 def test_hidden_leftovers_are_no_files_and_are_cleaned(tmp_path: Path) -> None:
     for folder in (LocalFolder(tmp_path / "f"), RemoteFolder(f"file://{tmp_path}/f")):
         folder.write("inner/a", b"1")
-        for leftover in (".a.77.part", ".a.part"):
+        for leftover in (f".a.{NOBODY}.part", ".a.part", f".a.{NOBODY}.draft"):
+            if leftover.endswith(".draft") and isinstance(folder, RemoteFolder):
+                continue  # no name of its drafts
             (tmp_path / "f" / "inner" / leftover).write_bytes(b"half")
         assert folder.names() == ["inner/a"]
         folder.clean()
         assert [p.name for p in (tmp_path / "f" / "inner").iterdir()] == ["a"]
+
+
+def test_the_drafts_of_processes_that_live_are_not_cleaned(tmp_path: Path) -> None:
+    folder = LocalFolder(tmp_path)
+    with folder.create("shards/a") as file:
+        file.write(b"half")
+        folder.clean()
+    assert folder.sizes() == {"shards/a": 4}
+    for pid, lives in ((os.getpid(), True), (os.getppid(), True), (NOBODY, False), (0, False), (-1, False), (1 << 70, False)):
+        (tmp_path / f".b.{pid}.draft").write_text("{")
+        folder.clean()
+        assert (tmp_path / f".b.{pid}.draft").exists() is (lives and os.name != "nt"), pid
+
+
+_HOLDER = """
+import sys
+from pathlib import Path
+from monoseme.core.folder import LocalFolder
+with LocalFolder(Path(sys.argv[1])).alone():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="nothing is held on Windows")
+def test_one_process_at_a_time_holds_a_folder_and_a_kill_lets_go_of_it(tmp_path: Path) -> None:
+    folder = LocalFolder(tmp_path / "new")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", _HOLDER, str(folder)], **pipes) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with (
+            pytest.raises(ArtifactExistsError, match=r"another process is writing to .*new.\n  Wait until it ends"),
+            folder.alone(),
+        ):
+            pass
+        holder.kill()
+        holder.wait(timeout=15)
+    assert folder.names() == []
+    with folder.alone():
+        with pytest.raises(ArtifactExistsError), folder.alone():
+            pass
+        folder.write("a", b"1")
+    assert [p.name for p in folder.path.iterdir()] == ["a"]
+    with folder.alone():
+        folder.remove("a")
+    assert not folder.path.exists()
+
+
+def test_where_nothing_can_be_held_the_body_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("monoseme.core.lock.os.open", refuse)
+    with LocalFolder(tmp_path).alone():
+        pass
+    with RemoteFolder("memory://held").alone():
+        pass
 
 
 _WRITER = """

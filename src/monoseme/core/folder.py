@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError
 from monoseme.core.files import guard_disk, sync_folder, write_atomic
+from monoseme.core.lock import held_alone, is_alive
 
-_PART, _LOCAL = ".part", "file://"
+_PART, _DRAFT, _LOCAL = ".part", ".draft", "file://"
 _EARLY_BYTES = 4 << 20
 """A disk works best on pieces of some megabytes, and at the end no more than one is left to wait for."""
 
@@ -63,7 +64,14 @@ class Folder(ABC):
 
     @abstractmethod
     def clean(self) -> None:
-        """Deletes what killed writers left behind. Only while nobody writes."""
+        """Deletes what killed writers left behind. At an address only while nobody writes: there nobody can tell who lives."""
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """For the body, no other caller on this machine (nor on the disk, where it knows locks) is in such a body.
+
+        At an address nothing is held. Raises ArtifactExistsError where another one is.
+        """
+        return contextlib.nullcontext()
 
     def write(self, name: str, data: bytes | str) -> None:
         """A whole file at once; text is UTF-8. Raises DiskFullError."""
@@ -149,12 +157,16 @@ class LocalFolder(Folder):
         (self.path / name).unlink(missing_ok=True)
 
     def clean(self) -> None:
-        """Deletes what killed writers left behind."""
-        for draft in self.path.rglob(f".*{_PART}"):
-            draft.unlink(missing_ok=True)
-        for draft in self.path.rglob(".*.draft"):
-            if draft.is_file():
-                draft.unlink(missing_ok=True)
+        """Deletes what killed writers left behind; the drafts of processes that live on this machine stay."""
+        for ending in (_PART, _DRAFT):
+            for draft in self.path.rglob(f".*{ending}"):
+                if draft.is_file() and not is_alive(draft.name.removesuffix(ending).rpartition(".")[2]):
+                    with contextlib.suppress(PermissionError):  # Windows: somebody writes it
+                        draft.unlink(missing_ok=True)
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Holds a lock in the folder, which is made; a folder that is empty at the end is removed."""
+        return held_alone(self.path)
 
 
 class _EarlyFile(io.FileIO):

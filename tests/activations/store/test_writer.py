@@ -168,11 +168,29 @@ def test_broken_off_at_any_step_and_resumed_it_is_the_same_store(tmp_path: Path)
         except _Killed:
             n_steps += 1
         (path / "shards").mkdir(parents=True, exist_ok=True)
-        (path / "shards/.left.json.1.draft").write_text("{")  # what a kill leaves behind
-        (path / "shards/.00001.text.safetensors.1.part").write_bytes(b"half")
+        (path / "shards/.left.json.2147483647.draft").write_text("{")  # what a kill leaves behind
+        (path / "shards/.00001.text.safetensors.2147483647.part").write_bytes(b"half")
         _write(path, FakeSupply(4, padded=True), resume=True)
         assert _bytes(path) == whole, f"after step {n}"
     assert n_steps == 1 + 2 * 5 + 4  # capture.json; four files and a record of each shard; statistics, index, manifest, removal
+
+
+@pytest.mark.skipif(os.name == "nt", reason="nothing is held on Windows")
+def test_a_second_writer_is_refused_and_the_first_comes_to_its_end(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    refused: list[str] = []
+
+    def also_resume(i: int) -> None:
+        if i == 3:
+            with pytest.raises(ArtifactExistsError) as error:
+                _write(tmp_path / "a", FakeSupply(padded=True), resume=True)
+            refused.append(str(error.value))
+
+    supply = FakeSupply(padded=True)
+    supply.before_vectors = also_resume
+    _write(tmp_path / "a", supply)
+    assert len(refused) == 1
+    assert "another process is writing to" in refused[0]
+    assert _bytes(tmp_path / "a") == whole
 
 
 def test_a_resume_makes_only_what_is_not_there(tmp_path: Path, whole: dict[str, bytes]) -> None:

@@ -4,6 +4,7 @@ A shard is a whole number of blocks; which ones is a pure function of the settin
 any moment goes on with the shards it lacks, several processes each make their own, and the store is the same one, byte for byte.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import itertools
@@ -44,25 +45,27 @@ def write_store(
 
     `config` and `inputs` are those of the manifest. Shard j is made by process j % n of `processes`.
 
-    Raises ArtifactExistsError for a folder in use, ResumeError for one of another capture or whose text has changed, Interrupted
-    after Ctrl-C or SIGTERM (what was finished is kept), DiskFullError, AddressError, EmptyCorpusError, ConfigError for a
-    `max_bytes` below one shard and for vectors that the stored type cannot hold, and what the supply raises.
+    Raises ArtifactExistsError for a folder in use or that another process is writing to, ResumeError for one of another capture
+    or whose text has changed, Interrupted after Ctrl-C or SIGTERM (what was finished is kept), DiskFullError, AddressError,
+    EmptyCorpusError, ConfigError for a `max_bytes` below one shard and for vectors that the stored type cannot hold, and what the
+    supply raises.
     """
     began = datetime.datetime.now(datetime.UTC)
     plan = _Plan(supply, storage)
     known = {name: value for name, value in inputs.items() if isinstance(value, str)}
     told = {"config": dict(config), "inputs": known, "storage": to_dict(storage), "supply": supply.spec, "layout": plan.spec}
-    started = begin_store(folder, told, supply, processes=processes, resume=resume)
-    if started.is_finished:
-        return summary_of(folder)
-    plan.kind = dataclasses.replace(plan.kind, sink_thresholds=started.sink_thresholds)
-    with started.numerics_taken_up():
-        _write_shards(folder, plan, started, processes)
-    processes.wait()
-    if processes.rank == 0:
-        asked = {name: value if isinstance(value, str) else value() for name, value in inputs.items()}
-        finish_store(folder, plan.index, n_shards=plan.n_shards, config=config, inputs=asked, began=began)
-    processes.wait()
+    with folder.alone() if processes.rank == 0 else contextlib.nullcontext():  # the first one holds it for all
+        started = begin_store(folder, told, supply, processes=processes, resume=resume)
+        if started.is_finished:
+            return summary_of(folder)
+        plan.kind = dataclasses.replace(plan.kind, sink_thresholds=started.sink_thresholds)
+        with started.numerics_taken_up():
+            _write_shards(folder, plan, started, processes)
+        processes.wait()
+        if processes.rank == 0:
+            asked = {name: value if isinstance(value, str) else value() for name, value in inputs.items()}
+            finish_store(folder, plan.index, n_shards=plan.n_shards, config=config, inputs=asked, began=began)
+        processes.wait()
     return summary_of(folder)
 
 
