@@ -88,6 +88,6 @@ def test_after_a_rehearsal_a_step_compiles_nothing_and_the_next_process_nothing_
     first, second = run(), run()
     rehearsed, in_all = first[-1].split()
     assert rehearsed == in_all != "0"
-    assert first[0].startswith("compiling kernels for this machine: once")
+    assert first[0].startswith("compiling kernels not used on this machine before")
     assert any(line.startswith(f"compiled {rehearsed} kernels in") for line in first)
     assert second == ["0 0"]

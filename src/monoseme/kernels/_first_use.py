@@ -40,7 +40,10 @@ def compiled() -> Compiled:
 
 
 class _Told(event.Listener):
-    """Says once that loops are being compiled, and counts them. Numba compiles one at a time, helpers inside their callers."""
+    """Says, once in a process, that loops are being compiled, and counts them: other loops, or types of vectors, than before.
+
+    Numba compiles one at a time, helpers inside their callers.
+    """
 
     def __init__(self) -> None:
         self.n_loops, self.seconds = 0, 0.0
@@ -52,7 +55,9 @@ class _Told(event.Listener):
         if depth == 0:
             self._depth.began = time.perf_counter()
             if _is_ours(event.data["dispatcher"].py_func) and self.n_loops == 0:
-                get_display().say("compiling kernels for this machine: once, usually within half a minute")
+                get_display().say(
+                    "compiling kernels not used on this machine before, usually within half a minute; they are kept"
+                )
 
     def on_end(self, event: Any) -> None:
         self._depth.n -= 1
