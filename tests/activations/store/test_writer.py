@@ -193,6 +193,20 @@ def test_a_second_writer_is_refused_and_the_first_comes_to_its_end(tmp_path: Pat
     assert _bytes(tmp_path / "a") == whole
 
 
+def test_a_setting_that_fails_before_the_first_shard_leaves_nothing_so_that_its_advice_can_be_followed(tmp_path: Path) -> None:
+    for resume in (False, True):
+        with pytest.raises(ConfigError, match="Give more, or lower shard_bytes"):
+            _write(tmp_path / "a", storage=StorageConfig(dtype="float32", shard_bytes=7000, max_bytes=1), resume=resume)
+        assert not (tmp_path / "a").exists()
+    supply = FakeSupply()
+    given = supply.vectors
+    supply.vectors = lambda i, text: {site: x * 1e6 for site, x in given(i, text).items()}  # type: ignore[method-assign]
+    with pytest.raises(ConfigError, match="--dtype bfloat16"):
+        _write(tmp_path / "a", supply, StorageConfig(dtype="float16", shard_bytes=7000))
+    assert not [p for p in (tmp_path / "a").rglob("*") if p.is_file()]
+    assert _write(tmp_path / "a", storage=StorageConfig(dtype="float32", shard_bytes=7000, max_bytes=500_000)).n_shards == 4
+
+
 def test_a_resume_makes_only_what_is_not_there(tmp_path: Path, whole: dict[str, bytes]) -> None:
     supply = FakeSupply(padded=True)
 

@@ -12,7 +12,14 @@ from monoseme.activations.store.layout import UNFINISHED, ShardRecord, shard_nam
 from monoseme.activations.store.supply import StoreInput
 from monoseme.core.artifact import exists_error
 from monoseme.core.display import get_display
-from monoseme.core.errors import ArtifactDamagedError, ArtifactError, ArtifactExistsError, ArtifactMissingError, ResumeError
+from monoseme.core.errors import (
+    ArtifactDamagedError,
+    ArtifactError,
+    ArtifactExistsError,
+    ArtifactMissingError,
+    ConfigError,
+    ResumeError,
+)
 from monoseme.core.files import to_json
 from monoseme.core.folder import Folder, is_address
 from monoseme.core.manifest import MANIFEST
@@ -64,6 +71,19 @@ class Started:
             yield
         finally:
             torch.set_num_threads(before)
+
+    @contextlib.contextmanager
+    def undone_by_a_setting(self, processes: Group) -> Iterator[None]:
+        """Where a setting fails the body before a shard is there, nothing is left: it can be changed and the same be typed again.
+
+        Several processes leave what they began: others may be about to finish a shard.
+        """
+        try:
+            yield
+        except ConfigError:
+            if processes.size == 1 and self._folder.names() == [UNFINISHED]:
+                self._folder.remove(UNFINISHED)
+            raise
 
     def _told_damaged(self, number: int) -> None:
         get_display().warn(f"shard {number} in {self._folder} is damaged and is made again")

@@ -52,6 +52,7 @@ def write_store(
     """
     began = datetime.datetime.now(datetime.UTC)
     plan = _Plan(supply, storage)
+    plan.require_room()
     known = {name: value for name, value in inputs.items() if isinstance(value, str)}
     told = {"config": dict(config), "inputs": known, "storage": to_dict(storage), "supply": supply.spec, "layout": plan.spec}
     with folder.alone() if processes.rank == 0 else contextlib.nullcontext():  # the first one holds it for all
@@ -59,7 +60,7 @@ def write_store(
         if started.is_finished:
             return summary_of(folder)
         plan.kind = dataclasses.replace(plan.kind, sink_thresholds=started.sink_thresholds)
-        with started.numerics_taken_up():
+        with started.numerics_taken_up(), started.undone_by_a_setting(processes):
             _write_shards(folder, plan, started, processes)
         processes.wait()
         if processes.rank == 0:
@@ -120,6 +121,11 @@ class _Plan:
         per_context = bytes_per_context(self.kind.widths.values(), self.kind.dtype, self.kind.context_len)
         fitting = most * self.kind.context_len // per_context
         return fitting if supply.n_tokens is None else min(fitting, supply.n_tokens)
+
+    def require_room(self) -> None:
+        """Raises ConfigError where not even the first shard has room; nothing is written before."""
+        if self._storage.max_bytes is not None:
+            next(self.shards(ALONE), None)
 
     def shards(self, processes: Group) -> Iterator["_Shard"]:
         """The shards of this process, in order, each with its text; ends where the supply does, or the bytes allowed."""
