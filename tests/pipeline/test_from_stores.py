@@ -1,6 +1,7 @@
 """SAEs of every view learn from one store, without the model, to the same bits however often they are stopped."""
 
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from monoseme.activations import StoredActivations
 from monoseme.activations.store.config import StorageConfig
 from monoseme.cli._run_options import known_config, parse_run
 from monoseme.core.artifact import open_artifact
+from monoseme.core.display import SilentDisplay, use_display
 from monoseme.core.errors import ConfigError, Interrupted, ResumeError, SiteError
 from monoseme.models import LanguageModel, ModelConfig
 from monoseme.pipeline import (
@@ -146,10 +148,49 @@ def test_what_contradicts_the_store_is_refused(store: Path, tmp_path: Path) -> N
         train_run(dataclasses.replace(config, sites=("mlp_out.0",)), tmp_path / "run")
     with pytest.raises(ConfigError, match="leave out beside"):
         train_run(dataclasses.replace(config, beside=BesideConfig(model="gpt2")), tmp_path / "run")
+    for max_tokens in (3000, None):
+        stream = dataclasses.replace(config.stream, max_tokens=max_tokens)
+        with pytest.raises(ConfigError, match=rf"max_tokens is {max_tokens}; .* captured with 12000\.(?s:.*)--train\.n_tokens"):
+            train_run(dataclasses.replace(config, stream=stream), tmp_path / "run")
     for settings in ({"weights": (1.0,)}, {"activations": ("a", "b"), "weights": (1.0,)}, {"prefetch_blocks": 2}):
         with pytest.raises(ConfigError):
             StreamConfig(**settings)
     assert not (tmp_path / "run").exists()
+
+
+class _Heard(SilentDisplay):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_how_often_a_store_is_gone_through_is_said_before_training(store: Path, tmp_path: Path) -> None:
+    opened = StoredActivations.open(store)
+    n_tokens = sum(int(block.mask.sum()) for block in opened.source("train").blocks())
+    config, heard = _config(store), _Heard()
+    with use_display(heard):
+        train_run(config, tmp_path / "run")
+    found = re.fullmatch(r"6 steps of 96 tokens = ([\d.]+) epochs of (.*) \(about ([\d,]+) tokens\)", heard.lines[0])
+    assert found is not None, heard.lines
+    assert found[2] == str(store)
+    assert float(found[1]) == pytest.approx(6 * 96 / n_tokens, rel=0.1)
+    assert int(found[3].replace(",", "")) == pytest.approx(n_tokens, rel=0.05)
+
+
+def test_of_several_stores_each_is_told_by_its_share(store: Path, tmp_path: Path) -> None:
+    config = _config(store, store)
+    stream = dataclasses.replace(config.stream, weights=(3.0, 1.0))
+    config = dataclasses.replace(config, stream=stream, train=dataclasses.replace(config.train, n_steps=60_000, batch_size=100))
+    stores = Materials(config).stores
+    assert stores is not None
+    line = stores.epochs_line(config, StoredActivations.open(store).sites)
+    often = [float(number.replace(",", "")) for number in re.findall(r"([\d,.]+) epochs of", line)]
+    n_tokens = sum(int(block.mask.sum()) for block in StoredActivations.open(store).source("train").blocks())
+    assert often == pytest.approx([0.75 * 6_000_000 / n_tokens, 0.25 * 6_000_000 / n_tokens], rel=0.05)
 
 
 def test_a_run_does_not_go_on_with_another_store(store: Path, tmp_path: Path, model_folder: Path, corpus_file: Path) -> None:
@@ -160,9 +201,15 @@ def test_a_run_does_not_go_on_with_another_store(store: Path, tmp_path: Path, mo
     shutil.rmtree(copy)
     told = StoredActivations.open(store).config
     corpus = CorpusConfig(source=str(corpus_file), context_len=32, label_fields=("domain",))
-    capture_run(
-        CaptureConfig(model=ModelConfig(**told["model"]), corpus=corpus, sites=SITES, contexts_per_block=8, max_tokens=9000), copy
+    again = CaptureConfig(
+        model=ModelConfig(**told["model"]),
+        corpus=corpus,
+        sites=SITES,
+        contexts_per_block=8,
+        max_tokens=12_000,
+        storage=StorageConfig(dtype="float16"),
     )
+    capture_run(again, copy)
     with pytest.raises(ResumeError, match="began with other activations"):
         train_run(config, run.path, resume=True)
 

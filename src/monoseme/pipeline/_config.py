@@ -27,7 +27,8 @@ class StreamConfig:
     contexts_per_block: int = 16
     """Contexts captured and mixed at a time (count); a forward takes as many of them as hold about 2,048 tokens on a CPU."""
     max_tokens: int | None = None
-    """Tokens of the corpus that are used, held-out ones included (count). None: all of them."""
+    """Tokens of the corpus that are used, held-out ones included (count). None: all of them. Of stores, it is what they were
+    captured with; `train.n_tokens` says how many to learn from."""
     drop_sinks: bool = True
     """Leave out positions whose activation norm is far above the median (attention sinks); how many is said."""
     prefetch: bool = False

@@ -15,6 +15,7 @@ from monoseme.text import CorpusConfig
 
 _SAME_MODEL = ("model", "revision")
 """What of a model's settings must be the store's; device and dtype are how one runs it."""
+_NO_SINKS = "; no attention sinks were measured, so none are left out"
 
 
 class StorePlaces:
@@ -67,6 +68,18 @@ class Stores(NamedTuple):
         """The side that SAEs learn from. Raises SiteError where stores do not hold the same sites, EmptyCorpusError."""
         return self._side("train", config, sites, self.stores)
 
+    def epochs_line(self, config: RunConfig, sites: Sequence[Site]) -> str:
+        """How often a run goes through each store; about, since which tokens are held out is known by contexts only."""
+        n_tokens = [_n_to_learn_from(store, drop_sinks=config.stream.drop_sinks) for store in self.stores]
+        n_blocks = [source.n_blocks for source in self._sources("train", config, sites, self.stores)]
+        by_block = [w * n / blocks for w, n, blocks in zip(self.weights or n_blocks, n_tokens, n_blocks, strict=True)]
+        train, lines = config.train, list[str]()
+        for store, n, mine in zip(self.stores, n_tokens, by_block, strict=True):
+            epochs = train.steps * train.batch_size * mine / (sum(by_block) * n) if n else 0.0
+            lines.append(f"{_short(epochs)} of {store.folder} (about {n:,} tokens)")
+        sinks = "" if not config.stream.drop_sinks or any(s.index.sink_factor for s in self.stores) else _NO_SINKS
+        return f"{train.steps:,} steps of {train.batch_size:,} tokens = {', '.join(lines)}{sinks}"
+
     def held_out(self, config: RunConfig, sites: Sequence[Site]) -> ActivationSource | None:
         """The other side, of the stores that have one; None where none has."""
         return self._side("heldout", config, sites, [s for s in self.stores if s.n_heldout]) if self.n_heldout else None
@@ -90,10 +103,15 @@ class Stores(NamedTuple):
         return {f"activations_{i}": store.content_hash for i, store in enumerate(self.stores)}
 
     def _side(self, side: Any, config: RunConfig, sites: Sequence[Site], stores: Sequence[StoredActivations]) -> ActivationSource:
-        stream = config.stream
-        found = [s.source(side, sites, stream.contexts_per_block, drop_sinks=stream.drop_sinks) for s in stores]
+        found = self._sources(side, config, sites, stores)
         weights = self.weights if side == "train" else None
         return found[0] if len(found) == 1 else MixtureSource(found, weights, seed=config.train.seed)
+
+    def _sources(
+        self, side: Any, config: RunConfig, sites: Sequence[Site], stores: Sequence[StoredActivations]
+    ) -> list[ActivationSource]:
+        stream = config.stream
+        return [s.source(side, sites, stream.contexts_per_block, drop_sinks=stream.drop_sinks) for s in stores]
 
 
 def open_stores(config: RunConfig) -> Stores:
@@ -156,6 +174,35 @@ def _require_same(config: RunConfig, stores: Sequence[StoredActivations]) -> Non
         fields = [f.name for f in dataclasses.fields(CorpusConfig)]
         name = next(name for name in fields if getattr(corpora[0], name) != getattr(config.corpus, name))
         raise ConfigError(_contradiction(stores[0], f"corpus.{name}", getattr(corpora[0], name), getattr(config.corpus, name)))
+    _require_same_size(config, [s for s in stores if "corpus" in s.config])
+
+
+def _require_same_size(config: RunConfig, stores: Sequence[StoredActivations]) -> None:
+    """Raises ConfigError for a bound on the text that is none of the stores': it would not bound what SAEs learn from.
+
+    Where no store tells of its text, the bound is for the text of later stages, so that must be given as well.
+    """
+    asked = config.stream.max_tokens
+    sizes = [store.config.get("max_tokens") for store in stores]
+    if asked in sizes or (not stores and (asked is None or config.corpus != CorpusConfig())):
+        return
+    captured = f"; the stores were captured with {', '.join(map(str, sizes))}" if sizes else ""
+    raise ConfigError(
+        f"stream.max_tokens is {asked}{captured}. It bounds the text that is captured, not how much of a store is read.\n"
+        "  Leave it out: --train.n_tokens says how many tokens to learn from."
+    )
+
+
+def _n_to_learn_from(store: StoredActivations, *, drop_sinks: bool) -> int:
+    """Tokens of the training side, counted over both sides and divided as the contexts are."""
+    n_tokens = store.statistics.n_masked - (store.statistics.n_sinks if drop_sinks else 0)
+    return round(n_tokens * (1 - store.n_heldout / store.n_contexts))
+
+
+def _short(epochs: float) -> str:
+    """`0.37 epochs`, `1 epoch`, `2,778 epochs`."""
+    number = f"{epochs:,.0f}" if epochs >= 100 else f"{epochs:.2g}"
+    return f"{number} epoch{'' if number == '1' else 's'}"
 
 
 def _contradiction(store: StoredActivations, name: str, was: object, asked: object) -> str:

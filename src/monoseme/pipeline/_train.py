@@ -54,6 +54,8 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
         elif "precision" not in run.record().get("environment", {}):
             run.note({"precision": tell_precision(materials)})
     mesh.wait()
+    if materials.stores is not None:
+        get_display().say(materials.stores.epochs_line(config, materials.sites))
     result = train(
         materials.training,
         jobs,
