@@ -1,6 +1,7 @@
 """`monoseme show` of stored activations: finished or not, here or at an address."""
 
 import json
+import re
 import uuid
 from pathlib import Path
 
@@ -63,7 +64,9 @@ def test_a_store_at_an_address_leaves_out_what_would_need_all_of_its_text(capsys
     assert split["train"]["documents"] is None
     assert "copy the store here" in split["train"]["why_missing"]
     assert main(["show", str(store)]) == 0
-    assert "– tokens, 9 contexts, – documents" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert re.search(r"train +9 contexts\n", told)
+    assert re.search(r"not counted +tokens and documents of each side, which", told)
 
 
 def test_an_unfinished_store_says_how_far_it_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,6 +82,19 @@ def test_an_unfinished_store_says_how_far_it_came(tmp_path: Path, capsys: pytest
     assert "NOT FINISHED" in told
     assert "missing before the last of them: 1" in told
     assert "tiny" in told
+
+
+def test_one_is_told_as_one_and_sites_as_a_forward_comes_by_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = LocalFolder(tmp_path / "store")
+    supply = RandomInput(dict(reversed(SITES.items())), n_blocks=2, n_heldout=1, contexts_per_block=1, context_len=13)
+    summary = write_store(store, supply, StorageConfig(), config=CONFIG, inputs={})
+    sites = _shown(store, capsys)["sites"]
+    assert isinstance(sites, list)
+    assert [site["site"] for site in sites] == list(summary.storage_errors) == ["resid_post.1", "mlp_out.2"]
+    assert main(["show", str(store)]) == 0
+    told = capsys.readouterr().out
+    assert "13 tokens, 1 context, 1 document\n" in told
+    assert "1 shard\n" in told
 
 
 def test_sizes_have_units_of_a_thousand() -> None:

@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monoseme.core import display as display_module
-from monoseme.core.display import JsonDisplay, PlainDisplay, QuietDisplay, RichDisplay, SilentDisplay, get_display, use_display
+from monoseme.core.display import (
+    JsonDisplay,
+    PlainDisplay,
+    QuietDisplay,
+    RichDisplay,
+    SilentDisplay,
+    counted,
+    get_display,
+    use_display,
+)
 from monoseme.core.memory import own_memory_mb
 from monoseme.core.seeds import derive_seed, generator
 
@@ -71,6 +80,20 @@ def test_plain_progress_shows_rate_and_time_left(monkeypatch: pytest.MonkeyPatch
     with PlainDisplay(every_seconds=1.0).progress("train", total=100, unit="steps") as progress:
         progress.advance(20, fvu=0.25)
     assert capsys.readouterr().err == "train: 20/100 steps (10/s, 8 s left)  fvu 0.25\ntrain: 20 steps in 4.0 s\n"
+
+
+def test_more_than_was_expected_leaves_no_time_below_zero(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = iter([0.0, 2.0, 4.0])
+    monkeypatch.setattr(display_module.time, "monotonic", lambda: next(now))
+    with PlainDisplay(every_seconds=1.0).progress("capture", total=6000, unit="tokens") as progress:
+        progress.advance(6001)
+    assert "/s, 0 s left)" in capsys.readouterr().err
+
+
+def test_one_is_counted_as_one() -> None:
+    assert [counted(n, "shards") for n in (0, 1, 1234)] == ["0 shards", "1 shard", "1,234 shards"]
 
 
 def test_rich_progress_never_reads_markup(monkeypatch: pytest.MonkeyPatch) -> None:

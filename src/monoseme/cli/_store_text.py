@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from monoseme.core.display import counted
 from monoseme.reports.plain_tables import aligned_table, cell_text
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
@@ -37,14 +38,14 @@ def _facts(record: Mapping[str, Any]) -> dict[str, str]:
     split, seen = record["split"], record["tokens_to_train_on"]
     why = next((side["why_missing"] for side in split.values() if "why_missing" in side), None)
     return {
-        "kind": f"activations, made in {record['environment'].get('seconds', 0):,.0f} s",
+        "kind": f"activations{_made_in(record.get('environment', {}))}",
         **_made_from(record["config"]),
         "contexts": f"of {record['context_len']} tokens, {record['contexts_per_block']} in a block",
         **{name: _side(split[key]) for name, key in (("train", "train"), ("held out", "heldout"))},
-        **({"unknown": why} if why else {}),
+        **({"not counted": why} if why else {}),
         "tokens": f"{record['tokens']:,}, of which {seen['masked']:,} for SAEs; {seen['sinks']:,} of these are attention sinks",
         "dtype": record["dtype"],
-        "size": f"{size_text(record['bytes'])}, {_count(record['bytes_per_token'])} bytes a token, {record['shards']:,} shards",
+        "size": f"{_size(record)}, {counted(record['shards'], 'shards')}",
         "content": record["content_hash"],
     }
 
@@ -55,12 +56,17 @@ def _facts_so_far(record: Mapping[str, Any]) -> dict[str, str]:
     told = {
         "kind": "activations, NOT FINISHED: go on with  monoseme capture --resume",
         **_made_from(record.get("config", {})),
-        "finished": f"{record['shards']:,} shards{missing if gaps else ''}",
+        "finished": f"{counted(record['shards'], 'shards')}{missing if gaps else ''}",
         "contexts": f"{record['contexts']:,}",
         "tokens": f"{record['tokens']:,}",
-        "size": f"{size_text(record['bytes'])}, {_count(record['bytes_per_token'])} bytes a token",
+        "size": _size(record),
     }
     return told
+
+
+def _made_in(environment: Mapping[str, Any]) -> str:
+    seconds = environment.get("seconds")
+    return f", made in {seconds:,.0f} s" if isinstance(seconds, int | float) else ""
 
 
 def _made_from(config: Mapping[str, Any]) -> dict[str, str]:
@@ -76,7 +82,12 @@ def _named(config: Mapping[str, Any], part: str, key: str) -> str:
 
 
 def _side(side: Mapping[str, Any]) -> str:
-    return ", ".join(f"{_count(side[unit])} {unit}" for unit in ("tokens", "contexts", "documents"))
+    """What was counted of it."""
+    return ", ".join(counted(side[unit], unit) for unit in ("tokens", "contexts", "documents") if side[unit] is not None)
+
+
+def _size(record: Mapping[str, Any]) -> str:
+    return f"{size_text(record['bytes'])}, {_count(record['bytes_per_token'])} bytes a token"
 
 
 def _count(value: float | None) -> str:

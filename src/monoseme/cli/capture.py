@@ -13,7 +13,7 @@ for --storage.*
 from monoseme.activations.store.finish import StoreSummary
 from monoseme.cli._capture_options import parse_capture
 from monoseme.cli._verbs import document
-from monoseme.core.display import get_display
+from monoseme.core.display import counted, get_display
 from monoseme.core.files import typed
 from monoseme.pipeline import capture_run
 
@@ -33,7 +33,8 @@ def _told(summary: StoreSummary, out: str) -> list[str]:
     """What was written, and what to type next."""
     heldout = f", {summary.n_heldout:,} of them held out" if summary.n_heldout else ""
     lines = [
-        f"stored {summary.n_tokens:,} tokens ({summary.n_contexts:,} contexts{heldout}) in {summary.n_shards:,} shards -> {out}",
+        f"stored {counted(summary.n_tokens, 'tokens')} ({counted(summary.n_contexts, 'contexts')}{heldout}) in "
+        f"{counted(summary.n_shards, 'shards')} -> {out}",
         f"  {summary.n_bytes:,} bytes, {summary.n_bytes / max(summary.n_tokens, 1):,.1f} per token",
     ]
     for site, error in summary.storage_errors.items():

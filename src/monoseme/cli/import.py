@@ -23,7 +23,7 @@ from monoseme.activations.store.config import StoredDtype
 from monoseme.cli._options import apart, parse, settings, take_files, wants_help, write
 from monoseme.cli._verbs import document
 from monoseme.core.config import from_dict
-from monoseme.core.display import get_display
+from monoseme.core.display import counted, get_display
 from monoseme.core.errors import ConfigError
 from monoseme.core.files import typed
 
@@ -112,7 +112,7 @@ def _value(words: Sequence[str], wanted: str) -> str | None:
 def _tell(found: Imported, out: str) -> None:
     """What was read, kept and lost."""
     display, stored = get_display(), found.stored
-    display.say(f"imported {stored.n_contexts:,} of {found.n_contexts:,} contexts ({found.format}) to {out}")
+    display.say(f"imported {stored.n_contexts:,} of {counted(found.n_contexts, 'contexts')} ({found.format}) to {out}")
     display.say(f"  rows: {stored.n_tokens:,} at each site; contexts held out: {stored.n_heldout:,}; bytes: {stored.n_bytes:,}")
     for site, error in stored.storage_errors.items():
         if error.squares:

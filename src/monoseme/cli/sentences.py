@@ -12,7 +12,7 @@ from pathlib import Path
 
 from monoseme.cli._options import expand, parse, settings, take_files
 from monoseme.cli._verbs import document
-from monoseme.core.display import get_display
+from monoseme.core.display import counted, get_display
 from monoseme.core.files import typed
 from monoseme.text import CorpusConfig
 
@@ -41,7 +41,8 @@ def main(words: list[str]) -> int:
     made = write_sentences(options.corpus, options.out, max_sentences=options.max_sentences)
     display = get_display()
     display.say(
-        f"{made.n_sentences:,} sentences of {made.n_documents:,} texts, {made.n_bytes / 1e6:,.1f} MB: {options.out}\n"
+        f"{counted(made.n_sentences, 'sentences')} of {counted(made.n_documents, 'texts')}, "
+        f"{made.n_bytes / 1e6:,.1f} MB: {options.out}\n"
         f"  Read them back with:  --corpus {typed(options.out)}"
     )
     display.result({**made._asdict(), "path": str(made.path)})

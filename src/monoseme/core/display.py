@@ -118,8 +118,13 @@ class _PlainProgress:
     def _line(self, now: float, facts: dict[str, str | float]) -> str:
         rate = self._done / max(now - self._start, 1e-9)
         count = f"{self._done:,}" if self._total is None else f"{self._done:,}/{self._total:,}"
-        left = "" if self._total is None else f", {(self._total - self._done) / max(rate, 1e-9):.0f} s left"
+        left = "" if self._total is None else f", {max(self._total - self._done, 0) / max(rate, 1e-9):.0f} s left"
         return f"{self._description}: {count} {self._unit} ({rate:,.0f}/s{left}){facts_text(facts)}"
+
+
+def counted(n: int, plural: str) -> str:
+    """`1 shard`, `1,234 shards`; of words whose plural ends in an s."""
+    return f"{n:,} {plural.removesuffix('s') if n == 1 else plural}"
 
 
 def facts_text(facts: dict[str, str | float]) -> str:

@@ -3,27 +3,31 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from monoseme.activations.store.layout import INDEX, Index, shard_name
+from monoseme.activations.store.layout import INDEX, STATISTICS, Index, shard_name
 from monoseme.activations.store.measured import StoreStatistics
-from monoseme.activations.store.shard_file import read_header, read_tensor
+from monoseme.activations.store.shard_file import read_tensor
+from monoseme.activations.store.shards import shard_header
 from monoseme.activations.store.unfinished import read_unfinished
-from monoseme.core.errors import UndefinedMetricError
+from monoseme.core.errors import ArtifactDamagedError, UndefinedMetricError
 from monoseme.core.folder import Folder, is_address
 from monoseme.core.manifest import content_hash, read_json_table, read_manifest, require_files
 from monoseme.models.site import Site
 
-_FAR = "tokens and documents of each side are counted from the text of every shard: copy the store here"
+_FAR = "tokens and documents of each side, which are in the text of every shard: to count them, copy the store here"
 
 
 def describe_store(folder: Folder) -> dict[str, Any]:
     """Of a finished store: manifest, sizes, counts of both sides, and the statistics of each site.
 
-    What is not known is None, with `why_missing`. Raises what `read_manifest` does, ArtifactDamagedError, AddressError.
+    Sites are in the order of a forward. What is not known is None, with `why_missing`.
+    Raises what `read_manifest` does, ArtifactDamagedError, AddressError.
     """
     manifest = read_manifest(folder, kind="activations")
     require_files(folder, manifest)
     index = Index.from_json(read_json_table(folder, INDEX), where=f"{folder}/{INDEX}")
     statistics = StoreStatistics.read(folder)
+    if set(statistics.sites) != set(index.site_list):
+        raise ArtifactDamagedError(f"{folder}/{STATISTICS} is of other sites than {INDEX}")
     n_tokens, n_bytes = sum(shard["n_rows"] for shard in index.shards), _bytes(manifest["files"])
     return {
         **{key: value for key, value in manifest.items() if key != "files"},
@@ -39,7 +43,7 @@ def describe_store(folder: Folder) -> dict[str, Any]:
         "tokens": n_tokens,
         "tokens_to_train_on": {"masked": statistics.n_masked, "sinks": statistics.n_sinks},
         "split": _split(folder, index),
-        "sites": [_site(statistics, site, index.widths[str(site)]) for site in index.site_list],
+        "sites": [_site(statistics, site, index.widths[str(site)]) for site in statistics.sites],
         "files": manifest["files"],
     }
 
@@ -74,7 +78,7 @@ def _split(folder: Folder, index: Index) -> dict[str, dict[str, Any]]:
         return {side: {"contexts": n, **unknown} for side, n in contexts.items()}
     documents: dict[str, set[int]] = {side: set() for side in contexts}
     tokens = dict.fromkeys(contexts, 0)
-    for side, n_tokens, seen in _sides(folder, len(index.shards)):
+    for side, n_tokens, seen in _sides(folder, index):
         tokens[side] += n_tokens
         documents[side] |= seen
     return {
@@ -85,15 +89,14 @@ def _split(folder: Folder, index: Index) -> dict[str, dict[str, Any]]:
 
 def _documents(seen: set[int], *, has_text: bool) -> dict[str, Any]:
     if not has_text:
-        return {"documents": None, "why_missing": "what it was made from kept no text"}
+        return {"documents": None, "why_missing": "documents, since what it was imported from kept no text"}
     return {"documents": len(seen)}
 
 
-def _sides(folder: Folder, n_shards: int) -> Iterator[tuple[str, int, set[int]]]:
+def _sides(folder: Folder, index: Index) -> Iterator[tuple[str, int, set[int]]]:
     """Of each shard and side: its name, real tokens, and the documents that they are of."""
-    for number in range(n_shards):
-        name = shard_name(number, "text")
-        places = read_header(folder, name)
+    for number in range(len(index.shards)):
+        name, places = shard_name(number, "text"), shard_header(folder, index, number, "text")
         real, heldout, documents = (read_tensor(folder, name, places[part]) for part in ("real", "heldout", "documents"))
         for side, chosen in (("train", heldout == 0), ("heldout", heldout != 0)):
             there = documents[chosen][real[chosen] != 0]
