@@ -1,5 +1,6 @@
 """Artifacts in folders, local or at an address: the manifest comes last, and every file is held against it."""
 
+import json
 import threading
 import uuid
 from pathlib import Path
@@ -58,6 +59,24 @@ def test_what_is_no_artifact_says_why(folder: Folder) -> None:
         read_manifest(folder)
     with pytest.raises(ArtifactMissingError, match="there is no folder"):
         read_manifest(open_folder(f"{folder}/none"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"files": {"index.json": 5}},
+        {"files": {"index.json": {}}},
+        {"files": {"index.json": {"hash": "sha256:0", "bytes": "x"}}},
+        {"files": {"index.json": {"hash": 5, "bytes": 2}}},
+        {"files": {"index.json": {"hash": "sha256:0", "bytes": -1}}},
+        {"inputs": {"model": 5}},
+        {"environment": 5},
+    ],
+)
+def test_a_manifest_of_other_types_is_damaged(folder: Folder, changes: dict[str, object]) -> None:
+    folder.write("manifest.json", json.dumps(json.loads(folder.read("manifest.json")) | changes))
+    with pytest.raises(ArtifactDamagedError, match=r"manifest.json .*(index.json|inputs|environment)"):
+        read_manifest(folder)
 
 
 def test_a_long_file_is_hashed_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import monoseme
 from monoseme.core.errors import ArtifactDamagedError, ArtifactKindError, ArtifactMissingError, ArtifactVersionError
@@ -55,6 +55,9 @@ def read_manifest(folder: Folder, *, kind: str | None = None) -> dict[str, Any]:
     needed = {"kind": str, "schema": int, "config": dict, "inputs": dict, "files": dict}
     if not all(isinstance(manifest.get(k), t) for k, t in needed.items()):
         raise ArtifactDamagedError(f"{folder}/{MANIFEST} is not a manifest of monoseme")
+    if not isinstance(manifest.get("environment", {}), dict) or not all(isinstance(v, str) for v in manifest["inputs"].values()):
+        raise ArtifactDamagedError(f"{folder}/{MANIFEST} has inputs that are no hashes, or an environment that is no table")
+    require_facts(manifest["files"], where=f"{folder}/{MANIFEST}")
     known = SCHEMAS.get(manifest["kind"])
     if known is None:
         raise ArtifactKindError(f"{folder} is of the unknown kind {manifest['kind']!r}.\n  Allowed: {', '.join(SCHEMAS)}")
@@ -66,6 +69,15 @@ def read_manifest(folder: Folder, *, kind: str | None = None) -> dict[str, Any]:
     if kind is not None and manifest["kind"] != kind:
         raise ArtifactKindError(f"{folder} is an artifact of kind {manifest['kind']!r}; {kind!r} is needed here")
     return manifest
+
+
+def require_facts(files: Mapping[str, Any], *, where: str) -> None:
+    """Raises ArtifactDamagedError where a file is not told of by {"hash": "sha256:...", "bytes": n}; `where` says it."""
+    for name, facts in files.items():
+        known = cast(dict[str, Any], facts) if isinstance(facts, dict) else {}
+        n_bytes = known.get("bytes")
+        if not isinstance(known.get("hash"), str) or not isinstance(n_bytes, int) or isinstance(n_bytes, bool) or n_bytes < 0:
+            raise ArtifactDamagedError(f"{where} does not say of its file {name} what bytes and hash it has")
 
 
 def _read(folder: Folder) -> dict[str, Any]:
@@ -81,7 +93,7 @@ def read_json_table(folder: Folder, name: str) -> dict[str, Any]:
     """The table in a JSON file of a folder. Raises ArtifactMissingError, ArtifactDamagedError, AddressError."""
     try:
         table = json.loads(folder.read(name))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # bad syntax or text, a number of too many digits, tables too deep
         raise ArtifactDamagedError(f"{folder}/{name} is not valid JSON ({error})") from error
     if not isinstance(table, dict):
         raise ArtifactDamagedError(f"{folder}/{name} is not a table")

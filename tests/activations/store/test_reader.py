@@ -1,13 +1,16 @@
 """A store opens as what it is, or with one error that says what is wrong with it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tests.activations.store.supplies import ONE, TWO, FakeSupply
 from tests.activations.store.test_stored_source import store_of
 
+from monoseme.activations.store.describe import describe_store
 from monoseme.activations.store.reader import StoredActivations
 from monoseme.activations.store.shard_file import write_tensors
 from monoseme.core.artifact import new_artifact
@@ -101,7 +104,7 @@ def test_a_shard_that_is_not_what_the_index_says_is_refused_when_it_is_read(stor
     write_tensors(LocalFolder(_path(store)), name, {"x": torch.zeros(3, 5), "norm": torch.zeros(3)})
     _vouched_for(store, name)
     opened = StoredActivations.open(_path(store))
-    with pytest.raises(ArtifactDamagedError, match=r"00000\.resid_post\.0\.safetensors has x of \[3, 5\]"):
+    with pytest.raises(ArtifactDamagedError, match=r"00000\.resid_post\.0\.safetensors has x of shape \[3, 5\]"):
         opened.source("all").block(0)
     assert opened.source("all", [TWO]).block(0).activations[TWO].shape[2] == 7
 
@@ -113,3 +116,79 @@ def test_a_text_that_is_not_what_the_index_says_is_refused_when_it_is_read(store
     _vouched_for(store, "index.json")
     with pytest.raises(ArtifactDamagedError, match=r"00000\.text\.safetensors does not hold"):
         StoredActivations.open(_path(store)).source("all").block(0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"sites": None}, "sites"),
+        ({"sites": []}, "sites"),
+        ({"sites": ["../../x", str(TWO)], "widths": {"../../x": 5, str(TWO): 7}}, "names a site"),
+        ({"widths": {str(ONE): -5, str(TWO): 7}}, "-5"),
+        ({"widths": {str(ONE): "5", str(TWO): 7}}, "whole number"),
+        ({"dtype": ["int8"]}, "dtype"),
+        ({"context_len": 0}, "context_len 0"),
+        ({"context_len": "8"}, "context_len"),
+        ({"sink_thresholds": None}, "sink_thresholds"),
+        ({"sink_thresholds": {str(ONE): "a"}}, "sink_thresholds"),
+        ({"shards": None}, "shards"),
+        ({"shards": [1]}, "shards"),
+        ({"shards": [{"n_contexts": "a", "n_heldout": 0, "n_rows": 1}]}, "n_contexts"),
+        ({"shards": [{"n_contexts": 1, "n_heldout": 2, "n_rows": 1}]}, "2 are held out"),
+    ],
+)
+def test_an_index_of_other_types_or_numbers_is_refused(store: StoredActivations, changes: dict[str, object], told: str) -> None:
+    _changed(store, "index.json", **changes)
+    _vouched_for(store, "index.json")
+    with pytest.raises(ArtifactDamagedError, match=told) as error:
+        StoredActivations.open(_path(store))
+    assert "index.json" in str(error.value)
+
+
+def _rewritten(store: StoredActivations, name: str, **changes: Callable[[torch.Tensor], torch.Tensor] | None) -> None:
+    """The file with some of its tensors changed or, for None, left out."""
+    tensors = load_file(_path(store) / name)
+    for key, change in changes.items():
+        tensor = tensors.pop(key)
+        if change is not None:
+            tensors[key] = change(tensor).contiguous()
+    write_tensors(LocalFolder(_path(store)), name, tensors)
+    _vouched_for(store, name)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "change"),
+    [
+        ("text", "documents", None),
+        ("text", "documents", torch.Tensor.float),
+        ("text", "documents", torch.Tensor.flatten),
+        ("text", "tokens", lambda x: x[:1]),
+        ("text", "mask", lambda x: x[:, :3]),
+        (str(ONE), "norm", torch.Tensor.long),
+        (str(ONE), "norm", None),
+    ],
+)
+def test_a_tensor_of_another_type_or_shape_is_refused_by_readers_and_show(
+    store: StoredActivations, part: str, name: str, change: Callable[[torch.Tensor], torch.Tensor] | None
+) -> None:
+    file = f"shards/00000.{part}.safetensors"
+    _rewritten(store, file, **{name: change})
+    with pytest.raises(ArtifactDamagedError, match=rf"{file} has .*{name}"):
+        StoredActivations.open(_path(store)).source("all").block(0)
+    if part == "text":
+        with pytest.raises(ArtifactDamagedError, match=rf"{file} has .*{name}"):
+            describe_store(store.folder)
+
+
+def test_statistics_that_are_not_whole_are_refused(store: StoredActivations) -> None:
+    name = "statistics.safetensors"
+    whole = (_path(store) / name).read_bytes()
+    for key in load_file(_path(store) / name):
+        if key.endswith("/geometric_median"):
+            continue
+        for change in (None, lambda x: x[:0], torch.Tensor.half):
+            (_path(store) / name).write_bytes(whole)
+            _rewritten(store, name, **{key: change})
+            with pytest.raises(ArtifactDamagedError, match=name):
+                _ = StoredActivations.open(_path(store)).statistics
+                describe_store(store.folder)

@@ -204,7 +204,7 @@ def test_a_setting_that_fails_before_the_first_shard_leaves_nothing_so_that_its_
     with pytest.raises(ConfigError, match="--dtype bfloat16"):
         _write(tmp_path / "a", supply, StorageConfig(dtype="float16", shard_bytes=7000))
     assert not [p for p in (tmp_path / "a").rglob("*") if p.is_file()]
-    assert _write(tmp_path / "a", storage=StorageConfig(dtype="float32", shard_bytes=7000, max_bytes=500_000)).n_shards == 4
+    assert _write(tmp_path / "a", storage=StorageConfig(dtype="float32", shard_bytes=7000, max_bytes=500_000)).n_shards == 2
 
 
 def test_a_resume_makes_only_what_is_not_there(tmp_path: Path, whole: dict[str, bytes]) -> None:

@@ -12,7 +12,7 @@ from monoseme.activations.store.measured import StorageError, StoreStatistics
 from monoseme.core.errors import EmptyCorpusError, ResumeError
 from monoseme.core.files import hash_bytes, to_json
 from monoseme.core.folder import Folder
-from monoseme.core.manifest import make_manifest, read_manifest, this_environment, write_manifest
+from monoseme.core.manifest import make_manifest, read_json_table, read_manifest, this_environment, write_manifest
 
 
 class StoreSummary(NamedTuple):
@@ -68,7 +68,7 @@ def finish_store(
 def summary_of(folder: Folder) -> StoreSummary:
     """What a finished store holds, of its manifest, index and statistics."""
     manifest = read_manifest(folder, kind="activations")
-    shards = Index.from_json(json.loads(folder.read(INDEX)), where=f"{folder}/{INDEX}").shards
+    shards = Index.from_json(read_json_table(folder, INDEX), where=f"{folder}/{INDEX}").shards
     statistics = StoreStatistics.read(folder)
     return StoreSummary(
         n_shards=len(shards),

@@ -15,7 +15,8 @@ from monoseme.activations.store.encode import decode
 from monoseme.activations.store.layout import STATISTICS, Index, shard_name
 from monoseme.activations.store.merge import arrays_of, as_tensors, merged
 from monoseme.activations.store.row_sample import Sample
-from monoseme.activations.store.shard_file import FileFacts, TensorPlace, read_header, read_tensors, write_tensors
+from monoseme.activations.store.shard_file import FileFacts, TensorPlace, read_header, write_tensors
+from monoseme.activations.store.statistics_file import read_statistics
 from monoseme.core.folder import Folder
 from monoseme.models.site import Site
 from monoseme.saes._dictionary import geometric_median
@@ -48,7 +49,7 @@ def read_rows(folder: Folder, site: Site, sample: Sample) -> Float[Tensor, "n D"
 
 def _parts(folder: Folder, index: Index) -> Iterator[dict[str, NDArray[Any]]]:
     for number in range(len(index.shards)):
-        yield arrays_of(read_tensors(folder, shard_name(number, "statistics")))
+        yield arrays_of(read_statistics(folder, shard_name(number, "statistics")))
 
 
 def _rows_of(folder: Folder, name: str, rows: NDArray[np.int64]) -> Float[Tensor, "n D"]:

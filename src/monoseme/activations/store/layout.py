@@ -27,12 +27,14 @@ the shard (what is not padding) in reading order: rows of padding are not stored
 | SITE | norm | float32 [R] | length of the vector before it was rounded to the stored type |
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, TypeVar
 
-from monoseme.activations.store.config import BYTES, StoredDtype
-from monoseme.core.errors import ArtifactDamagedError
+from monoseme.activations.store.config import StoredDtype
+from monoseme.core.config import from_dict
+from monoseme.core.errors import ArtifactDamagedError, ConfigError, SiteError
+from monoseme.core.manifest import require_facts
 from monoseme.models.site import Site
 
 INDEX, STATISTICS, UNFINISHED = "index.json", "statistics.safetensors", "capture.json"
@@ -68,14 +70,20 @@ class ShardRecord:
     @classmethod
     def from_json(cls, data: Any, *, where: str) -> "ShardRecord":
         """The inverse of `to_json`. Raises ArtifactDamagedError."""
-        return _made(cls, data, where)
+        record = _made(cls, data, where)
+        require_facts(record.files, where=where)
+        if not {shard_name(record.number, part) for part in ("text", "statistics")} <= set(record.files):
+            raise ArtifactDamagedError(f"{where} is not the record of a shard: it names no text, or no statistics")
+        _require_least(where, 0, {"number": record.number, "n_rows": record.n_rows})
+        _require_split(where, record.n_contexts, record.n_heldout)
+        return record
 
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
     """What a reader needs to know of a store."""
 
-    sites: Sequence[str]
+    sites: list[str]
     widths: Mapping[str, int]
     """D of each site."""
     dtype: StoredDtype
@@ -89,7 +97,7 @@ class Index:
     """The attention-sink filter's multiple of the median norm; None where sinks were let through."""
     sink_thresholds: Mapping[str, float | None]
     """Longest norm let through per site, None for any; empty without the filter."""
-    shards: Sequence[Mapping[str, int]]
+    shards: list[Mapping[str, int]]
     """Of each shard, in order: n_contexts, n_heldout, n_rows."""
 
     @property
@@ -105,13 +113,39 @@ class Index:
     def from_json(cls, data: Any, *, where: str) -> "Index":
         """The inverse of `to_json`. Raises ArtifactDamagedError."""
         index = _made(cls, data, where)
-        if index.dtype not in BYTES or set(index.widths) != set(index.sites):
-            raise ArtifactDamagedError(f"{where} is not an index of activations")
+        if not index.sites or len(set(index.sites)) < len(index.sites) or set(index.widths) != set(index.sites):
+            raise ArtifactDamagedError(f"{where} has no sites, one twice, or other widths than sites")
+        try:
+            _ = index.site_list
+        except (SiteError, ValueError) as error:
+            raise ArtifactDamagedError(f"{where} names a site that there is not: {error}") from error
+        sizes = {"context_len": index.context_len, "contexts_per_block": index.contexts_per_block}
+        _require_least(where, 1, {**sizes, **{f"widths.{site}": width for site, width in index.widths.items()}})
+        for number, shard in enumerate(index.shards):
+            if set(shard) != {"n_contexts", "n_heldout", "n_rows"}:
+                raise ArtifactDamagedError(f"{where} does not say how large shard {number} is")
+            _require_least(where, 0, {f"shards.{number}.n_rows": shard["n_rows"]})
+            _require_split(where, shard["n_contexts"], shard["n_heldout"])
         return index
 
 
-def _made(cls: Any, data: Any, where: str) -> Any:
+M = TypeVar("M", "ShardRecord", "Index")
+
+
+def _made(cls: type[M], data: Any, where: str) -> M:
+    """With the types that the fields have. Raises ArtifactDamagedError."""
     try:
-        return cls(**cast(dict[str, Any], data))
-    except TypeError as error:
-        raise ArtifactDamagedError(f"{where} is not what it should be: {error}") from error
+        return from_dict(cls, data, where=where)
+    except ConfigError as error:
+        raise ArtifactDamagedError(f"what this file says is not what it should be: {error}") from error
+
+
+def _require_least(where: str, least: int, counts: Mapping[str, int]) -> None:
+    for name, count in counts.items():
+        if count < least:
+            raise ArtifactDamagedError(f"{where} has {name} {count:,}: it must be at least {least}")
+
+
+def _require_split(where: str, n_contexts: int, n_heldout: int) -> None:
+    if not 0 <= n_heldout <= n_contexts:
+        raise ArtifactDamagedError(f"{where} has a shard of {n_contexts:,} contexts of which {n_heldout:,} are held out")

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from monoseme.activations.store.layout import STATISTICS
 from monoseme.activations.store.merge import Arrays, arrays_of
 from monoseme.activations.store.norm_bins import norm_quantile
-from monoseme.activations.store.shard_file import read_tensors
 from monoseme.activations.store.sink_list import SinkList
+from monoseme.activations.store.statistics_file import read_statistics
 from monoseme.core.config import suggest
-from monoseme.core.errors import ArtifactDamagedError, SiteError, UndefinedMetricError
+from monoseme.core.errors import SiteError, UndefinedMetricError
 from monoseme.core.folder import Folder
 from monoseme.models.site import Site
 from monoseme.tensors.shapes import Float, Tensor
@@ -67,10 +67,7 @@ class StoreStatistics:
     @classmethod
     def read(cls, folder: Folder) -> "StoreStatistics":
         """Those of a finished store. Raises ArtifactDamagedError."""
-        found = cls.of(read_tensors(folder, STATISTICS))
-        if "n_real" not in found._arrays:
-            raise ArtifactDamagedError(f"{folder}/{STATISTICS} holds no statistics of activations")
-        return found
+        return cls.of(read_statistics(folder, STATISTICS))
 
     def __repr__(self) -> str:
         """The sites and the tokens."""

@@ -11,7 +11,7 @@ from monoseme.activations.store.measured import StoreStatistics
 from monoseme.activations.store.shards import Shards
 from monoseme.activations.store.stored_source import TOKENS_PER_BLOCK, Split, StoredSource
 from monoseme.core.checking import require_sound
-from monoseme.core.errors import ArtifactDamagedError, ConfigError, SiteError
+from monoseme.core.errors import ConfigError, SiteError
 from monoseme.core.folder import Folder, LocalFolder, open_folder
 from monoseme.core.manifest import content_hash, lacks, read_json_table, read_manifest, require_files
 from monoseme.models.site import Site
@@ -118,9 +118,6 @@ class StoredActivations:
 
 
 def _files(index: Index) -> list[str]:
-    """The files that reading needs. Raises ArtifactDamagedError for shards of which the index does not say how large they are."""
-    for number, facts in enumerate(index.shards):
-        if not {"n_contexts", "n_heldout", "n_rows"} <= set(facts):
-            raise ArtifactDamagedError(f"{INDEX} does not say how large shard {number} is")
+    """The files that reading needs."""
     parts = ("text", *index.sites)
     return [STATISTICS, *(shard_name(number, part) for number in range(len(index.shards)) for part in parts)]

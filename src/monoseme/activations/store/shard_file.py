@@ -149,6 +149,18 @@ def read_header(folder: Folder, name: str) -> dict[str, TensorPlace]:
     return {key: _place(value, 8 + length, size, f"{where}: {key!r}") for key, value in tensors.items() if key != "__metadata__"}
 
 
+def require_tensors(found: Mapping[str, TensorPlace], wanted: Mapping[str, TensorSpec], *, where: str) -> None:
+    """Raises ArtifactDamagedError for the first tensor that is absent or of another type or shape; others may be there too."""
+    for name, spec in wanted.items():
+        place = found.get(name)
+        if place is None:
+            raise ArtifactDamagedError(f"{where} has no tensor {name}")
+        if (place.dtype, place.shape) != spec:
+            raise ArtifactDamagedError(
+                f"{where} has {name} of shape {list(place.shape)} in {place.dtype} instead of {list(spec.shape)} in {spec.dtype}"
+            )
+
+
 def read_tensors(folder: Folder, name: str) -> dict[str, Tensor]:
     """All tensors of a small file, in memory of their own. Raises ArtifactDamagedError."""
     return {key: read_tensor(folder, name, place) for key, place in read_header(folder, name).items()}

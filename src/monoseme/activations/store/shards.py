@@ -11,7 +11,8 @@ from typing import NamedTuple
 import torch
 
 from monoseme.activations.store.layout import Index, shard_name
-from monoseme.activations.store.shard_file import TensorPlace, read_header
+from monoseme.activations.store.shard_file import TensorPlace, read_header, require_tensors
+from monoseme.activations.store.sizes import site_specs, text_specs
 from monoseme.core.errors import ArtifactDamagedError
 from monoseme.core.folder import Folder, LocalFolder
 from monoseme.models.site import Site
@@ -40,13 +41,13 @@ class Shard:
         self._headers: dict[str, dict[str, TensorPlace]] = {}
         self._maps: dict[str, Tensor] = {}
         facts = index.shards[number]
-        n_contexts, shape = facts["n_contexts"], (facts["n_contexts"], index.context_len)
-        self.heldout = self._whole("heldout", (n_contexts,)).bool()
-        n_real = self._whole("real", shape).sum(dim=1, dtype=torch.int64)
+        self.heldout = self._whole("heldout", facts["n_contexts"]).bool()
+        n_real = self._whole("real", facts["n_contexts"]).sum(dim=1, dtype=torch.int64)
         self.row_starts: Int[Tensor, " n+1"] = torch.cat([torch.zeros(1, dtype=torch.int64), n_real.cumsum(0)])
         """Context c has the rows [row_starts[c], row_starts[c + 1])."""
         if int(self.row_starts[-1]) != facts["n_rows"] or int(self.heldout.sum()) != facts["n_heldout"]:
-            raise self._damaged("text", "does not hold the contexts that the index tells of")
+            where = f"{self._folder}/{shard_name(self._number, 'text')}"
+            raise ArtifactDamagedError(f"{where} does not hold the contexts that the index tells of")
 
     def runs(self, contexts: Int[Tensor, " m"]) -> Runs:
         """The stretches of ascending contexts."""
@@ -80,30 +81,13 @@ class Shard:
         row_bytes = (place.stop - place.start) // max(place.shape[0], 1)
         return [(name, place.start + a * row_bytes, place.start + b * row_bytes) for a, b in runs.rows]
 
-    def _whole(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        place = self._place("text", name)
-        if place.shape != shape:
-            raise self._damaged("text", f"has {name} of shape {list(place.shape)} instead of {list(shape)}")
-        return self._copied("text", name, [(0, shape[0])])
+    def _whole(self, name: str, n_contexts: int) -> Tensor:
+        return self._copied("text", name, [(0, n_contexts)])
 
     def _place(self, part: str, name: str) -> TensorPlace:
         if part not in self._headers:
-            header = read_header(self._folder, shard_name(self._number, part))
-            if part != "text":
-                self._require_rows(part, header)
-            self._headers[part] = header
-        if name not in self._headers[part]:
-            raise self._damaged(part, f"has no tensor {name}")
+            self._headers[part] = shard_header(self._folder, self._index, self._number, part)
         return self._headers[part][name]
-
-    def _require_rows(self, part: str, header: dict[str, TensorPlace]) -> None:
-        """Of a file of vectors: the rows that the index tells of."""
-        n_rows, width = self._index.shards[self._number]["n_rows"], self._index.widths[part]
-        wanted = {"x": (n_rows, width), "norm": (n_rows,), "scale": (n_rows,)}
-        dtype = getattr(torch, self._index.dtype)
-        for name, place in header.items():
-            if place.shape != wanted.get(name, place.shape) or (name == "x" and place.dtype != dtype):
-                raise self._damaged(part, f"has {name} of {list(place.shape)} in {place.dtype}, not what the index tells of")
 
     def _copied(self, part: str, name: str, stretches: Sequence[tuple[int, int]]) -> Tensor:
         place = self._place(part, name)
@@ -132,8 +116,20 @@ class Shard:
             self._maps[name] = _mapped(self._folder, name)
         return self._maps[name][start:stop]
 
-    def _damaged(self, part: str, what: str) -> ArtifactDamagedError:
-        return ArtifactDamagedError(f"{self._folder}/{shard_name(self._number, part)} {what}")
+
+def shard_header(folder: Folder, index: Index, number: int, part: str) -> dict[str, TensorPlace]:
+    """Where the tensors of a shard's file lie: part "text" or a site.
+
+    Raises ArtifactDamagedError where they are not of the types and shapes that the index tells of.
+    """
+    facts, name = index.shards[number], shard_name(number, part)
+    if part == "text":
+        wanted = text_specs(facts["n_contexts"], index.context_len)
+    else:
+        wanted = site_specs(facts["n_rows"], index.widths[part], index.dtype)
+    header = read_header(folder, name)
+    require_tensors(header, wanted, where=f"{folder}/{name}")
+    return header
 
 
 class Shards:
