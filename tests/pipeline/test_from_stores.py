@@ -152,6 +152,9 @@ def test_what_contradicts_the_store_is_refused(store: Path, tmp_path: Path) -> N
         stream = dataclasses.replace(config.stream, max_tokens=max_tokens)
         with pytest.raises(ConfigError, match=rf"max_tokens is {max_tokens}; .* captured with 12000\.(?s:.*)--train\.n_tokens"):
             train_run(dataclasses.replace(config, stream=stream), tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"captured with 12000\. It bounds"):
+        stream = dataclasses.replace(config.stream, activations=(str(store), str(store)), max_tokens=3000)
+        train_run(dataclasses.replace(config, stream=stream), tmp_path / "run")
     for settings in ({"weights": (1.0,)}, {"activations": ("a", "b"), "weights": (1.0,)}, {"prefetch_blocks": 2}):
         with pytest.raises(ConfigError):
             StreamConfig(**settings)

@@ -186,7 +186,7 @@ def _require_same_size(config: RunConfig, stores: Sequence[StoredActivations]) -
     sizes = [store.config.get("max_tokens") for store in stores]
     if asked in sizes or (not stores and (asked is None or config.corpus != CorpusConfig())):
         return
-    captured = f"; the stores were captured with {', '.join(map(str, sizes))}" if sizes else ""
+    captured = f"; the text of the store was captured with {' or '.join(map(str, dict.fromkeys(sizes)))}" if sizes else ""
     raise ConfigError(
         f"stream.max_tokens is {asked}{captured}. It bounds the text that is captured, not how much of a store is read.\n"
         "  Leave it out: --train.n_tokens says how many tokens to learn from."
