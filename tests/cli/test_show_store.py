@@ -79,7 +79,7 @@ def test_an_unfinished_store_says_how_far_it_came(tmp_path: Path, capsys: pytest
     assert (found["finished"], found["shards_missing_before_the_last"]) == (False, [1])
     assert main(["show", str(store)]) == 0
     told = capsys.readouterr().out
-    assert "NOT FINISHED" in told
+    assert f"NOT FINISHED: go on with  monoseme capture --out {store} --resume\n" in told
     assert "missing before the last of them: 1" in told
     assert "tiny" in told
 
@@ -95,6 +95,20 @@ def test_one_is_told_as_one_and_sites_as_a_forward_comes_by_them(tmp_path: Path,
     told = capsys.readouterr().out
     assert "13 tokens, 1 context, 1 document\n" in told
     assert "1 shard\n" in told
+
+
+def test_an_unfinished_import_is_gone_on_with_as_one_and_training_from_it_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = LocalFolder(tmp_path / "a store")
+    store.write(UNFINISHED, to_json({"config": {"format": "saelens"}}))
+    go_on = f"monoseme import --out '{store}' --resume"
+    assert main(["show", str(store)]) == 0
+    assert go_on in capsys.readouterr().out
+    assert main(["train", "--activations", str(store), "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err
+    assert "is not finished" in told
+    assert go_on in told
 
 
 def test_sizes_have_units_of_a_thousand() -> None:

@@ -54,8 +54,8 @@ def _facts_so_far(record: Mapping[str, Any]) -> dict[str, str]:
     gaps = record["shards_missing_before_the_last"]
     missing = f"; missing before the last of them: {', '.join(map(str, gaps[:9]))}{' ...' if len(gaps) > 9 else ''}"
     told = {
-        "kind": "activations, NOT FINISHED: go on with  monoseme capture --resume",
-        **_made_from(record.get("config", {})),
+        "kind": f"activations, NOT FINISHED: go on with  {record['go_on']}",
+        **_made_from(record.get("config")),
         "finished": f"{counted(record['shards'], 'shards')}{missing if gaps else ''}",
         "contexts": f"{record['contexts']:,}",
         "tokens": f"{record['tokens']:,}",
@@ -69,14 +69,14 @@ def _made_in(environment: Mapping[str, Any]) -> str:
     return f", made in {seconds:,.0f} s" if isinstance(seconds, int | float) else ""
 
 
-def _made_from(config: Mapping[str, Any]) -> dict[str, str]:
+def _made_from(config: Any) -> dict[str, str]:
     """Model and text, as far as the config names them: what was imported may know of neither."""
     found = {"model": _named(config, "model", "model"), "text": _named(config, "corpus", "source")}
     return {name: value for name, value in found.items() if value}
 
 
-def _named(config: Mapping[str, Any], part: str, key: str) -> str:
-    inner = config.get(part)
+def _named(config: Any, part: str, key: str) -> str:
+    inner = config.get(part) if isinstance(config, Mapping) else None
     value = inner.get(key) if isinstance(inner, Mapping) else inner
     return "" if value is None else str(value)
 

@@ -7,7 +7,7 @@ from monoseme.activations.store.layout import INDEX, STATISTICS, Index, shard_na
 from monoseme.activations.store.measured import StoreStatistics
 from monoseme.activations.store.shard_file import read_tensor
 from monoseme.activations.store.shards import shard_header
-from monoseme.activations.store.unfinished import read_unfinished
+from monoseme.activations.store.unfinished import how_to_go_on, read_unfinished
 from monoseme.core.errors import ArtifactDamagedError, UndefinedMetricError
 from monoseme.core.folder import Folder, is_address
 from monoseme.core.manifest import content_hash, read_json_table, read_manifest, require_files
@@ -52,9 +52,10 @@ def describe_unfinished(folder: Folder) -> dict[str, Any]:
     """How far an unfinished store came. Raises ArtifactMissingError where there is none, ArtifactDamagedError."""
     found = read_unfinished(folder)
     return {
-        "kind": "activations",
         **found.started,
+        "kind": "activations",
         "finished": False,
+        "go_on": how_to_go_on(folder, found.started),
         "shards": len(found.records),
         "shards_missing_before_the_last": list(found.gaps),
         "contexts": found.n_contexts,

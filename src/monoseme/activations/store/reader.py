@@ -10,6 +10,7 @@ from monoseme.activations.store.layout import INDEX, STATISTICS, Index, shard_na
 from monoseme.activations.store.measured import StoreStatistics
 from monoseme.activations.store.shards import Shards
 from monoseme.activations.store.stored_source import TOKENS_PER_BLOCK, Split, StoredSource
+from monoseme.activations.store.unfinished import require_finished
 from monoseme.core.checking import require_sound
 from monoseme.core.errors import ConfigError, SiteError
 from monoseme.core.folder import Folder, LocalFolder, open_folder
@@ -36,6 +37,7 @@ class StoredActivations:
         for one of a newer monoseme, ArtifactDamagedError for a file that is missing, cut short or not what it should be.
         """
         folder = open_folder(where)
+        require_finished(folder)
         manifest = read_manifest(folder, kind="activations")
         require_files(folder, manifest)
         require_sound(folder, {name: facts for name, facts in manifest["files"].items() if name in (INDEX, STATISTICS)})

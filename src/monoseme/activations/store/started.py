@@ -51,7 +51,7 @@ class Started:
             record = ShardRecord.from_json(json.loads(self._folder.read(name)), where=f"{self._folder}/{name}")
         except (ArtifactError, ValueError):
             return self._told_damaged(number)
-        if any(self._sizes.get(file) != facts["bytes"] for file, facts in record.files.items()):
+        if record.number != number or any(self._sizes.get(file) != facts["bytes"] for file, facts in record.files.items()):
             return self._told_damaged(number)
         return record
 
@@ -165,7 +165,7 @@ def _read(folder: Folder) -> dict[str, Any]:
         raise ArtifactDamagedError(
             f"{folder}/{UNFINISHED} is not valid JSON ({error}).\n  Remove the folder, and begin again."
         ) from error
-    if not isinstance(found, dict) or not _are_measured(found.get(_MEASURED)):
+    if not isinstance(found, dict) or not isinstance(found.get("config"), dict) or not _are_measured(found.get(_MEASURED)):
         raise ArtifactDamagedError(f"{folder}/{UNFINISHED} does not tell of a capture.\n  Remove the folder, and begin again.")
     return cast(dict[str, Any], found)
 
@@ -186,6 +186,8 @@ def _are_measured(facts: Any) -> bool:
     return (
         isinstance(facts, dict)
         and isinstance(facts.get("threads"), int)
+        and facts["threads"] > 0
         and isinstance(facts.get("torch"), str)
         and isinstance(facts.get("sink_thresholds"), dict)
+        and all(limit is None or isinstance(limit, int | float) for limit in facts["sink_thresholds"].values())
     )

@@ -1,13 +1,15 @@
 """A store whose capture has not come to its end: which shards are done, and whether they are sound."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from monoseme.activations.store.layout import UNFINISHED, ShardRecord
 from monoseme.core.checking import find_damage
-from monoseme.core.errors import ArtifactDamagedError
+from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError
+from monoseme.core.files import typed
 from monoseme.core.folder import Folder
-from monoseme.core.manifest import read_json_table
+from monoseme.core.manifest import MANIFEST, read_json_table
 
 _RECORD = re.compile(r"shards/(\d{5,})\.json")
 
@@ -42,6 +44,21 @@ class Unfinished(NamedTuple):
         """Numbers below the last finished shard's that are not finished: several processes were at work."""
         there = {record.number for record in self.records}
         return tuple(number for number in range(max(there, default=0)) if number not in there)
+
+
+def how_to_go_on(folder: Folder, started: Mapping[str, Any]) -> str:
+    """What to type so that an unfinished store comes to its end; `started` is what its `capture.json` says."""
+    config = started.get("config")
+    verb = "import" if isinstance(config, dict) and "format" in config else "capture"
+    return f"monoseme {verb} --out {typed(str(folder))} --resume"
+
+
+def require_finished(folder: Folder) -> None:
+    """Raises ArtifactMissingError for a store that is not at its end, with what to type."""
+    if folder.has(MANIFEST) or not folder.has(UNFINISHED):
+        return
+    go_on = how_to_go_on(folder, read_json_table(folder, UNFINISHED))
+    raise ArtifactMissingError(f"{folder} is not finished: it can be read when all of it is there.\n  Go on with:  {go_on}")
 
 
 def read_unfinished(folder: Folder) -> Unfinished:
