@@ -72,8 +72,6 @@ class ShardRecord:
         """The inverse of `to_json`. Raises ArtifactDamagedError."""
         record = _made(cls, data, where)
         require_facts(record.files, where=where)
-        if not {shard_name(record.number, part) for part in ("text", "statistics")} <= set(record.files):
-            raise ArtifactDamagedError(f"{where} is not the record of a shard: it names no text, or no statistics")
         _require_least(where, 0, {"number": record.number, "n_rows": record.n_rows})
         _require_split(where, record.n_contexts, record.n_heldout)
         return record

@@ -51,7 +51,12 @@ class Started:
             record = ShardRecord.from_json(json.loads(self._folder.read(name)), where=f"{self._folder}/{name}")
         except (ArtifactError, ValueError):
             return self._told_damaged(number)
-        if record.number != number or any(self._sizes.get(file) != facts["bytes"] for file, facts in record.files.items()):
+        needed = {shard_name(number, part) for part in ("text", "statistics")}
+        if (
+            record.number != number
+            or not needed <= set(record.files)
+            or any(self._sizes.get(file) != facts["bytes"] for file, facts in record.files.items())
+        ):
             return self._told_damaged(number)
         return record
 
