@@ -11,14 +11,15 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError
 from monoseme.core.files import guard_disk, sync_folder, write_atomic
 from monoseme.core.lock import held_alone, is_alive
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _PART, _DRAFT, _LOCAL = ".part", ".draft", "file://"
 _EARLY_BYTES = 4 << 20
@@ -48,7 +49,7 @@ class Folder(ABC):
         """
 
     @abstractmethod
-    def map(self, name: str) -> NDArray[np.uint8] | None:
+    def map(self, name: str) -> "NDArray[np.uint8] | None":
         """The file's bytes as a read-only array over its pages, or None where files cannot be mapped."""
 
     @abstractmethod
@@ -122,9 +123,11 @@ class LocalFolder(Folder):
             raise ArtifactDamagedError(f"{self.path / name} ends at {start + len(data):,} bytes, before {stop:,}")
         return data
 
-    def map(self, name: str) -> NDArray[np.uint8] | None:
+    def map(self, name: str) -> "NDArray[np.uint8] | None":
         """The file's bytes. Raises ArtifactMissingError; ArtifactDamagedError for an empty file, which cannot be mapped."""
         try:
+            import numpy as np  # artifacts are read without it
+
             return np.memmap(self.path / name, dtype=np.uint8, mode="r")
         except FileNotFoundError as error:
             raise ArtifactMissingError(f"no file {self.path / name}") from error

@@ -29,11 +29,11 @@ def evaluate_run(
     `names` are evaluations; None: those of the run's config. Raises UnknownPluginError, ArtifactExistsError for what was measured
     before unless `overwrite`, and what the model and the text raise.
     """
+    names = names or run_config(run).evaluations
+    for sae, name in itertools.product(run.sae_names(), names):
+        refuse_again(run.evaluation(sae, name), overwrite=overwrite)
     materials = materials or Materials(run_config(run))
     saes = open_saes(str(run.path), device=materials.sae_device)
-    names = names or run_config(run).evaluations
-    for sae, name in itertools.product(saes, names):
-        refuse_again(run.evaluation(sae.name, name), overwrite=overwrite)
     return {sae.name: {} for sae in saes} | _turned(
         {name: _keep(run, saes, name, materials, overwrite=overwrite) for name in names}
     )

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from monoseme.activations.store.layout import Index, shard_name
@@ -42,7 +43,8 @@ class Shard:
         self._maps: dict[str, Tensor] = {}
         facts = index.shards[number]
         self.heldout = self._whole("heldout", facts["n_contexts"]).bool()
-        n_real = self._whole("real", facts["n_contexts"]).sum(dim=1, dtype=torch.int64)
+        # By numpy, which adds up in small pieces: torch widens the whole first, and such passing tensors fray the heap.
+        n_real = torch.from_numpy(self._whole("real", facts["n_contexts"]).numpy().sum(axis=1, dtype=np.int64))
         self.row_starts: Int[Tensor, " n+1"] = torch.cat([torch.zeros(1, dtype=torch.int64), n_real.cumsum(0)])
         """Context c has the rows [row_starts[c], row_starts[c + 1])."""
         if int(self.row_starts[-1]) != facts["n_rows"] or int(self.heldout.sum()) != facts["n_heldout"]:
@@ -82,7 +84,7 @@ class Shard:
         return [(name, place.start + a * row_bytes, place.start + b * row_bytes) for a, b in runs.rows]
 
     def _whole(self, name: str, n_contexts: int) -> Tensor:
-        return self._copied("text", name, [(0, n_contexts)])
+        return self._view("text", self._place("text", name), 0, n_contexts)
 
     def _place(self, part: str, name: str) -> TensorPlace:
         if part not in self._headers:
