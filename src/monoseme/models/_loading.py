@@ -31,14 +31,9 @@ def load(config: ModelConfig) -> Loaded:
     Raises ModelNotFoundError, GatedModelError, ExtraMissingError, or ModelError with what transformers said.
     """
     _check_extras(config)
-    hub = hub_settings()
-    name = _source(config.model)
-    folder = _folder(name, config, hub)
+    name, folder, hub, where = _place(config)
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    where: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
-    if folder is None:
-        where |= {"revision": config.revision, "token": hub.token, "cache_dir": hub.cache_dir}
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **where)
         with without_progress_bar():
@@ -52,19 +47,35 @@ def load(config: ModelConfig) -> Loaded:
     return Loaded(model, tokenizer, folder or _snapshot(name, config, hub))
 
 
+class _Place(NamedTuple):
+    """Where a model is read from."""
+
+    name: str
+    folder: Path | None
+    """On this machine; None for one of the hub."""
+    hub: HubSettings
+    options: dict[str, Any]
+    """What transformers' loaders are told."""
+
+
+def _place(config: ModelConfig) -> _Place:
+    hub = hub_settings()
+    name = _source(config.model)
+    folder = _folder(name, config, hub)
+    options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
+    if folder is None:
+        options |= {"revision": config.revision, "token": hub.token, "cache_dir": hub.cache_dir}
+    return _Place(name, folder, hub, options)
+
+
 def load_sizes(config: ModelConfig) -> Loaded:
     """What `config` names with its weights on torch's meta device, where they have shapes and types but no memory.
 
     Raises what `load` raises, but for weights that are missing, which are not looked for.
     """
-    hub = hub_settings()
-    name = _source(config.model)
-    folder = _folder(name, config, hub)
+    name, folder, hub, where = _place(config)
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    where: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
-    if folder is None:
-        where |= {"revision": config.revision, "token": hub.token, "cache_dir": hub.cache_dir}
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, **where)
         settings: Any = AutoConfig.from_pretrained(name, **where)
