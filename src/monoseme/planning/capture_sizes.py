@@ -163,17 +163,10 @@ class CaptureOutline:
         )
 
     def _index(self, records: Sequence[ShardRecord], thresholds: Mapping[str, float | None]) -> Index:
-        supply, kind = self.supply, self.kind
-        return Index(
-            sites=[str(site) for site in kind.widths],
-            widths={str(site): width for site, width in kind.widths.items()},
-            dtype=kind.dtype,
-            context_len=kind.context_len,
-            contexts_per_block=self.config.contexts_per_block,
-            has_text=True,
-            sink_factor=supply.sink_factor,
-            sink_thresholds=thresholds,
-            shards=[{"n_contexts": r.n_contexts, "n_heldout": r.n_heldout, "n_rows": r.n_rows} for r in records],
+        kind = replace(self.kind, sink_thresholds=thresholds)
+        index = kind.index(contexts_per_block=self.config.contexts_per_block, sink_factor=self.supply.sink_factor)
+        return replace(
+            index, shards=[{"n_contexts": r.n_contexts, "n_heldout": r.n_heldout, "n_rows": r.n_rows} for r in records]
         )
 
 

@@ -15,7 +15,7 @@ import torch
 from monoseme.activations.store.channel import Channel, ChannelClosed
 from monoseme.activations.store.config import StoredDtype
 from monoseme.activations.store.encode import StoredRows, encode
-from monoseme.activations.store.layout import ShardRecord, shard_name
+from monoseme.activations.store.layout import Index, ShardRecord, shard_name
 from monoseme.activations.store.shard_file import FileFacts, ShardFile, create_file, write_tensors
 from monoseme.activations.store.shard_text import text_tensors
 from monoseme.activations.store.sizes import site_specs
@@ -43,6 +43,20 @@ class ShardKind:
     """S."""
     has_text: bool
     sink_thresholds: Mapping[str, float | None]
+
+    def index(self, *, contexts_per_block: int, sink_factor: float | None) -> Index:
+        """That of the store, before its shards are counted."""
+        return Index(
+            sites=[str(site) for site in self.widths],
+            widths={str(site): width for site, width in self.widths.items()},
+            dtype=self.dtype,
+            context_len=self.context_len,
+            contexts_per_block=contexts_per_block,
+            has_text=self.has_text,
+            sink_factor=sink_factor,
+            sink_thresholds=self.sink_thresholds,
+            shards=[],
+        )
 
     def statistics(self, number: int) -> ShardStatistics:
         """Those of a shard, before its first block."""

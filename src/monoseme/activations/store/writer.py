@@ -92,18 +92,8 @@ class _Plan:
     @property
     def index(self) -> Index:
         """That of the store, before its shards are counted."""
-        supply, kind = self.supply, self.kind
-        return Index(
-            sites=[str(site) for site in kind.widths],
-            widths={str(site): width for site, width in kind.widths.items()},
-            dtype=kind.dtype,
-            context_len=kind.context_len,
-            contexts_per_block=supply.contexts_per_block,
-            has_text=kind.has_text,
-            sink_factor=supply.sink_factor,
-            sink_thresholds=kind.sink_thresholds,
-            shards=[],
-        )
+        supply = self.supply
+        return self.kind.index(contexts_per_block=supply.contexts_per_block, sink_factor=supply.sink_factor)
 
     @property
     def spec(self) -> dict[str, Any]:
