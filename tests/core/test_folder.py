@@ -10,6 +10,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from monoseme.core import folder as folder_module
 from monoseme.core.errors import (
     AddressError,
     ArtifactDamagedError,
@@ -90,6 +91,7 @@ def test_a_large_local_file_begins_its_way_to_the_disk_before_its_end(tmp_path: 
         advise(handle, start, n_bytes, advice)
 
     monkeypatch.setattr(os, "posix_fadvise", noted)
+    monkeypatch.setattr(folder_module, "open_direct", lambda path: None)  # a disk that writes nothing directly
     piece = bytes(range(256)) * 4099  # about 1 MiB
     with LocalFolder(tmp_path).create("a") as file:
         for _ in range(11):

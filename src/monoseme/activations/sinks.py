@@ -38,13 +38,14 @@ class SinkFilter:
 def measure_thresholds(blocks: list[Block], *, factor: float) -> dict[Site, float]:
     """`factor` times the median norm of the unmasked tokens at each site; infinite where that median is 0 or unknown.
 
-    Norms are in float32. The lower median is taken, so that the value is one of the norms.
+    Norms are in float32, limits rounded to four digits: the last bits of a forward, which other threads or batches change, then
+    decide neither what is a sink nor the bytes of a store's index. The lower median is taken: it is one of the norms.
     """
     thresholds: dict[Site, float] = {}
     for site in blocks[0].activations:
         norms = torch.cat([_norms(block.activations[site])[block.mask] for block in blocks])
         median = float(norms.median()) if norms.numel() else 0.0
-        thresholds[site] = factor * median if median > 0 else float("inf")
+        thresholds[site] = float(f"{factor * median:.4g}") if median > 0 else float("inf")
     return thresholds
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from monoseme.cli._run_words import read_words
 from monoseme.core.display import get_display
 from monoseme.evaluation import EVALUATIONS, metrics_to_json
-from monoseme.pipeline import Materials, RunFolder, evaluate_run, evaluation_of, measure, open_saes, run_config
+from monoseme.pipeline import Materials, evaluate_run, evaluation_of, measure, open_saes, run_config, run_of
 
 
 def main(words: list[str]) -> int:
@@ -35,7 +35,7 @@ def main(words: list[str]) -> int:
 
 def _evaluate(word: str, names: Sequence[str], *, overwrite: bool) -> dict[str, list[Any]]:
     """Metrics of each SAE that the word means, of all evaluations one after the other."""
-    run = _run_of(word)
+    run = run_of(word)
     if run.path == Path(word):
         found = evaluate_run(run, names, overwrite=overwrite)
         return {
@@ -48,10 +48,3 @@ def _evaluate(word: str, names: Sequence[str], *, overwrite: bool) -> dict[str, 
         for result in measure(saes, materials, evaluation_of(name, materials.config)):
             told.setdefault(result.subject, []).extend(metrics_to_json(result.metrics))
     return told
-
-
-def _run_of(word: str) -> RunFolder:
-    """The run that a checkpoint or an SAE belongs to, or the run itself."""
-    base, at, _ = word.rpartition("@")
-    path = Path(base if at else word)
-    return RunFolder(path.parent.parent if path.parent.name == "saes" else path)

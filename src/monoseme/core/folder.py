@@ -11,8 +11,9 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from monoseme.core.direct_file import open_direct
 from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError
 from monoseme.core.files import guard_disk, sync_folder, write_atomic
 from monoseme.core.lock import held_alone, is_alive
@@ -142,8 +143,8 @@ class LocalFolder(Folder):
         with guard_disk(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with io.BufferedWriter(_EarlyFile(draft, "wb")) as out:
-                    yield out
+                with open_direct(draft) or io.BufferedWriter(_EarlyFile(draft, "wb")) as out:
+                    yield cast(BinaryIO, out)
                     out.flush()
                     os.fsync(out.fileno())
                 draft.replace(file)

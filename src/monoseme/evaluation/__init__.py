@@ -8,6 +8,8 @@ from monoseme.evaluation._metric import Better, Definition, Metric
 
 if TYPE_CHECKING:
     from monoseme.evaluation._base import EvalResult, EvalSubject, Evaluation
+    from monoseme.evaluation._bootstrap import DocumentWeights
+    from monoseme.evaluation._chunks import Chunk, TokenChunk, chunks
     from monoseme.evaluation._report import metrics_from_json, metrics_to_json, read_report, write_report
 
 EVALUATIONS: "Registry[Evaluation]" = Registry(
@@ -18,11 +20,15 @@ EVALUATIONS: "Registry[Evaluation]" = Registry(
 __all__ = [
     "EVALUATIONS",
     "Better",
+    "Chunk",
     "Definition",
+    "DocumentWeights",
     "EvalResult",
     "EvalSubject",
     "Evaluation",
     "Metric",
+    "TokenChunk",
+    "chunks",
     "metrics_from_json",
     "metrics_to_json",
     "read_report",
@@ -34,6 +40,8 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "_base": ["EvalResult", "EvalSubject", "Evaluation"],
+        "_bootstrap": ["DocumentWeights"],
+        "_chunks": ["Chunk", "TokenChunk", "chunks"],
         "_report": ["metrics_from_json", "metrics_to_json", "read_report", "write_report"],
     },
 )

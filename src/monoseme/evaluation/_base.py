@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from monoseme.models import LanguageModel, Site
     from monoseme.saes import SAE
     from monoseme.splice import Placed
+    from monoseme.tensors.shapes import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,9 @@ class EvalResult:
     tables: "Mapping[str, pa.Table]" = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """JSON-able: what was measured on, thresholds used. No timings: these are not part of the result."""
+    replicates: "Mapping[str, Tensor]" = field(default_factory=dict)
+    """Metric -> its value under each weighting of the documents [1 + R], float64, the estimate first; not written to files. SAEs
+    measured together have paired replicates, from which intervals of differences follow. Empty where none are kept."""
 
     def __getitem__(self, name: str) -> Metric:
         """The metric of that name. Raises UndefinedMetricError with a suggestion."""

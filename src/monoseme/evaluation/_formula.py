@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from monoseme.evaluation._bootstrap import WeightedSums, estimate
 from monoseme.evaluation._metric import Better, Definition, Metric, measured
-from monoseme.tensors.shapes import Tensor
+from monoseme.tensors.shapes import Float, Tensor
 
 
 class Formula(NamedTuple):
@@ -37,6 +37,11 @@ def formula(
 def evaluate(formulas: Sequence[Formula], sums: WeightedSums, *, n_documents: int) -> list[Metric]:
     """The metrics of these formulas."""
     return [_one(f, sums, n_documents) for f in formulas]
+
+
+def replicates(formulas: Sequence[Formula], sums: WeightedSums) -> dict[str, Float[Tensor, " W"]]:
+    """Each formula under every weighting; NaN where the number does not exist."""
+    return {f.definition.name: f.compute(sums) for f in formulas}
 
 
 def _one(f: Formula, sums: WeightedSums, n_documents: int) -> Metric:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from monoseme.pipeline._evaluate import evaluate_run, evaluation_of, headline, measure, run_config
     from monoseme.pipeline._explain_config import ExplainConfig
+    from monoseme.pipeline._found import FoundSae, common_settings, different_text, find_saes, require_one_model, run_of
     from monoseme.pipeline._from_stores import from_stores
     from monoseme.pipeline._materials import Materials
     from monoseme.pipeline._places import takes_several_sites
@@ -33,6 +34,7 @@ __all__ = [
     "BesideConfig",
     "CaptureConfig",
     "ExplainConfig",
+    "FoundSae",
     "Materials",
     "NamedSae",
     "RunConfig",
@@ -41,19 +43,24 @@ __all__ = [
     "StreamConfig",
     "capture_run",
     "captured_config",
+    "common_settings",
+    "different_text",
     "evaluate_run",
     "evaluation_of",
     "explain_run",
+    "find_saes",
     "from_stores",
     "headline",
     "measure",
     "open_sae",
     "open_saes",
     "report_run",
+    "require_one_model",
     "run_all",
     "run_config",
     "run_config_from_dict",
     "run_config_to_dict",
+    "run_of",
     "scan_run",
     "takes_several_sites",
     "train_run",
@@ -75,6 +82,7 @@ __getattr__ = lazy_attributes(
         ],
         "_evaluate": ["evaluate_run", "evaluation_of", "headline", "measure", "run_config"],
         "_explain_config": ["ExplainConfig"],
+        "_found": ["FoundSae", "common_settings", "different_text", "find_saes", "require_one_model", "run_of"],
         "_from_stores": ["from_stores"],
         "_materials": ["Materials"],
         "_places": ["takes_several_sites"],

@@ -7,6 +7,7 @@ import torch
 
 from monoseme.activations import (
     ActivationSource,
+    Contexts,
     DistributedSource,
     FirstBlocks,
     JointSource,
@@ -23,18 +24,26 @@ from monoseme.pipeline._from_stores import StorePlaces, Stores, open_stores
 from monoseme.pipeline._places import PlacedConfig, placed_configs
 from monoseme.pipeline._saes import NamedSae, moved_to, open_saes
 from monoseme.tensors.processes import ALONE, Group
-from monoseme.text import ContextPlan, TokenStore
+from monoseme.text import TokenStore
 
 
 class Materials:
     """The model and the text of one run."""
 
-    def __init__(self, config: RunConfig, *, model: LanguageModel | None = None, processes: Group = ALONE) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        model: LanguageModel | None = None,
+        processes: Group = ALONE,
+        sites: Sequence[Site] = (),
+    ) -> None:
         """`model` is taken instead of loading the one in the config, when it is in memory already. `processes` divide the
-        forwards of the training documents."""
+        forwards of the training documents. `sites` are captured besides those that the run's SAEs learn from."""
         self.config = config
         self.processes = processes
         self._given = model
+        self._more_sites = tuple(sites)
 
     @functools.cached_property
     def model(self) -> LanguageModel:
@@ -101,8 +110,8 @@ class Materials:
 
     @functools.cached_property
     def sites(self) -> tuple[Site, ...]:
-        """The places that any SAE of the run learns from, each once."""
-        groups = [placed.sites for placed in self.placed] + [sae.sites for sae in self.started]
+        """The places that any SAE of the run learns from, each once, and those asked for besides."""
+        groups = [placed.sites for placed in self.placed] + [sae.sites for sae in self.started] + [self._more_sites]
         return tuple(dict.fromkeys(site for sites in groups for site in sites))
 
     @functools.cached_property
@@ -127,12 +136,12 @@ class Materials:
     @functools.cached_property
     def held_out(self) -> ActivationSource:
         """Activations of the documents that no SAE learns from, with the sink thresholds of the training side."""
-        return self._as_in_training(self.text.contexts("heldout"))
+        return self.as_in_training(self.text.contexts("heldout"))
 
     @functools.cached_property
     def whole(self) -> ActivationSource:
         """Activations of all documents, as far as `atlas.n_tokens` goes, with the sink thresholds of the training side."""
-        source = self._as_in_training(self.text.contexts("all"))
+        source = self.as_in_training(self.text.contexts("all"))
         per_block = self.config.stream.contexts_per_block * self.config.corpus.context_len
         return FirstBlocks(source, max(1, self.config.atlas.n_tokens // per_block))
 
@@ -153,12 +162,13 @@ class Materials:
             return sources
         return {name: self._source(name, plan, SinkFilter(thresholds=limits[name])) for name in sources}
 
-    def _as_in_training(self, plan: ContextPlan) -> ActivationSource:
+    def as_in_training(self, plan: Contexts) -> ActivationSource:
+        """Activations of any contexts, with the sink thresholds of the training side."""
         live = self.live_sources
         sinks = {name: one.filter and SinkFilter(thresholds=one.sink_thresholds) for name, one in live.items()}
         return _joined({name: self._source(name, plan, sinks[name]) for name in self.models})
 
-    def _source(self, name: str, plan: ContextPlan, sinks: SinkFilter | None) -> LiveSource:
+    def _source(self, name: str, plan: Contexts, sinks: SinkFilter | None) -> LiveSource:
         sites = self.sites if self.config.second_model is None else own_sites(self.sites, name)
         per_block = self.config.stream.contexts_per_block
         return LiveSource(self.models[name], plan, sites, contexts_per_block=per_block, filter=sinks)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
     from monoseme.saes._export import folded_copy
     from monoseme.saes._normalise import NormaliseConfig
+    from monoseme.saes._parts import part_of
     from monoseme.saes._reconstruct import MOVES, MOVES_WITH_AUXK, reconstruction_losses, rows_of
     from monoseme.saes._sharding import (
         own_tensors,
@@ -40,6 +41,7 @@ __all__ = [
     "folded_copy",
     "load_sae",
     "own_tensors",
+    "part_of",
     "reconstruction_losses",
     "rows_of",
     "save_sae",
@@ -56,6 +58,7 @@ __getattr__ = lazy_attributes(
         "_codes": ["Codes", "DEFAULT_KNOBS", "Knobs", "Losses"],
         "_export": ["folded_copy"],
         "_normalise": ["NormaliseConfig"],
+        "_parts": ["part_of"],
         "_reconstruct": ["MOVES", "MOVES_WITH_AUXK", "reconstruction_losses", "rows_of"],
         "_sharding": ["own_tensors", "sharded", "whole", "whole_tensors"],
         "_store": ["load_sae", "save_sae"],

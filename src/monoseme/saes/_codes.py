@@ -3,13 +3,16 @@
 Letters: B rows, D model width, F latents.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import NamedTuple
 
+import torch
+
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
+from monoseme.saes._parts import JOIN
 from monoseme.tensors.shapes import Bool, Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
@@ -38,9 +41,11 @@ class Codes:
         return next(iter(self.parts.values()))
 
     def part(self, name: str | None = None) -> SparseCodes | Tensor:
-        """The part of that name, the whole code for None. Raises ConfigError with what there is."""
+        """The part of that name, the whole code for None; "a+b" is two parts together. Raises ConfigError with what there is."""
         if name is None:
             return self.all
+        if JOIN in name and name not in self.parts:
+            return _together([self.part(each) for each in name.split(JOIN)])
         if name not in self.parts:
             raise ConfigError(
                 f'these codes have no part "{name}".{suggest(name, self.parts)}\n  Allowed: {", ".join(self.parts)}'
@@ -66,6 +71,18 @@ class Codes:
     def with_all(self, code: SparseCodes | Tensor) -> "Codes":
         """The same vectors with another whole code (an edited one); the other parts are dropped, as they no longer hold."""
         return replace(self, parts={next(iter(self.parts)): code})
+
+
+def _together(parts: Sequence[SparseCodes | Tensor]) -> SparseCodes | Tensor:
+    """Parts that share no latent, as one code of the same rows."""
+    sparse = [part for part in parts if isinstance(part, SparseCodes)]
+    if len(sparse) < len(parts):
+        return torch.stack([part.to_dense() if isinstance(part, SparseCodes) else part for part in parts]).sum(0)
+    first = sparse[0]
+    rows, order = torch.cat([part.rows() for part in sparse]).sort(stable=True)
+    latents, values = (torch.cat(each)[order] for each in ([p.indices for p in sparse], [p.values for p in sparse]))
+    made = SparseCodes.from_rows(rows, latents, values, n_rows=first.n_rows, n_latents=first.n_latents)
+    return made.reshape_leading(*first.leading)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
+    from monoseme.evaluation import Metric
     from monoseme.reports.figures import Figure
 
 Row = dict[str, Any]
@@ -58,6 +59,8 @@ class StudyResult:
     """Name -> rows; each becomes a Parquet and a CSV file."""
     shown: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     """Table -> columns that the text shows of it; a table not named here is shown whole."""
+    metrics: "Mapping[str, Sequence[Metric]]" = field(default_factory=dict)
+    """Subject -> its typed metrics; written to report.json, and as the table `metrics`."""
     figures: "Sequence[Figure]" = ()
     findings: Sequence[Finding] = ()
     inputs: Mapping[str, str] = field(default_factory=dict[str, str])

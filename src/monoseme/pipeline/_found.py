@@ -1,0 +1,101 @@
+"""Lists and patterns of SAEs: every SAE that several words mean, each under a name of its own, with the run it belongs to."""
+
+import glob
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from monoseme.core.config import to_dict
+from monoseme.core.errors import ArtifactMissingError, ConfigError
+from monoseme.pipeline._config import RunConfig
+from monoseme.pipeline._evaluate import run_config
+from monoseme.pipeline._folder import RUN_FILE, RunFolder
+from monoseme.pipeline._saes import NamedSae, open_saes
+
+
+class FoundSae(NamedTuple):
+    """One SAE of a list."""
+
+    named: NamedSae
+    """Under a name that no other of the list has: `topk`, or `seed1.topk` where several runs have one."""
+    run: RunConfig | None
+    """What its run was made with; None for an SAE outside of a run."""
+
+
+def find_saes(words: Sequence[str], *, device: torch.device | str = "cpu") -> list[FoundSae]:
+    """The SAEs that words mean as `open_saes` reads them; a word may be a pattern of paths: `runs/seed*`, `runs/*/saes/topk`.
+
+    Each SAE comes once, in the order of the words. Raises ConfigError without a word or for two SAEs that cannot be told apart
+    by name, ArtifactMissingError for a pattern that nothing matches, and what `open_saes` raises.
+    """
+    if not words:
+        raise ConfigError("no SAE is named.\n  Give runs, RUN/saes/NAME or RUN@STEP, such as --sae runs/demo")
+    paths = list(dict.fromkeys(path for word in words for path in _matches(word)))
+    found = [(path, named) for path in paths for named in open_saes(path, device=device)]
+    taken = Counter(named.name for _, named in found)
+    renamed = [
+        (path, named if taken[named.name] == 1 else named._replace(name=f"{run_of(path).path.name}{_step(path)}.{named.name}"))
+        for path, named in found
+    ]
+    doubled = sorted(name for name, n in Counter(named.name for _, named in renamed).items() if n > 1)
+    if doubled:
+        raise ConfigError(
+            f"SAEs of one name cannot be told apart: {', '.join(doubled)}.\n  Name each once, or rename a run's folder."
+        )
+    return [FoundSae(named, _config_of(path)) for path, named in renamed]
+
+
+def require_one_model(found: Sequence[FoundSae]) -> None:
+    """Raises ConfigError where the SAEs learned from models of different names."""
+    models = {sae.run.model.model: sae.named.name for sae in found if sae.run is not None}
+    if len(models) > 1:
+        told = "; ".join(f"{name} of {model}" for model, name in models.items())
+        raise ConfigError(f"these SAEs are of different models: {told}.\n  Compare those of one, or name the model with --model.")
+
+
+def common_settings(found: Sequence[FoundSae]) -> RunConfig:
+    """The settings of the first run among them, without its SAEs. Raises ConfigError where none belongs to a run."""
+    runs = [sae.run for sae in found if sae.run is not None]
+    if not runs:
+        names = ", ".join(sae.named.name for sae in found)
+        raise ConfigError(f"{names}: no run to take the model and the text from.\n  Give --model and --corpus.")
+    return RunConfig.of(runs[0].settings, ())
+
+
+def different_text(found: Sequence[FoundSae]) -> list[str]:
+    """Names of SAEs that learned from other text than the first, or held out other documents of it."""
+    texts = [(sae.named.name, to_dict(sae.run.corpus)) for sae in found if sae.run is not None]
+    return [name for name, text in texts if text != texts[0][1]]
+
+
+def run_of(word: str) -> RunFolder:
+    """The run that an SAE or a checkpoint named by a word belongs to, or the run itself; it need not be there."""
+    base, at, _ = word.rpartition("@")
+    path = Path(base if at else word)
+    return RunFolder(path.parent.parent if path.parent.name == "saes" else path)
+
+
+def _matches(word: str) -> list[str]:
+    base, at, step = word.rpartition("@")
+    pattern, ending = (base, f"@{step}") if at else (word, "")
+    if not glob.has_magic(pattern):
+        return [word]
+    paths = sorted(glob.glob(pattern))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    if not paths:
+        raise ArtifactMissingError(
+            f"nothing matches the pattern {word}.\n  Give it in quotes, so that the shell leaves it whole."
+        )
+    return [path + ending for path in paths]
+
+
+def _step(word: str) -> str:
+    base, at, step = word.rpartition("@")
+    return f"@{step}" if at and (Path(base) / RUN_FILE).is_file() else ""
+
+
+def _config_of(word: str) -> RunConfig | None:
+    run = run_of(word)
+    return run_config(run) if (run.path / RUN_FILE).is_file() else None
