@@ -81,12 +81,22 @@ def _definitions(d: SimpleNamespace) -> dict[str, float]:
         "bias": float((x - b).pow(2).sum()) / variance,
     }
     pp, nn = p.pow(2).sum(-1), n.pow(2).sum(-1)
+    energy = float((p + n).pow(2).sum())
+    p_0, n_0 = p - p.mean(0), n - n.mean(0)
+    spread = float((p_0 + n_0).pow(2).sum())
     has = nn > 0
     return {
         **{f"fvu_{name}": value for name, value in fvu.items()},
         **{f"explained_{name}": 1 - fvu[name] for name in ("predicted", "novel", "both")},
         "cross_term": 2 * float((p * n).sum()) / variance,
         "energy_predicted": float(pp.sum() / (pp.sum() + nn.sum())),
+        "energy_share_predicted": float(pp.sum()) / energy,
+        "energy_share_novel": float(nn.sum()) / energy,
+        "energy_share_cross": 2 * float((p * n).sum()) / energy,
+        "variance_share_predicted": float(p_0.pow(2).sum()) / spread,
+        "variance_share_novel": float(n_0.pow(2).sum()) / spread,
+        "variance_share_cross": 2 * float((p_0 * n_0).sum()) / spread,
+        "cosine_errors": float(torch.cosine_similarity(x - b - p, x - b - n).mean()),
         "cosine_reconstructions": float(torch.cosine_similarity(p[has], n[has]).mean()),
         "cosine_codes": float(torch.cosine_similarity(zp[has], zn[has]).mean()),
         "nmse_predicted_as_tfa": fvu["predicted"] / fvu["bias"],
@@ -110,6 +120,12 @@ def test_the_parts_add_up_with_the_cross_term(given: SimpleNamespace):
     found = _measure(given, _data(3))
     fvu = {name: found[f"fvu_{name}"].value for name in ("predicted", "novel", "both", "bias")}
     assert fvu["both"] == pytest.approx(fvu["predicted"] + fvu["novel"] - fvu["bias"] + found["cross_term"].value, rel=1e-9)
+    for kind in ("energy", "variance"):
+        shares = torch.stack([found.replicates[f"{kind}_share_{name}"] for name in ("predicted", "novel", "cross")])
+        # Of the estimate and under every weighting of the documents; float64.
+        whole = shares.sum(0)[shares.isfinite().all(0)]  # a weighting that leaves out all four documents has no shares
+        assert len(whole) > 15
+        assert torch.allclose(whole, torch.ones_like(whole), rtol=0, atol=1e-12)
 
 
 def test_parts_worked_by_hand(given: SimpleNamespace):
@@ -131,11 +147,18 @@ def test_parts_worked_by_hand(given: SimpleNamespace):
         "fvu_both": 1 / 4,
         "cross_term": 0.0,
         "energy_predicted": 4 / 5,
+        "energy_share_predicted": 4 / 5,
+        "energy_share_cross": 0.0,
+        "variance_share_predicted": 0.0,
+        "variance_share_novel": 1.0,
+        "cosine_errors": 1 / 5**0.5,  # of (1, -1) and (1.5, 0.5), and mirrored
         "cosine_reconstructions": 0.0,
         "tv_relative_predicted": 0.0,
         "tv_relative_novel": 2.0,
         "effective_rank_predicted": 1.0,
         "effective_rank_novel": 1.0,
+        "entropy_rank_novel": 1.0,
+        "effective_rank_all": 2.0,
     }
     for name, value in expected.items():
         assert found[name].value == pytest.approx(value, abs=1e-12), name
@@ -146,21 +169,39 @@ def test_slowness_is_that_of_smoothness(given: SimpleNamespace):
     found = _measure(given, d)
     smooth = Smoothness(Smoothness.Config(batch_contexts=3, n_replicates=20)).run(_subject(given, d))
     for row in smooth.tables["parts"].to_pylist():
-        if row["metric"] == "smoothness_tv_relative" and row["part"] != "all":
+        if row["metric"] == "smoothness_tv_relative":
             metric = found[f"tv_relative_{row['part']}"]
             assert (metric.value, metric.standard_error, metric.n) == (row["value"], row["standard_error"], row["n"])
 
 
 @pytest.mark.parametrize("rank", [1, 3, 7])
-def test_the_effective_rank_is_that_of_singular_values(rank: int):
+def test_effective_ranks_are_those_of_singular_values(rank: int):
     gen = torch.Generator().manual_seed(rank)
     codes = torch.randn(17, rank, generator=gen, dtype=torch.float64) @ torch.randn(rank, 29, generator=gen, dtype=torch.float64)
-    energies = torch.linalg.svdvals(codes).square()
+    values = torch.linalg.svdvals(codes)
+    held = values.square().cumsum(0) / values.square().sum()
     for share in (0.5, 0.9, 0.999999):
-        held = energies.cumsum(0) / energies.sum()
-        assert effective_rank(codes.T, share=share) == int((held >= share).nonzero()[0]) + 1
-    assert effective_rank(codes.T, share=0.999999) <= rank
-    assert effective_rank(torch.zeros(0, 17, dtype=torch.float64), share=0.999) == 0
+        assert effective_rank(codes.T, share=share).by_share == int((held >= share).nonzero()[0]) + 1
+    found = effective_rank(codes.T, share=0.999999)
+    assert found.by_share <= rank
+    weights = values[:rank] / values[:rank].sum()
+    # Singular values are roots of eigenvalues, which have eight digits.
+    assert found.by_entropy == pytest.approx(float((-(weights * weights.log()).sum()).exp()), rel=1e-6)
+    assert effective_rank(torch.zeros(0, 17, dtype=torch.float64), share=0.999) == (0, 0.0)
+
+
+def test_equal_directions_have_their_number_as_rank():
+    found = effective_rank(torch.eye(11, 5, dtype=torch.float64), share=0.99)
+    assert found == (5, pytest.approx(5, abs=1e-12))
+
+
+def test_replicates_are_where_the_standard_errors_come_from(given: SimpleNamespace):
+    found = _measure(given, _data())
+    assert set(found.replicates) == {metric.name for metric in found.metrics}
+    for metric in found.metrics:
+        drawn = found.replicates[metric.name]
+        assert drawn.shape == (21,)
+        assert (metric.value, metric.standard_error) == (float(drawn[0]), float(drawn[1:][drawn[1:].isfinite()].std()))
 
 
 def test_short_stretches_have_no_rank(given: SimpleNamespace):
@@ -169,12 +210,16 @@ def test_short_stretches_have_no_rank(given: SimpleNamespace):
     assert found["tv_relative_novel"].value is not None
 
 
-def test_an_sae_without_these_parts_has_the_reason(given: SimpleNamespace):
-    sae = given.Sae([(torch.ones(6, 11), torch.zeros(6, 5))], n_latents=11)
-    source = given.source_of(torch.zeros(2, 3, 5))
-    found = PredictedShare().run(EvalSubject(name="topk", sae=sae, sites=(given.SITE,), source=source))
-    assert {m.value for m in found.metrics} == {None}
-    assert found["fvu_both"].why_missing == "its codes have no parts predicted and novel, but all"
+def test_an_sae_without_these_parts_has_the_rank_of_its_code_and_the_reason(given: SimpleNamespace):
+    codes = torch.eye(24, 11).reshape(3, 8, 11)
+    sae = given.Sae([(codes.flatten(0, 1), torch.zeros(24, 5))], n_latents=11)
+    found = PredictedShare().run(
+        EvalSubject(name="topk", sae=sae, sites=(given.SITE,), source=given.source_of(torch.ones(3, 8, 5)))
+    )
+    assert found["effective_rank_all"].value == pytest.approx((8 + 3 + 0) / 3)
+    missing = {m.name: m.why_missing for m in found.metrics if m.value is None}
+    assert set(missing.values()) == {"its codes have no parts predicted and novel, but all"}
+    assert {m.name for m in found.metrics} - set(missing) == {"tv_relative_all", "effective_rank_all", "entropy_rank_all"}
 
 
 @pytest.mark.parametrize(("name", "value"), [("rank_share", 1.0), ("rank_tokens", 0)])
@@ -198,6 +243,7 @@ def test_the_training_log_of_tfa(shared: Path, given: SimpleNamespace):
         "nmse_predicted_as_tfa": float(v[f"{log}.mse_pred"] / v[f"{log}.mse_bias"]),
         "nmse_novel_as_tfa": float(v[f"{log}.mse_novel"] / v[f"{log}.mse_bias"]),
         "energy_predicted": float(v[f"{log}.rel_energy"]),
+        "cosine_errors": float(v[f"{log}.error_similarity"]),
         "cosine_reconstructions": float(v[f"{log}.pn_recons_similarity"]),
         "cosine_codes": float(v[f"{log}.pn_code_similarity"]),
     }

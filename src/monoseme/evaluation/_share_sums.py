@@ -1,9 +1,13 @@
 """What two parts of a code explain alone and together: sums over tokens, and the metrics as formulas over them.
 
-x̂ = b + p + n, where b is what the SAE gives back for a code of zeros and p, n are what its two parts add to it. With c = x − b:
-‖c − p − n‖² = ‖c − p‖² + ‖c − n‖² − ‖c‖² + 2⟨p, n⟩, so what the parts leave unexplained adds up with the cross term.
+x̂ = b + p + n, where b is what the SAE gives back for a code of zeros and p, n are what its two parts add to it. Two identities
+hold exactly, each with a cross term of the two parts:
 
-Letters: T tokens, D width.
+    ‖p + n‖² = ‖p‖² + ‖n‖² + 2⟨p, n⟩                                        shares of what is given back, energy or variance
+    ‖c − p − n‖² = ‖c − p‖² + ‖c − n‖² − ‖c‖² + 2⟨p, n⟩,  c = x − b         what each part leaves unexplained
+
+Source of the entropy-based effective rank: Roy and Vetterli 2007, "The effective rank: a measure of effective dimensionality".
+Letters: T tokens, D width, A latents that fire in a stretch of text.
 """
 
 from collections.abc import Callable
@@ -15,6 +19,7 @@ from monoseme.evaluation._bootstrap import WeightedSums, ratio
 from monoseme.evaluation._formula import Formula, formula
 from monoseme.evaluation._metric import Better
 from monoseme.evaluation._reconstruction import variance
+from monoseme.evaluation._token_sums import positive_variance
 from monoseme.tensors.shapes import Float, Tensor
 
 
@@ -31,21 +36,26 @@ def share_sums(parts: Parts, shift: Float[Tensor, " D"]) -> dict[str, Float[Tens
     """What is summed per token; `shift` is taken from x before its variance, which changes nothing but keeps the digits."""
     c, p, n = parts.x - parts.bias, parts.predicted, parts.novel
     pp, nn, pn = _dot(p, p), _dot(n, n), _dot(p, n)
-    has_cosine = (pp > 0) & (nn > 0)
+    left_p, left_n = _dot(c - p, c - p), _dot(c - n, c - n)
+    has_cosine, has_error_cosine = (pp > 0) & (nn > 0), (left_p > 0) & (left_n > 0)
     return {
         "n": torch.ones_like(pp),
         "xx": _dot(parts.x, parts.x),
         "yy": _dot(parts.x - shift, parts.x - shift),
         "y": parts.x - shift,
         "without": _dot(c, c),
-        "without_novel": _dot(c - p, c - p),
-        "without_predicted": _dot(c - n, c - n),
+        "without_novel": left_p,
+        "without_predicted": left_n,
         "ee": _dot(c - p - n, c - p - n),
         "pp": pp,
         "nn": nn,
         "pn": pn,
         "has_cosine": has_cosine.double(),
         "cosine": torch.where(has_cosine, pn / (pp.sqrt() * nn.sqrt()), 0.0),
+        "has_error_cosine": has_error_cosine.double(),
+        "error_cosine": torch.where(has_error_cosine, _dot(c - p, c - n) / (left_p.sqrt() * left_n.sqrt()), 0.0),
+        "p": p,
+        "q": n,
     }
 
 
@@ -63,15 +73,25 @@ def code_cosines(predicted: Float[Tensor, "T F"], novel: Float[Tensor, "T F"]) -
     }
 
 
-def effective_rank(signals: Float[Tensor, "A T"], *, share: float) -> int:
-    """Fewest singular directions of the codes of T tokens that hold that share of their squared norm; 0 for codes of zeros.
+class Rank(NamedTuple):
+    """How many directions the codes of a stretch of text take; 0 for codes of zeros."""
 
-    From the T x T products in float64; not centred.
-    """
+    by_share: int
+    """Fewest singular directions that hold a share of the squared norm."""
+    by_entropy: float
+    """exp of the entropy of the singular values, divided by their sum."""
+
+
+def effective_rank(signals: Float[Tensor, "A T"], *, share: float) -> Rank:
+    """Both effective ranks of the codes of T tokens, from the T x T products in float64; not centred."""
     energies = torch.linalg.eigvalsh(signals.T @ signals).flip(0).clamp(min=0)
     if not len(energies) or float(energies[0]) == 0:
-        return 0
-    return int((energies.cumsum(0) / energies.sum() < share).sum()) + 1
+        return Rank(0, 0.0)
+    # What is below the rounding of the products is no direction: its root would still count in the entropy.
+    energies = torch.where(energies > len(energies) * torch.finfo(energies.dtype).eps * energies[0], energies, 0.0)
+    values = energies.sqrt() / energies.sqrt().sum()
+    by_share = int((energies.cumsum(0) / energies.sum() < share).sum()) + 1
+    return Rank(by_share, float(torch.special.entr(values).sum().exp()))
 
 
 def _over(name: str) -> Callable[[WeightedSums], Tensor]:
@@ -103,6 +123,34 @@ def _part(name: str, text: str, compute: Callable[[WeightedSums], Tensor], *, un
     return formula(name, text, compute, unit=unit, better=better, counted=counted, why_missing=why)
 
 
+def _given_back(name: str, of: Callable[[WeightedSums], Tensor], *, kind: str, text: str) -> Formula:
+    """A share of what both parts together give back."""
+    whole = "‖p + n‖²" if kind == "energy" else "‖p + n − mean(p + n)‖²"
+    total = _energy_whole if kind == "energy" else _variance_whole
+    return _part(
+        f"{kind}_share_{name}",
+        f"Σ {text} / Σ {whole}. {kind}_share_predicted, _novel and _cross add up to 1.",
+        lambda s: ratio(of(s), total(s)),
+        unit="fraction",
+        counted="n",
+        why="the parts together give back nothing" if kind == "energy" else "what the parts give back does not vary",
+    )
+
+
+def _covariance(product: str, a: str, b: str) -> Callable[[WeightedSums], Tensor]:
+    """Sum over tokens of the product of two parts, each about its mean."""
+    return lambda s: s[product] - ratio((s[a] * s[b]).sum(-1), s["n"])
+
+
+def _energy_whole(s: WeightedSums) -> Tensor:
+    return s["pp"] + s["nn"] + 2 * s["pn"]
+
+
+def _variance_whole(s: WeightedSums) -> Tensor:
+    return positive_variance(_VAR_P(s) + _VAR_N(s) + 2 * _COV(s), _energy_whole(s))
+
+
+_VAR_P, _VAR_N, _COV = _covariance("pp", "p", "p"), _covariance("nn", "q", "q"), _covariance("pn", "p", "q")
 _LEFT = {"predicted": "without_novel", "novel": "without_predicted", "both": "ee", "bias": "without"}
 
 SHARES = (
@@ -129,6 +177,12 @@ SHARES = (
         counted="n",
         why="both parts are zero at every token",
     ),
+    _given_back("predicted", lambda s: s["pp"], kind="energy", text="‖p‖²"),
+    _given_back("novel", lambda s: s["nn"], kind="energy", text="‖n‖²"),
+    _given_back("cross", lambda s: 2 * s["pn"], kind="energy", text="2⟨p, n⟩"),
+    _given_back("predicted", _VAR_P, kind="variance", text="‖p − mean p‖²"),
+    _given_back("novel", _VAR_N, kind="variance", text="‖n − mean n‖²"),
+    _given_back("cross", lambda s: 2 * _COV(s), kind="variance", text="2⟨p − mean p, n − mean n⟩"),
     _part(
         "cosine_reconstructions",
         "Mean over tokens of the cosine of p and n, where both are there (TFA's `pn_recons_similarity`).",
@@ -145,6 +199,14 @@ SHARES = (
         counted="has_code_cosine",
         why="no token has both parts",
     ),
+    _part(
+        "cosine_errors",
+        "Mean over tokens of the cosine of x − b − p and x − b − n, what each part alone leaves over (TFA's `error_similarity`).",
+        _mean("error_cosine", "has_error_cosine"),
+        unit="cosine",
+        counted="has_error_cosine",
+        why="one part alone leaves nothing over at any token",
+    ),
     *(
         formula(
             f"nmse_{name}_as_tfa",
@@ -160,16 +222,15 @@ SHARES = (
 """Metrics of what the parts explain."""
 
 
-def slowness_formulas(*, share: float) -> tuple[Formula, ...]:
-    """Metrics of each part's codes over time."""
-    return tuple(made for part in ("predicted", "novel") for made in _slowness(part, share))
-
-
-def _slowness(part: str, share: float) -> tuple[Formula, Formula]:
+def slowness_formulas(part: str, *, share: float) -> tuple[Formula, ...]:
+    """Metrics of the codes of one part over time; "all" is the whole code, which every SAE has."""
+    code = "whole code" if part == "all" else f"{part} code"
+    stretches = "Mean over stretches of a document in a context"
+    too_short = "no stretch is long enough"
     return (
         _part(
             f"tv_relative_{part}",
-            f"Total variation of the {part} code as a share of its activation: smoothness_tv_relative of that part.",
+            f"Total variation of the {code} as a share of its activation: smoothness_tv_relative of that part.",
             lambda s: ratio(s[f"tv_{part}"], s[f"level_{part}"]),
             unit="ratio",
             counted="transitions",
@@ -178,11 +239,20 @@ def _slowness(part: str, share: float) -> tuple[Formula, Formula]:
         ),
         _part(
             f"effective_rank_{part}",
-            f"Mean over stretches of a document in a context of the fewest singular directions of its {part} codes [tokens, "
-            f"latents] that hold {share:.1%} of their squared norm (not centred). It grows with the length of the contexts.",
+            f"{stretches} of the fewest singular directions of its {code}s [tokens, latents] that hold {share:.1%} of their "
+            "squared norm (not centred). It grows with the length of the contexts.",
             _mean(f"rank_{part}", "has_rank"),
             unit="directions",
             counted="has_rank",
-            why="no stretch is long enough",
+            why=too_short,
+        ),
+        _part(
+            f"entropy_rank_{part}",
+            f"{stretches} of exp(−Σ σ log σ), σ the singular values of its {code}s [tokens, latents], divided by their sum (not "
+            "centred). No threshold: a direction counts by its size.",
+            _mean(f"entropy_rank_{part}", "has_rank"),
+            unit="directions",
+            counted="has_rank",
+            why=too_short,
         ),
     )

@@ -1,7 +1,8 @@
 """How much of the activations the context predicts: what the predicted and the novel part of a code explain, alone and together.
 
 For TFA, and any SAE whose codes have the parts `predicted` and `novel`. The predicted part should carry slow information that the
-whole context shares: few directions, little change from token to token; the novel part the rest.
+whole context shares: few directions, little change from token to token; the novel part the rest. Of any other SAE the rank and
+the change of the whole code are measured, to compare with.
 
 Source: "Priors in Time: Missing Inductive Biases for Language Model Interpretability", arXiv:2511.01836; its training log
 (energies, similarities) and its demonstration (effective rank at 99.9 % of the cumulative variance).
@@ -16,10 +17,10 @@ from monoseme.core.errors import ConfigError
 from monoseme.evaluation._base import EvalResult, EvalSubject
 from monoseme.evaluation._bootstrap import DocumentWeights
 from monoseme.evaluation._chunks import Chunk, DocumentRows, document_rows
-from monoseme.evaluation._formula import Formula, evaluate, missing
+from monoseme.evaluation._formula import Formula, evaluate, missing, replicates
 from monoseme.evaluation._ledger import Ledger
 from monoseme.evaluation._meter import NO_TOKENS
-from monoseme.evaluation._metric import Definition
+from monoseme.evaluation._metric import Definition, Metric
 from monoseme.evaluation._share_sums import SHARES, Parts, code_cosines, effective_rank, share_sums, slowness_formulas
 from monoseme.evaluation._shared_pass import subject_facts
 from monoseme.evaluation._signals import signals, stretches
@@ -32,6 +33,7 @@ from monoseme.tensors.running import float64_device
 from monoseme.tensors.shapes import Float, Tensor
 
 PARTS = ("predicted", "novel")
+_OVER_TIME = ("tv", "level", "rank", "entropy_rank")
 
 
 class PredictedShare(StreamedEvaluation):
@@ -57,11 +59,21 @@ class PredictedShare(StreamedEvaluation):
     @classmethod
     def definitions(cls) -> tuple[Definition, ...]:
         """All metrics, with the default share of the effective rank."""
-        return tuple(f.definition for f in (*SHARES, *slowness_formulas(share=cls.Config().rank_share)))
+        return tuple(f.definition for f in (*_of_parts(cls.Config()), *_of_whole(cls.Config())))
 
     def start(self, subject: EvalSubject, weights: DocumentWeights) -> Stream:
         """What gathers one subject's parts."""
         return _Shares(subject, weights, self.config)
+
+
+def _of_parts(config: PredictedShare.Config) -> tuple[Formula, ...]:
+    """What needs both parts."""
+    return (*SHARES, *(formula for part in PARTS for formula in slowness_formulas(part, share=config.rank_share)))
+
+
+def _of_whole(config: PredictedShare.Config) -> tuple[Formula, ...]:
+    """What every SAE has."""
+    return slowness_formulas("all", share=config.rank_share)
 
 
 class _Shares:
@@ -70,12 +82,11 @@ class _Shares:
     def __init__(self, subject: EvalSubject, weights: DocumentWeights, config: PredictedShare.Config) -> None:
         self._subject, self._config = subject, config
         self._placed = subject.placed
-        self._formulas: tuple[Formula, ...] = (*SHARES, *slowness_formulas(share=config.rank_share))
         self._ledger = Ledger(weights, None)
         self._shift: Tensor | None = None
         self._n_tokens = 0
-        several = f"the SAE gives back {len(self._placed.outputs)} sites" if len(self._placed.outputs) > 1 else None
-        self._why = several
+        self._why = f"the SAE gives back {len(self._placed.outputs)} sites" if len(self._placed.outputs) > 1 else None
+        self._why_no_parts: str | None = None
 
     @torch.no_grad()
     def update(self, chunk: Chunk) -> None:
@@ -85,13 +96,14 @@ class _Shares:
         if self._why is not None:
             return
         codes = self._placed.encode(chunk.activations, mask)
-        if not set(PARTS) <= set(codes.parts):
-            self._why = f"its codes have no parts predicted and novel, but {', '.join(codes.parts)}"
-            return
-        x = chunk.activations[self._placed.outputs[0]]
         rows = document_rows(chunk.text.documents[mask].cpu())
-        sums = per_document(self._per_token(codes, x[mask.to(x.device)]), rows)
-        self._ledger.add(sums | self._over_time(codes, chunk, rows), rows)
+        sums = self._over_time(codes, chunk, rows)
+        if set(PARTS) <= set(codes.parts):
+            x = chunk.activations[self._placed.outputs[0]]
+            sums |= per_document(self._per_token(codes, x[mask.to(x.device)]), rows)
+        else:
+            self._why_no_parts = f"its codes have no parts predicted and novel, but {', '.join(codes.parts)}"
+        self._ledger.add(sums, rows)
 
     def _per_token(self, codes: Codes, x: Float[Tensor, "T D"]) -> dict[str, Tensor]:
         decode = self._placed.sae.decode
@@ -104,11 +116,11 @@ class _Shares:
         return {name: value.cpu() for name, value in values.items()}
 
     def _over_time(self, codes: Codes, chunk: Chunk, rows: DocumentRows) -> dict[str, Float[Tensor, " M"]]:
-        """Total variation and effective rank of each part, per document."""
+        """Total variation and effective ranks of the whole code and of each part, per document."""
         index = {document: i for i, document in enumerate(rows.ids)}
-        names = ("transitions", "has_rank", *(f"{kind}_{part}" for part in PARTS for kind in ("tv", "level", "rank")))
+        sparse = {"all": codes.sparse()} | {part: codes.sparse(part) for part in PARTS if part in codes.parts}
+        names = ("transitions", "has_rank", *(f"{kind}_{part}" for part in sparse for kind in _OVER_TIME))
         made = {name: torch.zeros(len(rows.ids), dtype=torch.float64) for name in names}
-        sparse = {part: codes.sparse(part) for part in PARTS}
         for stretch in stretches(chunk.text):
             numbers: Mapping[str, float] = self._of_stretch(
                 {part: signals(code, stretch) for part, code in sparse.items()}, stretch.stop - stretch.start
@@ -122,23 +134,30 @@ class _Shares:
         for part, of_part in parts.items():
             found[f"tv_{part}"], found[f"level_{part}"] = variation(of_part)
         if n_tokens >= self._config.rank_tokens:
-            share = self._config.rank_share
-            found |= {f"rank_{part}": float(effective_rank(of_part, share=share)) for part, of_part in parts.items()}
             found["has_rank"] = 1.0
+            for part, of_part in parts.items():
+                rank = effective_rank(of_part, share=self._config.rank_share)
+                found |= {f"rank_{part}": float(rank.by_share), f"entropy_rank_{part}": rank.by_entropy}
         return found
 
     def result(self) -> EvalResult:
-        """The metrics; missing for an SAE without these parts."""
+        """The metrics; those of parts are missing for an SAE without them."""
         n_documents = self._ledger.n_documents
         why = self._why or (None if self._n_tokens else NO_TOKENS)
-        if why is None:
-            metrics = evaluate(self._formulas, self._ledger.whole(), n_documents=n_documents)
-        else:
-            metrics = missing(self._formulas, why)
+        sums = self._ledger.whole()
+        metrics: list[Metric] = []
+        drawn: dict[str, Tensor] = {}
+        for formulas, why_none in ((_of_parts(self._config), why or self._why_no_parts), (_of_whole(self._config), why)):
+            if why_none is not None:
+                metrics += missing(formulas, why_none)
+                continue
+            metrics += evaluate(formulas, sums, n_documents=n_documents)
+            drawn |= replicates(formulas, sums)
         return EvalResult(
             evaluation="predicted_share",
             subject=self._subject.name,
             metrics=tuple(metrics),
+            replicates=drawn,
             facts=subject_facts(self._subject, self._config, n_tokens=self._n_tokens, n_documents=n_documents),
         )
 
