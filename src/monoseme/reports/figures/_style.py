@@ -16,6 +16,11 @@ class Ink(NamedTuple):
     grid: str
     background: str
     categories: tuple[str, ...]
+    """Told apart without red and green too: a test says by how much."""
+    weak_to_strong: tuple[str, ...]
+    """Of heat maps; the first is close to the page."""
+    two_sided: tuple[str, ...]
+    """From most negative over the page's tone to most positive."""
 
 
 LIGHT: Final = Ink(
@@ -23,14 +28,18 @@ LIGHT: Final = Ink(
     faint="#6b655b",
     grid="#e9e5dd",
     background="#ffffff",
-    categories=("#2856c3", "#d9730d", "#1f8a70", "#a13d9c", "#8a6d00", "#c2334d", "#3b8ea5", "#6b655b"),
+    categories=("#335acc", "#d67315", "#309e87", "#841873", "#524702", "#cf4c40", "#3b8ea5", "#5a5950"),
+    weak_to_strong=("#f6f4ef", "#c6d3f2", "#7697df", "#2856c3", "#12296b"),
+    two_sided=("#1a3f9c", "#6787d8", "#f6f4ef", "#d0853f", "#853d00"),
 )
 DARK: Final = Ink(
     text="#ece8e0",
     faint="#a39c91",
     grid="#34312d",
     background="#1d1b19",
-    categories=("#8fb1ff", "#f5a04c", "#54c8a8", "#dd8ad8", "#d8bb4a", "#ff8a9c", "#7cc6db", "#a39c91"),
+    categories=("#89aefc", "#bb7931", "#8edf98", "#b6729c", "#f1d452", "#ff9bb7", "#68e0fe", "#998b7c"),
+    weak_to_strong=("#23262e", "#2b3f74", "#3d60ba", "#8fb1ff", "#dfe9ff"),
+    two_sided=("#c3d6ff", "#4f76d6", "#242220", "#b56b27", "#ffcf9c"),
 )
 
 
@@ -58,6 +67,8 @@ def theme(ink: Ink, *, background: bool) -> dict[str, Any]:
             "labelColor": ink.text,
             "labelFontSize": 12,
             "title": None,
+            "titleColor": ink.faint,
+            "titleFontWeight": "normal",
             "orient": "top",
             "symbolType": "circle",
             "symbolSize": 90,
@@ -66,7 +77,14 @@ def theme(ink: Ink, *, background: bool) -> dict[str, Any]:
         },
         "title": {"color": ink.text, "fontSize": 13, "fontWeight": 600, "anchor": "start", "offset": 10},
         "header": {"labelColor": ink.text, "titleColor": ink.faint, "labelFontSize": 12},
-        "range": {"category": list(ink.categories)},
+        "range": {
+            "category": list(ink.categories),
+            "heatmap": list(ink.weak_to_strong),
+            "ramp": list(ink.weak_to_strong),
+            "diverging": list(ink.two_sided),
+        },
         "rule": {"color": ink.faint},
         "text": {"color": ink.text},
+        "mark": {"color": ink.categories[0]},
+        "style": {"on-strong": {"color": ink.background}, "estimate": {"color": ink.categories[0]}},
     }
