@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from monoseme.cli.main import main
 from monoseme.core.errors import ArtifactMissingError, ConfigError
 from monoseme.models import ModelConfig
-from monoseme.pipeline import RunFolder
+from monoseme.pipeline import Materials, RunFolder, measure, open_saes, run_config
 from monoseme.studies._workbench import SaeStudyConfig, Workbench
 from monoseme.text import CorpusConfig
 
@@ -67,6 +68,17 @@ def test_an_sae_alone_needs_model_and_text(studied_run: RunFolder, model_folder:
     own = {"model": ModelConfig(model=str(model_folder)), "corpus": CorpusConfig(source=str(corpus_file), context_len=16)}
     bench = Workbench(SaeStudyConfig(sae=(str(tmp_path / "alone"),), **own))
     assert next(bench.coded(bench.source)).codes["alone"].nnz
+
+
+def test_eval_measures_parts_and_writes_nothing(studied_run: RunFolder) -> None:
+    assert main(["eval", str(studied_run.path), "--part", "high,all", "--evaluations", "fidelity", "--quiet"]) == 0
+    materials = Materials(run_config(studied_run))
+    saes = [sae for sae in open_saes(str(studied_run.path)) if sae.name in ("tsae", "topk")]
+    found = {r.subject: r for r in measure(saes, materials, parts=("high", "all"))}
+    assert list(found) == ["topk", "tsae (high)", "tsae"]
+    l0 = {name: result["l0"].value or 0.0 for name, result in found.items()}
+    assert 0 < l0["tsae (high)"] < l0["tsae"]
+    assert not (studied_run.path / "evaluations").exists()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@
     monoseme eval RUN/saes/NAME        one SAE; prints, writes nothing
     monoseme eval RUN --overwrite      measures again
     monoseme eval RUN --evaluations smoothness,layer_spread      other evaluations than the run's own: monoseme ls evaluations
+    monoseme eval RUN --part high,low  parts of the codes (all, high, low, predicted, novel, a group's number); writes nothing
 
 How much is measured (`--fidelity.max_tokens`, `--fidelity.max_loss_tokens`) is set when the run is made.
 Definitions of all metrics: docs, "Metrics".
@@ -22,21 +23,25 @@ from monoseme.pipeline import Materials, evaluate_run, evaluation_of, measure, o
 
 def main(words: list[str]) -> int:
     """Measures each run or checkpoint named."""
-    said = read_words(words, verb="eval", switches=("--overwrite",), options=("--evaluations",))
+    said = read_words(words, verb="eval", switches=("--overwrite",), options=("--evaluations", "--part"))
     if said is None:
         return 0
-    names = [name.strip() for name in said.options.get("--evaluations", "").split(",") if name.strip()]
+    names, parts = _list(said.options.get("--evaluations", "")), _list(said.options.get("--part", ""))
     for name in names:
         EVALUATIONS.source(name)
-    told = {word: _evaluate(word, names, overwrite="--overwrite" in said.switches) for word in said.paths}
+    told = {word: _evaluate(word, names, parts, overwrite="--overwrite" in said.switches) for word in said.paths}
     get_display().result({"results": told})
     return 0
 
 
-def _evaluate(word: str, names: Sequence[str], *, overwrite: bool) -> dict[str, list[Any]]:
+def _list(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _evaluate(word: str, names: Sequence[str], parts: Sequence[str], *, overwrite: bool) -> dict[str, list[Any]]:
     """Metrics of each SAE that the word means, of all evaluations one after the other."""
     run = run_of(word)
-    if run.path == Path(word):
+    if run.path == Path(word) and not parts:
         found = evaluate_run(run, names, overwrite=overwrite)
         return {
             sae: [m for result in results.values() for m in metrics_to_json(result.metrics)] for sae, results in found.items()
@@ -45,6 +50,6 @@ def _evaluate(word: str, names: Sequence[str], *, overwrite: bool) -> dict[str, 
     saes = open_saes(word, device=materials.sae_device)
     told: dict[str, list[Any]] = {}
     for name in names or materials.config.evaluations:
-        for result in measure(saes, materials, evaluation_of(name, materials.config)):
+        for result in measure(saes, materials, evaluation_of(name, materials.config), parts=parts or ("all",)):
             told.setdefault(result.subject, []).extend(metrics_to_json(result.metrics))
     return told

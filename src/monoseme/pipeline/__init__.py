@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from monoseme.pipeline._found import FoundSae, common_settings, different_text, find_saes, require_one_model, run_of
     from monoseme.pipeline._from_stores import from_stores
     from monoseme.pipeline._materials import Materials
+    from monoseme.pipeline._parted import SaePart, parted
     from monoseme.pipeline._places import takes_several_sites
     from monoseme.pipeline._report import report_run
     from monoseme.pipeline._run import run_all
@@ -40,6 +41,7 @@ __all__ = [
     "RunConfig",
     "RunFolder",
     "RunSettings",
+    "SaePart",
     "StreamConfig",
     "capture_run",
     "captured_config",
@@ -54,6 +56,7 @@ __all__ = [
     "measure",
     "open_sae",
     "open_saes",
+    "parted",
     "report_run",
     "require_one_model",
     "run_all",
@@ -85,6 +88,7 @@ __getattr__ = lazy_attributes(
         "_found": ["FoundSae", "common_settings", "different_text", "find_saes", "require_one_model", "run_of"],
         "_from_stores": ["from_stores"],
         "_materials": ["Materials"],
+        "_parted": ["SaePart", "parted"],
         "_places": ["takes_several_sites"],
         "_report": ["report_run"],
         "_run": ["run_all"],

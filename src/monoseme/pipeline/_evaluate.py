@@ -11,6 +11,7 @@ from monoseme.evaluation.fidelity import Fidelity
 from monoseme.pipeline._config import RunConfig, run_config_from_dict
 from monoseme.pipeline._folder import RunFolder, refuse_again
 from monoseme.pipeline._materials import Materials
+from monoseme.pipeline._parted import WHOLE, parted
 from monoseme.pipeline._saes import NamedSae, open_saes
 
 _FIDELITY = "fidelity"
@@ -74,18 +75,28 @@ def evaluation_of(name: str, config: RunConfig) -> Evaluation:
     return kind(kind.Config(**{key: value for key, value in bounds.items() if key in known}))
 
 
-def measure(saes: Sequence[NamedSae], materials: Materials, evaluation: Evaluation | None = None) -> list[EvalResult]:
-    """An evaluation (None: fidelity) of any SAEs on the held-out documents of `materials`, nothing written."""
+def measure(
+    saes: Sequence[NamedSae],
+    materials: Materials,
+    evaluation: Evaluation | None = None,
+    *,
+    parts: Sequence[str] = (WHOLE,),
+) -> list[EvalResult]:
+    """An evaluation (None: fidelity) of any SAEs, by parts, on the held-out documents of `materials`, nothing written.
+
+    Raises ConfigError for a part that no SAE has.
+    """
     subjects = [
         EvalSubject(
-            name=sae.name,
-            sae=sae.sae,
-            sites=sae.sites,
+            name=each.name,
+            sae=each.named.sae,
+            sites=each.named.sites,
             source=materials.held_out,
-            model=materials.spliced_model(sae.sites),
+            model=materials.spliced_model(each.named.sites),
+            part=each.part,
             domain_of=materials.domain_of,
         )
-        for sae in saes
+        for each in parted(saes, parts)
     ]
     results = (evaluation or Fidelity(materials.config.fidelity)).run_many(subjects)
     for result in results:

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -15,13 +15,15 @@ from monoseme.evaluation import Chunk, EvalSubject, chunks
 from monoseme.models import LanguageModel, ModelConfig, Site
 from monoseme.pipeline import (
     Materials,
+    NamedSae,
     RunConfig,
     common_settings,
     different_text,
     find_saes,
+    parted,
     require_one_model,
 )
-from monoseme.saes import SAE, Codes, part_of
+from monoseme.saes import SAE, Codes
 from monoseme.splice import Placed
 from monoseme.studies._base import Study
 from monoseme.tensors.sparse import SparseCodes
@@ -47,8 +49,6 @@ class SaeStudyConfig(Study.Config):
     """The text; "run": the documents that the SAEs' run held out."""
 
     def __post_init__(self) -> None:
-        if not self.part:
-            raise ConfigError("part is empty.\n  Allowed: all, high, low, predicted, novel, or the number of a group")
         if self.corpus.source == OF_RUN and self.corpus != CorpusConfig(source=OF_RUN):
             raise ConfigError(
                 'corpus.source is "run", so the other settings of corpus have no effect.\n  Name a text, or leave them out.'
@@ -180,15 +180,8 @@ def _settings(config: SaeStudyConfig, run: RunConfig | None) -> RunConfig:
     return replace(base, model=model, corpus=corpus, stream=stream, sites=None, start_from=(), saes=())
 
 
-def _subjects(words: Sequence[str], saes: Sequence[Any]) -> list[Subject]:
-    made: list[Subject] = []
-    for word in dict.fromkeys(words):
-        of_word = [(named, part) for named in saes if (part := part_of(named.sae.parts, word)) is not None]
-        if not of_word:
-            told = "; ".join(f"{named.name}: {', '.join(named.sae.parts)}" for named in saes)
-            raise ConfigError(f'no SAE has the part "{word}".\n  They have: {told}')
-        for named, part in of_word:
-            name = named.name if word == "all" else f"{named.name} ({word})"
-            made.append(Subject(name, named.name, named.sae, named.sites, None if word == "all" else part, word))
-    order = {named.name: i for i, named in enumerate(saes)}
-    return sorted(made, key=lambda subject: order[subject.sae_name])
+def _subjects(words: Sequence[str], saes: Sequence[NamedSae]) -> list[Subject]:
+    return [
+        Subject(each.name, each.named.name, each.named.sae, each.named.sites, each.part, each.word)
+        for each in parted(saes, words)
+    ]
