@@ -39,7 +39,7 @@ DARK: Final = Ink(
     background="#1d1b19",
     categories=("#89aefc", "#bb7931", "#8edf98", "#b6729c", "#f1d452", "#ff9bb7", "#68e0fe", "#998b7c"),
     weak_to_strong=("#23262e", "#2b3f74", "#3d60ba", "#8fb1ff", "#dfe9ff"),
-    two_sided=("#c3d6ff", "#4f76d6", "#242220", "#b56b27", "#ffcf9c"),
+    two_sided=("#c3d6ff", "#466bc6", "#242220", "#a8611f", "#ffcf9c"),
 )
 
 
