@@ -1,4 +1,4 @@
-"""Rows of text files: jsonl, json, csv, tsv, parquet and txt, plain or compressed.
+"""Rows of text files: jsonl, json, csv, tsv, parquet, CoNLL-U and txt, plain or compressed.
 
 A reader yields `Row`s and `BadRow`s in the order of the file and never stops at a broken row; who reads decides.
 Lines end at b"\\n" only: `str.splitlines` would cut a row at U+0085 or U+2028, which real books contain.
@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError, CorpusError
 from monoseme.text.config import CorpusConfig
+from monoseme.text.conllu import BadSentence, read_tagged_documents
 
 _COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 _PIECE_CHARS = 1 << 20
@@ -198,6 +199,15 @@ def wanted_columns(config: CorpusConfig, present: list[str], *, where: str) -> l
     return wanted
 
 
+def _conllu(stream: BinaryIO, name: str, config: CorpusConfig) -> Iterator[Row | BadRow]:
+    """A document, or a sentence where none are marked, with its comments as fields; `document` is its id."""
+    for found in read_tagged_documents(stream):
+        if isinstance(found, BadSentence):
+            yield BadRow(name, found.line, found.why)
+        else:
+            yield Row(name, found.line, {**found.comments, "document": found.name, config.field: found.text})
+
+
 def _txt(stream: BinaryIO, name: str, config: CorpusConfig) -> Iterator[Row | BadRow]:
     number = 0
     with _as_text(stream, errors="strict", newline=None) as text:
@@ -246,5 +256,6 @@ _READERS: dict[str, Reader] = {
     ".csv": _csv,
     ".tsv": _tsv,
     ".parquet": _parquet,
+    ".conllu": _conllu,
     ".txt": _txt,
 }
