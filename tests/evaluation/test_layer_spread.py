@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from monoseme.evaluation._base import EvalResult, EvalSubject
-from monoseme.evaluation._layer_sums import layer_statistics
+from monoseme.evaluation._layer_statistics import layer_statistics
 from monoseme.evaluation.layer_spread import LayerSpread
 from monoseme.models import Site
 from monoseme.testing.sources import TensorSource

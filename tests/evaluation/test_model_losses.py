@@ -74,7 +74,15 @@ def _measure(model: LanguageModel, text: SimpleNamespace, function, **settings: 
 
 def _by_hand(model: LanguageModel, text: SimpleNamespace, replace) -> list[tuple[int, Tensor, int]]:
     """(document, log-probabilities [V] in float64, target) of every prediction that counts, from one plain run."""
+    return [(d, logits.log_softmax(-1), target) for d, logits, target in _logits(model, text, replace)]
 
+
+def _logit_mse(model: LanguageModel, text: SimpleNamespace, replace) -> float:
+    pairs = zip(_logits(model, text, lambda x: x), _logits(model, text, replace), strict=True)
+    return float(torch.stack([(b - a).square().mean() for (_, a, _), (_, b, _) in pairs]).mean())
+
+
+def _logits(model: LanguageModel, text: SimpleNamespace, replace) -> list[tuple[int, Tensor, int]]:
     def put(x: Tensor, context: EditContext) -> Tensor:
         return torch.where(text.mask[..., None], replace(x), x)
 
@@ -83,7 +91,7 @@ def _by_hand(model: LanguageModel, text: SimpleNamespace, replace) -> list[tuple
     for i in range(_N):
         for t in range(_S - 1):
             if text.mask[i, t] and text.real[i, t + 1] and text.documents[i, t] == text.documents[i, t + 1]:
-                found.append((int(text.documents[i, t]), logits[i, t].log_softmax(-1), int(text.tokens[i, t + 1])))
+                found.append((int(text.documents[i, t]), logits[i, t], int(text.tokens[i, t + 1])))
     return found
 
 
@@ -109,6 +117,7 @@ def test_losses_equal_plain_runs_of_the_model(model: LanguageModel, text: Simple
     assert found["kl"].value == pytest.approx(float(kl.mean()), rel=1e-3)
     assert found["kl_reversed"].value == pytest.approx(float(back.mean()), rel=1e-3)
     assert found["kl_as_mlsae"].value == pytest.approx(float(back.sum() / _N), rel=1e-3)
+    assert found["logit_mse"].value == pytest.approx(_logit_mse(model, text, lambda x: 0.8 * x + 0.1), rel=1e-3)
     assert found["ce_increase"].value == pytest.approx(_ce(runs["ce_spliced"]) - _ce(runs["ce_original"]), abs=1e-4)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from monoseme.evaluation._base import EvalResult, EvalSubject
 from monoseme.evaluation.fidelity import Fidelity
-from monoseme.splice.next_token import compare, log_probabilities
+from monoseme.splice.next_token import compare, log_probabilities, logit_error
 
 _FLOAT32 = 5e-6
 
@@ -39,6 +39,14 @@ def test_kl_as_mlsae_sums_positions_and_averages_contexts(shared: Path):
         any_target = torch.zeros(true.shape[:2].numel(), dtype=torch.int64)
         found = compare(log_probabilities(true.flatten(0, 1)), pred.flatten(0, 1), any_target).kl_reversed
         assert float(found.double().sum() / len(true)) == pytest.approx(float(v["logits.kldiv"][layer]), rel=_FLOAT32)
+
+
+def test_logit_mse_of_mlsae(shared: Path):
+    v = load_file(shared / "vectors" / "mlsae.safetensors")
+    for layer in range(5):
+        true, pred = (v[f"logits.{which}"][layer].flatten(0, 1) for which in ("true", "pred"))
+        found = logit_error(log_probabilities(true), true.logsumexp(-1), pred)
+        assert float(found.mean()) == pytest.approx(float(v["logits.mse"][layer]), rel=_FLOAT32)
 
 
 def test_ev_as_tfa(shared: Path, given: SimpleNamespace):

@@ -186,6 +186,13 @@ def test_a_replacement_acts_everywhere(llama: LanguageModel, tokens: torch.Tenso
     assert torch.equal(out.captured[site], x)
 
 
+def test_the_embedding_begins_the_residual(model: LanguageModel, tokens: torch.Tensor) -> None:
+    before = model.capture(tokens, [Site("resid_pre", 0)])[Site("resid_pre", 0)]
+    rows = model.embedding()[tokens]
+    assert torch.nn.functional.cosine_similarity(rows.double(), before.double(), dim=-1).min() > 0.5
+    assert rows.shape == before.shape
+
+
 def test_unembedding_the_last_residual_gives_the_logits(model: LanguageModel, tokens: torch.Tensor) -> None:
     last = Site("resid_post", model.spec.n_layers - 1)
     out = model.run(tokens, capture=[last])

@@ -16,6 +16,10 @@ def _mean(name: str, count: str) -> Callable[[WeightedSums], Tensor]:
     return lambda s: ratio(s[name], s[count])
 
 
+def _within(s: WeightedSums) -> Tensor:
+    return ratio(s["pair_spread"], s["pair_mass"]) * ratio(s["mass"], s["all_spread"])
+
+
 SPREAD = (
     _of(
         "layer_std",
@@ -35,6 +39,22 @@ SPREAD = (
         "Mean over latents that fire of the number of layers at which they ever do.",
         _mean("n_layers", "alive"),
         unit="layers",
+    ),
+    _of(
+        "layer_bimodality",
+        "Mean over latents that fire at two layers or more of the bimodality coefficient of P(l | j), (skewness² + 1) / "
+        "kurtosis: 5/9 for a uniform distribution, 1 for two points.",
+        _mean("bimodality", "has_shape"),
+        unit="coefficient",
+        why="no latent fires at two layers",
+    ),
+    _of(
+        "layer_valley",
+        "Mean over latents that fire at two layers or more of how far P(l | j) sinks between two peaks below the lower of them: "
+        "0 for one peak, 1/2 for two equal ones with nothing between.",
+        _mean("valley", "has_shape"),
+        unit="fraction",
+        why="no latent fires at two layers",
     ),
     _of(
         "layers_per_firing",
@@ -74,6 +94,27 @@ SPREAD = (
         lambda s: ratio(ratio(s["pair_spread"], s["pair_mass"]), ratio(s["latent_spread"], s["mass"])),
         unit="fraction",
         why="no latent fires at two layers",
+    ),
+    _of(
+        "between_latents",
+        "Var E(L | J) / Var(L): the share of the variance of the layer that is between latents. With the next two it sums to 1.",
+        lambda s: 1 - ratio(s["latent_spread"], s["all_spread"]),
+        unit="fraction",
+        why="all activation is at one layer",
+    ),
+    _of(
+        "between_tokens",
+        "E Var(E(L | J, T) | J) / Var(L): the share that is between tokens of one latent, which wanders over layers.",
+        lambda s: ratio(s["latent_spread"], s["all_spread"]) - _within(s),
+        unit="fraction",
+        why="all activation is at one layer",
+    ),
+    _of(
+        "within_firing",
+        "E Var(L | J, T) / Var(L): the share that is within one firing, at several layers at once.",
+        _within,
+        unit="fraction",
+        why="all activation is at one layer",
     ),
 )
 """Metrics of P(L | J) and P(L | J, T); their n counts firings. By the law of total variance both ratios lie in [0, 1]."""

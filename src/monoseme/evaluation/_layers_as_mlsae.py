@@ -4,30 +4,34 @@ It averages P(L | J, T) over all tokens and latents alike, with zeros where a la
 of then sums to the share of tokens on which the latent fires, not to 1. So its variances shrink and grow with that share, change
 when layers are numbered from another start, and obey no law of total variance. `_layer_sums` has the sound ones.
 
-Letters: L sites numbered from 0, F latents, T tokens of a batch, P pairs of a token and a latent that fires on it.
+Letters: L sites numbered from 0, F latents.
 """
+
+from collections.abc import Mapping
 
 import torch
 
 from monoseme.evaluation._bootstrap import WeightedSums, ratio
 from monoseme.evaluation._formula import Formula, formula
-from monoseme.evaluation._layer_sums import Entries, firings
 from monoseme.evaluation._metric import Better
+from monoseme.kernels.layer_sums import TokenSums
 from monoseme.tensors.shapes import Float, Tensor
 
+BATCH_NUMBERS = {"l": "var_l", "l_f": "exp_var_l_f", "l_tf": "exp_var_l_tf", "f": "rel_var_f", "t": "rel_var_t"}
+"""Key here -> MLSAE's name."""
 
-def batch_sums(entries: Entries, *, n_tokens: int, n_layers: int, n_latents: int) -> WeightedSums:
-    """The numbers of one batch; they have no replicates."""
-    position = torch.arange(n_layers, dtype=torch.float64)
-    pairs, which = (entries.token * n_latents + entries.latent).unique(return_inverse=True)
-    mass = torch.zeros(len(pairs), dtype=torch.float64).index_add_(0, which, entries.mass)
-    q = torch.zeros(n_layers * n_latents, dtype=torch.float64)
-    q = q.index_add_(0, entries.layer * n_latents + entries.latent, entries.mass / mass[which] / n_tokens)
-    q = q.reshape(n_layers, n_latents)
-    found = firings(entries, position, n_latents=n_latents)
-    of_firing = (found.spread / found.mass).sum() / (n_tokens * n_latents)
+
+def batch_numbers(sums: TokenSums, *, n_tokens: int) -> dict[str, Float[Tensor, ""]]:
+    """The numbers of one batch by their keys; NaN where one does not exist."""
+    n_layers, n_latents = sums.shares.shape
+    q, position = sums.shares / n_tokens, torch.arange(n_layers, dtype=torch.float64)
+    of_firing = sums.n_site_spread / (n_tokens * n_latents)
     of_latent, of_all = _variance(q, position).mean(), _variance(q.mean(1, keepdim=True), position)[0]
-    numbers = {"l_f": of_latent, "l_tf": of_firing, "l": of_all, "f": ratio(of_latent, of_all), "t": ratio(of_firing, of_latent)}
+    return {"l": of_all, "l_f": of_latent, "l_tf": of_firing, "f": ratio(of_latent, of_all), "t": ratio(of_firing, of_latent)}
+
+
+def batch_sums(numbers: Mapping[str, Float[Tensor, ""]]) -> WeightedSums:
+    """What the formulas take; batches have no replicates."""
     made = WeightedSums()
     for name, value in numbers.items():
         made.add(f"mlsae_{name}", value.nan_to_num(nan=0.0).reshape(1))

@@ -60,6 +60,15 @@ LOSSES = (
     _loss("kl", "Mean over predictions of KL(original ‖ spliced), summed over the vocabulary.", better="lower"),
     _loss("kl_reversed", "Mean over predictions of KL(spliced ‖ original).", better="lower"),
     formula(
+        "logit_mse",
+        "Mean over predictions and the vocabulary of (logit spliced − logit)², as MLSAE's `logit/mse`.",
+        _mean("logit_mse"),
+        unit="logit²",
+        better="lower",
+        counted="predictions",
+        why_missing="no prediction counts",
+    ),
+    formula(
         "kl_as_mlsae",
         "MLSAE's `kldiv`: KL(spliced ‖ original) summed over the positions of a context, mean over contexts; it grows with the "
         "context length.",

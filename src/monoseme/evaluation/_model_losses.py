@@ -19,7 +19,7 @@ from monoseme.evaluation._ledger import Ledger
 from monoseme.evaluation._losses import LOSSES
 from monoseme.evaluation._metric import Metric
 from monoseme.splice import Read, mean_ablation, zero_ablation
-from monoseme.splice.next_token import compare, log_probabilities, losses, predictions, targets
+from monoseme.splice.next_token import compare, log_probabilities, logit_error, losses, predictions, targets
 from monoseme.tensors.shapes import Bool, Float, Tensor
 
 if TYPE_CHECKING:
@@ -63,14 +63,17 @@ class LossMeter:
         target = targets(text.tokens, counts)
         sites = sorted({*self._means, *(site for _, placed in self._subjects for site in placed.inputs)})
         run = self._model.run(text.tokens, mask=text.mask, real=text.real, capture=sites)
-        original = log_probabilities(run.logits[counts.to(run.logits.device)])
+        logits = run.logits[counts.to(run.logits.device)]
+        original = log_probabilities(logits)
+        normaliser = logits.to(original.dtype).logsumexp(-1)
         shared = _shared_values(counts) | {"ce_original": losses(original, target)}
         ablated = {site: self._ablations(run.captured[site], site, text, counts) for site in self._means}
         rows = document_rows(text.documents[counts].cpu())
         for subject, placed in self._subjects:
             for read in placed.read(run.captured, text.mask, part=subject.part):
-                found = compare(original, self._logits(read.site, _put(read, run.captured, text), text, counts), target)
-                values = shared | ablated[read.site]
+                changed = self._logits(read.site, _put(read, run.captured, text), text, counts)
+                found = compare(original, changed, target)
+                values = shared | ablated[read.site] | {"logit_mse": logit_error(original, normaliser, changed)}
                 values |= {"ce_spliced": found.ce, "kl": found.kl, "kl_reversed": found.kl_reversed}
                 sums = {name: rows.sums(value.cpu()) for name, value in values.items()}
                 self.ledgers[subject.name, read.site].add(sums, rows)

@@ -16,20 +16,14 @@ import torch
 from monoseme.evaluation._base import EvalResult, EvalSubject
 from monoseme.evaluation._bootstrap import DocumentWeights, WeightedSums, ratio
 from monoseme.evaluation._chunks import Chunk, document_rows
-from monoseme.evaluation._formula import evaluate, missing
+from monoseme.evaluation._formula import evaluate, missing, replicates
 from monoseme.evaluation._layer_formulas import SPREAD
-from monoseme.evaluation._layer_sums import (
-    Entries,
-    LayerTotals,
-    entries_of,
-    firings,
-    layer_statistics,
-    spread_sums,
-)
-from monoseme.evaluation._layers_as_mlsae import AS_MLSAE, batch_sums
+from monoseme.evaluation._layer_statistics import layer_statistics, shape_of
+from monoseme.evaluation._layer_sums import OF_FIRINGS, LayerTotals, spread_sums
+from monoseme.evaluation._layers_as_mlsae import AS_MLSAE, BATCH_NUMBERS, batch_numbers, batch_sums
 from monoseme.evaluation._ledger import Ledger
 from monoseme.evaluation._meter import NO_TOKENS
-from monoseme.evaluation._metric import Definition, Metric
+from monoseme.evaluation._metric import Definition
 from monoseme.evaluation._shared_pass import subject_facts
 from monoseme.evaluation._streamed import Stream, StreamedEvaluation
 from monoseme.tensors.shapes import Float, Tensor
@@ -61,9 +55,9 @@ class _Spread:
         self._position = _positions(self._placed.code_sites)
         self._why = _why_missing(subject)
         n_latents = 0 if self._why else subject.sae.n_latents
-        self._totals = LayerTotals(len(self._position), n_latents, n_replicates=weights.n_replicates)
+        self._totals = LayerTotals(self._position, n_latents, n_replicates=weights.n_replicates)
         self._firings = Ledger(weights, None)
-        self._batches = WeightedSums()
+        self._batches: list[dict[str, Tensor]] = []
 
     @torch.no_grad()
     def update(self, chunk: Chunk) -> None:
@@ -72,77 +66,82 @@ class _Spread:
         self._n_tokens += int(mask.sum())
         if self._why is not None:
             return
-        entries = entries_of(self._placed.encode(chunk.activations, mask).sparse(self._subject.part))
-        self._add(entries, chunk)
-        n_layers, n_latents = self._totals.counts.shape
-        self._batches.merge(batch_sums(entries, n_tokens=int(mask.sum()), n_layers=n_layers, n_latents=n_latents))
-
-    def _add(self, entries: Entries, chunk: Chunk) -> None:
-        found = firings(entries, self._position, n_latents=self._subject.sae.n_latents)
-        rows = document_rows(chunk.text.documents[chunk.text.mask].cpu())
-        of_token = rows.row[found.token]
-        sums = {"n": rows.sums(torch.ones(len(rows.row)))}
-        columns = {
-            "pairs": torch.ones_like(found.mass),
-            "pair_mass": found.mass,
-            "pair_spread": found.spread,
-            "pair_layers": found.n_layers,
-        }
-        for name, column in columns.items():
-            sums[name] = torch.zeros(len(rows.ids), dtype=torch.float64).index_add_(0, of_token, column)
-        self._totals.update(entries, rows, self._firings.add(sums, rows))
+        codes = self._placed.encode(chunk.activations, mask).sparse(self._subject.part)
+        rows = document_rows(chunk.text.documents[mask].cpu())
+        found = self._totals.update(codes, rows, self._firings.weights.of(rows.ids))
+        sums = {"n": rows.sums(torch.ones(len(rows.row))), **dict(zip(OF_FIRINGS, found.documents.T, strict=True))}
+        self._firings.add(sums, rows)
+        self._batches.append(batch_numbers(found, n_tokens=int(mask.sum())))
 
     def result(self) -> EvalResult:
         """The metrics; a table with each latent's distribution over sites, and one of the sites."""
         n_documents = self._firings.n_documents
         facts = subject_facts(self._subject, self._config, n_tokens=self._n_tokens, n_documents=n_documents)
-        tables = {} if self._why else self._tables()
+        facts["position"] = self._position.tolist()
+        why = self._why or (None if self._n_tokens else NO_TOKENS)
+        if why is not None:
+            nothing = tuple(missing((*SPREAD, *AS_MLSAE), why))
+            tables = {} if self._why else self._tables()
+            return EvalResult(evaluation="layer_spread", subject=self._subject.name, metrics=nothing, tables=tables, facts=facts)
+        sums, batches = spread_sums(self._totals, self._firings.whole(), self._position), WeightedSums()
+        for numbers in self._batches:
+            batches.merge(batch_sums(numbers))
+        metrics = evaluate(SPREAD, sums, n_documents=n_documents) + evaluate(AS_MLSAE, batches, n_documents=n_documents)
         return EvalResult(
             evaluation="layer_spread",
             subject=self._subject.name,
-            metrics=tuple(self._metrics()),
-            tables=tables,
-            facts=facts | {"position": self._position.tolist()},
+            metrics=tuple(metrics),
+            tables=self._tables(),
+            facts=facts,
+            replicates=replicates(SPREAD, sums),
         )
-
-    def _metrics(self) -> list[Metric]:
-        why = self._why or (None if self._n_tokens else NO_TOKENS)
-        if why is not None:
-            return missing((*SPREAD, *AS_MLSAE), why)
-        n_documents = self._firings.n_documents
-        sums = spread_sums(self._totals, self._firings.whole(), self._position)
-        return evaluate(SPREAD, sums, n_documents=n_documents) + evaluate(AS_MLSAE, self._batches, n_documents=n_documents)
 
     def _tables(self) -> dict[str, pa.Table]:
         counts, totals = self._totals.counts, self._totals.totals
-        found = layer_statistics(totals, self._position)
-        total, count = totals.sum(0), counts.sum(0)
-        return {
-            "latents": pa.table(
-                {
-                    "latent": pa.array(range(len(total)), pa.int32()),
-                    "count": pa.array(count.numpy()),
-                    "total": pa.array(total.numpy()),
-                    "mean_active": _or_null(ratio(total, count.double())),
-                    "layer_mean": _or_null(found.mean),
-                    "layer_var": _or_null(found.var),
-                    "layer_std": _or_null(found.var.sqrt()),
-                    "layer_entropy": _or_null(found.entropy),
-                    "n_layers": _or_null(found.n_layers),
-                    "counts": pa.array(counts.T.tolist(), pa.list_(pa.int64())),
-                    "totals": pa.array(totals.T.tolist(), pa.list_(pa.float64())),
-                }
-            ),
-            "sites": pa.table(
-                {
-                    "site": pa.array([str(site) for site in self._placed.code_sites], pa.string()),
-                    "position": pa.array(self._position.numpy()),
-                    "count": pa.array(counts.sum(1).numpy()),
-                    "total": pa.array(totals.sum(1).numpy()),
-                    "n_latents": pa.array((counts > 0).sum(1).numpy()),
-                }
-            ),
+        sites = {
+            "site": pa.array([str(site) for site in self._placed.code_sites], pa.string()),
+            "position": pa.array(self._position.numpy()),
+            "count": pa.array(counts.sum(1).numpy()),
+            "total": pa.array(totals.sum(1).numpy()),
+            "n_latents": pa.array((counts > 0).sum(1).numpy()),
         }
+        batches = {
+            name: _or_null(torch.tensor([float(numbers[key]) for numbers in self._batches], dtype=torch.float64))
+            for key, name in BATCH_NUMBERS.items()
+        }
+        return {"latents": latent_rows(self._totals, self._position), "sites": pa.table(sites), "batches": pa.table(batches)}
+
+
+def latent_rows(sums: LayerTotals, position: Float[Tensor, " L"]) -> pa.Table:
+    """A row for each latent: how often and how strongly it fires, and the shape of P(L | J)."""
+    counts, totals = sums.counts, sums.totals
+    found = layer_statistics(totals, position)
+    shape = shape_of(found, position)
+    total, count = totals.sum(0), counts.sum(0)
+    at_token = ratio(sums.spread, total)
+    return pa.table(
+        {
+            "latent": pa.array(range(len(total)), pa.int32()),
+            "count": pa.array(count.numpy()),
+            "n_tokens": pa.array(sums.n_tokens.numpy()),
+            "total": pa.array(total.numpy()),
+            "mean_active": _or_null(ratio(total, count.double())),
+            "layer_mean": _or_null(found.mean),
+            "layer_var": _or_null(found.var),
+            "layer_std": _or_null(found.var.sqrt()),
+            "layer_entropy": _or_null(found.entropy),
+            "n_layers": _or_null(found.n_layers),
+            "skewness": _or_null(shape.skewness),
+            "kurtosis": _or_null(shape.kurtosis),
+            "bimodality": _or_null(shape.bimodality),
+            "valley": _or_null(shape.valley),
+            "layers_per_firing": _or_null(ratio(count.double(), sums.n_tokens.double())),
+            "var_at_token": _or_null(at_token),
+            "share_at_token": _or_null(ratio(at_token, found.var)),
+            "counts": pa.array(counts.T.tolist(), pa.list_(pa.int64())),
+            "totals": pa.array(totals.T.tolist(), pa.list_(pa.float64())),
+        }
+    )
 
 
 def _or_null(values: Float[Tensor, " F"]) -> pa.Array:

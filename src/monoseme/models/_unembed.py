@@ -38,6 +38,10 @@ class Unembedding:
         _, head = self._parts()
         return head.weight.detach().T
 
+    def embedding(self) -> Tensor:
+        """W_E [V, D], a view of the weights: what a token puts into the residual stream, before any factor of the family."""
+        return self._model.get_input_embeddings().weight.detach()
+
     def scale(self) -> Tensor:
         """float32 [D]; ones for a norm without weights."""
         norm, head = self._parts()

@@ -227,6 +227,10 @@ class LanguageModel:
         """
         return self._unembedding.logits(x, normed=normed)
 
+    def embedding(self) -> Float[Tensor, "V D"]:
+        """W_E: the row of each token, which begins its residual stream (Gemma multiplies all by one number first)."""
+        return self._unembedding.embedding()
+
     def unembedding(self) -> Float[Tensor, "D V"]:
         """W_U: logits are W_U applied to the normed residual (then capped, where `spec.logit_softcap` says so)."""
         return self._unembedding.matrix()

@@ -49,6 +49,21 @@ def divergence(log_p: Float[Tensor, "P V"], changed: Float[Tensor, "P V"]) -> Fl
     return torch.cat([_kl(log_p[part], _log_p(changed[part])) for part in _slices(*changed.shape)])
 
 
+def logit_error(
+    log_p: Float[Tensor, "P V"], normaliser: Float[Tensor, " P"], changed: Float[Tensor, "P V"]
+) -> Float[Tensor, " P"]:
+    """Mean over the vocabulary of the squared change of the logits, which are log p + normaliser in the original run.
+
+    Unlike a divergence it also sees a change that moves all logits of a prediction alike. Logits that are equal, also where both
+    are minus infinity, did not change.
+    """
+    return torch.cat([_squares(log_p[part] + normaliser[part, None], changed[part]) for part in _slices(*changed.shape)])
+
+
+def _squares(logits: Tensor, changed: Tensor) -> Tensor:
+    return torch.where(logits == changed, 0.0, changed.to(logits.dtype) - logits).square().mean(-1)
+
+
 class Comparison(NamedTuple):
     """What a changed run costs, per prediction, in nats."""
 
