@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from monoseme.evaluation._base import EvalResult, EvalSubject, Evaluation
     from monoseme.evaluation._bootstrap import DocumentWeights
     from monoseme.evaluation._chunks import Chunk, TokenChunk, chunks
+    from monoseme.evaluation._correlation import CodeColumns, CodeGatherer, columns_of, correlation_blocks, fired_together
+    from monoseme.evaluation._directions import directions_of, writes_of
+    from monoseme.evaluation._matching import Matching, agreement, assign, match_codes, match_directions
+    from monoseme.evaluation._mmcs import Spread, largest_cosines_as_mlsae, mmcs, spread
+    from monoseme.evaluation._nearest import Nearest, largest_cosines
     from monoseme.evaluation._report import metrics_from_json, metrics_to_json, read_report, write_report
 
 EVALUATIONS: "Registry[Evaluation]" = Registry(
@@ -21,18 +26,36 @@ __all__ = [
     "EVALUATIONS",
     "Better",
     "Chunk",
+    "CodeColumns",
+    "CodeGatherer",
     "Definition",
     "DocumentWeights",
     "EvalResult",
     "EvalSubject",
     "Evaluation",
+    "Matching",
     "Metric",
+    "Nearest",
+    "Spread",
     "TokenChunk",
+    "agreement",
+    "assign",
     "chunks",
+    "columns_of",
+    "correlation_blocks",
+    "directions_of",
+    "fired_together",
+    "largest_cosines",
+    "largest_cosines_as_mlsae",
+    "match_codes",
+    "match_directions",
     "metrics_from_json",
     "metrics_to_json",
+    "mmcs",
     "read_report",
+    "spread",
     "write_report",
+    "writes_of",
 ]
 
 # pyarrow on first use: `monoseme ls` imports this package.
@@ -42,6 +65,11 @@ __getattr__ = lazy_attributes(
         "_base": ["EvalResult", "EvalSubject", "Evaluation"],
         "_bootstrap": ["DocumentWeights"],
         "_chunks": ["Chunk", "TokenChunk", "chunks"],
+        "_correlation": ["CodeColumns", "CodeGatherer", "columns_of", "correlation_blocks", "fired_together"],
+        "_directions": ["directions_of", "writes_of"],
+        "_matching": ["Matching", "agreement", "assign", "match_codes", "match_directions"],
+        "_mmcs": ["Spread", "largest_cosines_as_mlsae", "mmcs", "spread"],
+        "_nearest": ["Nearest", "largest_cosines"],
         "_report": ["metrics_from_json", "metrics_to_json", "read_report", "write_report"],
     },
 )

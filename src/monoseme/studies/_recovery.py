@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from torch.nn import functional
 
 from monoseme.activations import Block
+from monoseme.evaluation import directions_of
 from monoseme.models import Site
-from monoseme.saes import SAE, Codes
+from monoseme.saes import SAE
 from monoseme.studies._planted import PlantedSource
 from monoseme.tensors.shapes import Bool, Float, Int, Tensor
 
@@ -66,22 +66,6 @@ def measure_recovery(sae: SAE, sites: Sequence[Site], source: PlantedSource) -> 
         reading = _read(sae, sites, block)
         counts.add(reading, _truth(on, sae, layer), hosts=hosts, guests=guests)
     return _result(counts, cosines, source)
-
-
-def directions_of(sae: SAE, *, n_sites: int) -> Float[Tensor, "F D"]:
-    """What each latent adds to the reconstruction, of length 1, float64; at several sites where it adds most.
-
-    Taken from `decode` itself, so that it holds for any architecture whose decoder is linear.
-    """
-    n = sae.n_latents
-    per_site = (len(sae.roles(n_sites).inputs),) if sae.codes_per_site else ()
-    one = torch.eye(n).reshape(n, *(1 for _ in per_site), n).expand(n, *per_site, n)
-    offset, scale = torch.zeros(n, *per_site, 1), torch.ones(n, *per_site, 1)
-    added = sae.decode(Codes({"all": one}, offset, scale)) - sae.decode(Codes({"all": torch.zeros_like(one)}, offset, scale))
-    if added.dim() == 3:
-        strongest = added.norm(dim=2).argmax(1)
-        added = added[torch.arange(n), strongest]
-    return functional.normalize(added.double(), dim=1)
 
 
 class _Reading(NamedTuple):
