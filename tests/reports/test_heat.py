@@ -66,8 +66,14 @@ def test_no_colour_is_in_the_specification() -> None:
     assert '"#' not in json.dumps(_made(_cells()).spec())
 
 
-def test_a_wide_map_stays_on_the_page() -> None:
-    assert _made(_cells(2, 2048)).spec()["width"] == pytest.approx(900)
+def test_of_many_columns_neighbours_are_joined_to_their_mean() -> None:
+    cells = [Cell(f"r{i}", f"c{j}", None if j == 3 else float(i + j)) for i in range(2) for j in range(1350)]
+    figure = _made(cells)
+    assert figure.spec()["width"] == 900
+    values = {(row["row"], row["column"]): row["value"] for row in figure.spec()["data"]["values"]}
+    assert len(values) == 2 * 450
+    assert (values["r0", "c0"], values["r1", "c0"], values["r0", "c3"]) == (1.0, 2.0, 4.5)
+    assert figure.caption.endswith("mean of 3 neighbours.")
 
 
 def test_nothing_to_show_is_an_error_that_says_so() -> None:

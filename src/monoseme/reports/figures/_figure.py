@@ -1,8 +1,9 @@
 """A figure: a Vega-Lite specification with its name, title and caption, and what it exports to."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from monoseme.core.errors import ConfigError
 from monoseme.core.files import to_json, write_atomic
@@ -49,16 +50,40 @@ class Figure:
 
     def render(self, kind: str, *, dark: bool = False) -> bytes | str:
         """The figure as `png` (twice the pixels, for print and screens alike), `svg`, `pdf` or `json`, title included."""
-        import vl_convert
-
         if kind not in FORMATS:
             raise ConfigError(f'a figure cannot be written as "{kind}".\n  Allowed: {", ".join(FORMATS)}')
-        config = theme(DARK if dark else LIGHT, background=True)
-        spec = self.spec() | {"title": self.title, "config": config, "padding": 12}
         if kind == "json":
-            return to_json(spec)
-        if kind == "svg":
-            return vl_convert.vegalite_to_svg(spec)
-        if kind == "pdf":
-            return vl_convert.vegalite_to_pdf(spec)
-        return vl_convert.vegalite_to_png(spec, scale=_PNG_SCALE)
+            return to_json(self._themed(dark))
+        return self.pictures((kind,), dark=dark)[kind]
+
+    def pictures(self, kinds: Collection[str], *, dark: bool = False) -> dict[str, bytes | str]:
+        """Several of `svg`, `png` and `pdf`; the chart is drawn once, which for thousands of marks takes seconds."""
+        import vl_convert
+
+        svg = vl_convert.vegalite_to_svg(self._themed(dark))
+        made: dict[str, bytes | str] = {}
+        for kind in kinds:
+            if kind == "png":
+                made[kind] = vl_convert.svg_to_png(svg, scale=_PNG_SCALE)
+            else:
+                made[kind] = vl_convert.svg_to_pdf(svg) if kind == "pdf" else svg
+        return made
+
+    def n_rows(self) -> int:
+        """Rows of data that the specification carries (count)."""
+        return _count_rows(self.spec())
+
+    def _themed(self, dark: bool) -> dict[str, Any]:
+        config = theme(DARK if dark else LIGHT, background=True)
+        return self.spec() | {"title": self.title, "config": config, "padding": 12}
+
+
+def _count_rows(part: Any) -> int:
+    if isinstance(part, list):
+        return sum(_count_rows(item) for item in cast(list[Any], part) if isinstance(item, dict | list))
+    spec = cast(dict[str, Any], part)
+    data: Any = spec.get("data")
+    values = data.get("values", ()) if isinstance(data, dict) else ()
+    datasets: dict[str, list[Any]] = spec.get("datasets", {})
+    inner = (spec[key] for key in ("layer", "concat", "hconcat", "vconcat", "spec") if key in spec)
+    return len(values) + sum(len(rows) for rows in datasets.values()) + sum(_count_rows(item) for item in inner)

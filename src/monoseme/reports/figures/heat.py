@@ -13,7 +13,7 @@ import altair as alt
 from monoseme.core.errors import ConfigError
 from monoseme.reports.figures._figure import Figure
 
-_WIDTH, _MOST_WIDTH, _HEIGHT = 620, 900, 420
+_WIDTH, _HEIGHT = 620, 420
 _CELL_WIDTH, _CELL_HEIGHT = (2, 62), (3, 22)
 """Least and most pixels of a cell."""
 _MOST_NUMBERS = 240
@@ -21,6 +21,8 @@ _MOST_NUMBERS = 240
 _LEAST_NUMBERED = 34
 """Pixels that a number needs."""
 _LABEL_LIMIT = 220
+_MOST_COLUMNS = 450
+"""More are joined with their neighbours: two pixels each are all that a page has, and Vega takes no longer lists of names."""
 _STRONG = 0.57
 """Share of the scale from which numbers are written in the page's colour."""
 
@@ -62,10 +64,13 @@ def heat_map(
     """Cells shaded by value; rows and columns in the order of their first appearance.
 
     `axes` are the titles below the columns and left of the rows. `numbers` writes values on the cells; None: where there are few.
-    Raises ConfigError where no cell has a value.
+    Of more than 450 columns, neighbours are joined to their mean, and the caption says so. Raises ConfigError where no cell has a
+    value.
     """
-    found = list(cells)
     scale = scale or HeatScale()
+    given = list(cells)
+    n_joined = math.ceil(len({c.column for c in given}) / _MOST_COLUMNS)
+    found = _joined(given, n_joined) if n_joined > 1 else given
     held = [c for c in found if c.value is not None and (scale.kind != "log" or c.value > 0)]
     if not held:
         raise ConfigError(f'the figure "{name}" has no value to show.\n  Leave it out where nothing was measured.')
@@ -76,8 +81,22 @@ def heat_map(
     squares = base.mark_rect(stroke=None).encode(color=_color(scale, ends), tooltip=_tooltip(scale, axes))
     written = numbers if numbers is not None else len(held) <= _MOST_NUMBERS and width >= _LEAST_NUMBERED
     layers = [squares, *_numbers(base, scale, ends)] if written else [squares]
-    chart = alt.layer(*layers).properties(width=width * len(columns), height=height * len(rows))
+    layered: Any = alt.layer(*layers)  # altair says it could become a FacetChart
+    chart = layered.properties(width=width * len(columns), height=height * len(rows))
+    caption += f" Each column is the mean of {n_joined} neighbours." if n_joined > 1 else ""
     return Figure(name=name, title=title, caption=caption, chart=chart, has_own_size=True)
+
+
+def _joined(cells: Sequence[Cell], n: int) -> list[Cell]:
+    """The means of n neighbouring columns each, under the name of the first; missing values do not count."""
+    order = {column: i // n for i, column in enumerate(dict.fromkeys(c.column for c in cells))}
+    names = {place: column for column, place in reversed(order.items())}
+    values: dict[tuple[str, str], list[float]] = {}
+    for cell in cells:
+        held = values.setdefault((cell.row, names[order[cell.column]]), [])
+        if cell.value is not None:
+            held.append(cell.value)
+    return [Cell(row, column, sum(held) / len(held) if held else None) for (row, column), held in values.items()]
 
 
 def _ends(held: Sequence[Cell], scale: HeatScale) -> tuple[float, float]:
@@ -147,10 +166,8 @@ def _tooltip(scale: HeatScale, axes: tuple[str, str]) -> list[alt.Tooltip]:
     ]
 
 
-def _cell_width(n_columns: int) -> float:
-    """Whole pixels, or what is left of them for so many columns that the map would leave the page."""
-    wanted = _pixels(_WIDTH, n_columns, _CELL_WIDTH)
-    return wanted if wanted * n_columns <= _MOST_WIDTH else _MOST_WIDTH / n_columns
+def _cell_width(n_columns: int) -> int:
+    return _pixels(_WIDTH, n_columns, _CELL_WIDTH)
 
 
 def _pixels(pixels: int, n: int, bounds: tuple[int, int]) -> int:
