@@ -4,18 +4,31 @@ import math
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
+import pyarrow.compute as pc
 import pytest
 import torch
+from hypothesis import given as of
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from safetensors.torch import load_file
 from torch import Tensor
 
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation._base import EvalResult, EvalSubject
+from monoseme.evaluation._signals import Stretch, changes, series_of
 from monoseme.evaluation._smoothness_as_tsae import context_sums
-from monoseme.evaluation._smoothness_sums import stretch_sums
+from monoseme.evaluation._smoothness_autocorrelation import integrated_time
+from monoseme.evaluation._smoothness_sums import stretch_sums, variations
 from monoseme.evaluation.fidelity import Fidelity
 from monoseme.evaluation.smoothness import Smoothness
+from monoseme.models import Site
+from monoseme.saes.matryoshka import Matryoshka
+from monoseme.tensors.sparse import SparseCodes
+from monoseme.testing.sources import TensorSource
 
+SITE = Site.parse("resid_post.1")
 _N, _S, _D, _F = 7, 23, 5, 11
 # Golden numbers are float32; ours are float64 of the same float32 codes.
 _FLOAT32 = {"rel": 1e-4, "abs": 1e-5}
@@ -53,7 +66,16 @@ def _measure(given: SimpleNamespace, data: SimpleNamespace, *, batch: int = 3, p
         source=given.source_of(data.x, data.mask, data.documents),
         part=part,
     )
-    return Smoothness(Smoothness.Config(batch_contexts=batch, n_replicates=20, **settings)).run(subject)
+    # What is decoded is measured on real SAEs, below.
+    return Smoothness(Smoothness.Config(**{"batch_contexts": batch, "n_replicates": 20, "fvu": False} | settings)).run(subject)
+
+
+def _one_stretch(signals: Tensor, moved: Tensor, *, as_tsae: bool = False) -> dict[str, float]:
+    """The sums of latents [A, T] over one stretch."""
+    of = series_of(SparseCodes.from_dense(signals.T), [Stretch(0, signals.shape[1], 0)])
+    near = changes(of, 1)
+    sums = context_sums(of, near, moved) if as_tsae else stretch_sums(of, near, variations(of, near), moved)
+    return {name: float(value) for name, value in sums.items()}
 
 
 def _stretches(data: SimpleNamespace) -> list[tuple[Tensor, Tensor]]:
@@ -95,8 +117,29 @@ def _detail_share(f: Tensor) -> float | None:
     return float(1 - 8 * blocks.mean(1).square().sum() / f.square().sum())
 
 
+def _autocorrelation(data: SimpleNamespace, latents: slice = slice(None), n_lags: int = 16) -> list[float]:
+    """Lag by lag, pair by pair."""
+    every = torch.cat([f for f, _ in _stretches(data)])[:, latents]
+    mean = every.mean(0)
+    found = []
+    for s in range(n_lags):
+        signals = [f[:, latents] - mean for f, _ in _stretches(data)]
+        products = [float(f[t] @ f[t + s]) for f in signals for t in range(len(f) - s)]
+        found.append(sum(products) / len(products))
+    return [each / found[0] for each in found]
+
+
+def _time(r: list[float]) -> float | None:
+    """Sokal: the sum up to the first lag that is five times the sum or more."""
+    for window in range(1, len(r)):
+        time = 1 + 2 * sum(r[1 : window + 1])
+        if window >= 5 * time:
+            return time
+    return None
+
+
 def _twin(data: SimpleNamespace) -> dict[str, float]:
-    tv, level, transitions = 0.0, 0.0, 0
+    tv, level, transitions, shuffled = 0.0, 0.0, 0, 0.0
     per: dict[str, list[float]] = {"lipschitz": [], "fft": [], "wavelet": []}
     lag: dict[tuple[int, str], float] = {(s, kind): 0.0 for s in (1, 8) for kind in ("squares", "sizes", "n")}
     for f, x in _stretches(data):
@@ -104,6 +147,9 @@ def _twin(data: SimpleNamespace) -> dict[str, float]:
             tv += float((f[t] - f[t - 1]).abs().sum())
             level += float(f[t].abs().sum() + f[t - 1].abs().sum()) / 2
             transitions += 1
+        for t in range(len(f)):
+            # Of T! orders, each pair of tokens is neighbours in 2 (T-1)!, for each of two transitions a share of 2 / T.
+            shuffled += sum(float((f[t] - f[u]).abs().sum()) for u in range(t)) * 2 / len(f)
         for j in range(f.shape[1]):
             if not f[:, j].any():
                 continue
@@ -125,9 +171,44 @@ def _twin(data: SimpleNamespace) -> dict[str, float]:
     return means | {
         "smoothness_tv": tv / transitions,
         "smoothness_tv_relative": tv / level,
+        "smoothness_tv_to_shuffled": tv / shuffled,
+        "smoothness_autocorrelation_1": _autocorrelation(data)[1],
         "smoothness_multiscale_variance": near_to_far["squares"],
         "smoothness_multiscale_gradient": near_to_far["sizes"],
     }
+
+
+def _twin_as_tsae(f: Tensor, x: Tensor) -> dict[str, float]:
+    """One context [T, F], as T-SAE's evaluation does it, on dense signals."""
+    f = f.T[(f != 0).any(0)]
+    power = torch.fft.rfft(f, dim=1).abs().square()
+    half = power.shape[1] // 2
+    detail, rest = 0.0, f
+    for _ in range(3):
+        if rest.shape[1] >= 2:
+            even, odd = (rest[:, i : rest.shape[1] // 2 * 2 : 2] for i in (0, 1))
+            detail, rest = detail + float(((even - odd) / 2).square().sum()), (even + odd) / 2
+    lags = [lag for lag in (1, 2, 4, 8) if lag < f.shape[1]]
+    change = {lag: f[:, lag:] - f[:, :-lag] for lag in (lags[0], lags[-1])}
+    return {
+        "tv": float(f.diff(dim=1).abs().sum()),
+        "l0": len(f),
+        "lipschitz": float((f.diff(dim=1).abs() / x.diff(dim=0).norm(dim=1)).amax(1).mean()),
+        "fft": float((power[:, half:].sum(1) / (power[:, :half].sum(1) + 1e-10)).mean()),
+        "wavelet": detail / float(rest.square().sum()),
+        "multiscale_variance": float(change[lags[0]].var(1).mean() / change[lags[-1]].var(1).mean()),
+        "multiscale_gradient": float(change[lags[0]].abs().mean() / (change[lags[-1]].abs().mean() / lags[-1])),
+    }
+
+
+def test_as_tsae_is_what_dense_signals_of_each_context_give(given: SimpleNamespace):
+    data = _data(5)
+    data.mask[3, 6:] = False  # a context in which not every lag fits
+    each = [_twin_as_tsae(data.codes[i][data.mask[i]].double(), data.x[i][data.mask[i]].double()) for i in range(_N)]
+    found = _measure(given, data)
+    for name in each[0]:
+        mean = sum(numbers[name] for numbers in each) / _N
+        assert found[f"smoothness_{name}_as_tsae"].value == pytest.approx(mean, rel=1e-9), name
 
 
 @pytest.mark.parametrize("batch", [1, 3, 16])
@@ -193,7 +274,7 @@ def test_no_number_crosses_a_context(given: SimpleNamespace):
     ],
 )
 def test_spectrum_and_wavelet_of_simple_signals(signal: list[float], fast: float | None, detail: float):
-    sums = stretch_sums(torch.tensor([signal], dtype=torch.float64), torch.ones(15, dtype=torch.float64))
+    sums = _one_stretch(torch.tensor([signal], dtype=torch.float64), torch.ones(15, dtype=torch.float64))
     if fast is not None:
         assert sums["fft"] == pytest.approx(fast, abs=1e-12)
     assert sums["wavelet"] == pytest.approx(detail, abs=1e-12)
@@ -242,16 +323,15 @@ def test_what_does_not_exist_has_its_reason(given: SimpleNamespace):
 
 
 def test_codes_of_several_sites_are_pooled(given: SimpleNamespace):
-    from monoseme.models import Site
-    from monoseme.testing.sources import TensorSource
-
     sites = (Site.parse("resid_post.0"), Site.parse("resid_post.1"))
     one, two = _data(1), _data(2)
     two.mask, two.documents = one.mask, one.documents
     codes = torch.stack([one.codes, two.codes], dim=2)[one.mask]
     source = TensorSource({sites[0]: one.x, sites[1]: two.x}, mask=one.mask, documents=one.documents)
     sae = given.LayersSae([(codes, torch.empty(0))], n_latents=_F)
-    found = Smoothness(Smoothness.Config(n_replicates=2)).run(EvalSubject(name="two", sae=sae, sites=sites, source=source))
+    found = Smoothness(Smoothness.Config(n_replicates=2, fvu=False)).run(
+        EvalSubject(name="two", sae=sae, sites=sites, source=source)
+    )
     alone = [_twin(one)["smoothness_tv"], _twin(two)["smoothness_tv"]]
     assert found["smoothness_tv"].value == pytest.approx(sum(alone) / 2, rel=1e-9)
     both = [_measure(given, d)["smoothness_lipschitz"] for d in (one, two)]
@@ -264,7 +344,7 @@ def test_codes_of_several_sites_are_pooled(given: SimpleNamespace):
 def test_as_tsae_on_given_codes(shared: Path, length: int, part: str, latents: slice):
     v = load_file(shared / "vectors" / "tsae.safetensors")
     codes, x = v[f"metrics.T{length}.codes"][:, latents].double(), v[f"metrics.T{length}.x"].double()
-    found = context_sums(codes.T[(codes != 0).any(0)], x.diff(dim=0).norm(dim=1))
+    found = _one_stretch(codes.T, x.diff(dim=0).norm(dim=1), as_tsae=True)
     for name in ("tv", "lipschitz", "fft", "wavelet", "multiscale_variance", "multiscale_gradient"):
         key = f"metrics.T{length}.{name}_{part}"
         if key in v:
@@ -282,7 +362,7 @@ def test_as_tsae_over_a_run_of_its_evaluate(shared: Path, given: SimpleNamespace
     parts = {"all": codes, "high": codes * is_high, "low": codes * ~is_high}
     answers = [({name: part[i] for name, part in parts.items()}, torch.empty(0)) for i in range(2)]
     subject = EvalSubject(name="t", sae=given.Sae(answers, n_latents=30), sites=(given.SITE,), source=given.source_of(x))
-    found = Smoothness(Smoothness.Config(batch_contexts=1, n_replicates=2)).run(subject)
+    found = Smoothness(Smoothness.Config(batch_contexts=1, n_replicates=2, fvu=False)).run(subject)
     rows = {(row["part"], row["metric"]): row["value"] for row in found.tables["parts"].to_pylist()}
     theirs = {
         "tv": "smoothness_tv",
@@ -311,3 +391,117 @@ def test_what_a_part_explains_as_tsae(shared: Path, given: SimpleNamespace, part
         subject = EvalSubject(name="t", sae=sae, sites=(given.SITE,), source=given.source_of(x[None]), part=part)
         values.append(Fidelity(Fidelity.Config(n_replicates=2)).run(subject)["ev_centered_error"].value)
     assert sum(values) / 2 == pytest.approx(float(v[f"evaluate.frac_variance_explained_{part}"]), **_FLOAT32)
+
+
+def _windows(signals: list[list[float]]) -> tuple[float | None, float | None]:
+    """Latents per window, and relative to the L0, of latents [A, T]."""
+    sums = _one_stretch(torch.tensor(signals, dtype=torch.float64), torch.ones(len(signals[0]) - 1, dtype=torch.float64))
+    if not sums["windows"]:
+        return None, None
+    return sums["window_latents"] / sums["windows"], 32 * sums["window_latents"] / sums["window_firings"]
+
+
+def test_latents_of_a_sequence_worked_by_hand():
+    always, once, behind = [1.0] * 71, [0.0] * 40 + [2.0] + [0.0] * 30, [0.0] * 64 + [1.0] * 7
+    assert _windows([always]) == (1.0, 1.0)
+    assert _windows([always, once, behind]) == (1.5, 32 * 3 / 65)  # the last 7 tokens are no whole window
+    assert _windows([[1.0] * 31]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("signal", "ratio"),
+    [
+        ([3.0, 1.0, 2.0], 3 / 2.0 * 3 / 4),  # 2 + 1 over 2/3 of |3-1| + |3-2| + |1-2|
+        ([1.0] * 4 + [0.0] * 4, 1 / (16 * 2 / 8)),  # one step, where 16 of 28 pairs differ
+        ([-1.0, 0.0, 2.0, 0.0], 5 / (9 * 2 / 4)),  # pairs: 1 + 3 + 1, 2 + 0, 2
+    ],
+)
+def test_variation_in_random_order_worked_by_hand(signal: list[float], ratio: float):
+    sums = _one_stretch(torch.tensor([signal], dtype=torch.float64), torch.ones(len(signal) - 1, dtype=torch.float64))
+    pairs = sum(abs(a - b) for i, a in enumerate(signal) for b in signal[:i])
+    assert sums["shuffled"] == pytest.approx(2 / len(signal) * pairs)
+    assert sums["tv"] / sums["shuffled"] == pytest.approx(ratio)
+
+
+@settings(max_examples=25)
+@of(hnp.arrays(np.float64, (3, 11), elements=st.sampled_from([0.0, 0.0, 1.0, -2.5, 3.25])))
+def test_random_order_is_the_mean_over_random_orders_that_all_rotations_and_gaps_give(signals: np.ndarray):
+    # Every distance 1 to 10 between tokens, in turn the neighbours: each pair of tokens is met equally often.
+    f = torch.from_numpy(signals)
+    every = [float((f - f.roll(gap, dims=1)).abs().sum()) * 10 / 11 for gap in range(1, 11)]
+    found = _one_stretch(f, torch.ones(10, dtype=torch.float64)).get("shuffled", 0.0)
+    assert found == pytest.approx(sum(every) / 10)
+
+
+def test_neither_measure_of_order_is_fooled_by_density(given: SimpleNamespace):
+    # A dense fast latent and a sparse slow one: by relative variation the dense one is the smoother.
+    gen = _gen(3)
+    dense = (torch.rand(40, 127, generator=gen) < 0.97) * (1 + 0.1 * torch.randn(40, 127, generator=gen))
+    sparse = torch.zeros(40, 127)
+    for i in range(40):
+        sparse[i, (start := 3 * i) : start + 6] = 1.0
+    documents = torch.arange(40)[:, None].expand(40, 127)
+    x = torch.randn(40, 127, 2, generator=gen)
+    found = {
+        name: _measure(given, SimpleNamespace(codes=codes[..., None], x=x, documents=documents, mask=documents >= 0))
+        for name, codes in {"dense": dense, "sparse": sparse}.items()
+    }
+    assert found["dense"]["smoothness_tv_relative"].value < found["sparse"]["smoothness_tv_relative"].value
+    for name in ("smoothness_tv_to_shuffled", "smoothness_autocorrelation_time"):
+        dense_one, sparse_one = found["dense"][name].value, found["sparse"][name].value
+        assert dense_one == pytest.approx(1, abs=0.1), name
+        assert sparse_one < 0.4 if name == "smoothness_tv_to_shuffled" else sparse_one > 4
+
+
+def test_autocorrelation_is_what_loops_over_pairs_give(given: SimpleNamespace):
+    data = _data(2)
+    data.codes[:, :, 5] = 1 + data.codes[:, :, 4]  # always on: by Fourier transform, where others go by pairs
+    found = _measure(given, data, n_lags=16)
+    curve = found.tables["autocorrelation"].filter(pc.field("part") == "all")["autocorrelation"].to_pylist()
+    assert curve == pytest.approx(_autocorrelation(data), rel=1e-9)
+    latents = {row["latent"]: row for row in found.tables["latents"].to_pylist() if row["part"] == "all"}
+    assert sorted(latents) == [0, 1, 2, *range(4, _F)]
+    for j in (0, 5):
+        r = _autocorrelation(data, slice(j, j + 1))
+        assert latents[j]["autocorrelation_1"] == pytest.approx(r[1], rel=1e-9)
+        assert latents[j]["autocorrelation_time"] == (None if _time(r) is None else pytest.approx(_time(r), rel=1e-9))
+        assert latents[j]["firings"] == int((data.codes[..., j][data.mask] != 0).sum())
+
+
+def test_time_of_a_memory_that_fades_by_a_constant_factor():
+    r = torch.tensor([[0.8], [0.0], [0.98]], dtype=torch.float64) ** torch.arange(64)
+    times = integrated_time(r)
+    # (1 + a) / (1 - a) but for what the window cuts off: a^45.
+    assert times[:2].tolist() == pytest.approx([9, 1], rel=1e-3)
+    assert times[2].isnan()  # about 99 tokens: not within 64 lags
+    assert integrated_time(torch.full((5,), torch.nan)).isnan()
+
+
+def test_replicates_are_paired_and_begin_with_the_value(given: SimpleNamespace):
+    data = _data()
+    a, b = _measure(given, data), _measure(given, data, part="high")
+    assert set(a.replicates) == {m.name for m in a.metrics if m.name != "fvu_alone"}
+    for metric in a.metrics:
+        if metric.value is not None:
+            values = a.replicates[metric.name]
+            assert values.shape == (21,)
+            assert float(values[0]) == metric.value
+            kept = values[1:][values[1:].isfinite()]
+            assert metric.standard_error is None or metric.standard_error == pytest.approx(float(kept.std()))
+    # Transitions of a part are those of the whole, document by document, so their shares move together.
+    low = _measure(given, data, part="low")
+    name = "smoothness_tv"
+    assert torch.allclose(a.replicates[name], b.replicates[name] + low.replicates[name])
+
+
+def test_parts_alone_explain_what_their_reconstruction_explains():
+    gen = _gen(8)
+    sae = Matryoshka(Matryoshka.Config(d_in=_D, n_latents=_F, k=3, group_fractions=(0.3, 0.3, 0.4)))
+    source = TensorSource({SITE: torch.randn(_N, _S, _D, generator=gen)})
+    for part in (None, "group_0", "group_1+group_2"):
+        subject = EvalSubject(name="m", sae=sae, sites=(SITE,), source=source, part=part)
+        ours = Smoothness(Smoothness.Config(n_replicates=5, batch_contexts=2)).run(subject)
+        theirs = Fidelity(Fidelity.Config(n_replicates=5, batch_contexts=2)).run(subject)
+        assert ours["fvu_alone"].value == pytest.approx(theirs["fvu"].value, rel=1e-9)
+        assert ours["fvu_alone"].standard_error == pytest.approx(theirs["fvu"].standard_error, rel=1e-9)
+        assert ours["smoothness_tv"].value > 0
