@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from monoseme.core.errors import ConfigError
-from monoseme.core.files import read_json
 from monoseme.models import LanguageModel, ModelConfig, Site
 from monoseme.studies import STUDIES, run_study
 from monoseme.studies.residual import Residual
@@ -31,7 +30,8 @@ def test_the_report_has_every_pair_of_layers(model_folder: Path, corpus_file: Pa
         assert row["low"] <= row["high"]
         assert row["mean"] == pytest.approx(1.0) if row["i"] == row["j"] else abs(row["mean"]) <= 1
     assert tables["layers"][0]["site"] == "resid_pre.0"
-    assert set(read_json(report / "report.json")["figures"]) == {"adjacent_cosine", "layer_similarity", "norms"}
+    figures = {"adjacent_cosine", "layer_similarity_centred", "layer_similarity_raw", "norms"}
+    assert {path.stem for path in (report / "figures").glob("*.json")} == figures
 
 
 def test_numbers_are_those_of_the_model(model_folder: Path, corpus_file: Path, tmp_path: Path):

@@ -35,7 +35,7 @@ def measure_all(subjects: Sequence[EvalSubject], tasks: Sequence[Task], work: Pa
         name = task.evaluation.plugin_name
         folder = work / "measured" / name
         new = [s for s in subjects if task.concerns(s) and not (folder / f"{s.name}.json").is_file()]
-        for result in _results(task.evaluation, new, work):
+        for result in results_of(task.evaluation, new, work):
             write_json(folder / f"{result.subject}.json", _numbers(result)._asdict())
         for subject in subjects:
             if (folder / f"{subject.name}.json").is_file():
@@ -43,7 +43,8 @@ def measure_all(subjects: Sequence[EvalSubject], tasks: Sequence[Task], work: Pa
     return found
 
 
-def _results(evaluation: Evaluation, subjects: Sequence[EvalSubject], work: Path) -> Iterator[EvalResult]:
+def results_of(evaluation: Evaluation, subjects: Sequence[EvalSubject], work: Path) -> Iterator[EvalResult]:
+    """One evaluation of SAEs together, or one by one where that fails; what fails for one is noted under `work/errors`."""
     if not subjects:
         return
     try:
@@ -54,7 +55,7 @@ def _results(evaluation: Evaluation, subjects: Sequence[EvalSubject], work: Path
             note_error(work, f"{evaluation.plugin_name} of {subjects[0].name}", error)
             return
     for subject in subjects:
-        yield from _results(evaluation, [subject], work)
+        yield from results_of(evaluation, [subject], work)
 
 
 def _numbers(result: EvalResult) -> Numbers:

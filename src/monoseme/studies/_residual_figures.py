@@ -5,16 +5,10 @@ from typing import Any
 
 import altair as alt
 
-from monoseme.reports.figures import Figure
+from monoseme.reports.figures import Cell, Figure, HeatScale, heat_map
 from monoseme.studies._base import Row
 
 _KINDS = {"centred": "less the layer's mean", "raw": "as they are"}
-_CELL, _MOST_CELLS = 40, 300
-"""Pixels of a cell of the map, and of its whole side at most."""
-_MOST_WRITTEN = 14
-"""Layers up to which the cells of the map carry their numbers."""
-_SHADES = ("#f4f1ea", "#2856c3")
-"""From 0 to 1, on light and dark pages alike: the numbers are written on them."""
 
 
 def adjacent_lines(rows: Sequence[Row]) -> Figure:
@@ -56,37 +50,23 @@ def _value(row: Row) -> dict[str, Any]:
     return {"mean": row["mean"], **{end: row["mean"] if row[end] is None else row[end] for end in ("low", "high")}}
 
 
-def similarity_map(rows: Sequence[Row]) -> Figure:
-    """All pairs of layers, one map for each kind."""
-    panels = [_map([row for row in rows if row["kind"] == kind], kind) for kind in _KINDS]
-    return Figure(
-        name="layer_similarity",
-        title="How alike any two layers are",
-        caption="Mean cosine of a token's vectors at the layers of the row and of the column; pale is 0, dark is 1. Squares of "
-        "dark cells along the diagonal are stretches of layers that change little.",
-        chart=alt.concat(*panels, spacing=36),
-        has_own_size=True,
-    )
+def similarity_maps(rows: Sequence[Row]) -> list[Figure]:
+    """All pairs of layers, a map for each kind of vectors."""
+    return [_map([row for row in rows if row["kind"] == kind], kind) for kind in _KINDS]
 
 
-def _map(rows: Sequence[Row], kind: str) -> Any:
-    order = [_short(row["second"]) for row in rows if row["i"] == 0]
-    step = min(_CELL, _MOST_CELLS / len(order))
-    values = [{"first": _short(row["first"]), "second": _short(row["second"]), "cosine": row["mean"]} for row in rows]
-    axis = alt.Axis(labelAngle=0, labelOverlap=True, domain=False, ticks=False)
-    base = alt.Chart(alt.Data(values=values), title=f"vectors {_KINDS[kind]}").encode(
-        x=alt.X("second:N", title="layer", sort=order, axis=axis),
-        y=alt.Y("first:N", title="layer", sort=order[::-1], axis=axis),
+def _map(rows: Sequence[Row], kind: str) -> Figure:
+    n = 1 + max(row["i"] for row in rows)
+    from_above = [row for i in reversed(range(n)) for row in rows if row["i"] == i]
+    return heat_map(
+        f"layer_similarity_{kind}",
+        [Cell(_short(row["first"]), _short(row["second"]), row["mean"]) for row in from_above],
+        title=f"How alike any two layers are: vectors {_KINDS[kind]}",
+        caption="Mean cosine of a token's vectors at the layers of the row and of the column. A square of strong cells along the "
+        "diagonal is a stretch of layers that change little.",
+        scale=HeatScale("mean cosine", low=0.0, high=1.0),
+        axes=("layer", "layer"),
     )
-    shade = alt.Color("cosine:Q", scale=alt.Scale(range=list(_SHADES), domain=[0, 1], clamp=True, interpolate="rgb"), legend=None)
-    squares = base.mark_rect(stroke="transparent").encode(
-        color=shade, tooltip=["first:N", "second:N", alt.Tooltip("cosine:Q", format=".4f")]
-    )
-    layers: list[Any] = [squares]
-    if len(order) <= _MOST_WRITTEN:
-        ink = alt.condition("datum.cosine < 0.55", alt.value("#1e1c19"), alt.value("#ffffff"))
-        layers.append(base.mark_text(fontSize=10).encode(text=alt.Text("cosine:Q", format=".2f"), color=ink))
-    return alt.layer(*layers).properties(width=step * len(order), height=step * len(order))
 
 
 def norm_lines(rows: Sequence[Row]) -> Figure:

@@ -23,7 +23,7 @@ from monoseme.evaluation._layer_vectors import CentreSums, LayerVectors
 from monoseme.models import ModelConfig, Site
 from monoseme.pipeline import Materials, RunConfig, StreamConfig
 from monoseme.studies._base import Study, StudyResult
-from monoseme.studies._residual_figures import adjacent_lines, norm_lines, similarity_map
+from monoseme.studies._residual_figures import adjacent_lines, norm_lines, similarity_maps
 from monoseme.studies._residual_tables import ResidualSums, adjacent_rows, findings_of, layer_rows, metrics_of, pair_rows
 from monoseme.tensors.shapes import Float, Tensor
 from monoseme.text import CorpusConfig
@@ -105,7 +105,7 @@ class Residual(Study):
             tables={"adjacent": adjacent, "layers": layers, "pairs": pair_rows(found)},
             shown={"adjacent": ("kind", "first", "second", "mean", "low", "high", "std", "sem")},
             metrics={config.model.model: metrics_of(found)},
-            figures=[adjacent_lines(adjacent), similarity_map(pair_rows(found)), norm_lines(layers)],
+            figures=[adjacent_lines(adjacent), *similarity_maps(pair_rows(found)), norm_lines(layers)],
             findings=findings_of(found),
             inputs=materials.model_hashes(),
             seeds={"bootstrap": config.seed},
