@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from monoseme.reports import RunReport, render_html
-from monoseme.reports.html import json_for_html, visible_token
+from monoseme.reports._inline import json_for_html, visible_token
 
 
 class _Elements(HTMLParser):

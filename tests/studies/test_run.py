@@ -85,7 +85,7 @@ def test_an_interrupted_study_says_how_to_go_on_and_does(tmp_path: Path) -> None
 
 
 def test_studies_are_listed_without_being_imported() -> None:
-    assert [info.name for info in STUDIES.infos()] == ["architectures", "synthetic"]
+    assert {"architectures", "synthetic"} <= {info.name for info in STUDIES.infos()}
 
 
 def test_tables_align_numbers_to_the_right_and_show_what_is_missing() -> None:

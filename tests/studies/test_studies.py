@@ -61,11 +61,11 @@ def test_a_study_that_does_not_exist_is_refused_with_what_there_is(capsys: pytes
     assert main(["study", "synthetics"]) == 2
     assert 'Did you mean "synthetic"?' in capsys.readouterr().err
     assert main(["study", "--out", "x"]) == 2
-    assert "architectures, synthetic" in capsys.readouterr().err
+    assert "architectures" in capsys.readouterr().err
 
 
 def test_studies_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ls", "studies", "--json"]) == 0
-    assert [info["name"] for info in json.loads(capsys.readouterr().out)] == ["architectures", "synthetic"]
+    assert {"architectures", "synthetic"} <= {info["name"] for info in json.loads(capsys.readouterr().out)}
     assert main(["study"]) == 0
     assert "architectures" in capsys.readouterr().out

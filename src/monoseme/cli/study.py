@@ -38,7 +38,8 @@ def main(words: list[str]) -> int:
     flags = _read(name, STUDIES.get(name), rest)
     command = shlex.join(["monoseme", "study", name, *(word for word in rest if word != "--resume")])
     report = run_study(STUDIES.get(name)(flags.settings), flags.out, command=command, resume=flags.resume)
-    get_display().say(f"  to a page of a site:  cp -r {typed(report)} docs/results/{name}")
+    get_display().say(f"  open:  {report / 'index.html'}")
+    get_display().say(f"  read it here:  monoseme show {typed(report)}")
     get_display().result({"study": name, "out": str(flags.out), "report": str(report)})
     return 0
 

@@ -100,11 +100,15 @@ def tables(report: RunReport) -> list[Table]:
 
 
 def _row(saes: Sequence[SaeReport], name: str) -> Row:
-    found = [sae.metric(name) for sae in saes]
+    return metric_row([sae.metric(name) for sae in saes])
+
+
+def metric_row(found: Sequence[Metric | None], *, marks_best: bool = True) -> Row:
+    """One metric of several SAEs, of which one at least was measured."""
     known = next(m for m in found if m is not None)
-    best = best_of(found)
+    best = best_of(found) if marks_best else None
     cells = tuple(cell(m, best=i == best) for i, m in enumerate(found))
-    return Row(name, known.unit, {"higher": "↑", "lower": "↓"}.get(known.better, ""), known.definition, cells)
+    return Row(known.name, known.unit, {"higher": "↑", "lower": "↓"}.get(known.better, ""), known.definition, cells)
 
 
 def best_of(metrics: Sequence[Metric | None]) -> int | None:

@@ -3,10 +3,13 @@
 Rows are mappings; columns are those of the first row, or as named. A missing value, or None, is a dash.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 _MISSING = "–"
+_MARKS = re.compile(r"[\\`*\[|]")
+"""Characters that begin something in Markdown within a line; an underscore within a word does not."""
 
 
 def cell_text(value: Any) -> str:
@@ -21,13 +24,13 @@ def cell_text(value: Any) -> str:
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
-    """A table in Markdown, numbers to the right; empty for no rows. Bars and line ends in cells cannot break it."""
+    """A table in Markdown, numbers to the right; empty for no rows. What cells hold is shown as it is: see `markdown_text`."""
     if not rows:
         return ""
     names = _columns(rows, columns)
-    marks = ["---:" if _is_number(rows, name) else "---" for name in names]
-    lines = [[_escaped(name) for name in names], marks]
-    lines += [[_escaped(cell_text(row.get(name))) for name in names] for row in rows]
+    marks = ["---:" if is_number(rows, name) else "---" for name in names]
+    lines = [[markdown_text(name) for name in names], marks]
+    lines += [[markdown_text(cell_text(row.get(name))) for name in names] for row in rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -38,7 +41,7 @@ def aligned_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | No
     names = _columns(rows, columns)
     lines = [names, *([cell_text(row.get(name)) for name in names] for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(names))]
-    right = [_is_number(rows, name) for name in names]
+    right = [is_number(rows, name) for name in names]
     placed = (
         "  ".join(text.rjust(n) if to_right else text.ljust(n) for text, n, to_right in zip(line, widths, right, strict=True))
         for line in lines
@@ -50,10 +53,12 @@ def _columns(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None) -
     return list(rows[0] if columns is None else columns)
 
 
-def _is_number(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+def is_number(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    """Whether a column holds numbers, missing ones aside."""
     values = [row.get(name) for row in rows]
     return any(v is not None for v in values) and all(v is None or isinstance(v, int | float) for v in values)
 
 
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def markdown_text(text: str) -> str:
+    """Text of models and data as Markdown shows it, on one line: neither mark-up nor link, image, HTML or the end of a cell."""
+    return _MARKS.sub(r"\\\g<0>", " ".join(text.splitlines())).replace("&", "&amp;").replace("<", "&lt;")

@@ -1,6 +1,11 @@
-"""The report of a study: numbers for programs, a page in Markdown for people, figures as specifications and pictures."""
+"""The report of a study: numbers for programs, pages for people, figures as specifications and pictures.
 
-from collections.abc import Mapping, Sequence
+Numbers are written first. A figure that cannot be drawn costs no number: the report says why it is missing, and a resume of the
+study draws it again.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,56 +14,142 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from monoseme.core.artifact import new_artifact
+from monoseme.core.display import get_display
+from monoseme.core.errors import ConfigError
 from monoseme.core.files import guard_disk, write_atomic, write_json
 from monoseme.core.schema import SCHEMAS
-from monoseme.reports.plain_tables import markdown_table
-from monoseme.studies._base import Finding, StudyResult
+from monoseme.evaluation import Metric, metrics_to_json
+from monoseme.reports.figures import Figure
+from monoseme.reports.study_page import MOST_CHART_ROWS, PageFigure, PageFinding, PageTable, StudyPage, render_study
+from monoseme.studies._base import Finding, Row, StudyResult
+from monoseme.studies._report_text import page
+from monoseme.studies._survivors import error_line
+
+METRICS_TABLE = "metrics"
 
 
 def write_study_report(result: StudyResult, path: Path, *, study: str, config: Mapping[str, Any], command: str) -> None:
-    """Writes the artifact at `path`, in place of an earlier one. Raises DiskFullError."""
+    """Writes the artifact at `path`, in place of an earlier one. Raises ConfigError for two tables of one name, DiskFullError."""
     plain = {"study": study, **config}
+    tables = _tables(result)
+    files = file_names([*tables, *(figure.name for figure in result.figures)])
     with new_artifact(path, kind="report", config=plain, inputs=result.inputs, seeds=result.seeds, overwrite=True) as draft:
-        for name, rows in result.tables.items():
-            _write_table(draft.folder / "tables" / name, rows)
-        for figure in result.figures:
-            for kind in ("json", "png"):
-                figure.save(draft.folder / "figures" / f"{figure.name}.{kind}")
+        for name, rows in tables.items():
+            _write_table(draft.folder / "tables" / files[name], rows)
+        shown, not_drawn = _draw_all(result.figures, draft.folder, files)
         content = {
             "schema": SCHEMAS["report"],
             "study": study,
             "title": result.title,
             "command": command,
             "findings": [_plain(finding) for finding in result.findings],
-            "tables": {name: f"tables/{name}.parquet" for name in result.tables},
+            "metrics": {subject: metrics_to_json(tuple(held)) for subject, held in result.metrics.items()},
+            "tables": {name: f"tables/{files[name]}.parquet" for name in tables},
             "figures": [figure.name for figure in result.figures],
+            "figures_not_drawn": not_drawn,
         }
         write_json(draft.folder / "report.json", content)
-        write_atomic(draft.folder / "index.md", page(result, command=command))
+        write_atomic(draft.folder / "index.md", page(result, command=command, files=files, not_drawn=not_drawn))
+        html = _html(result, shown, files, study=study, command=command, not_drawn=not_drawn)
+        write_atomic(draft.folder / "index.html", html)
 
 
-def page(result: StudyResult, *, command: str) -> str:
-    """The report in Markdown."""
-    parts = [f"# {result.title}", result.text.strip(), f"Made by:\n\n```sh\n{command}\n```"]
-    if result.findings:
-        parts += ["## Findings", "\n".join(_finding(finding) for finding in result.findings)]
-    parts += [f"## {f.title}\n\n![{f.title}](figures/{f.name}.png)\n\n{f.caption}" for f in result.figures]
-    parts += [_table(name, rows, result.shown.get(name)) for name, rows in result.tables.items() if rows]
-    return "\n\n".join(parts) + "\n"
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """Name -> file name without an ending: what data put into a name leads to no other folder."""
+    made: dict[str, str] = {}
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") or "unnamed"
+        taken = set(made.values())
+        made[name] = next(each for i in range(1, len(taken) + 3) if (each := plain if i == 1 else f"{plain}_{i}") not in taken)
+    return made
+
+
+def _tables(result: StudyResult) -> dict[str, Sequence[Row]]:
+    """The study's own, and that of its metrics."""
+    if not result.metrics:
+        return dict(result.tables)
+    if METRICS_TABLE in result.tables:
+        raise ConfigError(f'the study has a table "{METRICS_TABLE}" and typed metrics, which make one too.\n  Rename its own.')
+    rows = [_metric_row(subject, metric) for subject, held in result.metrics.items() for metric in held]
+    return {**result.tables, METRICS_TABLE: rows}
+
+
+def _metric_row(subject: str, metric: Metric) -> Row:
+    return {
+        "subject": subject,
+        "metric": metric.name,
+        "value": metric.value,
+        "why_missing": metric.why_missing,
+        "standard_error": metric.standard_error,
+        "unit": metric.unit,
+        "better": metric.better,
+        "n": metric.n,
+        "n_documents": metric.n_documents,
+    }
+
+
+def _draw_all(figures: Sequence[Figure], folder: Path, files: Mapping[str, str]) -> tuple[list[PageFigure], dict[str, str]]:
+    """Writes each figure in all formats; returns those that could be drawn, and the others' names with the reason."""
+    shown: list[PageFigure] = []
+    not_drawn: dict[str, str] = {}
+    for figure in figures:
+        try:
+            shown.append(_draw(figure, folder, f"figures/{files[figure.name]}"))
+        except Exception as error:  # noqa: BLE001 - a renderer may fail in any way; what was measured must not be lost
+            not_drawn[figure.name] = error_line(error)
+            get_display().warn(f'the figure "{figure.name}" could not be drawn: {not_drawn[figure.name]}')
+    return shown, not_drawn
+
+
+def _draw(figure: Figure, folder: Path, stem: str) -> PageFigure:
+    """Light and dark PNG, SVG, PDF and the specification."""
+    light = figure.pictures(("png", "svg", "pdf"))
+    dark = figure.pictures(("png",), dark=True)["png"]
+    contents = {"PNG": light["png"], "dark PNG": dark, "SVG": light["svg"], "PDF": light["pdf"], "JSON": figure.render("json")}
+    endings = {"PNG": "png", "dark PNG": "dark.png", "SVG": "svg", "PDF": "pdf", "JSON": "json"}
+    for kind, content in contents.items():
+        write_atomic(folder / f"{stem}.{endings[kind]}", content)
+    files = {kind: f"{stem}.{ending}" for kind, ending in endings.items()}
+    if figure.n_rows() <= MOST_CHART_ROWS:
+        return PageFigure(figure, files)
+    get_display().warn(f'the figure "{figure.name}" carries {figure.n_rows():,} rows: the page shows it as a picture')
+    return PageFigure(figure, files, (light["png"], dark))
+
+
+def _html(
+    result: StudyResult,
+    shown: Sequence[PageFigure],
+    files: Mapping[str, str],
+    *,
+    study: str,
+    command: str,
+    not_drawn: Mapping[str, str],
+) -> str:
+    titles = {figure.name: figure.title for figure in result.figures}
+    return render_study(
+        StudyPage(
+            study=study,
+            title=result.title,
+            text=result.text,
+            command=command,
+            findings=[
+                PageFinding(f.claim, f.verdict, f.why_missing, tuple((c.held, c.numbers) for c in f.comparisons))
+                for f in result.findings
+            ],
+            figures=shown,
+            not_drawn={titles[name]: why for name, why in not_drawn.items()},
+            tables=[
+                PageTable(name, rows, result.shown.get(name), f"tables/{files[name]}.csv") for name, rows in result.tables.items()
+            ],
+            metrics=result.metrics,
+            metrics_file=f"tables/{METRICS_TABLE}.csv",
+        )
+    )
 
 
 def _plain(finding: Finding) -> dict[str, Any]:
     comparisons = [comparison._asdict() for comparison in finding.comparisons]
     return finding._asdict() | {"verdict": finding.verdict, "comparisons": comparisons}
-
-
-def _finding(finding: Finding) -> str:
-    lines = [f"- {finding.claim}\n  **{finding.verdict.capitalize()}.** {finding.why_missing}".rstrip()]
-    return "\n".join(lines + [f"    - {c.numbers}{'' if c.held else ' (does not hold)'}" for c in finding.comparisons])
-
-
-def _table(name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None) -> str:
-    return f"## Table: {name.replace('_', ' ')}\n\n{markdown_table(rows, columns)}\nAll columns: [CSV](tables/{name}.csv)."
 
 
 def _write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -3,9 +3,11 @@
 OUT/study.json    which study, its config, and the command; written first
 OUT/work          folder of what takes long: training runs, numbers measured so far
 OUT/report        artifact "report":
-                      report.json   {"schema": 1, "study", "title", "command", "findings", "tables": {name: file}, "figures"}
-                      index.md      the same for people; links only to the files beside it, so the folder can be copied anywhere
-                      tables/*.{parquet,csv}   figures/*.{json,png}
+                      report.json   {"schema": 1, "study", "title", "command", "findings", "metrics": {subject: [metric]},
+                                     "tables": {name: file}, "figures", "figures_not_drawn": {name: why}}
+                      index.html    self-contained and interactive; opens from disk without a network
+                      index.md      the same for sites and GitHub; links only to the files beside it, so the folder can be copied
+                      tables/*.{parquet,csv}   figures/*.{png,dark.png,svg,pdf,json}
 """
 
 from collections.abc import Mapping
@@ -58,7 +60,7 @@ def run_study(study: Study, out: Path, *, command: str, resume: bool = False) ->
             f"  Go on with:  monoseme study {study.plugin_name} --out {typed(out)} --resume"
         ) from error
     write_study_report(result, out / "report", study=study.plugin_name, config=record.config, command=record.command)
-    get_display().say(f"study {study.plugin_name} -> {out / 'report' / 'index.md'}")
+    get_display().say(f"study {study.plugin_name} -> {out / 'report'}")
     return out / "report"
 
 

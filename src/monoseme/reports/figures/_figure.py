@@ -54,20 +54,18 @@ class Figure:
             raise ConfigError(f'a figure cannot be written as "{kind}".\n  Allowed: {", ".join(FORMATS)}')
         if kind == "json":
             return to_json(self._themed(dark))
-        return self.pictures((kind,), dark=dark)[kind]
+        picture = self.pictures((kind,), dark=dark)[kind]
+        return picture.decode() if kind == "svg" else picture
 
-    def pictures(self, kinds: Collection[str], *, dark: bool = False) -> dict[str, bytes | str]:
+    def pictures(self, kinds: Collection[str], *, dark: bool = False) -> dict[str, bytes]:
         """Several of `svg`, `png` and `pdf`; the chart is drawn once, which for thousands of marks takes seconds."""
         import vl_convert
 
         svg = vl_convert.vegalite_to_svg(self._themed(dark))
-        made: dict[str, bytes | str] = {}
-        for kind in kinds:
-            if kind == "png":
-                made[kind] = vl_convert.svg_to_png(svg, scale=_PNG_SCALE)
-            else:
-                made[kind] = vl_convert.svg_to_pdf(svg) if kind == "pdf" else svg
-        return made
+        made = {"svg": svg.encode()} if "svg" in kinds else {}
+        if "png" in kinds:
+            made["png"] = vl_convert.svg_to_png(svg, scale=_PNG_SCALE)
+        return made | ({"pdf": vl_convert.svg_to_pdf(svg)} if "pdf" in kinds else {})
 
     def n_rows(self) -> int:
         """Rows of data that the specification carries (count)."""

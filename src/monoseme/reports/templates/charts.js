@@ -8,7 +8,7 @@
     const place = document.getElementById(`chart-${name}`);
     const options = {
       mode: "vega-lite",
-      renderer: "svg",
+      renderer: data.canvas.includes(name) ? "canvas" : "svg",
       ast: true,
       actions: false,
       defaultStyle: false,
