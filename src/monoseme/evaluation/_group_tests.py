@@ -122,7 +122,7 @@ def difference(values: Array, group: Array, fixed: Array) -> Difference:
 
 
 def cliffs_delta(values: Array, in_first: NDArray[np.bool_], fixed: Array | None = None) -> Difference:
-    """P(first > other) - P(first < other) of each column [n, J], in [-1, 1]; 2 AUROC - 1. With `fixed`, of the ranks it leaves."""
+    """P(first > other) - P(first < other) of each column [n, J], in [-1, 1]; 2 AUROC - 1. With `fixed`, of what it leaves."""
     basis = _constant(len(values)) if fixed is None else fixed
     return difference(stats.rankdata(values, axis=0) * (2 / len(values)), in_first.astype(np.float64), basis)
 
