@@ -54,12 +54,12 @@ def test_sums_are_those_of_one_token_and_latent_at_a_time(way: str, step: int):
     np.testing.assert_allclose(so_far.totals.reshape(_L, _F), z.sum(0), **_CLOSE)
     weight = _weights().numpy()[documents.numpy()]
     np.testing.assert_allclose(so_far.replicates.reshape(_L, _F, _R), np.einsum("tlf,tr->lfr", z, weight), **_FLOAT32)
-    rows, shares, spread, number = np.zeros((_M, 4)), np.zeros((_L, _F)), np.zeros(_F), 0.0
+    rows, shares, spread, number = np.zeros((_M, 5)), np.zeros((_L, _F)), np.zeros(_F), 0.0
     for t in range(_T):
         for j in np.flatnonzero(on[t].any(0)):
             share = z[t, :, j] / z[t, :, j].sum()
             variance = share @ (_POSITION - share @ _POSITION) ** 2
-            rows[documents[t]] += [1, z[t, :, j].sum(), z[t, :, j].sum() * variance, on[t, :, j].sum()]
+            rows[documents[t]] += [1, z[t, :, j].sum(), z[t, :, j].sum() * variance, on[t, :, j].sum(), on[t, :, j].sum() == 1]
             spread[j] += z[t, :, j].sum() * variance
             shares[:, j] += share
             number += share @ (np.arange(_L) - share @ np.arange(_L)) ** 2

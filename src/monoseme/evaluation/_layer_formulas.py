@@ -63,6 +63,12 @@ SPREAD = (
         unit="layers",
     ),
     _of(
+        "single_layer_firings",
+        "Share of the pairs of a token and a latent that fires there at which the latent fires at one layer only.",
+        _mean("pair_single", "pairs"),
+        unit="fraction",
+    ),
+    _of(
         "var_layer",
         "Var(L): variance of the layer, each layer weighted by all activation there.",
         _mean("all_spread", "mass"),

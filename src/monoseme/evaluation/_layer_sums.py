@@ -19,7 +19,7 @@ from monoseme.kernels.layer_sums import LayerSums, TokenSums, add_tokens
 from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
-OF_FIRINGS = ("pairs", "pair_mass", "pair_spread", "pair_layers")
+OF_FIRINGS = ("pairs", "pair_mass", "pair_spread", "pair_layers", "pair_single")
 """The columns of `TokenSums.documents`."""
 
 

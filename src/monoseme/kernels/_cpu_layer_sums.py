@@ -14,7 +14,7 @@ from monoseme.kernels._compiled import serial
 
 @serial
 def add_tokens(so_far: Any, entries: Any, document: Any, weights: Any, documents: Any, shares: Any) -> Any:
-    """Adds T tokens to a `LayerSums`, `documents` [M, 4] and `shares` [L * F]; gives the sum of variances of the site's number.
+    """Adds T tokens to a `LayerSums`, `documents` [M, 5] and `shares` [L * F]; gives the sum of variances of the site's number.
 
     `entries` are the CSR arrays of codes [T, L, F]: latents, values, offsets.
     """
@@ -44,6 +44,7 @@ def add_tokens(so_far: Any, entries: Any, document: Any, weights: Any, documents
             of_document[0] += 1
             of_document[1] += mass[j]
             of_document[3] += n_sites[j]
+            of_document[4] += n_sites[j] == 1
             so_far.tokens[j] += 1
             at[j] /= mass[j]
             number[j] /= mass[j]

@@ -43,8 +43,9 @@ class LayerSums(NamedTuple):
 class TokenSums(NamedTuple):
     """Sums over the tokens that were added last, float64."""
 
-    documents: Float[Tensor, "M 4"]
-    """Over the firings of each document: their number, |z| over all sites, that times its variance over sites, sites."""
+    documents: Float[Tensor, "M 5"]
+    """Over the firings of each document: their number, |z| over all sites, that times its variance over sites, their
+    sites, and how many are at one site only."""
     shares: Float[Tensor, "L F"]
     """Over tokens, of the share of the latent's |z| on the token that is at the site; nothing from those where it is silent."""
     n_site_spread: Float[Tensor, ""]
@@ -63,7 +64,7 @@ def _add_compiled(so_far: LayerSums, codes: SparseCodes, document: Tensor, weigh
     from monoseme.kernels import _cpu_layer_sums as loops
 
     n_layers = len(so_far.position)
-    documents, shares = np.zeros((len(weights), 4)), np.zeros(n_layers * codes.n_latents)
+    documents, shares = np.zeros((len(weights), 5)), np.zeros(n_layers * codes.n_latents)
     entries = codes.indices.cpu().numpy(), codes.values.detach().cpu().double().numpy(), codes.offsets.cpu().numpy()
     spread = loops.add_tokens(so_far, entries, document.cpu().numpy(), weights.cpu().numpy(), documents, shares)
     shaped = torch.from_numpy(shares).reshape(n_layers, codes.n_latents)
@@ -84,8 +85,8 @@ def _add_by_torch(so_far: LayerSums, codes: SparseCodes, document: Tensor, weigh
     so_far.tokens[:] += of_latent.index_add_(0, pairs % n_latents, torch.ones_like(pairs)).numpy()
     so_far.spread[:] += _sums(pairs % n_latents, spread, n_latents).numpy()
     _add_replicates(so_far.replicates, place * len(weights) + document[token], mass, weights.cpu())
-    columns = torch.stack([torch.ones_like(of_pair), of_pair, spread, n_sites], dim=1)
-    documents = torch.zeros(len(weights), 4, dtype=torch.float64).index_add_(0, document[pairs // n_latents], columns)
+    columns = torch.stack([torch.ones_like(of_pair), of_pair, spread, n_sites, (n_sites == 1).double()], dim=1)
+    documents = torch.zeros(len(weights), 5, dtype=torch.float64).index_add_(0, document[pairs // n_latents], columns)
     share = mass / of_pair[which]
     shares = _sums(place, share, n_layers * n_latents).reshape(n_layers, n_latents)
     return TokenSums(documents, shares, _variances(which, share, layer.double(), len(pairs)).sum())
