@@ -77,7 +77,7 @@ def test_a_table_of_the_name_of_the_metrics_is_refused(tmp_path: Path) -> None:
 def test_a_figure_is_written_in_every_format_and_for_both_themes(tmp_path: Path) -> None:
     content, markdown, _ = _write(_result(figures=[_figure()]), tmp_path / "r")
     written = {file.name for file in (tmp_path / "r" / "figures").iterdir()}
-    assert written == {"dots.png", "dots.dark.png", "dots.svg", "dots.pdf", "dots.json"}
+    assert written == {"dots.png", "dots.dark.png", "dots.svg", "dots.dark.svg", "dots.pdf", "dots.json"}
     assert content["figures_not_drawn"] == {}
     assert "![Dots](figures/dots.png)" in markdown
     light, dark = ((tmp_path / "r" / "figures" / f"dots{ending}").read_bytes() for ending in (".png", ".dark.png"))

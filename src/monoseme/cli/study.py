@@ -1,18 +1,28 @@
 """Ask a question about SAEs and get a report: tables, figures, findings with their numbers.
 
-    monoseme study --help                       the studies
-    monoseme study synthetic --help             the settings of one
-    monoseme study synthetic --out runs/synthetic
+    monoseme study                              the studies, a line each
+    monoseme study temporal --help              the settings of one
+    monoseme study temporal --sae runs/demo --part all,high,low
+    monoseme study sequences --sae runs/demo/saes/topk --out runs/sequences
+    monoseme study predictability --sae "runs/seed*" --part predicted,novel
+    monoseme study probing --sae runs/demo --corpus news.csv --corpus.label_fields class --label class --tags en.conllu
+    monoseme study maps --sae runs/demo --corpus news.csv --corpus.label_fields class --label class
+    monoseme study alignment --sae runs/demo --corpus pairs.jsonl.gz --fields chosen,rejected
+    monoseme study layers --sae runs/demo/saes/mlsae
+    monoseme study residual --model bundled
+    monoseme study dictionaries --sae runs/a/saes/topk,runs/b/saes/topk
+    monoseme study synthetic
     monoseme study architectures --sae topk,batchtopk --l0 16,32
     monoseme study architectures --out runs/architectures --resume
 
-Lists are given with commas. The report lies in OUT/report; an interrupted study goes on with --resume.
+SAEs are named by runs, RUN/saes/NAME, RUN@STEP or patterns, with commas between them; --part compares parts of their codes. The
+report lies in OUT/report: index.html to look at, tables and figures beside it. An interrupted study goes on with --resume.
 """
 
 import dataclasses
 import shlex
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,9 +65,24 @@ def _read(name: str, study: type[Study], words: Sequence[str]) -> Any:
         default = dataclasses.replace(default, settings=kept)
     default = dataclasses.replace(default, settings=settings(default.settings, said, where="config"))
     summary = next(info.summary for info in STUDIES.infos() if info.name == name)
-    lists = [f"--{field}" for field, hint in typing.get_type_hints(study.Config).items() if "tuple" in str(hint)]
-    listed = apart(expand(rest, study.short_flags), lists)
-    return parse(kind, listed, verb=f"study {name}", summary=summary, default=default)
+    listed = apart(expand(rest, study.short_flags), set(_lists(study.Config)))
+    return parse(kind, listed, verb=f"study {name}", summary=f"{summary}\n\n{_hints(study)}", default=default)
+
+
+def _lists(config: type, prefix: str = "--") -> Iterator[str]:
+    """The flags that take a list, those of nested settings too."""
+    for name, hint in typing.get_type_hints(config).items():
+        kinds = [kind for kind in (hint, *typing.get_args(hint)) if typing.get_origin(kind) is tuple]
+        if kinds:
+            yield prefix + name
+        for nested in (kind for kind in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(kind)):
+            yield from _lists(typing.cast(type, nested), f"{prefix}{name}.")
+
+
+def _hints(study: type[Study]) -> str:
+    """How to write lists, short flags, and settings in a file."""
+    short = "".join(f", {flag} for {long}" for flag, long in study.short_flags.items())
+    return f"Lists are written with commas: --sae A,B. Short forms: --config FILE for settings in a file{short}."
 
 
 def _flags(name: str, config: type) -> Any:

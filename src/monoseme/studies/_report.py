@@ -26,6 +26,8 @@ from monoseme.studies._report_text import page
 from monoseme.studies._survivors import error_line
 
 METRICS_TABLE = "metrics"
+_KINDS = {"png": "PNG", "dark.png": "PNG, dark", "svg": "SVG", "dark.svg": "SVG, dark", "pdf": "PDF", "json": "JSON"}
+"""Ending of a figure's file -> what the page calls it."""
 
 
 def write_study_report(result: StudyResult, path: Path, *, study: str, config: Mapping[str, Any], command: str) -> None:
@@ -102,18 +104,17 @@ def _draw_all(figures: Sequence[Figure], folder: Path, files: Mapping[str, str])
 
 
 def _draw(figure: Figure, folder: Path, stem: str) -> PageFigure:
-    """Light and dark PNG, SVG, PDF and the specification."""
-    light = figure.pictures(("png", "svg", "pdf"))
-    dark = figure.pictures(("png",), dark=True)["png"]
-    contents = {"PNG": light["png"], "dark PNG": dark, "SVG": light["svg"], "PDF": light["pdf"], "JSON": figure.render("json")}
-    endings = {"PNG": "png", "dark PNG": "dark.png", "SVG": "svg", "PDF": "pdf", "JSON": "json"}
-    for kind, content in contents.items():
-        write_atomic(folder / f"{stem}.{endings[kind]}", content)
-    files = {kind: f"{stem}.{ending}" for kind, ending in endings.items()}
+    """PNG and SVG for light and dark pages, PDF, and the specification."""
+    light, dark = figure.pictures(("png", "svg", "pdf")), figure.pictures(("png", "svg"), dark=True)
+    contents = {ending: light[ending] for ending in light} | {f"dark.{ending}": dark[ending] for ending in dark}
+    contents["json"] = str(figure.render("json")).encode()
+    for ending, content in contents.items():
+        write_atomic(folder / f"{stem}.{ending}", content)
+    files = {_KINDS[ending]: f"{stem}.{ending}" for ending in contents}
     if figure.n_rows() <= MOST_CHART_ROWS:
         return PageFigure(figure, files)
     get_display().warn(f'the figure "{figure.name}" carries {figure.n_rows():,} rows: the page shows it as a picture')
-    return PageFigure(figure, files, (light["png"], dark))
+    return PageFigure(figure, files, (light["png"], dark["png"]))
 
 
 def _html(
