@@ -10,8 +10,16 @@ if TYPE_CHECKING:
     from monoseme.evaluation._base import EvalResult, EvalSubject, Evaluation
     from monoseme.evaluation._bootstrap import DocumentWeights
     from monoseme.evaluation._chunks import Chunk, TokenChunk, chunks
-    from monoseme.evaluation._correlation import CodeColumns, CodeGatherer, columns_of, correlation_blocks, fired_together
+    from monoseme.evaluation._correlation import (
+        CodeColumns,
+        CodeGatherer,
+        columns_of,
+        correlation_blocks,
+        fired_together,
+        paired_correlations,
+    )
     from monoseme.evaluation._directions import directions_of, writes_of
+    from monoseme.evaluation._latents import LatentCounts, density_table
     from monoseme.evaluation._matching import Matching, agreement, assign, match_codes, match_directions
     from monoseme.evaluation._mmcs import Spread, largest_cosines_as_mlsae, mmcs, spread
     from monoseme.evaluation._nearest import Nearest, largest_cosines
@@ -33,6 +41,7 @@ __all__ = [
     "EvalResult",
     "EvalSubject",
     "Evaluation",
+    "LatentCounts",
     "Matching",
     "Metric",
     "Nearest",
@@ -43,6 +52,7 @@ __all__ = [
     "chunks",
     "columns_of",
     "correlation_blocks",
+    "density_table",
     "directions_of",
     "fired_together",
     "largest_cosines",
@@ -52,6 +62,7 @@ __all__ = [
     "metrics_from_json",
     "metrics_to_json",
     "mmcs",
+    "paired_correlations",
     "read_report",
     "spread",
     "write_report",
@@ -65,8 +76,16 @@ __getattr__ = lazy_attributes(
         "_base": ["EvalResult", "EvalSubject", "Evaluation"],
         "_bootstrap": ["DocumentWeights"],
         "_chunks": ["Chunk", "TokenChunk", "chunks"],
-        "_correlation": ["CodeColumns", "CodeGatherer", "columns_of", "correlation_blocks", "fired_together"],
+        "_correlation": [
+            "CodeColumns",
+            "CodeGatherer",
+            "columns_of",
+            "correlation_blocks",
+            "fired_together",
+            "paired_correlations",
+        ],
         "_directions": ["directions_of", "writes_of"],
+        "_latents": ["LatentCounts", "density_table"],
         "_matching": ["Matching", "agreement", "assign", "match_codes", "match_directions"],
         "_mmcs": ["Spread", "largest_cosines_as_mlsae", "mmcs", "spread"],
         "_nearest": ["Nearest", "largest_cosines"],

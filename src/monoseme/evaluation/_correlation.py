@@ -111,6 +111,14 @@ def correlation_blocks(a: CodeColumns, b: CodeColumns, *, block_entries: int = B
         yield start, np.clip(r, -1.0, 1.0)
 
 
+def paired_correlations(a: CodeColumns, b: CodeColumns) -> np.ndarray:
+    """Of the i-th latent of A with the i-th of B, [F] float64, NaN where there is none; both have as many latents."""
+    shared = np.asarray(a.codes.multiply(b.codes).sum(axis=0)).reshape(-1)
+    scale = a.deviation * b.deviation
+    r = np.divide(shared - a.n_tokens * a.mean * b.mean, scale, out=np.full(scale.shape, np.nan), where=scale > 0)
+    return np.clip(r, -1.0, 1.0)
+
+
 def fired_together(a: CodeColumns, b: CodeColumns) -> np.ndarray:
     """Tokens on which the i-th latents of both fire, [F] int64; both have as many latents."""
     both = a.codes.astype(bool).multiply(b.codes.astype(bool))
