@@ -22,6 +22,7 @@ _HEIGHT, _LEAST_WIDTH, _COLUMN, _MOST_WIDTH = 400, 130, 24, 260
 _GAMMA = 0.25
 _LEAST_PAIRS = 20
 """Of a bin, for its mean to be drawn."""
+_MEAN = "mean gap"
 
 
 def aggregated_map(latents: Latents) -> Figure:
@@ -72,17 +73,24 @@ def _joined(n: int) -> str:
 
 
 def _map(title: str, values: Float[Tensor, "L n"], sites: Sequence[str]) -> Any:
-    n, per_row = values.shape[1], -(-values.shape[1] // _MOST_ROWS)
+    per_row = -(-values.shape[1] // _MOST_ROWS)
     rows = [part.mean(1) for part in values.split(per_row, dim=1)]
     cells: list[dict[str, Any]] = [
-        {"layer": _short(site), "low": i * per_row, "high": min(n, (i + 1) * per_row), "value": float(row[s])}
+        {"layer": _short(site), "low": i * per_row, "high": (i + 1) * per_row, "value": float(row[s])}
         for i, row in enumerate(rows)
         for s, site in enumerate(sites)
     ]
     width = min(max(_COLUMN * len(sites), _LEAST_WIDTH), _MOST_WIDTH)
+    pixels = max(1, round(_HEIGHT / len(rows)))  # whole ones: rows of part of a pixel have seams
     shade = alt.Scale(type="pow", exponent=_GAMMA, range="heatmap", interpolate="lab", domainMin=0)
     legend = alt.Legend(
-        title=title, orient="top", direction="horizontal", gradientLength=width, gradientThickness=9, tickCount=3, format=".2~s"
+        title=title,
+        orient="top",
+        direction="horizontal",
+        gradientLength=width,
+        gradientThickness=9,
+        tickCount=2,
+        format=".2~g" if title.startswith("P(") else ".2~s",
     )
     return (
         alt.Chart(alt.Data(values=cells))
@@ -90,7 +98,10 @@ def _map(title: str, values: Float[Tensor, "L n"], sites: Sequence[str]) -> Any:
         .encode(
             x=alt.X("layer:N", title="layer", sort=[_short(s) for s in sites], axis=alt.Axis(labelAngle=0, labelOverlap=True)),
             y=alt.Y(
-                "low:Q", title="latents", scale=alt.Scale(reverse=True, domain=[0, n], nice=False), axis=alt.Axis(grid=False)
+                "low:Q",
+                title="latents",
+                scale=alt.Scale(reverse=True, domain=[0, len(rows) * per_row], nice=False),
+                axis=alt.Axis(grid=False),
             ),
             y2="high:Q",
             color=alt.Color("value:Q", scale=shade, legend=legend),
@@ -101,7 +112,7 @@ def _map(title: str, values: Float[Tensor, "L n"], sites: Sequence[str]) -> Any:
                 alt.Tooltip("value:Q", title=title, format=".4~g"),
             ],
         )
-        .properties(width=width, height=_HEIGHT)
+        .properties(width=width, height=pixels * len(rows))
     )
 
 
@@ -122,34 +133,38 @@ def similarity_map(latents: Latents, grid: PairGrid, *, told: str) -> Figure:
     total = counts.sum(1)
     at = (torch.arange(n_gaps, dtype=torch.float64) + 0.5) * largest_gap / n_gaps
     means = [
-        {"cosine": -1 + (2 * c + 1) / n_cosines, "gap": float((counts[c] * at).sum() / total[c])}
+        {"name": _MEAN, "cosine": -1 + (2 * c + 1) / n_cosines, "gap": float((counts[c] * at).sum() / total[c])}
         for c in (total >= _LEAST_PAIRS).nonzero().squeeze(1).tolist()
     ]
-    x = alt.X("low:Q", title="cosine of what they write", scale=alt.Scale(nice=False, zero=False), axis=alt.Axis(format=".1f"))
+    used = total.nonzero().squeeze(1)
+    first, last = int(used.min()), int(used.max()) + 1
+    span = [-1 + 2 * first / n_cosines, -1 + 2 * last / n_cosines]
+    x = alt.X("low:Q", title="cosine of what they write", scale=alt.Scale(domain=span, nice=False), axis=_axis())
+    y = alt.Y("bottom:Q", title="layers between their means", scale=alt.Scale(domain=[0, largest_gap], nice=False), axis=_axis())
     legend = alt.Legend(
-        title="pairs (log)", orient="top", direction="horizontal", gradientLength=200, gradientThickness=9, format="~s"
+        title="pairs (log)", direction="horizontal", gradientLength=160, gradientThickness=9, format="~s", tickCount=3
     )
     shade = alt.Color("pairs:Q", scale=alt.Scale(type="log", range="heatmap", interpolate="lab"), legend=legend)
-    squares = alt.Chart(alt.Data(values=cells)).mark_rect(stroke=None).encode(
-        x=x,
-        x2="high:Q",
-        y=alt.Y("bottom:Q", title="layers between their means", axis=alt.Axis(tickCount=6)),
-        y2="top:Q",
-        color=shade,
-        tooltip=[alt.Tooltip("low:Q", format=".2f", title="cosine from"), alt.Tooltip("bottom:Q", format=".2f", title="gap from"),
-                 alt.Tooltip("pairs:Q", format=",")],
-    )  # fmt: skip
-    line = alt.Chart(alt.Data(values=means)).mark_line(strokeWidth=2.5, strokeDash=[6, 3], style="estimate").encode(
-        x="cosine:Q", y="gap:Q"
-    )  # fmt: skip
+    tooltip = [alt.Tooltip("low:Q", format=".2f", title="cosine from"), alt.Tooltip("pairs:Q", format=",")]
+    squares = alt.Chart(alt.Data(values=cells)).mark_rect(stroke=None)
+    squares = squares.encode(x=x, x2="high:Q", y=y, y2="top:Q", color=shade, tooltip=tooltip)
+    named = alt.Stroke(
+        "name:N", scale=alt.Scale(domain=["", _MEAN], range="category"), legend=alt.Legend(values=[_MEAN], symbolType="stroke")
+    )
+    line = alt.Chart(alt.Data(values=means)).mark_line(strokeWidth=3).encode(x="cosine:Q", y="gap:Q", stroke=named)
+    chart: Any = alt.layer(squares, line)  # altair says it could become a FacetChart
     return Figure(
         name=f"similarity_{file_name(latents.sae)}",
         title=f"Whether latents of {latents.sae} that write alike act at like layers",
-        caption="All pairs of latents that fire. The dashed line is the mean gap at each cosine "
+        caption="All pairs of latents that fire. The line is the mean gap at each cosine "
         f"(where there are {_LEAST_PAIRS} pairs or more): where it falls to the right, the more alike the closer. {told}",
-        chart=alt.layer(squares, line),
-        height=300,
+        chart=chart.properties(width=max(2, round(460 / (last - first))) * (last - first), height=7 * n_gaps),
+        has_own_size=True,
     )
+
+
+def _axis() -> alt.Axis:
+    return alt.Axis(tickCount=6, format="~g", grid=False)
 
 
 def _short(site: str) -> str:

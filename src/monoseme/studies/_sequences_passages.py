@@ -98,10 +98,12 @@ def _candidates(store: TokenStore, plan: PassagePlan) -> Iterator[_Candidate]:
 
 
 def _by_topic(candidates: Iterator[_Candidate], rng: np.random.Generator) -> dict[str, list[_Candidate]]:
-    """Documents of each topic in an order drawn; by source where all are of one topic."""
+    """Documents of each topic in an order drawn; by source where all are of one topic, one by one where all are of one source."""
     found = list(candidates)
     if len({c.topic for c in found}) < 2:
         found = [c._replace(topic=f"source {c.source}") for c in found]
+    if len({c.topic for c in found}) < 2:
+        found = [c._replace(topic=f"document {c.document}") for c in found]
     left: dict[str, list[_Candidate]] = {}
     for i in rng.permutation(len(found)):
         left.setdefault(found[i].topic, []).append(found[i])

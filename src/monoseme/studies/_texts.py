@@ -48,7 +48,8 @@ class TextContexts:
             tokens[row, place.first : stop] = place.ids
             self.positions[row, place.first : stop] = np.arange(place.start, place.start + len(place.ids))
             self._real[row, :stop] = True
-        self._given = GivenContexts(torch.from_numpy(tokens), special_ids=tokenizer.special_ids)
+        hidden = () if corpus.keep_special else tokenizer.special_ids
+        self._given = GivenContexts(torch.from_numpy(tokens), special_ids=hidden)
 
     def _lay_out(self, text: int, ids: NDArray[Any], bos: int | None) -> Iterator["_Place"]:
         start = 0
@@ -141,7 +142,7 @@ def _parts(subjects: Sequence[Subject], coded: Coded, laid_out: TextContexts, si
     positions, texts = laid_out.positions[contexts, columns], laid_out.text[contexts]
     codes = {s.name: as_csr(code_at(s, coded.codes[s.name], site)) for s in subjects}
     for text in np.unique(texts):
-        of_text = np.flatnonzero(texts == text)
+        of_text = np.flatnonzero((texts == text) & (positions >= 0))  # a corpus may show BOS to the SAEs: it is not of the text
         held = {name: code[of_text] for name, code in codes.items()}
         yield CodedText(int(text), positions[of_text], contexts[of_text], held)
 

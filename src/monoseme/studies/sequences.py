@@ -1,7 +1,8 @@
 """Which latents follow what a long text is about: the strongest ones over concatenated passages, and how fast codes switch.
 
 Passages of different documents stand one after the other; every part of every SAE is drawn over one such text, and measured over
-many of them. Source: T-SAE, arXiv:2511.05541, figures 1 and 4: latents over a concatenation, which its code leaves out. The numbers beside the pictures are ours (`_sequences_metrics`).
+many of them. Source: T-SAE, arXiv:2511.05541, figures 1 and 4: latents over a concatenation, which its code leaves out. The
+numbers beside the pictures are ours (`_sequences_metrics`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,8 @@ from monoseme.core.errors import ConfigError
 from monoseme.evaluation import DocumentWeights
 from monoseme.studies._base import Comparison, Finding, Row, Study, StudyResult
 from monoseme.studies._explained import Explained, explanations_of
-from monoseme.studies._intervals import Interval, difference, of_replicates
+from monoseme.studies._intervals import Interval, of_replicates
+from monoseme.studies._pairs import difference_rows, is_high_less_low
 from monoseme.studies._sequences_figures import (
     ShownLatent,
     ShownText,
@@ -113,7 +115,8 @@ class Sequences(Study):
         figures = [figure for sae in dict.fromkeys(s.sae_name for s in bench.subjects) for figure in texts.figures(sae, shown)]
         if numbers:
             figures += [following(numbers), switching(switched)] if switched else [following(numbers)]
-        differences = list(_differences(bench.subjects, measured.sums))
+        replicates = {name: sums.replicates() for name, sums in measured.sums.items() if sums.n_texts}
+        differences = list(difference_rows(bench.subjects, replicates, _COMPARED))
         return StudyResult(
             title="Latents over texts that change their topic",
             text=_TEXT.format(
@@ -312,20 +315,8 @@ def _switched(subjects: Sequence[Subject], sums: dict[str, TextSums], reach: int
 _COMPARED = ("eta_squared_corrected", "passage_border_change", "context_border_change", "passage_distance", "switch_tokens")
 
 
-def _differences(subjects: Sequence[Subject], sums: dict[str, TextSums]) -> Iterator[Row]:
-    """The first part of each SAE against its others, and the SAEs among each other by part; paired over texts."""
-    found = {s.name: sums[s.name].replicates() for s in subjects if sums[s.name].n_texts}
-    for i, a in enumerate(subjects):
-        for b in subjects[i + 1 :]:
-            if a.name in found and (a.sae_name == b.sae_name) != (a.word == b.word):
-                for metric in _COMPARED:
-                    interval = difference(found[a.name][metric], found[b.name][metric])
-                    if np.isfinite(interval.value):
-                        yield {"a": a.name, "b": b.name, "metric": metric, "a_minus_b": interval.value, **_ends(interval)}
-
-
 def _findings(differences: Sequence[Row]) -> list[Finding]:
-    pairs = [row for row in differences if row["metric"] == "eta_squared_corrected" and _high_low(row)]
+    pairs = [row for row in differences if row["metric"] == "eta_squared_corrected" and is_high_less_low(row)]
     comparisons = tuple(
         Comparison(
             row["low"] is not None and row["low"] > 0,
@@ -338,7 +329,3 @@ def _findings(differences: Sequence[Row]) -> list[Finding]:
         "arXiv:2511.05541, figures 1 and 4): more of the high group's variance lies between passages."
     )
     return [Finding(claim, comparisons, "" if comparisons else "No SAE was given with both its high and its low part.")]
-
-
-def _high_low(row: Row) -> bool:
-    return row["a"].endswith("(high)") and row["b"] == row["a"].removesuffix("(high)") + "(low)"
