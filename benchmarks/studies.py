@@ -54,7 +54,7 @@ class Step(NamedTuple):
 
 STEPS = (
     Step("temporal", "temporal", "--sae {runs}/seed0,{runs}/seed1,{runs}/seed2 --part all,high,low,predicted,novel"),
-    Step("sequences", "sequences", f"{_ALL_BUT_LAYERS} --part all,high,low,predicted,novel"),
+    Step("sequences", "sequences", f"{_ALL_BUT_LAYERS} --part all,high,low,predicted,novel --corpus bundled"),
     Step("predictability", "predictability", "--sae {runs}/seed0/saes/tfa,{runs}/seed0/saes/topk,{runs}/seed0/saes/tsae"),
     Step(
         "probing",

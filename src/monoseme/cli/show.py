@@ -1,24 +1,26 @@
-"""Show what is in an artifact or a run: kind, config, inputs, files, timings; of stored activations, what was measured.
+"""Show what is in an artifact or a run: kind, config, inputs, files, timings; what a store holds and what a study found.
 
     monoseme show PATH
     monoseme show PATH --json
 
-PATH is a run or an artifact, such as runs/demo/saes/topk, here or at an address (s3://, gs://, hf://). A store whose capture is
-not at its end says how far it came.
+PATH is a run, a study or an artifact, such as runs/demo/saes/topk, here or at an address (s3://, gs://, hf://). A store whose
+capture is not at its end says how far it came.
 """
 
+import posixpath
 from typing import Any
 
 from monoseme.cli._options import wants_help, write
+from monoseme.cli._study_text import study_text
 from monoseme.cli._verbs import document
 from monoseme.core.config import dump_text
 from monoseme.core.display import JsonDisplay, get_display
-from monoseme.core.errors import ConfigError
+from monoseme.core.errors import ArtifactMissingError, ConfigError
 from monoseme.core.folder import Folder, LocalFolder, open_folder
-from monoseme.core.manifest import MANIFEST, content_hash, read_manifest, require_files
+from monoseme.core.manifest import MANIFEST, content_hash, read_json_table, read_manifest, require_files
 from monoseme.pipeline import RUN_FILE, RunFolder
 
-_UNFINISHED = "capture.json"
+_UNFINISHED, _STUDY = "capture.json", "study.json"
 
 
 def main(words: list[str]) -> int:
@@ -37,6 +39,8 @@ def main(words: list[str]) -> int:
         from monoseme.cli._store_text import store_text
 
         write(store_text(record, where=str(folder)))
+    elif "study" in record and "findings" in record:
+        write(study_text(record, where=str(record["path"])))
     else:
         write(dump_text(record, ".yaml"))
     return 0
@@ -45,6 +49,8 @@ def main(words: list[str]) -> int:
 def _record(folder: Folder) -> dict[str, Any]:
     if isinstance(folder, LocalFolder) and folder.has(RUN_FILE):
         return RunFolder(folder.path).record()
+    if folder.has(_STUDY) and not folder.has(MANIFEST):
+        folder = _report_of(folder)
     if folder.has(_UNFINISHED) and not folder.has(MANIFEST):
         from monoseme.activations.store.describe import describe_unfinished  # torch comes with it
 
@@ -55,4 +61,16 @@ def _record(folder: Folder) -> dict[str, Any]:
 
         return describe_store(folder)
     require_files(folder, manifest)
+    if manifest["kind"] == "report" and "study" in manifest["config"]:
+        return read_json_table(folder, "report.json") | {"content_hash": content_hash(manifest), "path": str(folder)}
     return manifest | {"content_hash": content_hash(manifest)}
+
+
+def _report_of(study: Folder) -> Folder:
+    """The report in a study's folder. Raises ArtifactMissingError, with what to type, where the study is not at its end."""
+    if not study.has(f"report/{MANIFEST}"):
+        name = read_json_table(study, _STUDY).get("study", "NAME")
+        raise ArtifactMissingError(
+            f"the study in {study} is not at its end.\n  Go on with:  monoseme study {name} --out {study} --resume"
+        )
+    return open_folder(posixpath.join(str(study), "report"))

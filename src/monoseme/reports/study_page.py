@@ -22,6 +22,8 @@ MOST_CHART_ROWS = 20_000
 """A figure with more rows of data is shown as a picture: its data would be megabytes, and slow in a browser."""
 MOST_TABLE_ROWS = 200
 """Rows of a table on the page."""
+_HALF_PIXELS = 400
+"""Of a chart without its axes, up to which two fit side by side."""
 _LONG_TEXT = 48
 """Characters from which a cell may wrap."""
 
@@ -104,6 +106,7 @@ def render_study(page: StudyPage) -> str:
         prose=prose,
         inline=inline,
         pictures={shown.figure.name: [_data_uri(png) for png in shown.picture] for shown in page.figures if shown.picture},
+        wide={shown.figure.name for shown in page.figures if shown.picture or _is_wide(shown.figure)},
         tables=tables,
         subjects=list(page.metrics),
         metrics=_metric_rows(page.metrics),
@@ -112,6 +115,12 @@ def render_study(page: StudyPage) -> str:
         policy=policy(scripts),
         data=Markup(json_for_html(chart_data(drawn))),
     )
+
+
+def _is_wide(figure: Figure) -> bool:
+    """Whether it needs the whole width of the page: it brings its size, and that is more than half of it."""
+    width = figure.spec().get("width")
+    return figure.has_own_size and not (isinstance(width, int | float) and width <= _HALF_PIXELS)
 
 
 def _table(table: PageTable) -> _Table:
