@@ -128,7 +128,7 @@ def children_bars(rows: Sequence[Row]) -> Figure:
         .properties(width=460, height=alt.Step(30))
     )
     return Figure(
-        name="children_per_parent",
+        name="children",
         title="What becomes of latents in a wider dictionary",
         caption="Latents of the narrower SAE by how many latents of the wider one are nearest to them. One child: the latent "
         "stayed; two or more: it split; none: no latent of the wider one is like it.",

@@ -180,10 +180,11 @@ def _beside(maps: Sequence[_Map]) -> alt.ConcatChart:
 
 def _drawn(shown: _Map, values: list[dict[str, float]], *, most: float) -> alt.LayerChart | alt.FacetChart:
     across, up = shown.axes
+    ticks = [shade for shade in _SHADES if shade <= most]
     shade = alt.Color(
         "latents:Q",
         scale=alt.Scale(type="log", range="heatmap", domain=[_LEAST_SHADE, most]),
-        legend=alt.Legend(title="latents", gradientLength=200, gradientThickness=10, format="~s", values=_SHADES),
+        legend=alt.Legend(title="latents", gradientLength=200, gradientThickness=10, format="~s", values=ticks),
     )
     cells = (
         alt.Chart(alt.Data(values=values), title=alt.Title(shown.title, fontSize=12, fontWeight="normal"))
