@@ -42,7 +42,7 @@ def accuracy_by_task(scored: Sequence[Scored]) -> Figure:
 
 
 def accuracy_by_features(scored: Sequence[Scored]) -> Figure | None:
-    """A dot for each rival whose features are selected, at each number of them; None where there is one number of features only."""
+    """A dot for each rival whose features are selected, at each number of them; None where there is one number only."""
     tasks = [task for task in dict.fromkeys(each.task for each in scored) if len(_numbers(scored, task)) > 1]
     if not tasks:
         return None
