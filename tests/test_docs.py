@@ -9,8 +9,10 @@ import pytest
 
 from monoseme.cli._verbs import document, names
 from monoseme.cli.main import _take_kernels
+from monoseme.cli.study import _read as read_flags  # pyright: ignore[reportPrivateUsage]
 from monoseme.core.errors import UnknownPluginError
 from monoseme.pipeline import RunFolder
+from monoseme.studies import STUDIES
 from tests.pipeline.conftest import corpus_file, model_folder, run
 
 __all__ = ["corpus_file", "model_folder", "run"]
@@ -55,6 +57,8 @@ def test_a_command_in_the_docs_exists_with_its_options(words: list[str]) -> None
     flags = {word.partition("=")[0] for word in rest if word.startswith("--")} - {"--json", "--quiet"}
     if verb in ("train", "run", "demo"):
         _parse(verb, rest)
+    elif verb == "study" and rest and rest[-1] not in ("--help", "--resume"):
+        read_flags(rest[0], STUDIES.get(rest[0]), rest[1:])  # a wrong flag ends the program
     else:
         known = document(verb) + (ROOT / "docs" / "verbs" / f"{verb}.md").read_text()
         assert {flag for flag in flags if flag not in known} == set()
