@@ -2,7 +2,8 @@
 
 Three things look like event structure and are not; each has its own control.
 
-- Tokens close together are alike: similarity within and across events is compared at the same distance (`lag_gap`).
+- Tokens close together are alike, and codes drift along a text: similarity within and across events is compared at the same
+  distance, and with the same text cut elsewhere into as many events (`event_gap`).
 - A sentence ends wherever an event ends: boundaries are compared with the ends of sentences inside events (`auroc_ends`).
 - A window sees a change wherever it is placed: boundaries are compared with all other places (`auroc`), and the detection with
   scores put in random order (`f1_chance`).
@@ -25,8 +26,8 @@ from monoseme.studies._predictability_texts import EventText, Span
 
 Array = NDArray[np.float64]
 _SENTENCE_END = re.compile(r"[.!?。！？…][\"'”’»)\]]*(?=\s|$)")
-_N_SHUFFLES = 100
-"""Random orders behind the F1 of chance: its standard error is below 0.03 for one text."""
+_N_SHUFFLES, _N_CUTS = 100, 30
+"""Random orders behind the F1 of chance, whose standard error is then below 0.03 for one text, and random cuts of it."""
 
 
 class Layout(NamedTuple):
@@ -85,8 +86,8 @@ class EventMeasures(NamedTuple):
     """Mean similarity of two tokens of one event."""
     across: float
     """Of two tokens of different events."""
-    lag_gap: float
-    """within - across of tokens equally far apart, mean over distances."""
+    event_gap: float
+    """within - across of tokens equally far apart, mean over distances, less the same with moved boundaries."""
     sharpness: float
     """Novelty at boundaries less that at all other gaps."""
     sharpness_ends: float
@@ -109,13 +110,14 @@ def measure(codes: Array, places: Layout, *, window: int, tolerance: int, seed: 
     boundaries = np.array([g for g in places.boundaries if g in known], dtype=np.int64)
     away = np.array([g for g in known.tolist() if _distance(g, places.boundaries) > tolerance], dtype=np.int64)
     ends = np.array([g for g in places.ends if g in away], dtype=np.int64)
-    within, across, gap = _alike(matrix, places.event)
     random = np.random.default_rng(seed)
+    alike = likeness(matrix, places.event)
+    by_chance = [likeness(matrix, random_cut(places.event, random)).gap for _ in range(_N_CUTS)]
     shuffled = [_f1(random.permutation(score[known]), known, boundaries, tolerance) for _ in range(_N_SHUFFLES)]
     return EventMeasures(
-        within=within,
-        across=across,
-        lag_gap=gap,
+        within=alike.within,
+        across=alike.across,
+        event_gap=alike.gap - _mean(np.array(by_chance)),
         sharpness=_mean(score[boundaries]) - _mean(score[away]),
         sharpness_ends=_mean(score[boundaries]) - _mean(score[ends]),
         auroc=_auroc(score[boundaries], score[away]),
@@ -130,18 +132,42 @@ def text_seed(seed: int, name: str) -> int:
     return derive_seed(seed, "events", name)
 
 
-def _alike(matrix: Array, event: NDArray[np.int64]) -> tuple[float, float, float]:
-    """Mean similarity within and across events, and their difference at the same distance."""
-    first, second = np.triu_indices(len(matrix), 1)
+class Likeness(NamedTuple):
+    """Mean similarity of two tokens of one event, of different ones, and the difference at the same distance."""
+
+    within: float
+    across: float
+    gap: float
+
+
+def likeness(matrix: Array, event: NDArray[np.int64]) -> Likeness:
+    """Of a similarity matrix [T, T] and the event of each token [T].
+
+    A distance weighs as much as it has pairs of the rarer kind.
+    """
+    n = len(matrix)
+    first, second = np.triu_indices(n, 1)
     values, same, lag = matrix[first, second], event[first] == event[second], second - first
-    sums = {kind: np.bincount(lag[kind_is], values[kind_is], len(matrix)) for kind, kind_is in ((True, same), (False, ~same))}
-    counts = {kind: np.bincount(lag[kind_is], minlength=len(matrix)) for kind, kind_is in ((True, same), (False, ~same))}
-    both = (counts[True] > 0) & (counts[False] > 0)
-    # A distance weighs as much as it has pairs of the rarer kind.
-    weights = np.minimum(counts[True], counts[False])[both]
-    gaps = sums[True][both] / counts[True][both] - sums[False][both] / counts[False][both]
+    sums = [np.bincount(lag[chosen], values[chosen], n) for chosen in (same, ~same)]
+    counts = [np.bincount(lag[chosen], minlength=n) for chosen in (same, ~same)]
+    both = (counts[0] > 0) & (counts[1] > 0)
+    gaps = sums[0][both] / counts[0][both] - sums[1][both] / counts[1][both]
+    weights = np.minimum(*counts)[both]
     gap = float((weights * gaps).sum() / weights.sum()) if both.any() else np.nan
-    return _mean(values[same]), _mean(values[~same]), gap
+    return Likeness(_mean(values[same]), _mean(values[~same]), gap)
+
+
+def random_cut(event: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
+    """The tokens cut into as many events, each boundary moved by up to half the mean length of an event to either side.
+
+    Moved, not drawn anew: cuts of other lengths pair other places of the text, and a drift is not equally fast everywhere.
+    """
+    boundaries = np.flatnonzero(np.diff(event)) + 1
+    reach = len(event) // (2 * (len(boundaries) + 1))
+    moved = np.sort(boundaries + random.integers(-reach, reach + 1, len(boundaries)))
+    place = np.arange(len(boundaries))
+    apart = np.maximum.accumulate(np.maximum(moved, 1) - place) + place  # no event without a token
+    return np.searchsorted(np.minimum(apart, len(event) - len(boundaries) + place), np.arange(len(event)), side="right")
 
 
 def _f1(score: Array, gaps: NDArray[np.int64], boundaries: NDArray[np.int64], tolerance: int) -> float:

@@ -1,6 +1,6 @@
 """Figures of one text: likeness of its tokens, novelty along it, its way through the space of codes, attention between tokens.
 
-Numbers of a matrix are kept as one list per row, which Vega-Lite takes apart: a tenth of the size of one object per cell.
+Numbers of a matrix are kept as one text per row, which Vega-Lite takes apart: a twentieth of the size of one object per cell.
 Letters: T tokens, G gaps between them, H heads.
 """
 
@@ -19,6 +19,8 @@ Array = NDArray[np.float64]
 _MATRIX_PIXELS, _CURVE_WIDTH, _CURVE_HEIGHT, _VIEW_PIXELS = 250, 640, 190, 200
 _COLUMNS = 2
 _DIGITS = 3
+_MOST_DOUBLINGS = 3.0
+"""Attention is drawn from an eighth to eight times what each slot would get if all got the same."""
 _PROJECTIONS = ((0, 1), (0, 2), (1, 2))
 _POINTED = "token"
 """The selection of the point under the pointer."""
@@ -45,7 +47,7 @@ class Shown(NamedTuple):
 
 def similarity_maps(shown: Shown, matrices: Mapping[str, Array]) -> Figure:
     """A heat map [T, T] for each code, side by side, with lines between events."""
-    scale = alt.Scale(domain=[-1, 1], domainMid=0, range="diverging", clamp=True)
+    scale = alt.Scale(domain=[-1, 1], domainMid=0, range="diverging", interpolate="lab", clamp=True)
     charts = [_matrix(shown, name, matrix, scale=scale, title="cosine") for name, matrix in matrices.items()]
     return Figure(
         name=f"similarity_{shown.slug}",
@@ -59,15 +61,17 @@ def similarity_maps(shown: Shown, matrices: Mapping[str, Array]) -> Figure:
 
 def attention_heads(shown: Shown, sae: str, maps: Array) -> Figure:
     """A heat map for each head of maps [layers, H, T, T]."""
-    scale = alt.Scale(type="sqrt", domain=[0, 1], range="heatmap", clamp=True)
+    scale = alt.Scale(domain=[-_MOST_DOUBLINGS, _MOST_DOUBLINGS], domainMid=0, range="diverging", interpolate="lab", clamp=True)
+    slots = np.arange(1, len(shown.tokens) + 1)[:, None]
+    doublings = np.log2(np.maximum(maps * slots, 2.0**-_MOST_DOUBLINGS))
     n_layers, n_heads = maps.shape[:2]
     charts = [
         _matrix(
             shown,
             f"layer {layer + 1}, head {head + 1}" if n_layers > 1 else f"head {head + 1}",
-            np.where(np.tri(len(shown.tokens), dtype=bool), maps[layer, head], np.nan),
+            np.where(np.tri(len(shown.tokens), dtype=bool), doublings[layer, head], np.nan),
             scale=scale,
-            title="attention",
+            title="log2 of even",
             held=["(start)", *shown.tokens[:-1]],
         )
         for layer in range(n_layers)
@@ -76,28 +80,32 @@ def attention_heads(shown: Shown, sae: str, maps: Array) -> Figure:
     return Figure(
         name=f"attention_{_slug(sae)}_{shown.slug}",
         title=f"Where the attention of {sae} goes",
-        caption=f"{shown.told} Each row is a token and adds up to 1; columns are what it can look at: the first is the start, "
-        "which holds no token, each other one the token before. The shade goes by the square root. Lines are event boundaries.",
+        caption=f"{shown.told} Each row is a token; columns are what it can look at: the first is the start, which holds no "
+        "token, each other one the token before. 0: as much as if all got the same; each step up or down is a factor of two. "
+        "Lines are event boundaries.",
         chart=alt.concat(*charts, columns=_COLUMNS, spacing=24),
         has_own_size=True,
     )
 
 
 def _matrix(shown: Shown, name: str, matrix: Array, *, scale: alt.Scale, title: str, held: Sequence[str] | None = None) -> Any:
-    """One heat map; NaN cells are left out. `held`: what the columns hold, where that is not the tokens themselves."""
+    """One heat map; NaN cells, which may only be at the end of a row, are left out. `held`: what the columns hold, where that is not the tokens themselves."""
     n = len(matrix)
     columns = held or shown.tokens
-    rows: list[dict[str, Any]] = []
-    for i, row in enumerate(matrix):
-        there = np.flatnonzero(np.isfinite(row))
-        rows.append({"i": i, "j": there.tolist(), "s": np.round(row[there], _DIGITS).tolist()})
+    parts = 10**_DIGITS
+    rows = [
+        {"i": i, "s": ",".join(str(round(float(value) * parts)) for value in row[np.isfinite(row)])}
+        for i, row in enumerate(matrix)
+    ]
     legend = alt.Legend(
         title=title, orient="right", gradientLength=120, gradientThickness=8, format="~g", tickCount=3, values=_ticks(scale)
     )
     squares = (
         alt.Chart(alt.Data(values=rows))
+        .transform_calculate(s="split(datum.s, ',')")
+        .transform_calculate(j="sequence(0, length(datum.s))")
         .transform_flatten(["j", "s"])
-        .transform_calculate(x2="datum.j + 1", y2="datum.i + 1")
+        .transform_calculate(s=f"datum.s / {parts}", x2="datum.j + 1", y2="datum.i + 1")
         .transform_lookup("i", alt.LookupData(alt.Data(values=_numbered(shown.tokens)), "k", ["token"]), as_=["row"])
         .transform_lookup("j", alt.LookupData(alt.Data(values=_numbered(columns)), "k", ["token"]), as_=["column"])
         .mark_rect(stroke=None)
@@ -143,7 +151,7 @@ def novelty_curves(shown: Shown, scores: Mapping[str, Array]) -> Figure:
         if np.isfinite(score)
     ]
     names = list(scores)
-    color = alt.Color("code:N", sort=names, scale=alt.Scale(domain=names))
+    color = alt.Color("code:N", sort=names, scale=alt.Scale(domain=names), legend=alt.Legend(symbolType="stroke"))
     lines = (
         alt.Chart(alt.Data(values=values))
         .mark_line(strokeWidth=1.8)

@@ -67,7 +67,7 @@ def _events(codes: Sequence[str], means: Mapping[tuple[str, str], Mean]) -> Find
         for measure, told, chance in (
             ("auroc", "AUROC against all other gaps", 0.5),
             ("auroc_ends", "AUROC against other sentence ends", 0.5),
-            ("lag_gap", "similarity within less across events at the same distance", 0.0),
+            ("event_gap", "similarity within less across events at the same distance", 0.0),
         ):
             interval = means[code, measure].interval
             comparisons.append(Comparison(_above(interval, chance), f"{code}, {told}: {interval}"))
@@ -82,7 +82,7 @@ def _against(codes: Sequence[str], means: Mapping[tuple[str, str], Mean], baseli
         for other in others:
             for measure, told in (
                 ("auroc_ends", "AUROC against other sentence ends"),
-                ("lag_gap", "similarity within less across"),
+                ("event_gap", "similarity within less across"),
             ):
                 if (other, measure) in means:
                     gap = difference(means[code, measure].replicates, means[other, measure].replicates)

@@ -42,7 +42,7 @@ _DETECTION = {
     "AUROC against other sentence ends": "auroc_ends",
 }
 _SIMILARITY = {
-    "similarity within − across, same distance": "lag_gap",
+    "within − across at the same distance, above chance": "event_gap",
     "novelty at boundaries − at other gaps": "sharpness",
     "novelty at boundaries − at sentence ends": "sharpness_ends",
 }
@@ -61,11 +61,11 @@ def share_figure(shares: Sequence[Share]) -> Figure:
     return _dots(
         "shares",
         (
-            _estimate(share.sae, share.interval(metric), panel=panel, group=group)
+            _estimate(f"{share.sae}: {what}", share.interval(metric), panel=panel)
             for panel, metrics in _SHARES.items()
             for share in shares
             if share.has_parts
-            for group, metric in metrics.items()
+            for what, metric in metrics.items()
         ),
         title="What the predicted and the novel part give back",
         caption="The first two panels share out what both parts give back together: predicted, novel and cross term add up to 1. "
@@ -109,9 +109,9 @@ def similarity_figure(means: Mapping[tuple[str, str], Mean]) -> Figure:
         "events",
         _of_means(means, _SIMILARITY),
         title="Are codes of one event alike?",
-        caption="Cosines of centred codes. The first panel compares tokens equally far apart, so that nearness does not count "
-        "as an event; the others compare the drop at boundaries with that elsewhere. Right of the line: events show. Bars are "
-        "95 % intervals over texts.",
+        caption="Cosines of centred codes. The first panel compares tokens equally far apart, and the text with itself cut at "
+        "other places, so that nearness and drift do not count; the others compare the drop at boundaries with that elsewhere. "
+        "Right of the line: events show. Bars are 95 % intervals over texts.",
         reference=0.0,
     )
 
@@ -140,10 +140,10 @@ def _of_means(means: Mapping[tuple[str, str], Mean], panels: Mapping[str, str]) 
                 yield _estimate(code, mean.interval, panel=panel)
 
 
-def _estimate(row: str, interval: Interval | None, *, panel: str, group: str = "") -> Estimate:
+def _estimate(row: str, interval: Interval | None, *, panel: str) -> Estimate:
     if interval is None or not np.isfinite(interval.value):
-        return Estimate(row, None, panel=panel, group=group)
-    return Estimate(row, interval.value, interval.low, interval.high, panel=panel, group=group)
+        return Estimate(row, None, panel=panel)
+    return Estimate(row, interval.value, interval.low, interval.high, panel=panel)
 
 
 def _dots(name: str, estimates: Iterator[Estimate], *, title: str, caption: str, reference: float | None = None) -> Figure:

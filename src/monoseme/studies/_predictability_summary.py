@@ -19,7 +19,11 @@ from monoseme.studies._predictability_garden import Effect
 DEFINITIONS: Mapping[str, tuple[str, str, Better]] = {
     "within": ("Mean cosine of the centred codes of two tokens of one event.", "cosine", "neither"),
     "across": ("Mean cosine of the centred codes of two tokens of different events.", "cosine", "neither"),
-    "lag_gap": ("within − across of tokens equally far apart, mean over distances.", "cosine", "higher"),
+    "event_gap": (
+        "within − across of tokens equally far apart, mean over distances, less the same with moved boundaries.",
+        "cosine",
+        "higher",
+    ),
     "sharpness": ("Novelty at event boundaries less that at all other gaps beyond the tolerance.", "cosine", "higher"),
     "sharpness_ends": ("Novelty at event boundaries less that at sentence ends inside events.", "cosine", "higher"),
     "auroc": ("Chance that an event boundary has more novelty than another gap; 0.5 is chance.", "probability", "higher"),

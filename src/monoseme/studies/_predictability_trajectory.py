@@ -4,6 +4,7 @@ Source: TFA's demonstration, which maps predicted codes by UMAP with 15 neighbou
 Letters: T tokens, F latents.
 """
 
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -33,7 +34,10 @@ def _pca(centred: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _umap(codes: NDArray[np.float64]) -> NDArray[np.float64]:
-    import umap  # its import takes seconds
+    with warnings.catch_warnings():
+        # It tells that one of its classes, not used here, needs Tensorflow.
+        warnings.filterwarnings("ignore", category=ImportWarning, message="Tensorflow not installed")
+        import umap  # its import takes seconds
 
     # One job: with a seed it uses no more, and says so in a warning when asked for more. The spectral start, its default, needs
     # more tokens than neighbours and dimensions together.

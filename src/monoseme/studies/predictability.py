@@ -52,7 +52,8 @@ difference counts where its whole 95 % interval is on one side.
 - *novelty* of a gap: mean cosine of the centred codes of the {window} tokens before it and of the {window} after it, each among
   themselves, less the mean cosine between the two.
 - *auroc_ends* and *sharpness_ends* compare event boundaries with ends of sentences inside events: what only follows punctuation
-  or the length of sentences has 0.5 and 0. *lag_gap* compares tokens equally far apart: what only changes slowly has 0.
+  or the length of sentences has 0.5 and 0. *event_gap* compares tokens equally far apart, and the text with itself cut elsewhere:
+  what only drifts has about 0.
 - Garden path and control have the same word at the same place; the token before it is where nothing should differ yet.
 """
 
