@@ -1,7 +1,10 @@
 """Probes find what was planted and not what only goes along with it; nothing of the test side reaches the training side."""
 
+import csv
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from monoseme.core.errors import ConfigError, CorpusError
+from monoseme.cli.main import main
+from monoseme.core.errors import ConfigError, CorpusError, ExtraMissingError
 from monoseme.evaluation._probes import (
     SCORES,
     class_contrasts,
@@ -20,12 +24,15 @@ from monoseme.evaluation._probes import (
     split_by_unit,
     telling_features,
 )
+from monoseme.pipeline import RunFolder
 from monoseme.studies._probing_features import Gathered, principal_components, random_codes
 from monoseme.studies._probing_measure import Probed, ProbeSettings, probe, read_probed, write_probed
 from monoseme.studies._probing_scores import Scored, compared, confusion, score
 from monoseme.studies._probing_tasks import NoTask, ProbeTask, context_task, semantics_task, syntax_task
 from monoseme.studies._probing_text import Excerpt, ExcerptContexts, Frame
 from monoseme.studies._probing_texts import label_names
+from monoseme.studies.probing import Probing
+from monoseme.text import CorpusConfig
 
 SETTINGS = ProbeSettings(seeds=(3, 5), test_fraction=0.25, per_class=(1, 2), inverse_penalty=1.0, keeps_telling=True)
 
@@ -283,3 +290,99 @@ def test_what_was_probed_comes_back_from_its_file(tmp_path: Path) -> None:
     assert back == made
     shares = confusion(back, "tag", 1)
     assert sum(row["n"] for row in shares) == sum(len(test) for test in back.tests.values())
+
+
+# --- the whole study -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def tagged_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sentences of the tiny corpus as CoNLL-U, nine to a document."""
+    file = tmp_path_factory.mktemp("tags") / "tiny.conllu"
+    words = [("The", "DET"), ("{a}", "NOUN"), ("saw", "VERB"), ("the", "DET"), ("{b}", "NOUN")]
+    lines: list[str] = []
+    nouns = ("cat", "dog", "sun", "tree", "house", "river")
+    for i, (a, b) in enumerate((a, b) for a in nouns for b in nouns):
+        lines += [f"# newdoc id = d{i // 3}"] if i % 3 == 0 else []
+        for number, (form, tag) in enumerate(words, start=1):
+            lines.append(f"{number}\t{form.format(a=a, b=b)}\t_\t{tag}\t_\t_\t_\t_\t_\t_")
+        lines.append("")
+    file.write_text("\n".join(lines))
+    return file
+
+
+_SMALL = ["--n_documents", "60", "--n_context_documents", "5", "--tokens_per_document", "8", "--n_seeds", "2", "--sparse", "1"]
+_SMALL += ["--n_replicates", "40", "--least_per_class", "8", "--quiet"]
+
+
+def test_the_study_answers_with_all_three_tasks_and_a_resume_probes_nothing_anew(
+    studied_run: RunFolder, tagged_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "s"
+    flags = ["--sae", str(studied_run.path), "--part", "all,high,low", "--tags", str(tagged_file), *_SMALL]
+    assert main(["study", "probing", "--out", str(out), *flags]) == 0
+    content = json.loads((out / "report" / "report.json").read_text())
+    rows = list(csv.DictReader((out / "report" / "tables" / "accuracy.csv").open()))
+    assert {row["task"] for row in rows} == {"semantics", "context", "syntax"}
+    assert {row["subject"] for row in rows} >= {"tsae (high)", "matryoshka (low)", "mlsae", "topk", "random SAE (2 sites)"}
+    assert all(0.0 <= float(row["accuracy_low"]) <= float(row["accuracy"]) <= float(row["accuracy_high"]) <= 1.0 for row in rows)
+    verdicts = [finding["verdict"] for finding in content["findings"]]
+    assert len(verdicts) == 6
+    assert "not measured" not in verdicts
+    differences = list(csv.DictReader((out / "report" / "tables" / "differences.csv").open()))
+    assert {(row["subject"], row["against"]) for row in differences if row["task"] == "syntax"} == {
+        ("tsae (low)", "tsae (high)"),
+        ("matryoshka (high)", "tsae (high)"),
+        ("topk", "tsae (high)"),
+    }
+    made = (out / "work" / "syntax.json").stat().st_mtime_ns
+    assert main(["study", "probing", "--out", str(out), "--resume", "--quiet"]) == 0
+    assert (out / "work" / "syntax.json").stat().st_mtime_ns == made
+    assert json.loads((out / "report" / "report.json").read_text()) == content
+
+
+def study(run: RunFolder, **settings: Any) -> Probing:
+    small: dict[str, Any] = {"n_documents": 30, "least_per_class": 4, "n_seeds": 1, "n_replicates": 2}
+    return Probing(Probing.Config(sae=(str(run.sae("topk")),), **(small | settings)))
+
+
+def test_labels_and_tags_that_make_no_task_are_refused(studied_run: RunFolder, corpus_file: Path, tmp_path: Path) -> None:
+    one = tmp_path / "one.jsonl"
+    one.write_text("".join(json.dumps({"text": f"The cat saw the dog {i}.", "kind": "x"}) + "\n" for i in range(9)))
+    tagged = tmp_path / "one.conllu"
+    tagged.write_text("1\tcat\t_\tNOUN\t_\t_\t_\t_\t_\t_\n\n" * 9)
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"label": "domane"}, r'(?s)has the label "domane".*Did you mean "domain"'),
+        ({"corpus": CorpusConfig(source=str(one), context_len=16), "label": "kind"}, 'label "kind" makes no task: 1 classes'),
+        ({"corpus": CorpusConfig(source=str(one), context_len=16), "label": "colour"}, "They have none"),
+        ({"tags": str(tagged)}, "the tags make no task: 1 tags"),
+    ]
+    for settings, words in cases:
+        with pytest.raises(ConfigError, match=words):
+            study(studied_run, **settings).investigate(tmp_path / "work")
+
+
+def test_spacy_that_is_not_there_is_named_with_what_to_install(studied_run: RunFolder, tmp_path: Path) -> None:
+    try:
+        import spacy  # noqa: F401  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        with pytest.raises(ExtraMissingError, match=r"monoseme\[tags\]"):
+            study(studied_run, tagger="spacy", n_context_documents=1, tokens_per_document=200).investigate(tmp_path / "work")
+    else:
+        pytest.skip("spaCy is installed here")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"test_fraction": 1.0}, "between 0 and 1"),
+        ({"tags": "a.conllu", "tagger": "spacy"}, "reads no such file"),
+        ({"n_seeds": 0}, "n_seeds is 0"),
+        ({"sparse": (0,)}, "at least 1"),
+        ({"tokens_per_document": 1}, "at least 2"),
+        ({"corpus": CorpusConfig(source="x", chat="messages", only_roles=("user",))}, "only_roles has no effect"),
+    ],
+)
+def test_settings_without_a_meaning_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Probing.Config(sae=("x",), **settings)

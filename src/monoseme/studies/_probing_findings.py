@@ -5,10 +5,12 @@ syntax worse; the low-level latents the reverse.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from monoseme.core.artifact import open_artifact
 from monoseme.pipeline import FoundSae, run_of
 from monoseme.studies._base import Comparison, Finding, Row
 from monoseme.studies._intervals import of_sample
@@ -63,6 +65,7 @@ def findings_of(
     A claim holds in a comparison where the difference is on its side with the whole 95 % interval; in several runs, there is one
     comparison for each and one for their mean.
     """
+    kinds = {found.named.name: _architecture(found) for found in saes}
     by_name = {(each.task, each.rival): each for each in scored}
     runs = {found.named.name: str(run_of(found.path).path) for found in saes}
     claims = [*_CLAIMS, *(_Claim(_WORSE_SYNTAX, "syntax", other, (_HIGH,)) for other in _OTHERS)]
@@ -73,7 +76,7 @@ def findings_of(
         for worse in claim.worse:
             found = [
                 compared(by_name[claim.task, a.name], by_name[claim.task, b.name])
-                for a, b in _pairs(subjects, runs, claim.better, worse)
+                for a, b in _pairs(subjects, runs, kinds, (claim.better, worse))
                 if {(claim.task, a.name), (claim.task, b.name)} <= set(by_name)
             ]
             rows += found
@@ -83,11 +86,23 @@ def findings_of(
     return Found(list(findings.values()), rows)
 
 
-def _pairs(subjects: Sequence[Subject], runs: Mapping[str, str], a: Side, b: Side) -> list[tuple[Subject, Subject]]:
+def _architecture(found: FoundSae) -> str:
+    """What the SAE was trained as: those with thresholds are all of one architecture once they are saved."""
+    run = run_of(found.path)
+    for folder in (Path(found.path), run.sae(found.named.name.removeprefix(f"{run.path.name}."))):
+        if (folder / "manifest.json").is_file():
+            config = open_artifact(folder, kind="sae").config
+            return str(config.get("trained_as", config)["architecture"])
+    return found.named.sae.plugin_name
+
+
+def _pairs(
+    subjects: Sequence[Subject], runs: Mapping[str, str], kinds: Mapping[str, str], sides: tuple[Side, Side]
+) -> list[tuple[Subject, Subject]]:
     """Subjects of the two sides at the same sites of the same run; of other runs too where none share one."""
-    firsts, seconds = ([s for s in subjects if (s.sae.config.plugin_name, s.word) == side] for side in (a, b))
+    firsts, seconds = ([s for s in subjects if (kinds[s.sae_name], s.word) == side] for side in sides)
     pairs = [(x, y) for x in firsts for y in seconds if x.sites == y.sites]
-    if a.architecture == b.architecture:
+    if sides[0].architecture == sides[1].architecture:
         return [(x, y) for x, y in pairs if x.sae_name == y.sae_name]
     return [(x, y) for x, y in pairs if runs[x.sae_name] == runs[y.sae_name]] or pairs
 
