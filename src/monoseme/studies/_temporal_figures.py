@@ -21,7 +21,7 @@ _SAID = {
     "fvu_alone": "FVU of the part alone",
 }
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
-_FACET_WIDTH, _FACET_HEIGHT, _SIDE = 300, 190, 430
+_FACET_WIDTH, _CURVE_WIDTH, _FACET_HEIGHT, _SIDE = 300, 220, 190, 600
 _PER_DECADE = 2
 _FEW_LATENTS = 5
 """Fewer latents in a bin of densities have no median that tells anything."""
@@ -85,7 +85,7 @@ def autocorrelation_curves(rows: Sequence[Row]) -> Figure | None:
     highest = max(value["high"] for value in values)
     scale = alt.Scale(domain=[min(0.0, min(value["low"] for value in values)), min(1.0, highest)], nice=True)
     charts = [_curves([v for v in values if v["part"] == part], part, saes, scale) for part in parts]
-    chart = alt.concat(*charts, columns=2, spacing=24).resolve_scale(color="shared", strokeDash="shared")
+    chart = alt.concat(*charts, columns=3, spacing=20).resolve_scale(color="shared")
     return Figure(
         name="autocorrelation_curves",
         title="How long codes remember themselves",
@@ -104,7 +104,6 @@ def _band(row: Row) -> Row:
 
 def _curves(values: Sequence[Row], part: str, saes: list[str], scale: alt.Scale) -> Any:
     color = alt.Color("sae:N", scale=alt.Scale(domain=saes), sort=saes, legend=alt.Legend() if len(saes) > 1 else None)
-    dash = alt.StrokeDash("sae:N", scale=alt.Scale(domain=saes), sort=saes, legend=None)
     base = alt.Chart(alt.Data(values=list(values)), title=alt.Title(part, fontSize=12, fontWeight="normal", offset=4)).encode(
         x=alt.X(
             "lag:Q", title="lag (tokens)", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(values=[1, 2, 4, 8, 16, 32, 64])
@@ -114,10 +113,9 @@ def _curves(values: Sequence[Row], part: str, saes: list[str], scale: alt.Scale)
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", title="autocorrelation", scale=scale), y2="high:Q")
     line = base.mark_line(strokeWidth=2).encode(
         y=alt.Y("r:Q", title="autocorrelation", scale=scale),
-        strokeDash=dash,
         tooltip=["sae:N", "lag:Q", alt.Tooltip("r:Q", format=".3f", title="autocorrelation")],
     )
-    return alt.layer(band, line).properties(width=_FACET_WIDTH, height=_FACET_HEIGHT)
+    return alt.layer(band, line).properties(width=_CURVE_WIDTH, height=_FACET_HEIGHT)
 
 
 def smoothness_against_fvu(found: Sequence[OverTime]) -> Figure | None:

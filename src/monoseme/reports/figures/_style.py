@@ -73,6 +73,7 @@ def theme(ink: Ink, *, background: bool) -> dict[str, Any]:
             "symbolType": "circle",
             "symbolSize": 90,
             "symbolOpacity": 1,
+            "symbolBaseFillColor": ink.faint,  # of a legend of shapes alone; Vega's black cannot be seen on dark
             "offset": 4,
         },
         "title": {"color": ink.text, "fontSize": 13, "fontWeight": 600, "anchor": "start", "offset": 10},
