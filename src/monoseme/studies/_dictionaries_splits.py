@@ -23,8 +23,8 @@ from monoseme.studies._dictionaries_universality import Pairs
 from monoseme.studies._dictionaries_words import Words
 from monoseme.studies._intervals import Interval
 
-MOST_COUNTED = 6
-"""Children from which parents are counted together."""
+MOST_COUNTED = 4
+"""Children from which parents are counted together: as many classes as a theme has shades."""
 
 
 class Step(NamedTuple):
