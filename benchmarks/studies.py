@@ -10,7 +10,9 @@ again: a run that is complete is taken, a study that was interrupted goes on.
 """
 
 import argparse
+import json
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -143,14 +145,16 @@ def _report(step: Step) -> Path:
 
 
 def _study(step: Step, shared: Path) -> bool:
-    """Runs it, or goes on with it; nothing where its report is there. Whether it ended well."""
+    """Runs it, or goes on with it; nothing where its report is there by the same command. Whether it ended well."""
     out = _report(step).parent
+    words = ["study", step.study, "--out", str(out), *shlex.split(step.flags.format(shared=shared, runs=_WORK))]
+    if (out / "study.json").is_file() and json.loads((out / "study.json").read_text())["command"] != shlex.join(
+        ["monoseme", *words]
+    ):
+        shutil.rmtree(out)  # the study of other settings
     if (_report(step) / "manifest.json").is_file():
         return True
-    if (out / "study.json").is_file():
-        return _call(["study", step.study, "--quiet", "--out", str(out), "--resume"])
-    flags = shlex.split(step.flags.format(shared=shared, runs=_WORK))
-    return _call(["study", step.study, "--out", str(out), *flags, "--quiet"])
+    return _call([*words, "--quiet", *(["--resume"] if (out / "study.json").is_file() else [])])
 
 
 def _call(words: list[str]) -> bool:
