@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from monoseme.core.errors import ConfigError
 from monoseme.pipeline import RunFolder
+from monoseme.studies import STUDIES
 from monoseme.studies._alignment_compare import Compared, compare, design_of, metrics_of, strongest
 from monoseme.studies._alignment_figures import Box, place_labels
 from monoseme.studies._alignment_groups import group_names
-from monoseme.studies._alignment_sums import Sums
-from monoseme.studies._alignment_texts import Collected, Text
+from monoseme.studies._alignment_sums import Sums, sums_of
+from monoseme.studies._alignment_texts import Collected, Text, collect
+from monoseme.studies._alignment_words import explanations_in
 from monoseme.studies._run import run_study
+from monoseme.studies._texts import TextContexts
+from monoseme.studies._workbench import Workbench
 from monoseme.studies.alignment import Alignment
 from monoseme.text import CorpusConfig
 
@@ -178,8 +183,11 @@ def config(run: RunFolder, **settings: Any) -> Alignment.Config:
 def test_pairs_are_compared_where_they_differ_and_reported_safely(
     studied_run: RunFolder, preferences: Path, tmp_path: Path
 ) -> None:
-    settings = config(studied_run, corpus=CorpusConfig(source=str(preferences)), fields=("chosen", "rejected"), n_examples=1)
-    report = run_study(Alignment(settings), tmp_path / "out", command="c")
+    settings = config(
+        studied_run, corpus=CorpusConfig(source=str(preferences), context_len=32), fields=("chosen", "rejected"), n_examples=1
+    )
+    made = STUDIES.get("alignment")
+    report = run_study(made(settings), tmp_path / "out", command="c")
     told = json.loads((report / "report.json").read_text())
     assert set(told["metrics"]) == {"topk"}
     page = (report / "index.md").read_text()
@@ -188,5 +196,146 @@ def test_pairs_are_compared_where_they_differ_and_reported_safely(
     assert "[l](" not in page.replace("\\[l](", "")
     assert "<img src=x" not in (report / "index.html").read_text()
     before = sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "out" / "work").rglob("*.npz"))
-    run_study(Alignment(settings), tmp_path / "out", command="c", resume=True)
+    run_study(made(settings), tmp_path / "out", command="c", resume=True)
     assert before == sorted((path, path.stat().st_mtime_ns) for path in (tmp_path / "out" / "work").rglob("*.npz"))
+
+
+def test_what_is_cut_from_a_long_pair_is_its_common_beginning(studied_run: RunFolder, preferences: Path) -> None:
+    settings = config(
+        studied_run, corpus=CorpusConfig(source=str(preferences), context_len=32), fields=("chosen", "rejected"), text_tokens=24
+    )
+    found = collect(settings, Workbench(settings.of_bench()))
+    for a, b in zip(found.texts[::2], found.texts[1::2], strict=True):
+        shared = int(a.counts.argmax())
+        assert (a.unit, a.row, a.group, b.group) == (b.unit, b.row, 0, 1)
+        assert a.ids[:shared].tolist() == b.ids[:shared].tolist()
+        assert a.ids[shared] != b.ids[shared]
+        assert not b.counts[:shared].any()
+        assert b.counts[shared:].all()
+        assert shared >= 12
+        assert max(len(a.ids), len(b.ids)) <= 24
+
+
+def test_the_last_turn_and_numbers_of_columns_can_be_taken(studied_run: RunFolder, preferences: Path) -> None:
+    corpus = CorpusConfig(source=str(preferences), context_len=32, chat="human_assistant")
+    settings = config(
+        studied_run,
+        corpus=corpus,
+        fields=("chosen", "rejected"),
+        tokens="last_turn",
+        confounds=("length", "score_{field}"),
+    )
+    bench = Workbench(settings.of_bench())
+    found = collect(settings, bench)
+    said = bench.model.token_text(found.texts[1].ids[found.texts[1].counts].tolist())
+    assert said.strip().startswith("The dog saw the house dog")
+    assert [text.numbers for text in found.texts[:4]] == [(0.0,), (0.0,), (1.0,), (-1.0,)]
+
+
+def test_labels_and_files_name_groups(studied_run: RunFolder, preferences: Path, tmp_path: Path) -> None:
+    labelled = config(
+        studied_run, corpus=CorpusConfig(source=str(preferences), context_len=32, field="chosen"), label="topic", only=("z", "x")
+    )
+    found = collect(labelled, Workbench(labelled.of_bench()))
+    assert found.names == ("z", "x")
+    assert found.n_units == [13, 14]
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jsonl").write_text("".join(f'{{"text": "{name} cat saw {i}"}}\n' for i in range(9)))
+    files = config(studied_run, groups=tuple(str(tmp_path / f"{name}.jsonl") for name in "ab"), max_texts=8)
+    found = collect(files, Workbench(files.of_bench()))
+    assert (found.names, found.n_units) == (("a", "b"), [8, 8])
+    assert all(text.counts.all() for text in found.texts)
+
+
+def test_without_more_the_domains_that_the_run_held_out_are_compared(studied_run: RunFolder) -> None:
+    found = collect(plain := config(studied_run), (bench := Workbench(plain.of_bench())))
+    assert set(found.names) == {"cat", "dog"}
+    held = {
+        bench.materials.text.document_row(i)
+        for i in range(bench.materials.text.n_documents)
+        if bench.materials.text.is_heldout(i)
+    }
+    assert {text.row for text in found.texts} == held
+
+
+@pytest.mark.parametrize("value", ["mean", "share", "max"])
+def test_sums_equal_those_of_dense_codes(studied_run: RunFolder, preferences: Path, tmp_path: Path, value: Any) -> None:
+    """Of an SAE with codes at each site too, against plain loops over dense codes."""
+    saes = tuple(str(studied_run.sae(name)) for name in ("tfa", "mlsae"))
+    settings = config(
+        studied_run,
+        sae=saes,
+        corpus=CorpusConfig(source=str(preferences), context_len=32),
+        fields=("chosen", "rejected"),
+        max_texts=9,
+    )
+    bench = Workbench(settings.of_bench())
+    found = collect(settings, bench)
+    sums = sums_of(bench, found, value, tmp_path)
+    text = found.texts[3]
+    contexts = TextContexts([text.ids], found.corpus, bench.materials.text.tokenizer)
+    coded = next(bench.coded(bench.of_contexts(contexts)))
+    counted = text.counts[contexts.positions[0][coded.chunk.text.mask[0].numpy()]]
+    for name, code in coded.codes.items():
+        dense = code.to_dense().numpy().reshape(code.leading[0], -1, code.n_latents)[counted].reshape(-1, code.n_latents)
+        twin = {"mean": dense.mean(0), "share": (dense != 0).mean(0), "max": dense.max(0).clip(0)}[value]
+        np.testing.assert_allclose(sums.codes[name][3].toarray().ravel(), twin, rtol=1e-4, atol=1e-6)  # float32 of another batch
+    assert sums.length[3] == counted.sum()
+
+
+def test_explanations_come_from_a_file_of_latents_or_of_saes(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"3": "about cats", "5": null}')
+    (tmp_path / "b.yaml").write_text("topk:\n  3: about dogs\n")
+    assert explanations_in(tmp_path / "a.json", ["topk"]).of("topk", 3) == "about cats"
+    assert explanations_in(tmp_path / "a.json", ["topk"]).of("topk", 5) is None
+    assert explanations_in(tmp_path / "b.yaml", ["topk", "tsae"]).of("topk", 3) == "about dogs"
+    with pytest.raises(ConfigError, match="explains topk, but the SAEs are tsae"):
+        explanations_in(tmp_path / "b.yaml", ["tsae"])
+    (tmp_path / "c.json").write_text('{"cat": "about cats"}')
+    with pytest.raises(ConfigError, match="number of a latent"):
+        explanations_in(tmp_path / "c.json", ["tsae"])
+
+
+FILE = CorpusConfig(source="pairs.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"fields": ("chosen", "rejected")}, "but of no text"),
+        ({"fields": ("chosen",), "corpus": FILE}, "two different columns"),
+        ({"fields": ("a", "b"), "label": "topic", "corpus": FILE}, "--fields and --label both name groups"),
+        ({"groups": ("a.jsonl",)}, "two or more different texts"),
+        ({"groups": ("a.jsonl", "b.jsonl"), "corpus": FILE}, "corpus has no use"),
+        ({"groups": ("a.jsonl", "b.jsonl"), "only": ("a",)}, "only names values of a label"),
+        ({"tokens": "differing"}, "which pairs only have"),
+        ({"tokens": "last_turn", "corpus": FILE}, "not read as conversations"),
+        ({"fields": ("a", "b"), "corpus": FILE, "confounds": ("score",)}, "both texts of a pair share"),
+        ({"confounds": ("score_{field}",)}, "is for pairs"),
+        ({"level": 1.5}, "level is 1.5"),
+        ({"min_units": 1}, "min_units is 1"),
+    ],
+)
+def test_what_cannot_be_meant_is_told(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Alignment.Config(sae=("run",), **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"label": "subject"}, 'no text has a label "subject"'),
+        ({"label": "topic", "only": ("x", "w")}, "no text has the topic w"),
+        ({"label": "topic", "max_texts": 3}, r"too few texts of different sources to compare: x \(3\)"),
+        ({"fields": ("chosen", "rejected"), "confounds": ("topic_{field}",)}, 'the confound "topic_chosen" is nothing in row 1'),
+        ({"label": "topic", "confounds": ("topic",)}, 'is "x" in row 1'),
+        ({"label": "topic", "text_tokens": 99999}, "the model reads"),
+    ],
+)
+def test_what_the_text_does_not_have_is_told(
+    studied_run: RunFolder, preferences: Path, settings: dict[str, Any], words: str
+) -> None:
+    field = "text" if "fields" in settings else "chosen"
+    settings = config(studied_run, **({"corpus": CorpusConfig(source=str(preferences), context_len=32, field=field)} | settings))
+    with pytest.raises(ConfigError, match=words):
+        collect(settings, Workbench(settings.of_bench()))

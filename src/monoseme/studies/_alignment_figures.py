@@ -15,7 +15,7 @@ from monoseme.studies._base import Row
 _MOST_PANELS = 6
 _ONE, _SEVERAL = (640, 380), (400, 270)
 """Width and height of a panel (pixels)."""
-_CHAR, _LINE, _GAP = 6.1, 13.0, 7.0
+_CHAR, _LINE, _GAP = 7.0, 13.0, 7.0
 """Of a label: width of a character, height, distance from its point (pixels)."""
 _LONGEST = 30
 _LABEL_CHARS = 64
@@ -112,21 +112,30 @@ def _volcano_panel(
         opacity=alt.condition(f"datum.q < {level:g}", alt.value(0.85), alt.value(0.35)),
     )
     line = alt.Chart(alt.Data(values=[{"height": -math.log10(level)}])).mark_rule(strokeDash=[4, 3]).encode(y="height:Q")
-    labels = _labels(strong, (reach, top), size, level=level, is_alone=is_alone)
+    labels = _labels(rows, strong, (reach, top), size, level=level, is_alone=is_alone)
     layers = [line, dots, *labels]
     chart: Any = alt.layer(*layers).properties(width=size[0], height=size[1])  # altair's stubs: perhaps a facet
     return chart if is_alone else chart.properties(title=found.subject)
 
 
 def _labels(
-    strong: Sequence[Row], reach: tuple[float, float], size: tuple[int, int], *, level: float, is_alone: bool
+    rows: Sequence[Row],
+    strong: Sequence[Row],
+    reach: tuple[float, float],
+    size: tuple[int, int],
+    *,
+    level: float,
+    is_alone: bool,
 ) -> list[alt.Chart]:
-    """Text marks at places in the panel where they cover neither each other nor a labelled point."""
-    rows = sorted((row for row in strong if row["q"] is not None and row["q"] < level), key=lambda row: -_height(row))
-    points = [((row["effect"] / reach[0] + 1) / 2 * size[0], (1 - _height(row) / reach[1]) * size[1]) for row in rows]
-    texts = [_short(row) if is_alone else str(row["latent"]) for row in rows]
-    taken = [Box(x - 3, y - 3, x + 3, y + 3) for x, y in points]
-    placed = place_labels(points, texts, size=size, taken=taken)
+    """Text marks at places in the panel where they cover neither each other nor a discovery."""
+
+    def pixels(row: Row) -> tuple[float, float]:
+        return (row["effect"] / reach[0] + 1) / 2 * size[0], (1 - _height(row) / reach[1]) * size[1]
+
+    named = sorted((row for row in strong if row["q"] is not None and row["q"] < level), key=lambda row: -_height(row))
+    texts = [_short(row) if is_alone else str(row["latent"]) for row in named]
+    taken = [Box(x - 3, y - 3, x + 3, y + 3) for x, y in (pixels(row) for row in rows if row["q"] < level)]
+    placed = place_labels([pixels(row) for row in named], texts, size=size, taken=taken)
     made: list[alt.Chart] = []
     for is_right in (True, False):
         values = [{"x": p.x, "y": p.y, "text": p.text} for p in placed if p.is_right == is_right]
@@ -205,8 +214,10 @@ def strongest_dots(found: Compared, strong: Sequence[Row], i: int) -> Figure:
 
 
 def _row_label(row: Row) -> str:
-    said = row.get("explanation") or row.get("fires_on")
-    text = f"{row['latent']}: {said.removeprefix('fires on ')}" if said else f"{row['latent']}"
+    """The latent, two tokens on which it fires, and as much of its explanation as the figure has room for."""
+    tokens = ", ".join(str(row.get("fires_on") or "").split(", ")[:2])
+    said = str(row.get("explanation") or "").removeprefix("fires on ")
+    text = f"{row['latent']} {tokens}".rstrip() + (f": {said}" if said else "")
     return text if len(text) <= _LABEL_CHARS else text[: _LABEL_CHARS - 1] + "…"
 
 

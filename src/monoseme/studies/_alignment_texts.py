@@ -158,6 +158,8 @@ class _Reader:
         return TokenStore.build(whole, self._bench.model.tokenizer)
 
     def _chosen(self, found: Sequence[str], label: str) -> list[str]:
+        if not found:
+            raise ConfigError(f'no text has a label "{label}".\n  Name another column with --label.')
         wanted = list(dict.fromkeys(self._config.only)) or list(found)
         told = ", ".join(found[:_MOST_GROUPS]) + (", ..." if len(found) > _MOST_GROUPS else "")
         if missing := [name for name in wanted if name not in found]:
@@ -165,7 +167,7 @@ class _Reader:
         if not 2 <= len(wanted) <= _MOST_GROUPS:
             raise ConfigError(
                 f'the label "{label}" makes {len(wanted)} groups; 2 to {_MOST_GROUPS} can be compared.\n'
-                f"  There are: {told or 'none'}. Choose with --only A,B, or another --label COLUMN."
+                f"  There are: {told}. Choose with --only A,B, or another --label COLUMN."
             )
         return wanted
 

@@ -9,7 +9,6 @@ from monoseme.core.errors import ConfigError
 from monoseme.reports.plain_tables import markdown_text
 from monoseme.studies._alignment_compare import Compared
 from monoseme.studies._alignment_designs import Contrast
-from monoseme.studies._alignment_groups import MEASURED
 from monoseme.studies._alignment_texts import Collected
 from monoseme.studies._base import Row
 from monoseme.studies._explained import Explained
@@ -21,7 +20,7 @@ _VALUES = {
     "share": "the share of the tokens that count on which it fires",
     "max": "its largest activation among the tokens that count",
 }
-_NAMES = {"length": "length (log of the tokens that count)", "position": "their mean position"}
+_NAMES = {"length": "log length", "position": "mean position"}
 
 
 def explanations_in(file: Path, saes: Sequence[str]) -> Explained:
@@ -70,7 +69,7 @@ def how(
         if len(names) == 2
         else ("the Mann-Whitney test of each group against all others (and Kruskal-Wallis for any difference)")
     )
-    fixed = ", ".join(_NAMES.get(name, markdown_text(name)) for name in held_fixed)
+    fixed = " and ".join(markdown_text(name) for name in confound_names(held_fixed))
     left_out = "".join(f" Left out: {n:,} {markdown_text(why)}." for why, n in collected.left_out.items() if n)
     return (
         f"{texts}; {found[0].n_tokens if found else 0:,} tokens count.{left_out} Of each text and latent: {_VALUES[value]}. "
@@ -128,5 +127,5 @@ def _confounded(found: Compared, level: float) -> str:
 
 
 def confound_names(names: Sequence[str]) -> list[str]:
-    """As tables call them."""
-    return [{"length": "log length", "position": "mean position"}[name] if name in MEASURED else name for name in names]
+    """As tables and sentences call them: of the tokens that count."""
+    return [_NAMES.get(name, name) for name in names]
