@@ -14,6 +14,8 @@ import vl_convert
 
 _STUDY_BYTES = 230_000
 """What the figures of one study may weigh; those that come later are left to the report that the command makes."""
+_SVG_BYTES = 40_000
+"""Up to which a figure stays a text."""
 _CSV_BYTES = 100_000
 _LONG_TEXT = 60
 """Characters from which a cell is taken for a text of the corpus."""
@@ -64,8 +66,10 @@ def _with_figures(text: str, report: Path, out: Path) -> str:
 
 
 def _smallest(folder: Path, name: str, dark: str) -> tuple[str, bytes]:
-    """The figure as SVG without what only screen readers of a live chart hear, or as PNG if that is smaller."""
+    """The figure as SVG without what only screen readers of a live chart hear, or as PNG if that is much smaller."""
     svg = _DIGITS.sub(r"\1", _SPOKEN.sub("", (folder / f"{name}{dark}.svg").read_text(encoding="utf-8")))
+    if len(svg) <= _SVG_BYTES:
+        return f"{dark}.svg", svg.encode()
     png = vl_convert.svg_to_png(svg, scale=1.0)
     return (f"{dark}.svg", svg.encode()) if len(svg) <= 2 * len(png) else (f"{dark}.png", png)
 
