@@ -47,15 +47,16 @@ def class_map(
     color = alt.Color("class:N", sort=domain, scale=alt.Scale(domain=shown), legend=_legend(shown))
     shape = alt.Shape("class:N", sort=domain, scale=alt.Scale(domain=shown, range=shapes), legend=_legend(shown))
     charts: list[Any] = []
+    data = _Data(facts)
     for panel in panels:
         values = [_point(panel, i) | {"class": classes[row]} for i, row in enumerate(panel.row)]
-        base = _base(values, facts)
+        base = data.base(values)
         rest = base.transform_filter(f"datum.class === '{_REST}'").mark_circle(size=6, opacity=0.22, color="#8a8378")
         known = base.transform_filter(f"datum.class !== '{_REST}'").mark_point(
             filled=True, opacity=_opacity(len(values)), size=_size(len(values)), strokeWidth=0
         )
         charts.append(_titled(alt.layer(rest, known.encode(color=color, shape=shape)), panel.title))
-    return _figure(name, charts, title=title, caption=caption)
+    return _figure(name, charts, data, title=title, caption=caption)
 
 
 def shaded_map(
@@ -74,16 +75,17 @@ def shaded_map(
     scale = alt.Scale(type="log" if is_log else "linear", range="heatmap", domain=[min(known), max(known)], nice=False)
     legend = alt.Legend(title=measure, gradientLength=220, gradientThickness=10, format="~g", tickCount=4, direction="horizontal")
     charts: list[Any] = []
+    data = _Data(facts)
     for panel in panels:
         points = [_point(panel, i) | {"value": values[row]} for i, row in enumerate(panel.row)]
-        base = _base(points, facts)
+        base = data.base(points)
         rest = base.transform_filter("datum.value === null").mark_circle(size=6, opacity=0.25, color="#8a8378")
         shaded = base.transform_filter("datum.value !== null").mark_circle(
             opacity=0.95, size=_size(len(points)), stroke="#8a8378", strokeWidth=0.25
         )
         color = alt.Color("value:Q", scale=scale, legend=legend)
         charts.append(_titled(alt.layer(rest, shaded.encode(color=color)), panel.title))
-    return _figure(name, charts, title=title, caption=caption)
+    return _figure(name, charts, data, title=title, caption=caption)
 
 
 def _point(panel: Panel, i: int) -> Row:
@@ -91,20 +93,28 @@ def _point(panel: Panel, i: int) -> Row:
     return {"x": round(float(x), 3), "y": round(float(y), 3), "row": int(panel.row[i])}
 
 
-def _base(values: Sequence[Row], facts: Sequence[Row]) -> alt.Chart:
-    """Points without axes, whose lengths mean nothing; what is known of each is looked up, so that panels share it."""
-    fields = [key for key in facts[0] if key != "row"]
-    axis: Any = None
-    scale = alt.Scale(nice=False, zero=False, padding=8)
-    return (
-        alt.Chart(alt.Data(values=list(values)))
-        .transform_lookup("row", from_=alt.LookupData(alt.Data(values=list(facts)), "row", fields))
-        .encode(
-            x=alt.X("x:Q", axis=axis, scale=scale),
-            y=alt.Y("y:Q", axis=axis, scale=scale),
-            tooltip=[alt.Tooltip(f"{field}:N") for field in fields],
+class _Data:
+    """The rows of a figure, named in its charts and given once: altair copies what charts hold again with each step."""
+
+    def __init__(self, facts: Sequence[Row]) -> None:
+        self.rows: dict[str, list[Row]] = {"facts": list(facts)}
+        self._fields = [key for key in facts[0] if key != "row"]
+
+    def base(self, values: Sequence[Row]) -> alt.Chart:
+        """Points without axes, whose lengths mean nothing; what is known of each is looked up, so that panels share it."""
+        name = f"points_{len(self.rows)}"
+        self.rows[name] = list(values)
+        axis: Any = None
+        scale = alt.Scale(nice=False, zero=False, padding=8)
+        return (
+            alt.Chart(alt.NamedData(name))
+            .transform_lookup("row", from_=alt.LookupData(alt.NamedData("facts"), "row", self._fields))
+            .encode(
+                x=alt.X("x:Q", axis=axis, scale=scale),
+                y=alt.Y("y:Q", axis=axis, scale=scale),
+                tooltip=[alt.Tooltip(f"{field}:N") for field in self._fields],
+            )
         )
-    )
 
 
 def _titled(chart: Any, title: str) -> Any:
@@ -128,15 +138,11 @@ def _opacity(n: int) -> float:
     return 0.85 if n <= 400 else 0.65
 
 
-def _figure(name: str, charts: Sequence[Any], *, title: str, caption: str) -> Figure:
+def _figure(name: str, charts: Sequence[Any], data: _Data, *, title: str, caption: str) -> Figure:
     chart: Any = alt.concat(*charts, columns=min(_COLUMNS, len(charts)), spacing=18)
-    return Figure(
-        name=name,
-        title=title,
-        caption=caption,
-        chart=chart.resolve_scale(color="shared", shape="shared", x="independent", y="independent"),
-        has_own_size=True,
-    )
+    chart = chart.resolve_scale(color="shared", shape="shared", x="independent", y="independent")
+    chart.datasets = data.rows
+    return Figure(name=name, title=title, caption=caption, chart=chart, has_own_size=True)
 
 
 def quality(rows: Sequence[Row], spaces: Mapping[str, str]) -> Figure:
