@@ -134,6 +134,47 @@ def test_latents_of_one_layer_each(given: SimpleNamespace):
     assert found["rel_var_t"].why_missing == "no latent fires at two layers"
 
 
+def test_shares_of_the_variance_sum_to_one(given: SimpleNamespace):
+    found = _measure(given, _codes(3))
+    shares = [found[name].value for name in ("between_latents", "between_tokens", "within_firing")]
+    assert sum(shares) == pytest.approx(1.0, rel=1e-12)
+    assert shares[0] == pytest.approx(1 - found["rel_var_f"].value, rel=1e-12)
+    assert shares[2] == pytest.approx(found["rel_var_f"].value * found["rel_var_t"].value, rel=1e-12)
+
+
+def test_replicates_are_kept_with_the_metrics(given: SimpleNamespace):
+    found = _measure(given, _codes(), n_replicates=25)
+    for name, values in found.replicates.items():
+        assert len(values) == 26
+        assert float(values[0]) == pytest.approx(found[name].value, rel=1e-12)
+        assert float(values[1:][values[1:].isfinite()].std()) == pytest.approx(found[name].standard_error, rel=1e-9)
+
+
+@pytest.mark.parametrize("loudest", [1.0, 50.0])
+def test_what_was_planted_is_told_apart_and_loud_layers_are_not_taken_for_it(given: SimpleNamespace, loudest: float):
+    # Latent 0 wanders from token to token, 1 stays at layer 1, 2 is at all layers at once, 3 at the first and last at once.
+    # The last layer's activations are much larger, as the norms of a residual stream are.
+    codes = torch.zeros(16, 5, 3, 4)
+    at = torch.randint(3, (16, 5), generator=torch.Generator().manual_seed(0))
+    codes[..., 0].scatter_(2, at[..., None], 1.0)
+    codes[:, :, 1, 1] = 1.0
+    codes[..., 2] = 1.0
+    codes[:, :, ::2, 3] = 1.0
+    codes[:, :, 2] *= loudest
+    rows = _measure(given, codes).tables["latents"].to_pydict()
+    assert rows["share_at_token"][0] == 0.0
+    assert rows["share_at_token"][1] is None  # there is no variance to share
+    assert rows["share_at_token"][2:] == pytest.approx([1.0, 1.0])
+    assert rows["n_layers"] == [3, 1, 3, 2]
+    assert rows["layers_per_firing"] == [1.0, 1.0, 3.0, 2.0]
+    assert rows["layer_var"][0] > 0.0
+    assert rows["layer_var"][1] == 0.0
+    assert rows["bimodality"][3] == pytest.approx(1.0)
+    if loudest == 1.0:
+        assert rows["valley"][2:] == pytest.approx([0.0, 0.5])
+        assert rows["kurtosis"][3] == pytest.approx(1.0)
+
+
 def test_a_published_row_of_gpt2():
     totals = [43.9369, 0, 10.7055, 9.9403, 3.8751, 10.3349, 17.1488, 4.0187, 6.6045, 19.4476, 37.7656, 0]
     totals = torch.tensor(totals, dtype=torch.float64)[:, None]

@@ -15,7 +15,7 @@ import torch
 
 from monoseme.evaluation._base import EvalResult, EvalSubject
 from monoseme.evaluation._bootstrap import DocumentWeights, WeightedSums, ratio
-from monoseme.evaluation._chunks import Chunk, document_rows
+from monoseme.evaluation._chunks import Chunk, TokenChunk, document_rows
 from monoseme.evaluation._formula import evaluate, missing, replicates
 from monoseme.evaluation._layer_formulas import SPREAD
 from monoseme.evaluation._layer_statistics import layer_statistics, shape_of
@@ -30,6 +30,7 @@ from monoseme.tensors.shapes import Float, Tensor
 
 if TYPE_CHECKING:
     from monoseme.models import Site
+    from monoseme.saes import Codes
 
 
 class LayerSpread(StreamedEvaluation):
@@ -62,13 +63,17 @@ class _Spread:
     @torch.no_grad()
     def update(self, chunk: Chunk) -> None:
         """Adds the unmasked tokens of a chunk, which is a batch for MLSAE's own numbers."""
-        mask = chunk.text.mask
+        if self._why is None:
+            self.add(self._placed.encode(chunk.activations, chunk.text.mask), chunk.text)
+        else:
+            self._n_tokens += int(chunk.text.mask.sum())
+
+    def add(self, codes: "Codes", text: TokenChunk) -> None:
+        """The same from codes [T, L, F] of the chunk's unmasked tokens."""
+        mask = text.mask
         self._n_tokens += int(mask.sum())
-        if self._why is not None:
-            return
-        codes = self._placed.encode(chunk.activations, mask).sparse(self._subject.part)
-        rows = document_rows(chunk.text.documents[mask].cpu())
-        found = self._totals.update(codes, rows, self._firings.weights.of(rows.ids))
+        rows = document_rows(text.documents[mask].cpu())
+        found = self._totals.update(codes.sparse(self._subject.part), rows, self._firings.weights.of(rows.ids))
         sums = {"n": rows.sums(torch.ones(len(rows.row))), **dict(zip(OF_FIRINGS, found.documents.T, strict=True))}
         self._firings.add(sums, rows)
         self._batches.append(batch_numbers(found, n_tokens=int(mask.sum())))

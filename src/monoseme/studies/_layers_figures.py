@@ -16,7 +16,7 @@ from monoseme.tensors.shapes import Float, Tensor
 
 _SHARES = {
     "between_latents": "between latents",
-    "between_tokens": "between tokens of a latent",
+    "between_tokens": "between tokens",
     "within_firing": "within one firing",
 }
 _PANEL, _HEIGHT = 330, 200
@@ -88,16 +88,16 @@ def _histogram(values: Float[Tensor, " n"], n_bins: int, sae: str, title: str, l
     bins = torch.bincount(place, minlength=n_bins)
     rows = [{"low": low + i * width, "high": low + (i + 1) * width, "latents": int(n)} for i, n in enumerate(bins) if n]
     return (
-        alt.Chart(alt.Data(values=rows), title=sae)
+        alt.Chart(alt.Data(values=rows))
         .mark_bar(stroke=None, binSpacing=0)
         .encode(
             x=alt.X("low:Q", title=title, scale=alt.Scale(domain=[low, low + span], nice=False), axis=alt.Axis(tickCount=6)),
             x2="high:Q",
-            y=alt.Y("latents:Q", title="latents", axis=alt.Axis(tickCount=4, format="~s")),
+            y=alt.Y("latents:Q", title=f"latents of {sae}", axis=alt.Axis(tickCount=4, format="~s")),
             y2=alt.datum(0),
             tooltip=[alt.Tooltip("low:Q", format=".3~f", title="from"), alt.Tooltip("latents:Q", format=",")],
         )
-        .properties(width=_PANEL, height=_HEIGHT)
+        .properties(width=n_bins * max(1, round(_PANEL / n_bins)), height=_HEIGHT)
     )
 
 
@@ -160,17 +160,21 @@ def counts_and_totals(latents: Latents, *, file: str) -> Figure:
         for (a, b), members in cells.items()
     ]
     scale = alt.Scale(type="log", nice=False, padding=12)
+    whole = latents.position.tolist()
+    first, last = latents.position.min(), latents.position.max()  # the weakest shades, too near the page's, stay unused
     chart = (
         alt.Chart(alt.Data(values=rows))
         .mark_circle(opacity=1)
         .encode(
-            x=alt.X("count:Q", title="firings, all layers (log)", scale=scale, axis=alt.Axis(format="~s", tickCount=6)),
-            y=alt.Y("total:Q", title="activation (log)", scale=scale, axis=alt.Axis(format="~s", tickCount=6)),
-            size=alt.Size("latents:Q", scale=alt.Scale(range=[14, 160]), legend=alt.Legend(title="latents", tickCount=3)),
+            x=alt.X("count:Q", title="firings, all layers (log)", scale=scale, axis=_powers()),
+            y=alt.Y("total:Q", title="activation (log)", scale=scale, axis=_powers()),
+            size=alt.Size("latents:Q", scale=alt.Scale(range=[16, 160]), legend=None),
             color=alt.Color(
                 "mean:Q",
-                scale=alt.Scale(range="diverging", interpolate="lab"),
-                legend=alt.Legend(title="mean layer", gradientLength=120, gradientThickness=9, direction="horizontal"),
+                scale=alt.Scale(range="heatmap", interpolate="lab", domain=[float(first - (last - first) / 3), float(last)]),
+                legend=alt.Legend(
+                    title="mean layer", gradientLength=160, gradientThickness=9, direction="horizontal", values=whole
+                ),
             ),
             tooltip=[alt.Tooltip("latents:Q"), alt.Tooltip("mean:Q", format=".2f", title="mean layer")],
         )
@@ -178,11 +182,15 @@ def counts_and_totals(latents: Latents, *, file: str) -> Figure:
     return Figure(
         name=f"counts_totals_{file}",
         title=f"How often and how strongly latents of {latents.sae} fire",
-        caption="A dot is latents of like counts and like totals, its colour the mean of their mean layers. Along a diagonal all "
-        "firings are alike in strength; above it are latents that fire strongly.",
+        caption="A dot is latents of like counts and like totals, the larger the more, shaded by the mean of their mean layers. "
+        "Along a diagonal all firings are alike in strength; above it are latents that fire strongly.",
         chart=chart,
         height=300,
     )
+
+
+def _powers() -> alt.Axis:
+    return alt.Axis(values=[10.0**power for power in range(-9, 13)], format="~s")
 
 
 def embedding_lines(nearest: Mapping[str, Sequence[Nearest]], means: Mapping[str, Float[Tensor, " F"]]) -> Figure:
@@ -207,7 +215,7 @@ def embedding_lines(nearest: Mapping[str, Sequence[Nearest]], means: Mapping[str
         base.mark_line(strokeWidth=1.2, strokeDash=[4, 3]).encode(y="chance:Q"),
     ]
     return Figure(
-        name="embeddings",
+        name="nearest_embeddings",
         title="How near latents are to the embedding of one token",
         caption="Median and middle half of latents with that mean layer; dashed: random directions. Latents high above it stand "
         "for a token, at the first layers for one that was read, at the last for one that will be said.",
@@ -236,7 +244,7 @@ def site_lines(rows: Sequence[Row]) -> Figure:
             ),
             color=color,
         )
-        y = alt.Y("low:Q", title=title, scale=alt.Scale(zero=False, padding=8), axis=alt.Axis(format="~g", tickCount=4))
+        y = alt.Y("low:Q", title=title, scale=alt.Scale(zero=False, padding=8), axis=alt.Axis(format="~s", tickCount=4))
         bars = base.mark_rule(strokeWidth=1.6).encode(y=y, y2="high:Q")
         lines = base.mark_line(strokeWidth=1.5).encode(y="value:Q")
         dots = base.mark_point(size=50, filled=True, opacity=1).encode(
@@ -245,10 +253,11 @@ def site_lines(rows: Sequence[Row]) -> Figure:
         layered: Any = alt.layer(bars, lines, dots)  # altair says it could become a FacetChart
         charts.append(layered.properties(width=_PANEL, height=160))
     return Figure(
-        name="sites",
+        name="site_losses",
         title="What is lost at each layer",
         caption="An SAE of several layers has a line, one of a single layer a point. The model runs on with one layer's "
-        "reconstruction in place of its activations. Bars are 95 % intervals over documents.",
+        "reconstruction in place of its activations. L1 is in the unit of the codes, that of standardised vectors where an SAE "
+        "standardises. Bars are 95 % intervals over documents.",
         chart=alt.concat(*charts, columns=2, spacing=24).resolve_scale(color="shared", shape="shared"),
         has_own_size=True,
     )

@@ -4,9 +4,11 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from monoseme.evaluation import EvalResult
 from monoseme.studies._base import Row
-from monoseme.studies._intervals import Interval, difference, of_replicates, of_sample
+from monoseme.studies._intervals import Interval, of_replicates, of_sample
 
 SITE_METRICS = ("fvu", "l0", "l1", "ce_increase", "kl", "logit_mse")
 """Of `fidelity`, for each layer."""
@@ -31,11 +33,24 @@ def interval_of(found: EvalResult, metric: str) -> Interval | None:
     if value is None:
         return None
     if metric in found.replicates and found[metric].n_documents > 1:
-        return of_replicates(found.replicates[metric].numpy())
+        return around(found.replicates[metric].numpy())
     if metric.endswith("_as_mlsae"):
         batches = found.tables["batches"].column(metric.removesuffix("_as_mlsae")).to_pylist()
         return of_sample([value for value in batches if value is not None])
     return Interval(value, None, None, "there is one document only")
+
+
+def around(replicates: np.ndarray) -> Interval:
+    """The estimate, which is the first, and 1.96 standard deviations of the others on each side.
+
+    Percentiles would be off: a resample has fewer different documents than the text, and so fewer layers to each latent, which
+    moves all replicates to one side.
+    """
+    found = of_replicates(replicates)
+    if found.low is None:
+        return found
+    half = 1.96 * float(np.nanstd(replicates[1:], ddof=1))
+    return Interval(found.value, found.value - half, found.value + half)
 
 
 def spread_rows(spreads: Mapping[str, EvalResult]) -> list[Row]:
@@ -69,7 +84,7 @@ def comparison_rows(spreads: Mapping[str, EvalResult]) -> list[Row]:
         for metric in COMPARED:
             if metric in a.replicates and metric in b.replicates and a[metric].value is not None and b[metric].value is not None:
                 n = min(len(a.replicates[metric]), len(b.replicates[metric]))
-                found = difference(a.replicates[metric][:n].numpy(), b.replicates[metric][:n].numpy())
+                found = around((a.replicates[metric][:n] - b.replicates[metric][:n]).numpy())
                 rows.append({"metric": metric, "first": first, "second": second, "difference": found.value, "low": found.low,
                              "high": found.high})  # fmt: skip
     return rows
