@@ -34,7 +34,7 @@ class GroupsConfig(SaeStudyConfig):
     confounds: tuple[str, ...] = ("length", "position")
     """What is held fixed: length (logarithm of the tokens that count), position (their mean place in the text), and columns that
     hold a number; for pairs with the column's name in it, as score_{field}. "none": nothing."""
-    max_texts: int | None = 1000
+    max_texts: int | None = 500
     """Texts of each group, or pairs, drawn at random where there are more (count; None: all)."""
     text_tokens: int | None = None
     """Tokens read of a text: its first ones, of a pair those around and after the difference (None: as many as the model takes,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -94,24 +95,23 @@ def _stretch(bench: Workbench, texts: Sequence[Text], collected: Collected, valu
         found = counted_tokens(coded, contexts, texts)
         length += np.bincount(found.text, minlength=len(texts))
         position += np.bincount(found.text, weights=found.position, minlength=len(texts))
-        for name, code in coded.codes.items():
+        for name, code in coded.codes.items():  # of sites with codes of their own the mean, or the largest
             n_sites = code.n_rows // max(code.leading[0], 1)
-            part = _aggregated(as_csr(code), found, n_sites, n_texts=len(texts), value=value)
+            rows = (found.row[:, None] * n_sites + np.arange(n_sites)).ravel()
+            counted = as_csr(code.select_rows(torch.from_numpy(rows)))
+            part = _aggregated(counted, np.repeat(found.text, n_sites), len(texts), value) / (n_sites if value != "max" else 1)
             codes[name] = part if name not in codes else _together(codes[name], part, value)
     scale = sparse.diags_array(1 / np.maximum(length, 1)) if value != "max" else None
     scaled = {name: code if scale is None else (scale @ code).tocsr() for name, code in codes.items()}
     return Sums(scaled, length, position / np.maximum(length, 1))
 
 
-def _aggregated(codes: Csr, found: CountedTokens, n_sites: int, *, n_texts: int, value: Value) -> Csr:
-    """[n_texts, F] of the counted rows; where sites have codes of their own, the mean over them (of max, the largest)."""
-    rows = (found.row[:, None] * n_sites + np.arange(n_sites)).ravel()
-    texts = np.repeat(found.text, n_sites)
+def _aggregated(codes: Csr, texts: NDArray[np.int64], n_texts: int, value: Value) -> Csr:
+    """[n_texts, F] of the rows of codes, `texts` being the text of each."""
     if value == "max":
-        return _largest(codes[rows], texts, n_texts)
-    ones = sparse.csr_array((np.full(len(rows), 1 / n_sites), (texts, rows)), shape=(n_texts, codes.shape[0]))
-    fired = codes if value == "mean" else (codes != 0).astype(np.float64)
-    return (ones @ fired).tocsr()
+        return _largest(codes, texts, n_texts)
+    of_text = sparse.csr_array((np.ones(len(texts)), (texts, np.arange(len(texts)))), shape=(n_texts, len(texts)))
+    return (of_text @ (codes if value == "mean" else (codes != 0).astype(np.float64))).tocsr()
 
 
 def _largest(codes: Csr, texts: NDArray[np.int64], n_texts: int) -> Csr:
