@@ -315,6 +315,10 @@ _SMALL = ["--n_documents", "60", "--n_context_documents", "5", "--tokens_per_doc
 _SMALL += ["--n_replicates", "40", "--least_per_class", "8", "--quiet"]
 
 
+def table(out: Path, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader((out / "report" / "tables" / f"{name}.csv").read_text().splitlines()))
+
+
 def test_the_study_answers_with_all_three_tasks_and_a_resume_probes_nothing_anew(
     studied_run: RunFolder, tagged_file: Path, tmp_path: Path
 ) -> None:
@@ -322,14 +326,16 @@ def test_the_study_answers_with_all_three_tasks_and_a_resume_probes_nothing_anew
     flags = ["--sae", str(studied_run.path), "--part", "all,high,low", "--tags", str(tagged_file), *_SMALL]
     assert main(["study", "probing", "--out", str(out), *flags]) == 0
     content = json.loads((out / "report" / "report.json").read_text())
-    rows = list(csv.DictReader((out / "report" / "tables" / "accuracy.csv").open()))
+    rows = table(out, "accuracy")
     assert {row["task"] for row in rows} == {"semantics", "context", "syntax"}
-    assert {row["subject"] for row in rows} >= {"tsae (high)", "matryoshka (low)", "mlsae", "topk", "random SAE (2 sites)"}
+    subjects = {row["subject"] for row in rows}
+    assert subjects >= {"tsae (high)", "matryoshka (low)", "mlsae", "topk", "token alone"}
+    assert sum(name.startswith("random SAE (") for name in subjects) == 2  # of one site, and of all that mlsae reads
     assert all(0.0 <= float(row["accuracy_low"]) <= float(row["accuracy"]) <= float(row["accuracy_high"]) <= 1.0 for row in rows)
     verdicts = [finding["verdict"] for finding in content["findings"]]
     assert len(verdicts) == 6
     assert "not measured" not in verdicts
-    differences = list(csv.DictReader((out / "report" / "tables" / "differences.csv").open()))
+    differences = table(out, "differences")
     assert {(row["subject"], row["against"]) for row in differences if row["task"] == "syntax"} == {
         ("tsae (low)", "tsae (high)"),
         ("matryoshka (high)", "tsae (high)"),
