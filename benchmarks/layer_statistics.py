@@ -6,7 +6,8 @@
 In one process, chunk by chunk: the model, the encoder alone, and the statistics of the same chunk, so that what else the machine
 does falls on all of them alike. Writes the ratio of (model + encoder) to (model + encoder + statistics), and the largest RssAnon
 (`/proc/self/status`: memory that is not a mapped file). The SAE is untrained: it fires as often as a trained one, and on more
-different latents. Exits with 1 below 0.8 or above 2 GB. Linux only.
+different latents. The metrics and their replicates are worked out once, at the end (`result`): seconds that weigh on a short run
+only. Exits with 1 below 0.8 or above 2 GB. Linux only.
 """
 
 import argparse
@@ -88,6 +89,7 @@ def measured(n_tokens: int) -> dict[str, Any]:
         "n_layers": len(sites),
         "n_replicates": N_REPLICATES,
         "seconds_per_million_tokens": seconds,
+        "ratio_without_result": alone / (alone + seconds["statistics"]),
         "ratio": alone / (alone + seconds["statistics"] + seconds["result"]),
         "rss_anon_gb": max(most, rss_anon()),
         "threads": torch.get_num_threads(),
