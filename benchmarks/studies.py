@@ -4,7 +4,7 @@
     python benchmarks/studies.py --shared ../shared --only temporal,layers
     python benchmarks/studies.py --shared ../shared --runs ../runs6         SAEs that are trained already
 
-Trains the SAEs (an hour on two cores), runs the studies on them and on labelled texts, each command a process of its own, copies
+Trains the SAEs (half an hour on two cores), runs the studies on them and on labelled texts, a process for each command, copies
 numbers, tables and figures, and writes the page that holds the papers' claims beside what was measured. What is done is not done
 again: a run that is complete is taken, a study that was interrupted goes on.
 """
@@ -22,17 +22,14 @@ from study_claims import index_page
 from study_docs import Rules, copy_report
 
 _WORK = Path("runs/studies")
-_SEEDS = (0, 1, 2)
-_SEED_SAES, _WIDTH_SAES = 5, 3
 _TRAIN = """
-    --model bundled --corpus {shared}/corpora/classic_books/books.jsonl.zst --stream.max_tokens 4000000 --train.n_tokens 2000000
-    --train.batch_size 1024 --train.schedule.kind linear --train.schedule.decay_fraction 0.3 --train.validate_every 1000
+    --model bundled --corpus {shared}/corpora/classic_books/books.jsonl.zst --stream.max_tokens 2500000 --train.n_tokens 1000000
+    --train.batch_size 1024 --train.schedule.kind linear --train.schedule.decay_fraction 0.3 --train.validate_every 500 --sae.k 20
 """
-_SEED = """
-    --sae topk,matryoshka,tsae,tfa,mlsae --sae.n_latents 2048 --sae.k 20 --sae.seed {seed} --train.seed {seed}
-    --sae.matryoshka.group_fractions 0.2,0.8 --sae.tsae.group_fractions 0.2,0.8 --sae.tfa.bottleneck 8
+_GROUPED = """
+    --sae.n_latents 2048 --sae.matryoshka.group_fractions 0.2,0.8 --sae.tsae.group_fractions 0.2,0.8
+    --sae.seed {seed} --train.seed {seed} --sae topk,matryoshka,tsae
 """
-_WIDTHS = "--sae topk --sae.n_latents 512,1024,4096 --sae.k 20"
 _NEWS = """
     --corpus {shared}/corpora/ag_news/test.csv --corpus.columns class,title,text --corpus.label_fields class --label class
 """
@@ -41,6 +38,21 @@ _MEDICAL = """
     --label condition_label
 """
 _ALL_BUT_LAYERS = "--sae {runs}/seed0/saes/topk,{runs}/seed0/saes/matryoshka,{runs}/seed0/saes/tsae,{runs}/seed0/saes/tfa"
+
+
+class Plan(NamedTuple):
+    """One run to train."""
+
+    flags: str
+    n_saes: int
+
+
+PLANS = {
+    "seed0": Plan(_GROUPED.format(seed=0).rstrip() + ",tfa,mlsae --sae.tfa.bottleneck 8", 5),
+    "seed1": Plan(_GROUPED.format(seed=1), 3),
+    "seed2": Plan(_GROUPED.format(seed=2), 3),
+    "widths": Plan("--sae topk --sae.n_latents 512,1024,4096", 3),
+}
 
 
 class Step(NamedTuple):
@@ -55,7 +67,7 @@ class Step(NamedTuple):
 
 
 STEPS = (
-    Step("temporal", "temporal", "--sae {runs}/seed0,{runs}/seed1,{runs}/seed2 --part all,high,low,predicted,novel"),
+    Step("temporal", "temporal", "--sae {runs}/seed0 --part all,high,low,predicted,novel"),
     Step("sequences", "sequences", f"{_ALL_BUT_LAYERS} --part all,high,low,predicted,novel --corpus bundled"),
     Step("predictability", "predictability", "--sae {runs}/seed0/saes/tfa,{runs}/seed0/saes/topk,{runs}/seed0/saes/tsae"),
     Step(
@@ -78,7 +90,7 @@ STEPS = (
         " --fields chosen,rejected --corpus.chat human_assistant",
         keeps_texts=False,
     ),
-    Step("layers", "layers", "--sae {runs}/seed0/saes/mlsae,{runs}/seed1/saes/mlsae,{runs}/seed2/saes/mlsae"),
+    Step("layers", "layers", "--sae {runs}/seed0/saes/mlsae"),
     Step("residual", "residual", "--corpus {shared}/corpora/classic_books/books.jsonl.zst"),
     Step(
         "dictionaries",
@@ -122,8 +134,7 @@ def _flags() -> argparse.Namespace:
 def _train_all(shared: Path, runs: Path | None, *, needed: str) -> None:
     """The runs that the flags `needed` name; complete ones of `runs` are linked, so that commands name no other place."""
     common = _TRAIN.format(shared=shared)
-    plans = {f"seed{seed}": (_SEED.format(seed=seed), _SEED_SAES) for seed in _SEEDS} | {"widths": (_WIDTHS, _WIDTH_SAES)}
-    for name, (flags, n_saes) in plans.items():
+    for name, (flags, n_saes) in PLANS.items():
         run = _WORK / name
         if f"{{runs}}/{name}" not in needed:
             continue
