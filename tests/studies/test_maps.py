@@ -10,6 +10,7 @@ from sklearn.metrics import silhouette_samples
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation import DocumentWeights
 from monoseme.pipeline import RunFolder
+from monoseme.studies._maps_figures import Panel, class_map
 from monoseme.studies._maps_layout import lay_out, n_neighbours
 from monoseme.studies._maps_measures import Measuring, labelling_of, measures_of
 from monoseme.studies._maps_neighbours import Space, nearest, unit_rows
@@ -145,6 +146,17 @@ def test_the_study_maps_tokens_and_directions(studied_run: RunFolder, tmp_path: 
     again = Maps(config).investigate(tmp_path / "work")
     assert again.tables["quality"] == result.tables["quality"]
     assert sorted((tmp_path / "work" / "maps").iterdir()) == sorted(kept)
+
+
+def test_points_are_coloured_by_the_label_of_the_map_whatever_else_tooltips_tell() -> None:
+    n = 39
+    labels = [f"document {i % 13}" for i in range(n)]
+    points = np.random.default_rng(0).normal(size=(n, 2))
+    panels = [Panel(name, points, np.arange(n)) for name in ("a", "b")]
+    facts = [{"row": i, "text": "<b>", "class": "story"} for i in range(n)]
+    svg = str(class_map("m", panels, labels, facts, title="t", caption="c").render("svg"))
+    assert svg.count("shown_as: document") == 2 * 30  # ten of thirteen documents have a colour
+    assert svg.count("class: story") == 2 * n
 
 
 def test_a_tagged_file_and_spacy_exclude_each_other() -> None:

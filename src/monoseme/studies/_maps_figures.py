@@ -42,17 +42,16 @@ def class_map(
     named = [label for label, _ in Counter(label for label in labels if label is not None).most_common()]
     shown = sorted(named[:_MOST_IN_LEGEND])
     classes = [label if label in shown else _REST for label in labels]
-    domain = [*shown, _REST] if _REST in classes else shown
     shapes = [_SHAPES[(i + i // _N_COLORS) % len(_SHAPES)] for i in range(len(shown))]
-    color = alt.Color("class:N", sort=domain, scale=alt.Scale(domain=shown), legend=_legend(shown))
-    shape = alt.Shape("class:N", sort=domain, scale=alt.Scale(domain=shown, range=shapes), legend=_legend(shown))
+    color = alt.Color("shown_as:N", scale=alt.Scale(domain=shown), legend=_legend(shown))
+    shape = alt.Shape("shown_as:N", scale=alt.Scale(domain=shown, range=shapes), legend=_legend(shown))
     charts: list[Any] = []
     data = _Data(facts)
     for panel in panels:
-        values = [_point(panel, i) | {"class": classes[row]} for i, row in enumerate(panel.row)]
+        values = [_point(panel, i) | {"shown_as": classes[row]} for i, row in enumerate(panel.row)]
         base = data.base(values)
-        rest = base.transform_filter(f"datum.class === '{_REST}'").mark_circle(size=6, opacity=0.22, color="#8a8378")
-        known = base.transform_filter(f"datum.class !== '{_REST}'").mark_point(
+        rest = base.transform_filter(f"datum.shown_as === '{_REST}'").mark_circle(size=6, opacity=0.22, color="#8a8378")
+        known = base.transform_filter(f"datum.shown_as !== '{_REST}'").mark_point(
             filled=True, opacity=_opacity(len(values)), size=_size(len(values)), strokeWidth=0
         )
         charts.append(_titled(alt.layer(rest, known.encode(color=color, shape=shape)), panel.title))
@@ -77,13 +76,13 @@ def shaded_map(
     charts: list[Any] = []
     data = _Data(facts)
     for panel in panels:
-        points = [_point(panel, i) | {"value": values[row]} for i, row in enumerate(panel.row)]
+        points = [_point(panel, i) | {"shade": values[row]} for i, row in enumerate(panel.row)]
         base = data.base(points)
-        rest = base.transform_filter("datum.value === null").mark_circle(size=6, opacity=0.25, color="#8a8378")
-        shaded = base.transform_filter("datum.value !== null").mark_circle(
+        rest = base.transform_filter("datum.shade === null").mark_circle(size=6, opacity=0.25, color="#8a8378")
+        shaded = base.transform_filter("datum.shade !== null").mark_circle(
             opacity=0.95, size=_size(len(points)), stroke="#8a8378", strokeWidth=0.25
         )
-        color = alt.Color("value:Q", scale=scale, legend=legend)
+        color = alt.Color("shade:Q", scale=scale, legend=legend)
         charts.append(_titled(alt.layer(rest, shaded.encode(color=color)), panel.title))
     return _figure(name, charts, data, title=title, caption=caption)
 

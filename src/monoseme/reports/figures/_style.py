@@ -76,7 +76,14 @@ def theme(ink: Ink, *, background: bool) -> dict[str, Any]:
             "symbolBaseFillColor": ink.faint,  # of a legend of shapes alone; Vega's black cannot be seen on dark
             "offset": 4,
         },
-        "title": {"color": ink.text, "fontSize": 13, "fontWeight": 600, "anchor": "start", "offset": 10},
+        "title": {
+            "color": ink.text,
+            "subtitleColor": ink.faint,
+            "fontSize": 13,
+            "fontWeight": 600,
+            "anchor": "start",
+            "offset": 10,
+        },
         "header": {"labelColor": ink.text, "titleColor": ink.faint, "labelFontSize": 12},
         "range": {
             "category": list(ink.categories),
