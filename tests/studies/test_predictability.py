@@ -142,6 +142,16 @@ def test_a_slow_drift_is_not_taken_for_events() -> None:
     assert found["event_gap"][0] < planted_means(slow_code)["event_gap"][0] / 5
 
 
+def test_what_moves_where_a_text_begins_does_not_count() -> None:
+    places = Layout(np.repeat([0, 1], [30, 30]), (29,), (9, 44))
+    codes = np.random.default_rng(0).standard_normal((60, _F)) * 0.1
+    codes[:10] += 3  # a jump at the first sentence's end
+    codes[30:] += 1
+    jumps, rests = (measure(codes, places, window=6, tolerance=1, seed=0, start=start) for start in (0, 20))
+    assert jumps.auroc_ends < 1
+    assert (rests.auroc, rests.auroc_ends) == (1.0, 1.0)
+
+
 def test_slow_and_fast_factors_are_told_apart_in_pairs() -> None:
     by_code: dict[str, list[EventMeasures]] = {"slow": [], "fast": []}
     for i in range(8):
@@ -340,7 +350,15 @@ def test_files_that_are_not_there_or_empty_or_have_two_of_a_name(tmp_path: Path)
 
 def small(run: RunFolder, events: Path, **settings: object) -> Predictability.Config:
     share = PredictedShare.Config(max_tokens=400, n_replicates=40, rank_tokens=4)
-    given = {"window": 3, "tolerance": 1, "n_shown": 1, "n_replicates": 40, "trajectory": "pca", "share": share} | settings
+    given = {
+        "window": 3,
+        "tolerance": 1,
+        "start_tokens": 0,
+        "n_shown": 1,
+        "n_replicates": 40,
+        "trajectory": "pca",
+        "share": share,
+    } | settings
     return Predictability.Config(sae=(str(run.path),), events=str(events), **given)  # pyright: ignore[reportArgumentType]
 
 

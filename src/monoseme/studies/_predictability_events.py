@@ -1,10 +1,11 @@
 """Whether codes tell the events of a text apart: similarity within and across, and how sharply it drops at a boundary.
 
-Three things look like event structure and are not; each has its own control.
+Four things look like event structure and are not; each has its own control.
 
 - Tokens close together are alike, and codes drift along a text: similarity within and across events is compared at the same
   distance, and with the same text cut elsewhere into as many events (`event_gap`).
 - A sentence ends wherever an event ends: boundaries are compared with the ends of sentences inside events (`auroc_ends`).
+- Codes move fastest where a text begins, and a sentence ends there too: gaps before `start` tokens are left out everywhere.
 - A window sees a change wherever it is placed: boundaries are compared with all other places (`auroc`), and the detection with
   scores put in random order (`f1_chance`).
 
@@ -102,10 +103,11 @@ class EventMeasures(NamedTuple):
     """The same with the scores in random order."""
 
 
-def measure(codes: Array, places: Layout, *, window: int, tolerance: int, seed: int) -> EventMeasures:
-    """All measures of the codes [T, F] of a text; `tolerance` in tokens."""
+def measure(codes: Array, places: Layout, *, window: int, tolerance: int, seed: int, start: int = 0) -> EventMeasures:
+    """All measures of the codes [T, F] of a text. `tolerance` in tokens; gaps with fewer than `start` tokens before do not count."""
     matrix = similarity(codes)
     score = novelty(matrix, window=window)
+    score[: max(start - 1, 0)] = np.nan
     known = np.flatnonzero(np.isfinite(score))
     boundaries = np.array([g for g in places.boundaries if g in known], dtype=np.int64)
     away = np.array([g for g in known.tolist() if _distance(g, places.boundaries) > tolerance], dtype=np.int64)

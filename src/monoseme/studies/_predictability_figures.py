@@ -89,7 +89,10 @@ def attention_heads(shown: Shown, sae: str, maps: Array) -> Figure:
 
 
 def _matrix(shown: Shown, name: str, matrix: Array, *, scale: alt.Scale, title: str, held: Sequence[str] | None = None) -> Any:
-    """One heat map; NaN cells, which may only be at the end of a row, are left out. `held`: what the columns hold, where that is not the tokens themselves."""
+    """One heat map; NaN cells, which may only be at the end of a row, are left out.
+
+    `held`: what the columns hold, where that is not the tokens themselves.
+    """
     n = len(matrix)
     columns = held or shown.tokens
     parts = 10**_DIGITS

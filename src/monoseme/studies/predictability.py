@@ -83,6 +83,8 @@ class Predictability(Study):
         """Tokens on either side of a gap that are compared (count)."""
         tolerance: int = 2
         """How far from a boundary a change may be detected (tokens)."""
+        start_tokens: int = 20
+        """Gaps with fewer tokens before them are left out: codes move fastest where a text begins (count)."""
         n_shown: int = 2
         """Texts of events drawn one by one, the first of the file (count)."""
         shown_tokens: int = 160
@@ -98,7 +100,14 @@ class Predictability(Study):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            for name, least in (("window", 2), ("tolerance", 0), ("n_shown", 0), ("shown_tokens", 2), ("n_replicates", 2)):
+            for name, least in (
+                ("window", 2),
+                ("tolerance", 0),
+                ("start_tokens", 0),
+                ("n_shown", 0),
+                ("shown_tokens", 2),
+                ("n_replicates", 2),
+            ):
                 if getattr(self, name) < least:
                     raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
 
@@ -156,7 +165,9 @@ class Predictability(Study):
     def _measured(self, each: _Read) -> dict[str, EventMeasures]:
         config, seed = self.config, text_seed(self.config.seed, each.text.name)
         return {
-            name: measure(codes, each.places, window=config.window, tolerance=config.tolerance, seed=seed)
+            name: measure(
+                codes, each.places, window=config.window, tolerance=config.tolerance, seed=seed, start=config.start_tokens
+            )
             for name, codes in each.reading.codes.items()
         }
 
