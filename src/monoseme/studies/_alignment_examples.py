@@ -177,4 +177,5 @@ def _named(bench: Workbench, collected: Collected, want: Wanted, firings: Mappin
                 largest[token] = max(largest.get(token, 0.0), abs(float(value)))
     best = max(largest.values(), default=0.0)
     tokens = sorted((t for t in largest if largest[t] >= _WORTH_NAMING * best), key=lambda t: (-largest[t], t))
-    return ", ".join(f"“{_one_line(each.strip(' '))}”" for each in bench.model.decode_tokens(tokens[:_N_TOKENS]))
+    words = dict.fromkeys(_one_line(each.strip(" ")) for each in bench.model.decode_tokens(tokens))
+    return ", ".join(f"“{word}”" for word in list(words)[:_N_TOKENS])
