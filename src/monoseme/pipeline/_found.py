@@ -23,6 +23,8 @@ class FoundSae(NamedTuple):
     """Under a name that no other of the list has: `topk`, or `seed1.topk` where several runs have one."""
     run: RunConfig | None
     """What its run was made with; None for an SAE outside of a run."""
+    path: str
+    """What names it alone: `run_of` gives the folder of its run."""
 
 
 def find_saes(words: Sequence[str], *, device: torch.device | str = "cpu") -> list[FoundSae]:
@@ -45,7 +47,7 @@ def find_saes(words: Sequence[str], *, device: torch.device | str = "cpu") -> li
         raise ConfigError(
             f"SAEs of one name cannot be told apart: {', '.join(doubled)}.\n  Name each once, or rename a run's folder."
         )
-    return [FoundSae(named, _config_of(path)) for path, named in renamed]
+    return [FoundSae(named, _config_of(path), path) for path, named in renamed]
 
 
 def require_one_model(found: Sequence[FoundSae]) -> None:
