@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from monoseme.studies._maps_neighbours import Neighbours
 
@@ -33,7 +34,7 @@ def lay_out(rows: Any, found: Neighbours, *, method: Method, seed: int) -> NDArr
     """
     if len(found.row) < _LEAST_ROWS:
         return None
-    points = _tsne(rows, found, seed=seed) if method == "tsne" else _umap(found, seed=seed)
+    points = _tsne(rows, found, seed=seed) if method == "tsne" else _umap(rows, found, seed=seed)
     centred = points.astype(np.float64) - points.mean(axis=0)
     return centred / (centred.std(axis=0).max() or 1.0)
 
@@ -50,14 +51,25 @@ def _tsne(rows: Any, found: Neighbours, *, seed: int) -> NDArray[Any]:
     return made.fit_transform(found.graph())
 
 
-def _umap(found: Neighbours, *, seed: int) -> NDArray[Any]:
+def _umap(rows: Any, found: Neighbours, *, seed: int) -> NDArray[Any]:
     # Slow to import, and so only here. It warns that TensorFlow, which nothing of this needs, is absent.
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Tensorflow not installed", category=ImportWarning)
-        warnings.filterwarnings("ignore", message="using precomputed metric", category=UserWarning)
+        warnings.filterwarnings("ignore", message="precomputed_knn", category=UserWarning)
         warnings.filterwarnings("ignore", message="Graph is not fully connected", category=UserWarning)
         from umap.umap_ import UMAP
 
         k = min(_UMAP_NEIGHBOURS, found.row.shape[1])
-        made = UMAP(n_neighbors=k, min_dist=_UMAP_APART, metric="precomputed", random_state=seed, n_jobs=1)
-        return np.asarray(made.fit_transform(found.graph()))
+        index = np.concatenate([np.arange(len(found.row))[:, None], found.row], axis=1)[:, :k]  # it counts the row itself
+        distance = np.concatenate([np.zeros((len(found.row), 1)), found.distance], axis=1)[:, :k]
+        # Without `force_approximation_algorithm` it would leave given neighbours aside for few rows and search anew.
+        made = UMAP(
+            n_neighbors=k,
+            min_dist=_UMAP_APART,
+            metric="cosine" if sparse.issparse(rows) else "euclidean",
+            precomputed_knn=(index, distance.astype(np.float32), None),
+            force_approximation_algorithm=True,
+            random_state=seed,
+            n_jobs=1,
+        )
+        return np.asarray(made.fit_transform(sparse.csr_matrix(rows) if sparse.issparse(rows) else rows))
