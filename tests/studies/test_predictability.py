@@ -420,7 +420,7 @@ def test_each_token_of_a_reading_is_its_text(studied_run: RunFolder, events_file
     reading = reader.read(text)
     n = len(reading.tokens)
     assert "".join(reading.tokens).replace(" ", "") == text.replace(" ", "")
-    assert all(token == token.strip() for token in reading.tokens)
+    assert all(token == token.strip() for token in reading.tokens if token.strip())
     whole, predicted, novel = (reading.codes[name] for name in ("tfa", "tfa (predicted)", "tfa (novel)"))
     assert whole.shape == (n, 24)
     # Codes are float32.

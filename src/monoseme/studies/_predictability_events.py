@@ -104,7 +104,10 @@ class EventMeasures(NamedTuple):
 
 
 def measure(codes: Array, places: Layout, *, window: int, tolerance: int, seed: int, start: int = 0) -> EventMeasures:
-    """All measures of the codes [T, F] of a text. `tolerance` in tokens; gaps with fewer than `start` tokens before do not count."""
+    """All measures of the codes [T, F] of a text; `tolerance` in tokens.
+
+    Gaps with fewer than `start` tokens before them do not count.
+    """
     matrix = similarity(codes)
     score = novelty(matrix, window=window)
     score[: max(start - 1, 0)] = np.nan
