@@ -7,8 +7,7 @@ import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
-from monoseme.reports.figures import Figure
-from monoseme.reports.html import visible_token
+from monoseme.reports.figures import Estimate, Figure, interval_dots
 from monoseme.studies._base import Row
 
 _WIDTH, _ROW, _LABELS = 760, 17, 220
@@ -20,8 +19,13 @@ _LINE_HEIGHT = 34
 _CONTEXT_TOKENS = 8
 """On either side of a token in its tooltip."""
 _PIXELS_PER_CHARACTER = 6.5
-_SHADES = alt.Scale(type="pow", exponent=0.6, domain=[0, 1], range=[0.16, 1])
+_WEAKEST, _EXPONENT = 0.15, 0.6
 """Most activations are far below the largest one: in proportion they could not be told from nothing."""
+
+
+def _visible(token: str) -> str:
+    """Spaces and line ends get a mark, so that " the" and "the" differ."""
+    return token.replace(" ", "·").replace("\n", "↵").replace("\t", "⇥")
 
 
 class ShownText(NamedTuple):
@@ -52,7 +56,7 @@ class ShownLatent(NamedTuple):
 def activity_map(sae: str, text: ShownText, latents: Sequence[ShownLatent], *, rule: str) -> Figure:
     """Latents by tokens, shaded by activation; a panel for each part, one above the other over one token axis."""
     words = list(dict.fromkeys(latent.part for latent in latents))
-    panels = [_panel(text, [each for each in latents if each.part == word], words) for word in words]
+    panels = [_panel(text, word, [each for each in latents if each.part == word]) for word in words]
     spelt = [_spelt(text)] if len(text.tokens) <= _SPELT_OUT else []
     chart = alt.concat(_band(text), *panels, *spelt, columns=1, spacing=8)
     return Figure(
@@ -66,7 +70,7 @@ def activity_map(sae: str, text: ShownText, latents: Sequence[ShownLatent], *, r
     )
 
 
-def _panel(text: ShownText, latents: Sequence[ShownLatent], words: Sequence[str]) -> Any:
+def _panel(text: ShownText, word: str, latents: Sequence[ShownLatent]) -> Any:
     cells = [cell for row, latent in enumerate(latents) for cell in _cells(row, latent)]
     names = [_unique(row, latent) for row, latent in enumerate(latents)]
     y_axis = alt.Axis(
@@ -80,8 +84,7 @@ def _panel(text: ShownText, latents: Sequence[ShownLatent], words: Sequence[str]
             x=_x("at", text, labels=len(text.tokens) > _SPELT_OUT),
             x2="end:Q",
             y=alt.Y("row:N", title=None, sort=names, scale=alt.Scale(domain=names, paddingInner=0.12), axis=y_axis),
-            color=alt.Color("part:N", scale=alt.Scale(domain=words), legend=None),
-            opacity=alt.Opacity("share:Q", scale=_SHADES, legend=None),
+            color=alt.Color("shade:Q", scale=alt.Scale(domain=[0, 1], range="heatmap"), legend=None),
             tooltip=[
                 alt.Tooltip("token:N"),
                 alt.Tooltip("around:N", title="in"),
@@ -90,8 +93,8 @@ def _panel(text: ShownText, latents: Sequence[ShownLatent], words: Sequence[str]
             ],
         )
     )
-    title = alt.Title(words[words.index(latents[0].part)], fontSize=12, offset=4)
-    return alt.layer(squares, *_borders(text)).properties(width=_width(text), height=alt.Step(_ROW), title=title)
+    layers: Any = alt.layer(squares, *_borders(text))  # altair says it could become a FacetChart
+    return layers.properties(width=_width(text), height=alt.Step(_ROW), title=alt.Title(word, fontSize=12, offset=4))
 
 
 def _unique(row: int, latent: ShownLatent) -> str:
@@ -104,19 +107,18 @@ def _cells(row: int, latent: ShownLatent) -> list[Row]:
     return [
         {
             "row": _unique(row, latent),
-            "part": latent.part,
             "latent": latent.name,
             "at": int(at),
             "end": int(at) + 1,
             "value": float(f"{latent.values[at]:.4g}"),
-            "share": round(abs(float(latent.values[at])) / top, 3),
+            "shade": round(_WEAKEST + (1 - _WEAKEST) * (abs(float(latent.values[at])) / top) ** _EXPONENT, 3),
         }
         for at in np.flatnonzero(latent.values)
     ]
 
 
 def _contexts(text: ShownText) -> list[Row]:
-    shown = [visible_token(token) for token in text.tokens]
+    shown = [_visible(token) for token in text.tokens]
     return [
         {
             "at": i,
@@ -180,7 +182,7 @@ def _cut(words: str, n: int) -> str:
 
 def _spelt(text: ShownText) -> alt.Chart:
     """Each token below its column."""
-    rows = [{"at": i + 0.5, "token": visible_token(token)} for i, token in enumerate(text.tokens)]
+    rows = [{"at": i + 0.5, "token": _visible(token)} for i, token in enumerate(text.tokens)]
     return (
         alt.Chart(alt.Data(values=rows))
         .mark_text(angle=270, align="right", baseline="middle", fontSize=10, limit=90)
@@ -232,57 +234,30 @@ def _points(i: int, latent: ShownLatent, smooth: int) -> list[Row]:
     ]
 
 
-_PANELS = (
-    ("eta_squared_corrected", "share of variance between passages", 0.0),
-    ("passage_border_change", "change at a passage's border", 1.0),
-    ("context_border_change", "change where a context begins", 1.0),
-    ("passage_distance", "distance of neighbouring passages", 0.0),
-    ("switch_tokens", "tokens until the code has switched", None),
-)
+_PANELS = {
+    "eta_squared_corrected": "share of variance between passages",
+    "passage_border_change": "change where a passage begins",
+    "context_border_change": "change where a context begins",
+    "passage_distance": "distance of neighbouring passages",
+    "switch_tokens": "tokens until the code has switched",
+}
 
 
 def following(rows: Sequence[Row]) -> Figure:
-    """A dot with its interval for each subject and number; rows have subject, part, metric, value, low, high."""
-    subjects = list(dict.fromkeys(row["subject"] for row in rows))
-    words = list(dict.fromkeys(row["part"] for row in rows))
-    charts: list[Any] = [
-        _dots([row for row in rows if row["metric"] == metric], title, at, subjects, words, first=i % 3 == 0)
-        for i, (metric, title, at) in enumerate(_PANELS)
-    ]
-    return Figure(
-        name="following",
+    """A dot with its interval for each SAE, part and number; rows have sae, part, metric, value, low, high."""
+    several = len({row["part"] for row in rows}) > 1
+    return interval_dots(
+        "following",
+        [
+            Estimate(row["sae"], row["value"], row["low"], row["high"], panel=panel, group=row["part"] if several else "")
+            for metric, panel in _PANELS.items()
+            for row in rows
+            if row["metric"] == metric
+        ],
         title="How closely codes follow the passages",
-        caption="Bars are 95 % intervals over texts. Share of variance: 0 is what borders anywhere else would give, 1 a code "
-        "that follows nothing but passages. Changes are relative to places without a border. No dot: not measurable.",
-        chart=alt.concat(*charts, columns=3, spacing=24).resolve_scale(color="shared"),
-        has_own_size=True,
+        caption="Bars are 95 % intervals over texts. Share of variance: 0 is what borders elsewhere would give, 1 a code that "
+        "follows nothing but passages. Changes: 1 is the change at any place without a border. No row: not measurable.",
     )
-
-
-def _dots(
-    rows: Sequence[Row], title: str, at: float | None, subjects: Sequence[str], words: Sequence[str], *, first: bool
-) -> Any:
-    known = [row for row in rows if row["value"] is not None]
-    values = [{key: row[key] for key in ("subject", "part", "value", "low", "high")} for row in known]
-    base = alt.Chart(alt.Data(values=values)).encode(
-        y=alt.Y(
-            "subject:N",
-            title=None,
-            sort=list(subjects),
-            scale=alt.Scale(domain=list(subjects)),
-            axis=alt.Axis(labelLimit=180, grid=True, labels=first),
-        ),
-        color=alt.Color("part:N", scale=alt.Scale(domain=list(words)), legend=alt.Legend() if len(words) > 1 else None),
-    )
-    scale = alt.Scale(zero=False, padding=12)
-    bars = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("low:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4)), x2="high:Q"
-    )
-    dots = base.mark_circle(size=70, opacity=1).encode(
-        x="value:Q", tooltip=["subject:N", *(alt.Tooltip(f"{key}:Q", format=".3g") for key in ("value", "low", "high"))]
-    )
-    line = [] if at is None else [alt.Chart(alt.Data(values=[{"x": at}])).mark_rule(strokeDash=[2, 3]).encode(x="x:Q")]
-    return alt.layer(*line, bars, dots).properties(width=220, height=alt.Step(20))
 
 
 def switching(rows: Sequence[Row]) -> Figure:
