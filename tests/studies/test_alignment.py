@@ -11,12 +11,12 @@ from scipy import sparse
 from monoseme.core.errors import ConfigError
 from monoseme.pipeline import RunFolder
 from monoseme.studies import STUDIES
-from monoseme.studies._alignment_compare import Compared, compare, design_of, metrics_of, strongest
-from monoseme.studies._alignment_figures import Box, place_labels
-from monoseme.studies._alignment_groups import group_names
-from monoseme.studies._alignment_sums import Sums, sums_of
-from monoseme.studies._alignment_texts import Collected, Text, collect
-from monoseme.studies._alignment_words import explanations_in
+from monoseme.studies._alignment.compare import Compared, compare, design_of, metrics_of, strongest
+from monoseme.studies._alignment.figures import Box, place_labels
+from monoseme.studies._alignment.groups import group_names
+from monoseme.studies._alignment.sums import Sums, sums_of
+from monoseme.studies._alignment.texts import Collected, Text, collect
+from monoseme.studies._alignment.words import explanations_in
 from monoseme.studies._run import run_study
 from monoseme.studies._texts import TextContexts
 from monoseme.studies._workbench import Workbench

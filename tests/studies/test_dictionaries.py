@@ -22,15 +22,15 @@ from monoseme.saes.matryoshka import Matryoshka
 from monoseme.saes.tfa import TFA
 from monoseme.saes.thresholded import Thresholded
 from monoseme.saes.topk import TopK
-from monoseme.studies._dictionaries_families import Family, seed_families, width_families
-from monoseme.studies._dictionaries_figures import best_cosines, criteria_map, density_map
-from monoseme.studies._dictionaries_intervals import Resampling
-from monoseme.studies._dictionaries_members import Dictionary, Space, as_compared, dictionary_of, latents_of, why_refused
-from monoseme.studies._dictionaries_pairs import CORRELATION, COSINE, Pair, compare, match_rows, pair_row, share_rows
-from monoseme.studies._dictionaries_splits import count_rows, new_rows, step_row, steps_of, strongest_rows
-from monoseme.studies._dictionaries_two import example_rows, unmatched_rows
-from monoseme.studies._dictionaries_universality import curve_rows, universality_rows
-from monoseme.studies._dictionaries_words import Words
+from monoseme.studies._dictionaries.families import Family, seed_families, width_families
+from monoseme.studies._dictionaries.figures import best_cosines, criteria_map, density_map
+from monoseme.studies._dictionaries.intervals import Resampling
+from monoseme.studies._dictionaries.members import Dictionary, Space, as_compared, dictionary_of, latents_of, why_refused
+from monoseme.studies._dictionaries.pairs import CORRELATION, COSINE, Pair, compare, match_rows, pair_row, share_rows
+from monoseme.studies._dictionaries.splits import count_rows, new_rows, step_row, steps_of, strongest_rows
+from monoseme.studies._dictionaries.two import example_rows, unmatched_rows
+from monoseme.studies._dictionaries.universality import curve_rows, universality_rows
+from monoseme.studies._dictionaries.words import Words
 from monoseme.studies._explained import Explained
 from monoseme.studies._workbench import Subject
 

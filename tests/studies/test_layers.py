@@ -9,9 +9,9 @@ import torch
 from monoseme.core.errors import ConfigError
 from monoseme.pipeline import RunFolder
 from monoseme.studies import STUDIES
-from monoseme.studies._layers_embeddings import nearest_embeddings
-from monoseme.studies._layers_latents import Latents, latent_rows
-from monoseme.studies._layers_maps import aggregated_map
+from monoseme.studies._layers.embeddings import nearest_embeddings
+from monoseme.studies._layers.latents import Latents, latent_rows
+from monoseme.studies._layers.maps import aggregated_map
 from monoseme.studies.layers import Layers
 from monoseme.testing.models import tiny_model
 

@@ -10,11 +10,11 @@ from sklearn.metrics import silhouette_samples
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation import DocumentWeights
 from monoseme.pipeline import RunFolder
-from monoseme.studies._maps_figures import Panel, class_map
-from monoseme.studies._maps_layout import lay_out, n_neighbours
-from monoseme.studies._maps_measures import Measuring, labelling_of, measures_of
-from monoseme.studies._maps_neighbours import Space, nearest, unit_rows
-from monoseme.studies._maps_quality import Labelling, purity, silhouette
+from monoseme.studies._maps.figures import Panel, class_map
+from monoseme.studies._maps.layout import lay_out, n_neighbours
+from monoseme.studies._maps.measures import Measuring, labelling_of, measures_of
+from monoseme.studies._maps.neighbours import Space, nearest, unit_rows
+from monoseme.studies._maps.quality import Labelling, purity, silhouette
 from monoseme.studies.maps import Maps
 
 N_SOURCES, PER_SOURCE, N_LATENTS = 24, 7, 31

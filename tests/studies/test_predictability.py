@@ -13,8 +13,8 @@ from monoseme.core.errors import BadRowError, ConfigError, CorpusError, EmptyCor
 from monoseme.evaluation.predicted_share import PredictedShare
 from monoseme.pipeline import RunFolder
 from monoseme.reports.figures import LIGHT
-from monoseme.studies._predictability_attention import head_measures
-from monoseme.studies._predictability_events import (
+from monoseme.studies._predictability.attention import head_measures
+from monoseme.studies._predictability.events import (
     EventMeasures,
     Layout,
     layout,
@@ -24,12 +24,12 @@ from monoseme.studies._predictability_events import (
     random_cut,
     similarity,
 )
-from monoseme.studies._predictability_garden import effects, shares_at
-from monoseme.studies._predictability_reads import Reader, TwoParts
-from monoseme.studies._predictability_shares import measure_shares, share_rows
-from monoseme.studies._predictability_summary import mean_rows, means, weighted_mean
-from monoseme.studies._predictability_texts import Span, own_texts, read_texts
-from monoseme.studies._predictability_trajectory import trajectory
+from monoseme.studies._predictability.garden import effects, shares_at
+from monoseme.studies._predictability.reads import Reader, TwoParts
+from monoseme.studies._predictability.shares import measure_shares, share_rows
+from monoseme.studies._predictability.summary import mean_rows, means, weighted_mean
+from monoseme.studies._predictability.texts import Span, own_texts, read_texts
+from monoseme.studies._predictability.trajectory import trajectory
 from monoseme.studies._workbench import Workbench
 from monoseme.studies.predictability import Predictability
 

@@ -25,12 +25,12 @@ from monoseme.evaluation._probes import (
     telling_features,
 )
 from monoseme.pipeline import RunFolder
-from monoseme.studies._probing_features import Gathered, principal_components, random_codes
-from monoseme.studies._probing_measure import Probed, ProbeSettings, probe, read_probed, write_probed
-from monoseme.studies._probing_scores import Scored, compared, confusion, score
-from monoseme.studies._probing_tasks import NoTask, ProbeTask, context_task, semantics_task, syntax_task
-from monoseme.studies._probing_text import Excerpt, ExcerptContexts, Frame
-from monoseme.studies._probing_texts import label_names
+from monoseme.studies._probing.features import Gathered, principal_components, random_codes
+from monoseme.studies._probing.measure import Probed, ProbeSettings, probe, read_probed, write_probed
+from monoseme.studies._probing.scores import Scored, compared, confusion, score
+from monoseme.studies._probing.tasks import NoTask, ProbeTask, context_task, semantics_task, syntax_task
+from monoseme.studies._probing.text import Excerpt, ExcerptContexts, Frame
+from monoseme.studies._probing.texts import label_names
 from monoseme.studies.probing import Probing
 from monoseme.text import CorpusConfig
 

@@ -10,9 +10,9 @@ from scipy import sparse
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation import DocumentWeights
 from monoseme.pipeline import RunFolder
-from monoseme.studies._sequences_metrics import Following, TextSums
-from monoseme.studies._sequences_passages import text_of_files
-from monoseme.studies._sequences_sums import Track, border_changes, spread, switches
+from monoseme.studies._sequences.metrics import Following, TextSums
+from monoseme.studies._sequences.passages import text_of_files
+from monoseme.studies._sequences.sums import Track, border_changes, spread, switches
 from monoseme.studies._texts import TextContexts
 from monoseme.studies.sequences import Sequences
 from monoseme.testing import tiny_tokenizer

@@ -15,10 +15,10 @@ from monoseme.models import Site
 from monoseme.pipeline import RunFolder
 from monoseme.saes import SAE, Codes
 from monoseme.studies import StudyResult
-from monoseme.studies._temporal_figures import density_rows
-from monoseme.studies._temporal_findings import findings_of
-from monoseme.studies._temporal_measure import OverTime, measure
-from monoseme.studies._temporal_tables import baseline_of, difference_rows
+from monoseme.studies._temporal.figures import density_rows
+from monoseme.studies._temporal.findings import findings_of
+from monoseme.studies._temporal.measure import OverTime, measure
+from monoseme.studies._temporal.tables import baseline_of, difference_rows
 from monoseme.studies._workbench import Subject
 from monoseme.studies.temporal import Temporal
 from monoseme.tensors.sparse import SparseCodes

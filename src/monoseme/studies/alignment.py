@@ -15,13 +15,13 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from monoseme.core.errors import ConfigError
-from monoseme.studies._alignment_compare import Compared, Usable, compare, design_of, metrics_of, strongest
-from monoseme.studies._alignment_examples import Examples, examples, wanted
-from monoseme.studies._alignment_figures import strongest_dots, subjects_compared, volcano
-from monoseme.studies._alignment_groups import GroupsConfig
-from monoseme.studies._alignment_sums import Sums, sums_of
-from monoseme.studies._alignment_texts import Collected, collect
-from monoseme.studies._alignment_words import confound_names, explanations_in, how, summary
+from monoseme.studies._alignment.compare import Compared, Usable, compare, design_of, metrics_of, strongest
+from monoseme.studies._alignment.examples import Examples, examples, wanted
+from monoseme.studies._alignment.figures import strongest_dots, subjects_compared, volcano
+from monoseme.studies._alignment.groups import GroupsConfig
+from monoseme.studies._alignment.sums import Sums, sums_of
+from monoseme.studies._alignment.texts import Collected, collect
+from monoseme.studies._alignment.words import confound_names, explanations_in, how, summary
 from monoseme.studies._base import Row, Study, StudyResult
 from monoseme.studies._explained import Explained, explanations_of
 from monoseme.studies._workbench import SHORT_FLAGS, Workbench

@@ -19,15 +19,15 @@ from monoseme.core.errors import ConfigError
 from monoseme.evaluation import EvalResult
 from monoseme.evaluation.fidelity import Fidelity
 from monoseme.studies._base import Row, Study, StudyResult
-from monoseme.studies._dictionaries_codes import gather
-from monoseme.studies._dictionaries_families import kind_of
-from monoseme.studies._dictionaries_findings import findings
-from monoseme.studies._dictionaries_intervals import Resampling
-from monoseme.studies._dictionaries_members import Dictionary, as_compared, dictionary_of, why_refused
-from monoseme.studies._dictionaries_pairs import CORRELATION, COSINE, Pair, compare
-from monoseme.studies._dictionaries_result import Compared, figures_of, metrics_of, tables_of, text_of, title_of
-from monoseme.studies._dictionaries_universality import Pairs
-from monoseme.studies._dictionaries_words import Words
+from monoseme.studies._dictionaries.codes import gather
+from monoseme.studies._dictionaries.families import kind_of
+from monoseme.studies._dictionaries.findings import findings
+from monoseme.studies._dictionaries.intervals import Resampling
+from monoseme.studies._dictionaries.members import Dictionary, as_compared, dictionary_of, why_refused
+from monoseme.studies._dictionaries.pairs import CORRELATION, COSINE, Pair, compare
+from monoseme.studies._dictionaries.result import Compared, figures_of, metrics_of, tables_of, text_of, title_of
+from monoseme.studies._dictionaries.universality import Pairs
+from monoseme.studies._dictionaries.words import Words
 from monoseme.studies._explained import explanations_of
 from monoseme.studies._workbench import SHORT_FLAGS, SaeStudyConfig, Workbench
 

@@ -14,8 +14,8 @@ from typing import ClassVar
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation import EvalSubject
 from monoseme.studies._base import Study, StudyResult
-from monoseme.studies._layers_measured import evaluation, measured
-from monoseme.studies._layers_result import LayersMeasured, result_of
+from monoseme.studies._layers.measured import evaluation, measured
+from monoseme.studies._layers.result import LayersMeasured, result_of
 from monoseme.studies._workbench import SHORT_FLAGS, SaeStudyConfig, Workbench
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"

@@ -20,12 +20,12 @@ from monoseme.evaluation import DocumentWeights, Metric
 from monoseme.studies._base import Comparison, Finding, Row, Study, StudyResult
 from monoseme.studies._explained import explanations_of
 from monoseme.studies._intervals import Interval
-from monoseme.studies._maps_decoder import Directions, directions, mean_sites
-from monoseme.studies._maps_layout import Method
-from monoseme.studies._maps_mapped import CODES, TAGGED, Mapped, Mapping2D, map_codes, map_directions
-from monoseme.studies._maps_measures import Measuring
-from monoseme.studies._maps_pictures import code_figures, direction_figures, quality_figure
-from monoseme.studies._maps_tokens import Choice, MapTokens, documents_of, tagged_documents, tokens_of, with_tagger
+from monoseme.studies._maps.decoder import Directions, directions, mean_sites
+from monoseme.studies._maps.layout import Method
+from monoseme.studies._maps.mapped import CODES, TAGGED, Mapped, Mapping2D, map_codes, map_directions
+from monoseme.studies._maps.measures import Measuring
+from monoseme.studies._maps.pictures import code_figures, direction_figures, quality_figure
+from monoseme.studies._maps.tokens import Choice, MapTokens, documents_of, tagged_documents, tokens_of, with_tagger
 from monoseme.studies._pairs import difference_rows, is_high_less_low
 from monoseme.studies._workbench import OF_RUN, SHORT_FLAGS, SaeStudyConfig, Subject, Workbench
 from monoseme.text.tagged import TagColumn, read_tagged

@@ -26,18 +26,18 @@ from monoseme.core.files import hash_file
 from monoseme.evaluation import DocumentWeights, Metric
 from monoseme.evaluation.predicted_share import PredictedShare
 from monoseme.reports.figures import Figure
-from monoseme.studies import _predictability_figures as one_text
-from monoseme.studies import _predictability_overview as overview
 from monoseme.studies._base import Row, Study, StudyResult
-from monoseme.studies._predictability_attention import attention_rows
-from monoseme.studies._predictability_events import EventMeasures, Layout, layout, measure, novelty, similarity, text_seed
-from monoseme.studies._predictability_findings import findings
-from monoseme.studies._predictability_garden import MEASURES, Effect, PairRead, effects, pair_rows
-from monoseme.studies._predictability_reads import Reader, Reading
-from monoseme.studies._predictability_shares import Share, measure_shares, share_rows
-from monoseme.studies._predictability_summary import Mean, effect_metrics, effect_rows, event_metrics, mean_rows, means
-from monoseme.studies._predictability_texts import EventText, Texts, own_texts, read_texts
-from monoseme.studies._predictability_trajectory import Method, trajectory
+from monoseme.studies._predictability import figures as one_text
+from monoseme.studies._predictability import overview as overview
+from monoseme.studies._predictability.attention import attention_rows
+from monoseme.studies._predictability.events import EventMeasures, Layout, layout, measure, novelty, similarity, text_seed
+from monoseme.studies._predictability.findings import findings
+from monoseme.studies._predictability.garden import MEASURES, Effect, PairRead, effects, pair_rows
+from monoseme.studies._predictability.reads import Reader, Reading
+from monoseme.studies._predictability.shares import Share, measure_shares, share_rows
+from monoseme.studies._predictability.summary import Mean, effect_metrics, effect_rows, event_metrics, mean_rows, means
+from monoseme.studies._predictability.texts import EventText, Texts, own_texts, read_texts
+from monoseme.studies._predictability.trajectory import Method, trajectory
 from monoseme.studies._workbench import SHORT_FLAGS, SaeStudyConfig, Workbench
 
 _TEXT = """\

@@ -14,13 +14,13 @@ from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import derive_seed
 from monoseme.reports.figures import Figure
 from monoseme.studies._base import Row, Study, StudyResult
-from monoseme.studies._probing_features import gather
-from monoseme.studies._probing_figures import accuracy_by_features, accuracy_by_task, confusion_map
-from monoseme.studies._probing_findings import findings_of
-from monoseme.studies._probing_measure import Probed, ProbeSettings, probe, read_probed, write_probed
-from monoseme.studies._probing_scores import Scored, confusion, headline, score
-from monoseme.studies._probing_tasks import Balance, NoTask, ProbeTask
-from monoseme.studies._probing_texts import ProbeTexts
+from monoseme.studies._probing.features import gather
+from monoseme.studies._probing.figures import accuracy_by_features, accuracy_by_task, confusion_map
+from monoseme.studies._probing.findings import findings_of
+from monoseme.studies._probing.measure import Probed, ProbeSettings, probe, read_probed, write_probed
+from monoseme.studies._probing.scores import Scored, confusion, headline, score
+from monoseme.studies._probing.tasks import Balance, NoTask, ProbeTask
+from monoseme.studies._probing.texts import ProbeTexts
 from monoseme.studies._workbench import OF_RUN, SHORT_FLAGS, SaeStudyConfig, Workbench
 from monoseme.text.tagged import TagColumn
 

@@ -23,8 +23,8 @@ from monoseme.evaluation._layer_vectors import CentreSums, LayerVectors
 from monoseme.models import ModelConfig, Site
 from monoseme.pipeline import Materials, RunConfig, StreamConfig
 from monoseme.studies._base import Study, StudyResult
-from monoseme.studies._residual_figures import adjacent_lines, norm_lines, similarity_maps
-from monoseme.studies._residual_tables import ResidualSums, adjacent_rows, findings_of, layer_rows, metrics_of, pair_rows
+from monoseme.studies._residual.figures import adjacent_lines, norm_lines, similarity_maps
+from monoseme.studies._residual.tables import ResidualSums, adjacent_rows, findings_of, layer_rows, metrics_of, pair_rows
 from monoseme.tensors.shapes import Float, Tensor
 from monoseme.text import CorpusConfig
 

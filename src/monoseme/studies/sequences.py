@@ -2,7 +2,7 @@
 
 Passages of different documents stand one after the other; every part of every SAE is drawn over one such text, and measured over
 many of them. Source: T-SAE, arXiv:2511.05541, figures 1 and 4: latents over a concatenation, which its code leaves out. The
-numbers beside the pictures are ours (`_sequences_metrics`).
+numbers beside the pictures are ours (`_sequences.metrics`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from monoseme.studies._base import Comparison, Finding, Row, Study, StudyResult
 from monoseme.studies._explained import Explained, explanations_of
 from monoseme.studies._intervals import Interval, of_replicates
 from monoseme.studies._pairs import difference_rows, is_high_less_low
-from monoseme.studies._sequences_figures import (
+from monoseme.studies._sequences.figures import (
     ShownLatent,
     ShownText,
     activity_lines,
@@ -27,9 +27,9 @@ from monoseme.studies._sequences_figures import (
     following,
     switching,
 )
-from monoseme.studies._sequences_metrics import Following, TextSums
-from monoseme.studies._sequences_passages import LongText, PassagePlan, sampled_texts, text_of_files
-from monoseme.studies._sequences_sums import Spread, Track, spread
+from monoseme.studies._sequences.metrics import Following, TextSums
+from monoseme.studies._sequences.passages import LongText, PassagePlan, sampled_texts, text_of_files
+from monoseme.studies._sequences.sums import Spread, Track, spread
 from monoseme.studies._texts import CodedText, Csr, coded_texts
 from monoseme.studies._workbench import OF_RUN, SHORT_FLAGS, SaeStudyConfig, Subject, Workbench
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 from monoseme.evaluation.smoothness import Smoothness
 from monoseme.saes import part_of
 from monoseme.studies._base import Study, StudyResult
-from monoseme.studies._temporal_figures import (
+from monoseme.studies._temporal.figures import (
     autocorrelation_curves,
     density_lines,
     density_rows,
@@ -23,9 +23,9 @@ from monoseme.studies._temporal_figures import (
     metric_dots,
     smoothness_against_fvu,
 )
-from monoseme.studies._temporal_findings import findings_of
-from monoseme.studies._temporal_measure import OverTime, measure
-from monoseme.studies._temporal_tables import (
+from monoseme.studies._temporal.findings import findings_of
+from monoseme.studies._temporal.measure import OverTime, measure
+from monoseme.studies._temporal.tables import (
     curve_rows,
     difference_rows,
     interval_rows,
