@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.pipeline.conftest import corpus_file, model_folder
 
+from monoseme.evaluation.fidelity import Fidelity
 from monoseme.models import ModelConfig
 from monoseme.pipeline import RunConfig, RunFolder, StreamConfig, train_run
 from monoseme.saes.matryoshka import Matryoshka
@@ -23,6 +24,7 @@ def studied_config(model: Path, corpus: Path, *, seed: int = 0) -> RunConfig:
         model=ModelConfig(model=str(model)),
         corpus=CorpusConfig(source=str(corpus), context_len=16, label_fields=("domain",), holdout_fraction=0.3),
         stream=StreamConfig(contexts_per_block=8),
+        fidelity=Fidelity.Config(max_tokens=400, max_loss_tokens=200, n_replicates=8),
         train=TrainConfig(n_tokens=512, batch_size=64, seed=seed, validate_every=100),
         saes=(
             TopK.Config(n_latents=24, k=3, seed=seed),
