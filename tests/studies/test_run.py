@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from monoseme.core.artifact import check_artifact, open_artifact
-from monoseme.core.errors import ArtifactExistsError, Interrupted, ResumeError
+from monoseme.core.errors import ArtifactExistsError, ConfigError, Interrupted, ResumeError
 from monoseme.reports.plain_tables import aligned_table, markdown_table
 from monoseme.studies import STUDIES, Comparison, Finding, Study, StudyResult, read_record, run_study
 
@@ -93,3 +93,17 @@ def test_tables_align_numbers_to_the_right_and_show_what_is_missing() -> None:
     assert aligned_table(rows).splitlines() == ["name       n       x", "topk  12,345  0.1235", "a          7       –"]
     assert markdown_table(rows, ["name", "x"]).splitlines()[1:] == ["| --- | ---: |", "| topk | 0.1235 |", "| a | – |"]
     assert markdown_table([]) == aligned_table([]) == ""
+
+
+@pytest.mark.parametrize("works", [False, True])
+def test_a_study_that_is_refused_before_it_made_anything_leaves_no_folder(tmp_path: Path, works: bool) -> None:
+    class Refused(Counting):
+        def investigate(self, work: Path) -> StudyResult:
+            if works:
+                work.mkdir()
+                (work / "half").touch()
+            raise ConfigError("no SAE is named")
+
+    with pytest.raises(ConfigError):
+        run_study(Refused(), tmp_path / "c", command="c")
+    assert (tmp_path / "c" / "work" / "half").exists() == (tmp_path / "c").exists() == works

@@ -5,8 +5,8 @@
     monoseme study temporal --sae runs/demo --part all,high,low
     monoseme study sequences --sae runs/demo/saes/topk --out runs/sequences
     monoseme study predictability --sae "runs/seed*" --part predicted,novel
-    monoseme study probing --sae runs/demo --corpus news.csv --corpus.label_fields class --label class --tags en.conllu
-    monoseme study maps --sae runs/demo --corpus news.csv --corpus.label_fields class --label class
+    monoseme study probing --sae runs/demo --corpus news.csv --label class --tags en.conllu
+    monoseme study maps --sae runs/demo --corpus news.csv --label class
     monoseme study alignment --sae runs/demo --corpus pairs.jsonl.gz --fields chosen,rejected
     monoseme study layers --sae runs/demo/saes/mlsae
     monoseme study residual --model bundled

@@ -10,6 +10,7 @@ OUT/report        artifact "report":
                       tables/*.{parquet,csv}   figures/*.{png,dark.png,svg,dark.svg,pdf,json}
 """
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ import monoseme
 from monoseme.core.artifact import exists_error
 from monoseme.core.config import from_dict, to_dict
 from monoseme.core.display import get_display
-from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError, Interrupted, ResumeError
+from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError, Interrupted, MonosemeError, ResumeError
 from monoseme.core.files import read_json, typed, write_json
 from monoseme.studies._base import Study
 from monoseme.studies._report import write_study_report
@@ -59,9 +60,19 @@ def run_study(study: Study, out: Path, *, command: str, resume: bool = False) ->
             "interrupted; what was complete is kept.\n"
             f"  Go on with:  monoseme study {study.plugin_name} --out {typed(out)} --resume"
         ) from error
+    except MonosemeError:
+        if not resume:
+            _remove_if_nothing_was_made(out)
+        raise
     write_study_report(result, out / "report", study=study.plugin_name, config=record.config, command=record.command)
     get_display().say(f"study {study.plugin_name} -> {out / 'report'}")
     return out / "report"
+
+
+def _remove_if_nothing_was_made(out: Path) -> None:
+    """A study that was refused before it did anything leaves no folder in the way of the same words, mended."""
+    if {path.name for path in out.rglob("*")} <= {STUDY_FILE, "work"}:
+        shutil.rmtree(out)
 
 
 def _begin(study: Study, out: Path, *, command: str, resume: bool) -> StudyRecord:

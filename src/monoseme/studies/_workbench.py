@@ -23,7 +23,7 @@ from monoseme.pipeline import (
     parted,
     require_one_model,
 )
-from monoseme.saes import SAE, Codes
+from monoseme.saes import SAE, Codes, part_of
 from monoseme.splice import Placed
 from monoseme.studies._base import Study
 from monoseme.tensors.sparse import SparseCodes
@@ -161,6 +161,15 @@ class Workbench:
         """Content hashes of the SAEs and of the model, for the report."""
         saes = {f"sae/{s.named.name}": s.named.content_hash for s in self.found if s.named.content_hash is not None}
         return saes | self.materials.model_hashes()
+
+
+def with_parts_there(config: SaeStudyConfig, default: Sequence[str]) -> Workbench:
+    """A workbench with the parts that the user named, or with those of the `default` ones that any of the SAEs has."""
+    if config.part != tuple(default):
+        return Workbench(config)
+    whole = Workbench(replace(config, part=("all",)))
+    there = tuple(word for word in default if any(part_of(s.sae.parts, word) is not None for s in whole.subjects))
+    return whole if there == ("all",) else Workbench(replace(config, part=there))
 
 
 def _says_all(config: SaeStudyConfig) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from monoseme.core.errors import ConfigError
-from monoseme.evaluation import EvalSubject
+from monoseme.splice import Placed
 from monoseme.studies._base import Study, StudyResult
 from monoseme.studies._layers.measured import evaluation, measured
 from monoseme.studies._layers.result import LayersMeasured, result_of
@@ -20,6 +20,7 @@ from monoseme.studies._workbench import SHORT_FLAGS, SaeStudyConfig, Workbench
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 """MLSAE's own."""
+_TRAIN = "monoseme train --sae mlsae --train.n_tokens 100000 --out runs/mlsae"
 
 
 class Layers(Study):
@@ -66,13 +67,11 @@ class Layers(Study):
     def investigate(self, work: Path) -> StudyResult:
         """Measures all SAEs on the same text, each once, and puts what was found together."""
         config, bench = self.config, Workbench(self.config)
+        if not any(_has_layers(subject.placed) for subject in bench.subjects):  # before any text is read
+            told = ", ".join(subject.name for subject in bench.subjects)
+            raise ConfigError(f"none of {told} has codes at several layers.\n  Train one that has, then name it:  {_TRAIN}")
         subjects = bench.eval_subjects()
-        several = [subject for subject in subjects if _has_layers(subject)]
-        if not several:
-            told = ", ".join(subject.name for subject in subjects)
-            raise ConfigError(
-                f"none of {told} has codes at several layers.\n  Name one that has, such as mlsae:  --sae runs/mine/saes/mlsae"
-            )
+        several = [subject for subject in subjects if _has_layers(subject.placed)]
         sure = {"n_replicates": config.n_replicates, "seed": config.seed}
         some = {"max_tokens": config.max_fidelity_tokens, "max_loss_tokens": config.max_loss_tokens}
         found = LayersMeasured(
@@ -82,5 +81,5 @@ class Layers(Study):
         return result_of(bench, config, found)
 
 
-def _has_layers(subject: EvalSubject) -> bool:
-    return subject.sae.codes_per_site and len(subject.placed.code_sites) > 1
+def _has_layers(placed: Placed) -> bool:
+    return placed.sae.codes_per_site and len(placed.code_sites) > 1

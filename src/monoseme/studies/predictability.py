@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
 from monoseme.core.files import hash_file
 from monoseme.evaluation import DocumentWeights, Metric
@@ -38,8 +39,10 @@ from monoseme.studies._predictability.shares import Share, measure_shares, share
 from monoseme.studies._predictability.summary import Mean, effect_metrics, effect_rows, event_metrics, mean_rows, means
 from monoseme.studies._predictability.texts import EventText, Texts, own_texts, read_texts
 from monoseme.studies._predictability.trajectory import Method, trajectory
-from monoseme.studies._workbench import SHORT_FLAGS, SaeStudyConfig, Workbench
+from monoseme.studies._workbench import SHORT_FLAGS, SaeStudyConfig, Workbench, with_parts_there
 
+_PARTS = ("all", "predicted", "novel")
+_TRAIN = "monoseme train --sae tfa --train.n_tokens 100000 --out runs/tfa"
 _TEXT = """\
 An SAE such as TFA writes activations as *predicted* (what the context proposes) plus *novel* (a sparse code of the rest). The
 query and the size of the predicted part use the token itself, so "predicted" is the direction that the context proposes, not a
@@ -73,9 +76,9 @@ class Predictability(Study):
     class Config(SaeStudyConfig):
         """The SAEs, the texts, and how they are compared."""
 
-        part: tuple[str, ...] = ("all", "predicted", "novel")
+        part: tuple[str, ...] = _PARTS
         """Parts of their codes, each compared by itself: all, high, low, predicted, novel, or the number of a group. An SAE that
-        lacks a part is left out of that part only."""
+        lacks a part is left out of that part only; by default, parts that none has are left out too."""
         events: str | None = None
         """JSON lines with texts of events and garden-path pairs (their form: docs/studies/predictability.md). None: those of the
         package, in English."""
@@ -119,7 +122,7 @@ class Predictability(Study):
         config = self.config
         file = own_texts() if config.events is None else Path(config.events)
         texts = read_texts(file)
-        bench = Workbench(config)
+        bench = _bench(config)
         shares = measure_shares(bench.eval_subjects(parts=False), config.share, work / "shares")
         read, pairs = self._read(bench, texts)
         found = self._events(read)
@@ -230,6 +233,17 @@ class Predictability(Study):
             n_pairs=len(texts.pairs),
             window=config.window,
         )
+
+
+def _bench(config: Predictability.Config) -> Workbench:
+    """Says so where no SAE predicts anything: whole codes are compared then."""
+    bench = with_parts_there(config, _PARTS)
+    if not any({"predicted", "novel"} <= set(subject.sae.parts) for subject in bench.subjects):
+        get_display().warn(
+            "no SAE has predicted and novel codes: there are no shares, only whole codes held against events.\n"
+            f"  Train one that has, then name it too:  {_TRAIN}"
+        )
+    return bench
 
 
 def _worth_drawing(reading: Reading) -> dict[str, NDArray[np.float64]]:

@@ -8,12 +8,11 @@ not depend on how often latents fire.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from monoseme.evaluation.smoothness import Smoothness
-from monoseme.saes import part_of
 from monoseme.studies._base import Study, StudyResult
 from monoseme.studies._temporal.figures import (
     autocorrelation_curves,
@@ -32,7 +31,7 @@ from monoseme.studies._temporal.tables import (
     latent_rows,
     overview_rows,
 )
-from monoseme.studies._workbench import SHORT_FLAGS, SaeStudyConfig, Workbench
+from monoseme.studies._workbench import SHORT_FLAGS, SaeStudyConfig, with_parts_there
 
 _EVERY_PART = ("all", "high", "low", "predicted", "novel")
 _TEXT = """\
@@ -96,7 +95,7 @@ class Temporal(Study):
     def investigate(self, work: Path) -> StudyResult:
         """Measures what `work` does not have yet, and compares. Raises ConfigError for an unknown part or baseline."""
         config = self.config
-        bench = _bench(config)
+        bench = with_parts_there(config, _EVERY_PART)
         found = measure(bench.subjects, bench.eval_subjects(), config.smoothness(), work)
         differences, curves, densities = difference_rows(found, config.baseline), curve_rows(found), density_rows(found)
         figures = (
@@ -123,15 +122,6 @@ class Temporal(Study):
             inputs=bench.inputs(),
             seeds={"bootstrap": config.seed},
         )
-
-
-def _bench(config: Temporal.Config) -> Workbench:
-    """With the parts asked for; of the default ones, those that any SAE has."""
-    if config.part != _EVERY_PART:
-        return Workbench(config)
-    whole = Workbench(replace(config, part=("all",)))
-    there = tuple(word for word in _EVERY_PART if any(part_of(s.sae.parts, word) is not None for s in whole.subjects))
-    return whole if there == ("all",) else Workbench(replace(config, part=there))
 
 
 def _text(found: list[OverTime]) -> str:
