@@ -1,6 +1,7 @@
 """Conversations: every token knows its role and turn, and injected words change neither."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,15 @@ def test_without_any_template_one_is_asked_for(tmp_path: Path, words: Any) -> No
     source = _corpus(tmp_path, [[{"role": "user", "content": "a"}]])
     with pytest.raises(ConfigError, match="no chat template"):
         TokenStore.build(_settings(source, chat_template=None), words)
+
+
+def test_human_and_assistant_without_a_template_are_read_as_they_were_written(tmp_path: Path, words: Any) -> None:
+    source = tmp_path / "chat.jsonl"
+    source.write_text(json.dumps({"text": "\n\nHuman: a b\n\nAssistant: c"}) + "\n")
+    settings = _settings(str(source), field="text", chat="human_assistant", chat_template=None)
+    plain = replace(settings, chat="none")
+    read, written = (TokenStore.build(config, words).document(0).tolist() for config in (settings, plain))
+    assert read == written
 
 
 def test_roles_have_codes() -> None:

@@ -9,6 +9,9 @@ from monoseme.text.document import Turn
 _SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):[ ]?")
 _ROLE_KEYS, _CONTENT_KEYS = ("role", "from"), ("content", "value")
 
+AS_WRITTEN = "{% for m in messages %}{{ '\n\nHuman: ' if m.role == 'user' else '\n\nAssistant: ' }}{{ m.content }}{% endfor %}"
+"""Template that gives conversations with "Human:" and "Assistant:" back as they were, for tokenizers that have none."""
+
 
 class Span(NamedTuple):
     """Characters [start, stop) of a rendered conversation are the content of turn `turn`."""

@@ -58,7 +58,7 @@ class CorpusConfig:
     chat: Literal["none", "messages", "human_assistant"] = "none"
     """What `field` holds: plain text, a list of {role, content}, or one text with "Human:" and "Assistant:" turns."""
     chat_template: str | None = None
-    """Jinja template of conversations (None: the tokenizer's own)."""
+    """Jinja template of conversations (None: the tokenizer's own; where it has none, human_assistant as it was written)."""
     only_roles: tuple[str, ...] | None = None
     """Roles whose tokens reach SAEs and metrics; the others are context only (None: all)."""
     keep_special: bool = False

@@ -22,6 +22,7 @@ from monoseme.core.config import to_dict
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError, EmptyCorpusError
 from monoseme.text.bundled import is_bundled
+from monoseme.text.chat import AS_WRITTEN
 from monoseme.text.config import CorpusConfig
 from monoseme.text.document import CorpusFacts
 from monoseme.text.documents import read_documents
@@ -268,6 +269,8 @@ class TokenStore:
 
 def _resolved(config: CorpusConfig, tokenizer: TextTokenizer) -> CorpusConfig:
     config = with_sentences(config)
+    if config.chat == "human_assistant" and config.chat_template is None and not tokenizer.has_chat_template:
+        config = replace(config, chat_template=AS_WRITTEN)
     if config.bos == "auto":
         return replace(config, bos="never" if tokenizer.bos_id is None else "always")
     if config.bos != "never" and tokenizer.bos_id is None:

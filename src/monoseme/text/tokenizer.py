@@ -43,6 +43,11 @@ class TextTokenizer:
         self.special_ids = frozenset(int(id_) for id_ in special) | ({self.bos_id} if self.bos_id is not None else set())
         self._rust = _without_limits(self._rust)
 
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether it brings a template for conversations of its own."""
+        return self._full is not None and self._full.chat_template is not None
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text. Fast tokenizers use all cores and let other threads run meanwhile."""
         if self._rust is None:
@@ -58,7 +63,7 @@ class TextTokenizer:
 
     def chat_text(self, turns: Sequence[Turn], template: str | None) -> str:
         """The conversation as text through `template` (None: the tokenizer's own). Raises ConfigError if there is none."""
-        if self._full is None or (template is None and self._full.chat_template is None):
+        if self._full is None or (template is None and not self.has_chat_template):
             raise ConfigError("this tokenizer has no chat template.\n  Set chat_template to a Jinja template.")
         messages = [{"role": turn.role, "content": turn.content} for turn in turns]
         return self._full.apply_chat_template(messages, tokenize=False, chat_template=template)

@@ -24,8 +24,6 @@ _WHOLE = 1 << 30
 """Section length (tokens) at which no text is cut."""
 _BUNDLED_TOKENS = 1_000_000
 _DOMAIN = "domain"
-_AS_WRITTEN = "{% for m in messages %}{{ '\n\nHuman: ' if m.role == 'user' else '\n\nAssistant: ' }}{{ m.content }}{% endfor %}"
-"""Chat template of conversations with "Human:" and "Assistant:", for tokenizers that have none."""
 
 
 class Text(NamedTuple):
@@ -151,10 +149,7 @@ class _Reader:
         return store, held
 
     def _store(self, corpus: CorpusConfig) -> TokenStore:
-        template = corpus.chat_template
-        if corpus.chat == "human_assistant" and template is None and not self._bench.model.tokenizer.chat_template:
-            template = _AS_WRITTEN
-        whole = replace(corpus, section_tokens=_WHOLE, holdout_fraction=0.0, chat_template=template)
+        whole = replace(corpus, section_tokens=_WHOLE, holdout_fraction=0.0)
         return TokenStore.build(whole, self._bench.model.tokenizer)
 
     def _chosen(self, found: Sequence[str], label: str) -> list[str]:
