@@ -351,6 +351,7 @@ def test_files_that_are_not_there_or_empty_or_have_two_of_a_name(tmp_path: Path)
 def small(run: RunFolder, events: Path, **settings: object) -> Predictability.Config:
     share = PredictedShare.Config(max_tokens=400, n_replicates=40, rank_tokens=4)
     given = {
+        "sae": (str(run.path),),
         "window": 3,
         "tolerance": 1,
         "start_tokens": 0,
@@ -359,7 +360,7 @@ def small(run: RunFolder, events: Path, **settings: object) -> Predictability.Co
         "trajectory": "pca",
         "share": share,
     } | settings
-    return Predictability.Config(sae=(str(run.path),), events=str(events), **given)  # pyright: ignore[reportArgumentType]
+    return Predictability.Config(events=str(events), **given)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.fixture(scope="module")
@@ -408,8 +409,9 @@ def test_saes_without_parts_and_texts_without_pairs(studied_run: RunFolder, tmp_
     file = rows_file(
         tmp_path, {"name": "t", "events": ["The cat saw the dog. The dog saw.", "The sun saw the tree. The sun saw."]}
     )
-    config = small(studied_run, file, part=("all",), n_shown=0)
-    result = Predictability(config).investigate(tmp_path / "work")
+    config = small(studied_run, file, sae=(str(studied_run.sae("topk")),), n_shown=0)
+    with pytest.warns(UserWarning, match="Train one that has, then name it too:  monoseme train --sae tfa"):
+        result = Predictability(config).investigate(tmp_path / "work")
     assert result.tables["garden_paths"] == []
     assert {finding.verdict for finding in result.findings if "garden" in finding.claim} == {"not measured"}
 

@@ -8,7 +8,7 @@
     monoseme study probing --sae runs/demo --corpus news.csv --label class --tags en.conllu
     monoseme study maps --sae runs/demo --corpus news.csv --label class
     monoseme study alignment --sae runs/demo --corpus pairs.jsonl.gz --fields chosen,rejected
-    monoseme study layers --sae runs/demo/saes/mlsae
+    monoseme study layers --sae runs/mine/saes/mlsae
     monoseme study residual --model bundled
     monoseme study dictionaries --sae runs/a/saes/topk,runs/b/saes/topk
     monoseme study synthetic

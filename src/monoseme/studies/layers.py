@@ -20,7 +20,7 @@ from monoseme.studies._workbench import SHORT_FLAGS, SaeStudyConfig, Workbench
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 """MLSAE's own."""
-_TRAIN = "monoseme train --sae mlsae --train.n_tokens 100000 --out runs/mlsae"
+_TRAIN = "monoseme train --sae mlsae --sae.n_latents 1024 --sae.k 16 --train.n_tokens 100000 --out runs/mlsae"
 
 
 class Layers(Study):

@@ -42,7 +42,7 @@ from monoseme.studies._predictability.trajectory import Method, trajectory
 from monoseme.studies._workbench import SHORT_FLAGS, SaeStudyConfig, Workbench, with_parts_there
 
 _PARTS = ("all", "predicted", "novel")
-_TRAIN = "monoseme train --sae tfa --train.n_tokens 100000 --out runs/tfa"
+_TRAIN = "monoseme train --sae tfa --sae.n_latents 1024 --sae.k 16 --train.n_tokens 100000 --out runs/tfa"
 _TEXT = """\
 An SAE such as TFA writes activations as *predicted* (what the context proposes) plus *novel* (a sparse code of the rest). The
 query and the size of the predicted part use the token itself, so "predicted" is the direction that the context proposes, not a
