@@ -29,12 +29,12 @@ def findings_of(found: Sequence[OverTime]) -> list[Finding]:
         _slower(
             f"T-SAE's high group is smoother over time than its low group ({_TSAE}).",
             _pairs(found, high, low, same_sae=True),
-            "No SAE has high and low groups, both measured: add  --part high,low",
+            "No SAE has high and low groups, as tsae has, or --part leaves one out.",
         ),
         _slower(
             f"T-SAE's high group is smoother over time than the first group of a Matryoshka SAE of the same run ({_TSAE}).",
             _pairs(found, high, coarse, same_sae=False),
-            "The first groups of a T-SAE and of a Matryoshka SAE of one run were not both measured: add  --part high",
+            "There are not both a T-SAE and a Matryoshka SAE of one run, or --part leaves out their high groups.",
         ),
         _explains(
             f"T-SAE's high group is smooth and still explains variance by itself ({_TSAE}).",
@@ -43,7 +43,7 @@ def findings_of(found: Sequence[OverTime]) -> list[Finding]:
         _slower(
             f"TFA's predicted codes are slower than its novel codes ({_TFA}).",
             _pairs(found, _is_part("predicted", "predicted"), _is_part("predicted", "novel"), same_sae=True),
-            "No SAE has predicted and novel codes, both measured: add  --part predicted,novel",
+            "No SAE has predicted and novel codes, as tfa has, or --part leaves one out.",
         ),
     ]
 
