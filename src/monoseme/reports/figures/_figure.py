@@ -1,5 +1,6 @@
 """A figure: a Vega-Lite specification with its name, title and caption, and what it exports to."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg", "pdf", "json")
 _WIDTH, _HEIGHT = 460, 260
 _PNG_SCALE = 2.0
+_UNDRAWABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""Characters that XML forbids, even escaped. Texts of a corpus have them; in a label one aborts the process (vl-convert 1.9)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +38,10 @@ class Figure:
     def spec(self, *, width: int | str = _WIDTH) -> dict[str, Any]:
         """The Vega-Lite specification with its data inside and no theme; `width="container"` fills a page's column."""
         if self.has_own_size:
-            return self.chart.to_dict()
+            return _drawable(self.chart.to_dict())
         chart: Any = self.chart  # altair's stubs give a ConcatChart no width
-        return chart.properties(width=width, height=self.height).to_dict() | {
-            "autosize": {"type": "fit-x", "contains": "padding"}
-        }
+        spec = _drawable(chart.properties(width=width, height=self.height).to_dict())
+        return spec | {"autosize": {"type": "fit-x", "contains": "padding"}}
 
     def save(self, path: Path, *, dark: bool = False) -> None:
         """Writes it in the format of the path's ending: .png, .svg, .pdf or .json (the specification). Needs no browser.
@@ -73,7 +75,16 @@ class Figure:
 
     def _themed(self, dark: bool) -> dict[str, Any]:
         config = theme(DARK if dark else LIGHT, background=True)
-        return self.spec() | {"title": self.title, "config": config, "padding": 12}
+        return self.spec() | {"title": _drawable(self.title), "config": config, "padding": 12}
+
+
+def _drawable(part: Any) -> Any:
+    """The same with a replacement character for each that cannot be drawn."""
+    if isinstance(part, str):
+        return _UNDRAWABLE.sub("\N{REPLACEMENT CHARACTER}", part)
+    if isinstance(part, dict):
+        return {key: _drawable(value) for key, value in cast(dict[str, Any], part).items()}
+    return [_drawable(value) for value in cast(list[Any], part)] if isinstance(part, list) else part
 
 
 def _count_rows(part: Any) -> int:
