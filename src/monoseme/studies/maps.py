@@ -233,7 +233,7 @@ def _findings(differences: Sequence[Row]) -> list[Finding]:
     for label, claim in _CLAIMS.items():
         rows = [row for row in differences if is_high_less_low(row) and row["metric"] == f"purity_{CODES}_{label}"]
         comparisons = tuple(Comparison(_held(row, label), f"{row['a']} less {row['b']}: {_told(row)}") for row in rows)
-        why = "" if comparisons else "No SAE was given with both its high and its low part, or the text has no such label."
+        why = "" if comparisons else "No SAE was measured by high and low part (--part high,low), or the text has no such label."
         found.append(Finding(claim, comparisons, why))
     return found
 

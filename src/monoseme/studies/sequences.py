@@ -31,8 +31,9 @@ from monoseme.studies._sequences.metrics import Following, TextSums
 from monoseme.studies._sequences.passages import LongText, PassagePlan, sampled_texts, text_of_files
 from monoseme.studies._sequences.sums import Spread, Track, spread
 from monoseme.studies._texts import CodedText, Csr, coded_texts
-from monoseme.studies._workbench import OF_RUN, SHORT_FLAGS, SaeStudyConfig, Subject, Workbench
+from monoseme.studies._workbench import OF_RUN, SHORT_FLAGS, SaeStudyConfig, Subject, Workbench, with_parts_there
 
+_PARTS = ("all", "high", "low")
 _RULES = {"mass": "the largest summed activation", "between": "the most variance between passages"}
 _TEXT = """\
 {n_texts} texts of {n_passages} passages of {n_tokens} tokens on average, each passage the beginning of another document,
@@ -54,6 +55,9 @@ class Sequences(Study):
     class Config(SaeStudyConfig):
         """Which texts, and what is drawn of them."""
 
+        part: tuple[str, ...] = _PARTS
+        """Parts of their codes, each compared by itself: all, high, low, predicted, novel, or the number of a group. An SAE that
+        lacks a part is left out of that part only; by default, parts that none has are left out too."""
         text: tuple[str, ...] = ()
         """A text of your own to draw: one file with passages parted by `marker`, or a file for each passage. None: the first of
         the sampled texts."""
@@ -106,7 +110,7 @@ class Sequences(Study):
     def investigate(self, work: Path) -> StudyResult:
         """Draws one text and measures the sampled ones."""
         del work  # a pass over a few texts is nothing to resume
-        bench = Workbench(self.config)
+        bench = with_parts_there(self.config, _PARTS)
         texts = _Texts.of(bench, self.config)
         measured = _measure(bench, texts, self.config)
         numbers = list(_numbers(bench.subjects, measured.sums))

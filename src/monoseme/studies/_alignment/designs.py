@@ -183,7 +183,9 @@ class Groups(Design):
             share = explained_share(stats.rankdata(values, axis=0), self._fixed, about_mean=True)
         plain = difference(values, first.astype(np.float64), constant if self._fixed is None else self._fixed)
         low, high = _interval(plain)
-        delta_low, delta_high = (np.clip(end, -1, 1) for end in _interval(delta))
+        delta_low, delta_high = _interval(delta)
+        if self._fixed is None:  # a coefficient may leave the range of a delta, and would then lie outside its interval
+            delta_low, delta_high = np.clip(delta_low, -1, 1), np.clip(delta_high, -1, 1)
         means = values[first].mean(axis=0), values[~first].mean(axis=0)
         return Outcome(*means, plain.value, low, high, delta.value, delta_low, delta_high, p, before.value, p_before, share)
 

@@ -166,6 +166,11 @@ def _one_line(text: str) -> str:
     return _BREAK.join(text.splitlines()) if text else text
 
 
+def _visible(token: str) -> str:
+    """Without the spaces about it, unless it is nothing else."""
+    return (token.strip(" ") or token.replace(" ", "·")).replace("\n", _BREAK).replace("\t", "⇥")
+
+
 def _named(bench: Workbench, collected: Collected, want: Wanted, firings: Mapping[tuple[str, int, int], Firing]) -> str:
     """The tokens with the largest activations in the texts shown, each once."""
     largest: dict[int, float] = {}
@@ -177,5 +182,5 @@ def _named(bench: Workbench, collected: Collected, want: Wanted, firings: Mappin
                 largest[token] = max(largest.get(token, 0.0), abs(float(value)))
     best = max(largest.values(), default=0.0)
     tokens = sorted((t for t in largest if largest[t] >= _WORTH_NAMING * best), key=lambda t: (-largest[t], t))
-    words = dict.fromkeys(_one_line(each.strip(" ")) for each in bench.model.decode_tokens(tokens))
+    words = dict.fromkeys(_visible(each) for each in bench.model.decode_tokens(tokens))
     return ", ".join(f"“{word}”" for word in list(words)[:_N_TOKENS])

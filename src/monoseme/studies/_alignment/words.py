@@ -108,7 +108,15 @@ def _line(row: Row, effect_name: str) -> str:
     said = about(row) or "not explained"
     said = said if len(said) <= _LONGEST else said[: _LONGEST - 1] + "…"
     q = "" if row["q"] is None else f", q = {row['q']:.2g}"
-    return f"latent {row['latent']} ({effect_name} {abs(row['effect']):.2f}{q}): {markdown_text(said)}"
+    fixed = (
+        "" if row["confound_share"] is None else f", {row['effect_before'] * _sign(row['effect']):.2f} with nothing held fixed"
+    )
+    return f"latent {row['latent']} ({effect_name} {abs(row['effect']):.2f}{fixed}{q}): {markdown_text(said)}"
+
+
+def _sign(value: float) -> float:
+    """Of an effect: what is told is how much more there is, so the other effect has a minus where it goes the other way."""
+    return -1.0 if value < 0 else 1.0
 
 
 def _confounded(found: Compared, level: float) -> str:
