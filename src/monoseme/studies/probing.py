@@ -73,7 +73,7 @@ class Probing(Study):
         """Of a word of several tokens, probe the last or all."""
         n_documents: int = 4000
         """Documents (semantics) and tagged tokens (syntax) at most (count)."""
-        n_context_documents: int = 160
+        n_context_documents: int = 60
         """Documents to tell apart at most (context; count)."""
         tokens_per_document: int = 25
         """Last tokens of each of these (count)."""
