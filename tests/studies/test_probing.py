@@ -25,11 +25,12 @@ from monoseme.evaluation._probes import (
     telling_features,
 )
 from monoseme.pipeline import RunFolder
-from monoseme.studies._probing.features import Gathered, principal_components, random_codes
-from monoseme.studies._probing.measure import Probed, ProbeSettings, probe, read_probed, write_probed
+from monoseme.studies._probing.features import Gathered, one_hot, principal_components, random_codes
+from monoseme.studies._probing.measure import Prediction, Probed, ProbeSettings, probe, read_probed, write_probed
+from monoseme.studies._probing.pooled import means_of_excerpts, with_earlier_tokens
 from monoseme.studies._probing.scores import Scored, compared, confusion, score
 from monoseme.studies._probing.tasks import NoTask, ProbeTask, context_task, semantics_task, syntax_task
-from monoseme.studies._probing.text import Excerpt, ExcerptContexts, Frame
+from monoseme.studies._probing.text import Excerpt, ExcerptContexts, Frame, without_copies
 from monoseme.studies._probing.texts import label_names
 from monoseme.studies.probing import Probing
 from monoseme.text import CorpusConfig
@@ -147,7 +148,7 @@ def planted(task: ProbeTask | NoTask) -> Gathered:
         x[:, latent] = causes[latent] * (1 + rng.random(n))
         codes[name] = sp.csr_matrix(x.astype(np.float32))
     x = rng.normal(size=(n, 5)).astype(np.float32)
-    return Gathered(task, codes, {(): x}, dict.fromkeys(codes, ()), task.token % 7, n_hidden=0)
+    return Gathered(task, codes, {(): x}, dict.fromkeys(codes, ()), one_hot(task.token % 7), n_hidden=0)
 
 
 def accuracies(gathered: Gathered, per_class: int = 1) -> dict[str, Scored]:
@@ -224,6 +225,43 @@ def test_what_is_fitted_sees_the_training_side_only() -> None:
     labels = rng.integers(0, 2, 41)
     turned = np.where(test, 1 - labels, labels)
     assert fit_probe(x, labels, test).predicted.tolist() == fit_probe(x, turned, test).predicted.tolist()
+
+
+def test_pooled_examples_are_means_over_the_last_tokens_that_are_seen() -> None:
+    excerpts = [Excerpt(np.arange(n, dtype=np.uint32), n) for n in (5, 2, 3)]
+    last, labels = np.array([1, 4, 2]), np.array([0, 1, 0])
+    task = ProbeTask("semantics", excerpts, np.array([1, 0, 2]), last, labels, ("a", "b"), np.array([2, 5, 3]))
+    spread = with_earlier_tokens(task, 3)
+    assert sorted(zip(spread.excerpt.tolist(), spread.token.tolist(), strict=True)) == [
+        (0, 2), (0, 3), (0, 4), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)
+    ]  # fmt: skip
+    seen = spread.kept((spread.excerpt != 2) & (spread.token != 3))  # one token of the first is hidden, and all of the third
+    x = np.stack([seen.token, seen.excerpt], axis=1).astype(np.float32)
+    found = means_of_excerpts(Gathered(seen, {"sae": sp.csr_matrix(x)}, {(): x}, {"sae": ()}, one_hot(seen.token), 0), task)
+    assert found.task.excerpt.tolist() == [1, 0]
+    assert found.task.labels.tolist() == [0, 1]
+    assert found.activations[()].tolist() == found.codes["sae"].toarray().tolist() == [[0.5, 1.0], [3.0, 0.0]]
+    assert found.words.toarray().tolist() == [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]
+    assert found.n_hidden == 1
+
+
+def test_of_copies_of_a_text_only_the_first_is_probed() -> None:
+    texts = [([1, 2], 7, "a"), ([3, 4], 7, "a"), ([1, 2], 9, "b"), ([1, 2, 3], 9, "b"), ([3, 4], 7, "a")]
+    made = without_copies(Excerpt(np.array(ids, dtype=np.uint32), source, label) for ids, source, label in texts)
+    assert [(e.ids.tolist(), e.source, e.label) for e in made] == [([1, 2], 7, "a"), ([3, 4], 7, "a"), ([1, 2, 3], 9, "b")]
+
+
+def test_the_interval_of_macro_f1_is_about_it_where_each_class_is_one_unit() -> None:
+    rng = np.random.default_rng(2)
+    labels = np.repeat(np.arange(60), 8)
+    said = np.where(rng.random(len(labels)) < 0.2, labels, rng.integers(0, 60, len(labels)))
+    one = Prediction("sae", True, None, 0, 5, True, said.tolist())
+    found = Probed("context", [str(i) for i in range(60)], labels.tolist(), labels.tolist(), 0,
+                   {"0": list(range(len(labels)))}, [one], [])  # fmt: skip
+    row = score(found, n_replicates=200, seed=0)[0].row
+    middle = (row["macro_f1_low"] + row["macro_f1_high"]) / 2
+    assert abs(middle - row["macro_f1"]) < 1e-9
+    assert np.mean(score(found, n_replicates=200, seed=0)[0].replicates["macro_f1"][1:]) > 1.05 * row["macro_f1"]
 
 
 # --- tasks ---------------------------------------------------------------------------------------------------------------

@@ -45,6 +45,19 @@ def of_replicates(values: Sequence[float] | np.ndarray, *, level: float = 0.95) 
     return Interval(float(found[0]), float(low), float(high))
 
 
+def around(replicates: Sequence[float] | np.ndarray) -> Interval:
+    """The estimate, which is the first, and 1.96 standard deviations of the others on each side.
+
+    For numbers that depend on how many different documents there are, such as the layers at which a latent ever fires: a resample
+    has fewer of them than the text, which moves all replicates, and so their percentiles, to one side.
+    """
+    found = of_replicates(replicates)
+    if found.low is None:
+        return found
+    half = 1.96 * float(np.nanstd(np.asarray(replicates, dtype=np.float64)[1:], ddof=1))
+    return Interval(found.value, found.value - half, found.value + half)
+
+
 def difference(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray, *, level: float = 0.95) -> Interval:
     """a - b from paired replicates: the i-th of both is of the same documents."""
     return of_replicates(np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64), level=level)

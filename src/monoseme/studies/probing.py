@@ -14,12 +14,14 @@ from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import derive_seed
 from monoseme.reports.figures import Figure
 from monoseme.studies._base import Row, Study, StudyResult
-from monoseme.studies._probing.features import gather
+from monoseme.studies._probing.features import Gathered, gather
 from monoseme.studies._probing.figures import accuracy_by_features, accuracy_by_task, confusion_map
 from monoseme.studies._probing.findings import findings_of
 from monoseme.studies._probing.measure import Probed, ProbeSettings, probe, read_probed, write_probed
+from monoseme.studies._probing.pooled import gather_pooled
 from monoseme.studies._probing.scores import Scored, confusion, headline, score
 from monoseme.studies._probing.tasks import Balance, NoTask, ProbeTask
+from monoseme.studies._probing.text import Frame
 from monoseme.studies._probing.texts import ProbeTexts
 from monoseme.studies._workbench import OF_RUN, SHORT_FLAGS, SaeStudyConfig, Workbench
 from monoseme.text.tagged import TagColumn
@@ -73,8 +75,11 @@ class Probing(Study):
         """Of a word of several tokens, probe the last or all."""
         n_documents: int = 4000
         """Documents (semantics) and tagged tokens (syntax) at most (count)."""
-        n_context_documents: int = 60
+        n_context_documents: int = 160
         """Documents to tell apart at most (context; count)."""
+        pooled_tokens: int = 1
+        """Last tokens of a document whose mean code the semantics probe sees (count); 1: the last one alone, as the paper has it.
+        More helps where the model keeps little of a document in one token."""
         tokens_per_document: int = 25
         """Last tokens of each of these (count)."""
         n_tokens: int = 3_000_000
@@ -101,7 +106,15 @@ class Probing(Study):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            for name in ("n_documents", "n_context_documents", "tokens_per_document", "n_tokens", "per_class", "n_seeds"):
+            for name in (
+                "n_documents",
+                "n_context_documents",
+                "pooled_tokens",
+                "tokens_per_document",
+                "n_tokens",
+                "per_class",
+                "n_seeds",
+            ):
                 if getattr(self, name) < 1:
                     raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
             if not 0.0 < self.test_fraction < 1.0:
@@ -136,11 +149,17 @@ class Probing(Study):
                 if isinstance(task, NoTask):
                     missing[name] = task.why
                     continue
-                write_probed(file, probe(gather(bench, task, texts.frame), self._settings(name)))
+                write_probed(file, probe(self._gathered(bench, task, texts.frame), self._settings(name)))
             found.append(read_probed(file))
         if not found:
             raise ConfigError("nothing can be probed:\n" + "\n".join(f"  {name}: {why}" for name, why in missing.items()))
         return self._result(bench, found, missing)
+
+    def _gathered(self, bench: Workbench, task: ProbeTask, frame: Frame) -> Gathered:
+        n_tokens = self.config.pooled_tokens
+        if task.name == "semantics" and n_tokens > 1:
+            return gather_pooled(bench, task, frame, n_tokens=n_tokens)
+        return gather(bench, task, frame)
 
     def _settings(self, task: str) -> ProbeSettings:
         """Of the many classes of the context task, only the paper's number of features: each fit is costly, and no figure of 160

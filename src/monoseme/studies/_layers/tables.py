@@ -4,11 +4,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from monoseme.evaluation import EvalResult
 from monoseme.studies._base import Row
-from monoseme.studies._intervals import Interval, of_replicates, of_sample
+from monoseme.studies._intervals import Interval, around, of_sample
 
 SITE_METRICS = ("fvu", "l0", "l1", "ce_increase", "kl", "logit_mse")
 """Of `fidelity`, for each layer."""
@@ -38,19 +36,6 @@ def interval_of(found: EvalResult, metric: str) -> Interval | None:
         batches = found.tables["batches"].column(metric.removesuffix("_as_mlsae")).to_pylist()
         return of_sample([value for value in batches if value is not None])
     return Interval(value, None, None, "there is one document only")
-
-
-def around(replicates: np.ndarray) -> Interval:
-    """The estimate, which is the first, and 1.96 standard deviations of the others on each side.
-
-    Percentiles would be off: a resample has fewer different documents than the text, and so fewer layers to each latent, which
-    moves all replicates to one side.
-    """
-    found = of_replicates(replicates)
-    if found.low is None:
-        return found
-    half = 1.96 * float(np.nanstd(replicates[1:], ddof=1))
-    return Interval(found.value, found.value - half, found.value + half)
 
 
 def spread_rows(spreads: Mapping[str, EvalResult]) -> list[Row]:

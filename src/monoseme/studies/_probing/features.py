@@ -43,8 +43,8 @@ class Gathered:
     """[E, D] at the sites of each SAE; of several sites, side by side."""
     sites: dict[str, Sites]
     """Of each subject."""
-    tokens: Ints
-    """Token ids."""
+    words: sp.csr_matrix
+    """[E, token ids that occur] which token it is; of several tokens, the share of each."""
     n_hidden: int
     """Examples left out because their token is special or an attention sink, which SAEs do not see."""
 
@@ -100,7 +100,7 @@ def gather(bench: Workbench, task: ProbeTask, frame: Frame) -> Gathered:
         codes={name: _rows(parts, rows) for name, parts in codes.items()},
         activations={sites: np.concatenate(parts)[rows] for sites, parts in activations.items()},
         sites={subject.name: subject.sites for subject in bench.subjects},
-        tokens=np.concatenate(tokens)[rows],
+        words=one_hot(np.concatenate(tokens)[rows]),
         n_hidden=int((~kept).sum()),
     )
 
@@ -143,18 +143,22 @@ def rivals(gathered: Gathered) -> list[Rival]:
     codes = [Rival(name, True, lambda _test, _seed, x=x: x) for name, x in gathered.codes.items()]
     several = len(gathered.activations) > 1
     made = [rival for sites in gathered.activations for rival in _of_activations(gathered, sites, several=several)]
-    n = len(gathered.tokens)
     place = gathered.task.token.astype(np.float32)
     places = np.stack([place, np.log1p(place), place**2], axis=1)
-    ids, column = np.unique(gathered.tokens, return_inverse=True)
-    one_hot = sp.csr_matrix((np.ones(n, dtype=np.float32), (np.arange(n), column)), shape=(n, len(ids)))
     return [
         *codes,
         *made,
-        Rival("token alone", False, lambda _test, _seed: one_hot, is_selected=False),
+        Rival("token alone", False, lambda _test, _seed: gathered.words, is_selected=False),
         Rival("position alone", False, lambda _test, _seed: places, is_selected=False),
         Rival("most frequent class", False, lambda _test, _seed: places[:, :0], is_selected=False),
     ]
+
+
+def one_hot(tokens: Ints) -> sp.csr_matrix:
+    """[E, token ids that occur], 1 for the token of each example."""
+    ids, column = np.unique(tokens, return_inverse=True)
+    n = len(tokens)
+    return sp.csr_matrix((np.ones(n, dtype=np.float32), (np.arange(n), column)), shape=(n, len(ids)))
 
 
 def _of_activations(gathered: Gathered, sites: Sites, *, several: bool) -> list[Rival]:

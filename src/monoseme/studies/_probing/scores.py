@@ -13,7 +13,7 @@ from monoseme.evaluation import DocumentWeights, Metric
 from monoseme.evaluation._metric import Definition, measured
 from monoseme.evaluation._probes import SCORES, Floats, over_seeds, scores
 from monoseme.studies._base import Row
-from monoseme.studies._intervals import difference, of_replicates
+from monoseme.studies._intervals import Interval, around, of_replicates
 from monoseme.studies._probing.measure import Prediction, Probed
 
 _MEANINGS = {
@@ -47,7 +47,7 @@ class Scored(NamedTuple):
         """Of the table of scores."""
         row: Row = {"task": self.task, "subject": self.rival, "is_sae": self.is_sae, "per_class": self.per_class}
         for name in SCORES:
-            found = of_replicates(self.replicates[name])
+            found = _interval(name, self.replicates[name])
             row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
         spread = float(np.std(self.per_seed["accuracy"], ddof=1)) if len(self.per_seed["accuracy"]) > 1 else None
         return row | {
@@ -102,7 +102,7 @@ def headline(scored: Sequence[Scored], per_class: int) -> list[Scored]:
 
 def compared(a: Scored, b: Scored, name: str = "accuracy") -> Row:
     """a - b on the same drawings of sources and seeds."""
-    found = difference(a.replicates[name], b.replicates[name])
+    found = _interval(name, a.replicates[name] - b.replicates[name])
     return {
         "task": a.task,
         "score": name,
@@ -130,6 +130,11 @@ def confusion(found: Probed, rival: str, per_class: int | None) -> list[Row]:
         for j, b in enumerate(found.classes)
         if totals[i]
     ]
+
+
+def _interval(name: str, replicates: Floats) -> Interval:
+    """Macro F1 rises where few classes are drawn, as in the context task where each document is one: it has no percentiles."""
+    return around(replicates) if name == "macro_f1" else of_replicates(replicates)
 
 
 def _metric(scored: Scored, name: str) -> Metric:

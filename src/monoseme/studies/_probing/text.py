@@ -104,6 +104,17 @@ def excerpts_of_tagged(
             yield Excerpt(ids[start : start + room], source, tags=tuple(tags[start : start + room]))
 
 
+def without_copies(excerpts: Iterable[Excerpt]) -> list[Excerpt]:
+    """The first of all excerpts that are alike word for word, in their order.
+
+    A collection may hold a text once for each of its classes; on both sides of a split, the probe would know it from training.
+    """
+    first: dict[bytes, Excerpt] = {}
+    for excerpt in excerpts:
+        first.setdefault(excerpt.ids.tobytes(), excerpt)
+    return list(first.values())
+
+
 class ExcerptContexts:
     """Excerpts as contexts: one each, padded, the short ones first so that forwards have little padding.
 

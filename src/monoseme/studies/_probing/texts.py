@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError, CorpusError
 from monoseme.studies._probing.tasks import NoTask, ProbeTask, context_task, semantics_task, syntax_task
-from monoseme.studies._probing.text import Excerpt, Frame, excerpts_of_store, excerpts_of_tagged, frame_of
+from monoseme.studies._probing.text import Excerpt, Frame, excerpts_of_store, excerpts_of_tagged, frame_of, without_copies
 from monoseme.studies._workbench import OF_RUN, Workbench
 from monoseme.text import TextTokenizer, read_documents
 from monoseme.text.tagged import TaggedText, read_tagged, spacy_pipeline, tag_texts
@@ -53,7 +53,8 @@ class ProbeTexts:
                 f"  {have}. Labels are columns of a text that is named with --corpus."
             )
         names = label_names(Path(self._config.label_names)) if self._config.label_names is not None else {}
-        return [e._replace(label=names.get(e.label, e.label)) if e.label is not None else e for e in found]
+        named = [e._replace(label=names.get(e.label, e.label)) if e.label is not None else e for e in found]
+        return without_copies(named)
 
     def semantics(self) -> ProbeTask | NoTask:
         """The class of a document. Raises ConfigError where a label is named, but makes no task."""
