@@ -244,7 +244,7 @@ def site_lines(rows: Sequence[Row]) -> Figure:
             ),
             color=color,
         )
-        y = alt.Y("low:Q", title=title, scale=alt.Scale(zero=False, padding=8), axis=alt.Axis(format="~s", tickCount=4))
+        y = alt.Y("low:Q", title=title, scale=alt.Scale(zero=False, padding=8), axis=alt.Axis(format="~g", tickCount=4))
         bars = base.mark_rule(strokeWidth=1.6).encode(y=y, y2="high:Q")
         lines = base.mark_line(strokeWidth=1.5).encode(y="value:Q")
         dots = base.mark_point(size=50, filled=True, opacity=1).encode(
