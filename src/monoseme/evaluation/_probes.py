@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from monoseme.core.seeds import derive_seed
+from monoseme.evaluation._csr import members
 
 Features = NDArray[np.floating[Any]] | sp.csr_matrix
 Ints = NDArray[np.int64]
@@ -133,8 +134,7 @@ def scores(truth: Ints, predicted: Ints, weights: Floats, n_classes: int) -> dic
 
 def _per_class(labels: Ints, x: Any, n_classes: int) -> Floats:
     """Sums [K, *] of the rows of x, sparse or dense, of each class."""
-    member = sp.csr_matrix((np.ones(len(labels)), (labels, np.arange(len(labels)))), shape=(n_classes, len(labels)))
-    summed: Any = member @ x
+    summed: Any = members(labels, n_classes) @ x
     return summed.toarray() if sp.issparse(summed) else np.asarray(summed)
 
 

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from monoseme.core.errors import SiteError
+from monoseme.evaluation._csr import Csr, as_csr
 from monoseme.studies._workbench import Coded, Subject, Workbench
 from monoseme.tensors.sparse import SparseCodes
 from monoseme.text import CorpusConfig, GivenContexts, TextTokenizer
 from monoseme.text.block import TokenBlock
 
 Ids = Sequence[int] | NDArray[Any]
-Csr = Any
-"""A scipy.sparse.csr_array of float64; SciPy's types leave open what its arithmetic gives."""
 
 
 class TextContexts:
@@ -122,6 +121,7 @@ def coded_texts(bench: Workbench, texts: Sequence[Ids], *, site: str | None = No
 
     `site`: of which site, for an SAE with codes at each; None: the first that it reads. Raises SiteError for one it lacks.
     """
+    _require_site(bench.subjects, site)
     store = bench.materials.text
     laid_out = TextContexts(texts, store.config, store.tokenizer)
     waiting: list[CodedText] = []
@@ -133,6 +133,17 @@ def coded_texts(bench: Workbench, texts: Sequence[Ids], *, site: str | None = No
             waiting.append(part)
     if waiting:
         yield _joined(waiting)
+
+
+def _require_site(subjects: Sequence[Subject], site: str | None) -> None:
+    """Before any text is read. Raises SiteError for a site that no SAE has codes at."""
+    several = {s.sae_name: [str(each) for each in s.placed.code_sites] for s in subjects if s.sae.codes_per_site}
+    if site is None or any(site in names for names in several.values()):
+        return
+    if not several:
+        raise SiteError(f"site is {site}, but no SAE of the study has codes at several sites.\n  Leave --site out.")
+    have = "; ".join(f"{name} has {', '.join(names)}" for name, names in several.items())
+    raise SiteError(f"no SAE has codes at {site}.\n  Allowed: {have}")
 
 
 def _parts(subjects: Sequence[Subject], coded: Coded, laid_out: TextContexts, site: str | None) -> Iterator[CodedText]:
@@ -162,11 +173,3 @@ def code_at(subject: Subject, code: SparseCodes, site: str | None) -> SparseCode
     if site not in names:
         raise SiteError(f"{subject.name} has no codes at {site}.\n  Allowed: {', '.join(names)}")
     return placed.per_site(code)[names.index(site)]
-
-
-def as_csr(code: SparseCodes) -> Csr:
-    """Codes [T, F] as SciPy has them, float64."""
-    arrays = (code.values.detach().cpu().double().numpy(), code.indices.cpu().numpy(), code.offsets.cpu().numpy())
-    made = sparse.csr_array(arrays, shape=(code.n_rows, code.n_latents))
-    made.sort_indices()
-    return made

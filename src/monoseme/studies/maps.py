@@ -20,6 +20,7 @@ from monoseme.evaluation import DocumentWeights, Metric
 from monoseme.studies._base import Comparison, Finding, Row, Study, StudyResult
 from monoseme.studies._explained import explanations_of
 from monoseme.studies._intervals import Interval
+from monoseme.studies._labels import asked, with_label
 from monoseme.studies._maps.decoder import Directions, directions, mean_sites
 from monoseme.studies._maps.layout import Method
 from monoseme.studies._maps.mapped import CODES, TAGGED, Mapped, Mapping2D, map_codes, map_directions
@@ -100,7 +101,7 @@ class Maps(Study):
 
     def investigate(self, work: Path) -> StudyResult:
         """Codes, neighbours, measures and maps of each subject; maps are kept under `work`."""
-        config = _with_label(self.config)
+        config = replace(self.config, corpus=with_label(self.config.corpus, asked(self.config.label)))
         bench = Workbench(config)
         samples = _samples(bench, config)
         decoders = _decoders(bench, samples[CODES], config)
@@ -150,14 +151,6 @@ class Maps(Study):
             inputs=bench.inputs(),
             seeds={"maps": config.seed},
         )
-
-
-def _with_label(config: "Maps.Config") -> "Maps.Config":
-    """A text that the user named keeps the label as a column; domains are told by themselves."""
-    corpus = config.corpus
-    if corpus.source == OF_RUN or config.label == _DOMAIN or config.label in corpus.label_fields:
-        return config
-    return replace(config, corpus=replace(corpus, label_fields=(*corpus.label_fields, config.label)))
 
 
 def _samples(bench: Workbench, config: "Maps.Config") -> dict[str, MapTokens]:

@@ -6,7 +6,7 @@ numbers beside the pictures are ours (`_sequences.metrics`).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -15,9 +15,11 @@ import numpy as np
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation import DocumentWeights
+from monoseme.evaluation._csr import Csr
 from monoseme.studies._base import Comparison, Finding, Row, Study, StudyResult
 from monoseme.studies._explained import Explained, explanations_of
 from monoseme.studies._intervals import Interval, of_replicates
+from monoseme.studies._labels import asked, with_label
 from monoseme.studies._pairs import difference_rows, is_high_less_low
 from monoseme.studies._sequences.figures import (
     ShownLatent,
@@ -30,7 +32,7 @@ from monoseme.studies._sequences.figures import (
 from monoseme.studies._sequences.metrics import Following, TextSums
 from monoseme.studies._sequences.passages import LongText, PassagePlan, sampled_texts, text_of_files
 from monoseme.studies._sequences.sums import Spread, Track, spread
-from monoseme.studies._texts import CodedText, Csr, coded_texts
+from monoseme.studies._texts import CodedText, coded_texts
 from monoseme.studies._workbench import OF_RUN, SHORT_FLAGS, SaeStudyConfig, Subject, Workbench, with_parts_there
 
 _PARTS = ("all", "high", "low")
@@ -110,7 +112,7 @@ class Sequences(Study):
     def investigate(self, work: Path) -> StudyResult:
         """Draws one text and measures the sampled ones."""
         del work  # a pass over a few texts is nothing to resume
-        bench = with_parts_there(self.config, _PARTS)
+        bench = with_parts_there(replace(self.config, corpus=with_label(self.config.corpus, asked(self.config.label))), _PARTS)
         texts = _Texts.of(bench, self.config)
         measured = _measure(bench, texts, self.config)
         numbers = list(_numbers(bench.subjects, measured.sums))
@@ -162,17 +164,18 @@ class _Texts(NamedTuple):
         """Raises what `sampled_texts` and `text_of_files` raise."""
         store = bench.materials.text
         heldout = config.corpus.source == OF_RUN and store.config.holdout_fraction > 0
+        paths = [Path(path) for path in config.text]
+        own = text_of_files(paths, store.tokenizer, marker=config.marker) if paths else None  # first: it may not be readable
         plan = PassagePlan(config.n_texts, config.n_passages, config.passage_tokens, config.label, heldout, config.seed)
         sampled = sampled_texts(store, plan)
         if len(sampled) < config.n_texts:
             get_display().warn(f"the documents suffice for {len(sampled)} texts of the {config.n_texts} asked for")
-        paths = [Path(path) for path in config.text]
-        drawn = text_of_files(paths, store.tokenizer, marker=config.marker) if paths else sampled[0]
+        drawn = sampled[0] if own is None else own
         every = store.config.context_len - int(store.config.bos == "always" and store.tokenizer.bos_id is not None)
         starts = set(drawn.starts.tolist())
         cuts = tuple(at for at in range(every, len(drawn.ids), every) if at not in starts)
         tokens = bench.model.decode_tokens(drawn.ids)
-        return cls(drawn, sampled, not paths, tokens, config, cuts, explanations_of(config.sae, bench.found))
+        return cls(drawn, sampled, own is None, tokens, config, cuts, explanations_of(config.sae, bench.found))
 
     @property
     def all(self) -> list[LongText]:

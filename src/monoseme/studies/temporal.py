@@ -30,6 +30,7 @@ from monoseme.studies._temporal.tables import (
     interval_rows,
     latent_rows,
     overview_rows,
+    require_baseline,
 )
 from monoseme.studies._workbench import SHORT_FLAGS, SaeStudyConfig, with_parts_there
 
@@ -96,6 +97,7 @@ class Temporal(Study):
         """Measures what `work` does not have yet, and compares. Raises ConfigError for an unknown part or baseline."""
         config = self.config
         bench = with_parts_there(config, _EVERY_PART)
+        require_baseline(bench.subjects, config.baseline)  # before minutes are spent
         found = measure(bench.subjects, bench.eval_subjects(), config.smoothness(), work)
         differences, curves, densities = difference_rows(found, config.baseline), curve_rows(found), density_rows(found)
         figures = (

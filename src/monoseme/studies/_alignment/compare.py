@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation import Metric
+from monoseme.evaluation._csr import Csr
 from monoseme.studies._alignment.designs import Contrast, Design, Groups, Outcome, Pairs
 from monoseme.studies._alignment.groups import GroupsConfig
-from monoseme.studies._alignment.sums import Csr, Sums, Value
+from monoseme.studies._alignment.sums import Sums, Value
 from monoseme.studies._alignment.texts import LEAST_UNITS, Collected
 from monoseme.studies._base import Row
 from monoseme.studies._intervals import q_values

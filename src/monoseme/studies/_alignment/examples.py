@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monoseme.studies._alignment.sums import Csr, Sums, counted_tokens
+from monoseme.evaluation._csr import Csr, as_csr
+from monoseme.studies._alignment.sums import Sums, counted_tokens
 from monoseme.studies._alignment.texts import Collected, Text
 from monoseme.studies._base import Row
-from monoseme.studies._texts import TextContexts, as_csr
+from monoseme.studies._texts import TextContexts
 from monoseme.studies._workbench import Workbench
 
 _MARK = "⟦", "⟧"

@@ -5,7 +5,7 @@ Letters: n texts, T tokens of a chunk, L sites, F latents.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ from scipy import sparse
 
 from monoseme.core.display import get_display
 from monoseme.core.files import guard_disk, hash_json
+from monoseme.evaluation._csr import Csr, as_csr, members
 from monoseme.studies._alignment.texts import Collected, Text
-from monoseme.studies._texts import TextContexts, as_csr
+from monoseme.studies._kept_files import reading
+from monoseme.studies._texts import TextContexts
 from monoseme.studies._workbench import Coded, Workbench
 
-Csr = Any
-"""A `scipy.sparse.csr_array`, whose annotations know no arithmetic."""
 Value = Literal["mean", "share", "max"]
 UNITS: Mapping[Value, str] = {
     "mean": "mean activation of a token",
@@ -110,8 +110,7 @@ def _aggregated(codes: Csr, texts: NDArray[np.int64], n_texts: int, value: Value
     """[n_texts, F] of the rows of codes, `texts` being the text of each."""
     if value == "max":
         return _largest(codes, texts, n_texts)
-    of_text = sparse.csr_array((np.ones(len(texts)), (texts, np.arange(len(texts)))), shape=(n_texts, len(texts)))
-    return (of_text @ (codes if value == "mean" else (codes != 0).astype(np.float64))).tocsr()
+    return (members(texts, n_texts) @ (codes if value == "mean" else (codes != 0).astype(np.float64))).tocsr()
 
 
 def _largest(codes: Csr, texts: NDArray[np.int64], n_texts: int) -> Csr:
@@ -147,7 +146,7 @@ def _write(file: Path, sums: Sums) -> None:
 
 
 def _read(file: Path, names: Sequence[str]) -> Sums:
-    with np.load(file, allow_pickle=False) as held:
+    with reading(file), np.load(file, allow_pickle=False) as held:
         codes = {
             name: sparse.csr_array(
                 tuple(held[f"{i}_{part}"] for part in ("data", "indices", "indptr")), shape=tuple(held[f"{i}_shape"])

@@ -16,6 +16,7 @@ from scipy import sparse
 from monoseme.core.display import get_display
 from monoseme.core.files import read_json, write_atomic, write_json
 from monoseme.evaluation import CodeColumns, CodeGatherer, columns_of
+from monoseme.studies._kept_files import reading
 from monoseme.studies._workbench import Workbench
 
 
@@ -35,8 +36,9 @@ def gather(bench: Workbench, work: Path, *, max_tokens: int) -> GatheredCodes:
     if not (done.is_file() and read_json(done) == names):
         _write(bench, folder, max_tokens=max_tokens)
         write_json(done, names)
-    codes = {name: columns_of(sparse.csc_array(sparse.load_npz(folder / f"{i}.npz"))) for i, name in enumerate(names)}
-    return GatheredCodes(codes, np.load(folder / "tokens.npy", allow_pickle=False))
+    with reading(folder):
+        codes = {name: columns_of(sparse.csc_array(sparse.load_npz(folder / f"{i}.npz"))) for i, name in enumerate(names)}
+        return GatheredCodes(codes, np.load(folder / "tokens.npy", allow_pickle=False))
 
 
 def _write(bench: Workbench, folder: Path, *, max_tokens: int) -> None:

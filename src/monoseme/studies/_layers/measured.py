@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
-
 from monoseme.core.config import to_dict
 from monoseme.evaluation import EVALUATIONS, EvalResult, EvalSubject, Evaluation, read_report, write_report
+from monoseme.studies._kept_files import read_replicates, write_replicates
 from monoseme.studies._measurements import results_of
 
 
@@ -20,17 +19,20 @@ def evaluation(name: str, **settings: Any) -> Evaluation:
 def measured(by: Evaluation, subjects: Sequence[EvalSubject], work: Path) -> dict[str, EvalResult]:
     """Subject -> result; one that was measured before is read, one that fails is noted under `work/errors` and missing here."""
     folder = work / "measured" / by.plugin_name
-    new = [subject for subject in subjects if not (folder / subject.name / "manifest.json").is_file()]
+    new = [subject for subject in subjects if not _is_kept(folder / subject.name)]
     for result in results_of(by, new, work):
         _keep(result, folder, by)
-    return {s.name: _kept(folder / s.name) for s in subjects if (folder / s.name / "manifest.json").is_file()}
+    return {s.name: _kept(folder / s.name) for s in subjects if _is_kept(folder / s.name)}
+
+
+def _is_kept(path: Path) -> bool:
+    return (path / "manifest.json").is_file() and _replicates(path).is_file()
 
 
 def _keep(result: EvalResult, folder: Path, by: Evaluation) -> None:
     """The replicates first: a report that is there is whole."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / result.subject
-    save_file({name: values.contiguous() for name, values in result.replicates.items()}, _replicates(path))
+    write_replicates(_replicates(path), result.replicates)
     write_report(result, path, config=to_dict(by.config), inputs={}, overwrite=True)
 
 
@@ -42,7 +44,7 @@ def _kept(path: Path) -> EvalResult:
         metrics=found.metrics,
         tables=found.tables,
         facts=found.facts,
-        replicates=load_file(_replicates(path)),
+        replicates=read_replicates(_replicates(path)),
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from monoseme.core.files import hash_bytes, write_atomic
 from monoseme.studies._base import Row
+from monoseme.studies._kept_files import reading
 from monoseme.studies._maps.decoder import Directions
 from monoseme.studies._maps.layout import Method, lay_out, n_neighbours
 from monoseme.studies._maps.measures import Measure, Measuring, labelling_of, measures_of
@@ -103,7 +104,8 @@ def _kept(rows: Any, found: Neighbours, method: Method, how: Mapping2D) -> NDArr
     name = hash_bytes(b"".join(np.ascontiguousarray(each).tobytes() for each in made_from)).removeprefix("sha256:")[:24]
     path = how.work / "maps" / f"{method}_{how.seed}_{name}.npy"
     if path.is_file():
-        return np.load(path)
+        with reading(path):
+            return np.load(path, allow_pickle=False)
     points = lay_out(rows, found, method=method, seed=how.seed)
     if points is not None:
         buffer = io.BytesIO()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from monoseme.studies._texts import Csr
+from monoseme.evaluation._csr import Csr
 
 _ROWS = 512
 """Rows whose distances to all others are held at a time."""

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from monoseme.core.seeds import derive_seed
+from monoseme.evaluation._csr import Csr
 from monoseme.studies._maps.neighbours import Space, nearest
-from monoseme.studies._texts import Csr
 
 
 class Labelling(NamedTuple):

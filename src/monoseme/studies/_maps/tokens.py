@@ -14,7 +14,9 @@ from scipy import sparse
 
 from monoseme.core.errors import ConfigError, CorpusError
 from monoseme.core.seeds import derive_seed
-from monoseme.studies._texts import CodedText, Csr, Ids, coded_texts
+from monoseme.evaluation._csr import Csr
+from monoseme.studies._labels import asked, require_label
+from monoseme.studies._texts import CodedText, Ids, coded_texts
 from monoseme.studies._workbench import Workbench
 from monoseme.text import TextTokenizer, TokenStore
 from monoseme.text.tagged import TaggedText, align, spacy_pipeline, tag_texts
@@ -55,9 +57,11 @@ class Choice(NamedTuple):
 def documents_of(store: TokenStore, choice: Choice) -> list[MapDocument]:
     """Documents of the corpus, as many of each of its most frequent classes, of as many sources as there are.
 
-    Raises CorpusError where none is long enough.
+    Raises CorpusError where none is long enough, ConfigError where none has the label.
     """
     found = list(_candidates(store, choice))
+    if found and asked(choice.label) is not None:
+        require_label(store, choice.label, (document.label for _, document in found))
     frequent = [label for label, _ in Counter(document.label for _, document in found if document.label).most_common()]
     kept = set(frequent[: choice.most_classes]) or {None}
     by_class: dict[str | None, list[tuple[int, MapDocument]]] = {}
@@ -113,7 +117,7 @@ def tagged_documents(texts: Iterable[TaggedText], tokenizer: TextTokenizer, choi
         if len(ids) >= choice.least_tokens:
             found.append(MapDocument(ids[-choice.most_tokens :], held[i].source, None, tags[-choice.most_tokens :]))
     if not found:
-        raise CorpusError(f"no tagged text has {choice.least_tokens} tokens.\n  Give another file with --tagged.")
+        raise CorpusError(f"no tagged text has {choice.least_tokens} tokens.\n  Give another file with --tags.")
     return found[: choice.n_documents]
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from monoseme.core.errors import ConfigError, CorpusError
 from monoseme.core.seeds import derive_seed
+from monoseme.studies._labels import asked, require_label
 from monoseme.text import TextTokenizer, TokenStore
 
 _MOST_DOCUMENTS = 20_000
@@ -69,10 +70,13 @@ class _Candidate(NamedTuple):
 def sampled_texts(store: TokenStore, plan: PassagePlan) -> list[LongText]:
     """Texts of documents that come once each, neighbouring passages of different topics; fewer texts where documents run out.
 
-    Raises CorpusError where there is not even one.
+    Raises CorpusError where there is not even one, ConfigError where no document has the label.
     """
     rng = np.random.default_rng(derive_seed(plan.seed, "passages"))
-    left = _by_topic(_candidates(store, plan), rng)
+    candidates = list(_candidates(store, plan))
+    if candidates and asked(plan.label) is not None:
+        require_label(store, plan.label, (candidate.topic for candidate in candidates))
+    left = _by_topic(candidates, rng)
     found: list[LongText] = []
     while len(found) < plan.n_texts and (chosen := _choose(left, plan.n_passages, rng)) is not None:
         lengths = rng.integers(round(_SHORTEST * plan.n_tokens), round(_LONGEST * plan.n_tokens) + 1, plan.n_passages)
@@ -97,9 +101,8 @@ def _candidates(store: TokenStore, plan: PassagePlan) -> Iterator[_Candidate]:
             yield _Candidate(i, store.document_labels(i).get(plan.label, ""), source)
 
 
-def _by_topic(candidates: Iterator[_Candidate], rng: np.random.Generator) -> dict[str, list[_Candidate]]:
+def _by_topic(found: Sequence[_Candidate], rng: np.random.Generator) -> dict[str, list[_Candidate]]:
     """Documents of each topic in an order drawn; by source where all are of one topic, one by one where all are of one source."""
-    found = list(candidates)
     if len({c.topic for c in found}) < 2:
         found = [c._replace(topic=f"source {c.source}") for c in found]
     if len({c.topic for c in found}) < 2:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from monoseme.studies._texts import Csr
+from monoseme.evaluation._csr import Csr, members
 
 _LEAST_REFERENCE = 8
 """Tokens from which the mean code of a passage is taken, at the least."""
@@ -57,13 +57,8 @@ def spread(track: Track, *, n_shifts: int) -> Spread:
 def _sums_by_passage(codes: Csr, passage: NDArray[np.int64]) -> NDArray[np.float64]:
     """[F] sum over passages of (sum of its tokens)^2 / tokens."""
     n_of = np.bincount(passage)
-    sums = _selector(passage, len(n_of)) @ codes
+    sums = members(passage, len(n_of)) @ codes
     return np.asarray((sparse.diags_array(1.0 / np.maximum(n_of, 1)) @ sums.multiply(sums)).sum(axis=0)).ravel()
-
-
-def _selector(row: NDArray[np.int64], n_rows: int) -> Csr:
-    """[n_rows, T], 1 where token t belongs to the row."""
-    return sparse.csr_array((np.ones(len(row)), (row, np.arange(len(row)))), shape=(n_rows, len(row)))
 
 
 class Borders(NamedTuple):

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from safetensors.torch import load_file, save_file
 
 from monoseme.core.config import to_dict
 from monoseme.evaluation import EvalResult, EvalSubject, Metric, read_report, write_report
 from monoseme.evaluation.smoothness import Smoothness
 from monoseme.studies._base import Row
 from monoseme.studies._intervals import Interval, difference, of_replicates
+from monoseme.studies._kept_files import read_replicates, write_replicates
 from monoseme.studies._workbench import Subject
 
 
@@ -49,7 +49,7 @@ def measure(
     subjects: Sequence[Subject], evaluated: Sequence[EvalSubject], config: Smoothness.Config, work: Path
 ) -> list[OverTime]:
     """Every subject, those that `work` has not yet on one pass over the text together."""
-    new = [each for each in evaluated if not _report(work, each.name).is_dir()]
+    new = [each for each in evaluated if not (_report(work, each.name).is_dir() and _replicates(work, each.name).is_file())]
     for result in Smoothness(config).run_many(new):
         _keep(result, config, work)
     return [_read(subject, work) for subject in subjects]
@@ -65,15 +65,15 @@ def _replicates(work: Path, name: str) -> Path:
 
 def _keep(result: EvalResult, config: Smoothness.Config, work: Path) -> None:
     """The report last: where it is, all is there."""
-    file = _replicates(work, result.subject)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: values.to(torch.float64).contiguous() for name, values in result.replicates.items()}, file)
-    write_report(result, _report(work, result.subject), config={"evaluation": "smoothness", **to_dict(config)}, inputs={})
+    doubled = {name: values.to(torch.float64) for name, values in result.replicates.items()}
+    write_replicates(_replicates(work, result.subject), doubled)
+    settings = {"evaluation": "smoothness", **to_dict(config)}
+    write_report(result, _report(work, result.subject), config=settings, inputs={}, overwrite=True)
 
 
 def _read(subject: Subject, work: Path) -> OverTime:
     result = read_report(_report(work, subject.name))
-    replicates = {name: values.numpy() for name, values in load_file(_replicates(work, subject.name)).items()}
+    replicates = {name: values.numpy() for name, values in read_replicates(_replicates(work, subject.name)).items()}
     part = "all" if subject.part is None else subject.part
     curve, latents = (result.tables[name] for name in ("autocorrelation", "latents"))
     return OverTime(

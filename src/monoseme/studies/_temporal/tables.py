@@ -7,6 +7,7 @@ from monoseme.core.errors import ConfigError
 from monoseme.studies._base import Row
 from monoseme.studies._intervals import Interval
 from monoseme.studies._temporal.measure import OverTime
+from monoseme.studies._workbench import Subject
 
 MAIN = (
     "smoothness_tv_to_shuffled",
@@ -63,16 +64,21 @@ def baseline_of(each: OverTime, found: Sequence[OverTime], baseline: str | None)
     `baseline` names an SAE, or one code as the tables do (`matryoshka (high)`), with which then all are compared; None means the
     first SAE. Raises ConfigError for one that is not among the subjects.
     """
+    require_baseline([other.subject for other in found], baseline)
     name = found[0].subject.sae_name if baseline is None else baseline
     exact = {other.subject.name: other for other in found if other.subject.name == name and other.subject.word != "all"}
     of_sae = {other.subject.word: other for other in found if other.subject.sae_name == name}
-    if not exact and not of_sae:
-        names = list(dict.fromkeys(n for other in found for n in (other.subject.sae_name, other.subject.name)))
-        raise ConfigError(
-            f'no code is called "{name}", which --baseline names.{suggest(name, names)}\n  Allowed: {", ".join(names)}'
-        )
     other = exact.get(name) or of_sae.get(each.subject.word) or of_sae.get("all") or next(iter(of_sae.values()))
     return None if other is each or (not exact and each.subject.sae_name == name) else other
+
+
+def require_baseline(subjects: Sequence[Subject], baseline: str | None) -> None:
+    """Raises ConfigError for a baseline that names neither an SAE nor a code of the study."""
+    names = list(dict.fromkeys(name for subject in subjects for name in (subject.sae_name, subject.name)))
+    if baseline is not None and baseline not in names:
+        raise ConfigError(
+            f'no code is called "{baseline}", which --baseline names.{suggest(baseline, names)}\n  Allowed: {", ".join(names)}'
+        )
 
 
 def curve_rows(found: Sequence[OverTime]) -> list[Row]:

@@ -1,0 +1,44 @@
+"""What studies keep for a resume, cut short and on a full disk."""
+
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+
+from monoseme.core.errors import ArtifactDamagedError, DiskFullError
+from monoseme.studies._kept_files import read_replicates, write_replicates
+
+_HELD = {"fvu": torch.arange(7, dtype=torch.float64), "l0": torch.ones(3)}
+
+
+def test_replicates_come_back_as_they_were(tmp_path: Path) -> None:
+    write_replicates(tmp_path / "new" / "a", _HELD)
+    assert {name: values.tolist() for name, values in read_replicates(tmp_path / "new" / "a").items()} == {
+        name: values.tolist() for name, values in _HELD.items()
+    }
+
+
+@pytest.mark.parametrize("kept", [0, 5, 60, None])
+def test_a_file_cut_short_or_gone_says_what_to_delete(tmp_path: Path, kept: int | None) -> None:
+    path = tmp_path / "a"
+    write_replicates(path, _HELD)
+    if kept is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ArtifactDamagedError, match="Delete it, then go on with --resume"):
+        read_replicates(path)
+
+
+def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_replicates(tmp_path / "a", _HELD)
+    monkeypatch.setattr(Path, "replace", _full)
+    with pytest.raises(DiskFullError):
+        write_replicates(tmp_path / "a", {"fvu": torch.zeros(2)})
+    assert sorted(read_replicates(tmp_path / "a")) == ["fvu", "l0"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
