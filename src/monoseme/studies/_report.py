@@ -59,7 +59,7 @@ def write_study_report(result: StudyResult, path: Path, *, study: str, config: M
 def file_names(names: Iterable[str]) -> dict[str, str]:
     """Name -> file name without an ending: what data put into a name leads to no other folder."""
     made: dict[str, str] = {}
-    for name in names:
+    for name in dict.fromkeys(names):  # a table and a figure of one name lie in folders of their own
         plain = re.sub(r"[^A-Za-z0-9_-]+", "_", name).strip("_") or "unnamed"
         taken = set(made.values())
         made[name] = next(each for i in range(1, len(taken) + 3) if (each := plain if i == 1 else f"{plain}_{i}") not in taken)
