@@ -41,8 +41,8 @@ _ALL_BUT_LAYERS = "--sae {runs}/seed0/saes/topk,{runs}/seed0/saes/matryoshka,{ru
 
 
 _THREE = "--sae {runs}/seed0/saes/topk,{runs}/seed0/saes/matryoshka,{runs}/seed0/saes/tsae"
-_FEWER = "--n_documents 2000 --n_context_documents 60 --n_seeds 2"
-"""Of probing: half of the papers' documents, so that it ends in minutes."""
+_FEWER = "--n_documents 1200 --n_context_documents 40 --n_seeds 2"
+"""Of probing: fewer documents than the papers, so that it ends in minutes."""
 
 
 class Plan(NamedTuple):
