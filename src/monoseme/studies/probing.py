@@ -75,7 +75,7 @@ class Probing(Study):
         """Of a word of several tokens, probe the last or all."""
         n_documents: int = 4000
         """Documents (semantics) and tagged tokens (syntax) at most (count)."""
-        n_context_documents: int = 60
+        n_context_documents: int = 40
         """Documents to tell apart at most (context; count)."""
         pooled_tokens: int = 1
         """Last tokens of a document whose mean code the semantics probe sees (count); 1: the last one alone, as the paper has it.
