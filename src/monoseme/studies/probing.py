@@ -14,6 +14,7 @@ from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import derive_seed
 from monoseme.reports.figures import Figure
 from monoseme.studies._base import Row, Study, StudyResult
+from monoseme.studies._labels import with_label
 from monoseme.studies._probing.features import Gathered, gather
 from monoseme.studies._probing.figures import accuracy_by_features, accuracy_by_task, confusion_map
 from monoseme.studies._probing.findings import findings_of
@@ -23,7 +24,7 @@ from monoseme.studies._probing.scores import Scored, confusion, headline, score
 from monoseme.studies._probing.tasks import Balance, NoTask, ProbeTask
 from monoseme.studies._probing.text import Frame
 from monoseme.studies._probing.texts import ProbeTexts
-from monoseme.studies._workbench import OF_RUN, SHORT_FLAGS, SaeStudyConfig, Workbench
+from monoseme.studies._workbench import SHORT_FLAGS, SaeStudyConfig, Workbench
 from monoseme.text.tagged import TagColumn
 
 _TASKS = ("semantics", "context", "syntax")
@@ -133,7 +134,7 @@ class Probing(Study):
 
     def investigate(self, work: Path) -> StudyResult:
         """Sets the tasks that the text allows, probes every representation, and scores the probes."""
-        bench = Workbench(_with_label(self.config))
+        bench = Workbench(replace(self.config, corpus=with_label(self.config.corpus, self.config.label)))
         texts = ProbeTexts(self.config, bench)
         makers: dict[str, Callable[[], ProbeTask | NoTask]] = {
             "semantics": texts.semantics,
@@ -201,14 +202,6 @@ class Probing(Study):
             inputs=bench.inputs(),
             seeds={"seed": config.seed},
         )
-
-
-def _with_label(config: Probing.Config) -> Probing.Config:
-    """The label's column is kept while a text that the user named is read."""
-    corpus = config.corpus
-    if corpus.source == OF_RUN or config.label is None or config.label in corpus.label_fields:
-        return config
-    return replace(config, corpus=replace(corpus, label_fields=(*corpus.label_fields, config.label)))
 
 
 def _best_sae(main: Sequence[Scored], task: Probed) -> list[Scored]:

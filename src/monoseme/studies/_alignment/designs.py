@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, stats
 
+from monoseme.evaluation._csr import Csr, members
 from monoseme.evaluation._group_tests import (
     Array,
     Difference,
@@ -24,7 +25,6 @@ from monoseme.evaluation._group_tests import (
     signed_rank_test,
     signed_ranks,
 )
-from monoseme.studies._alignment.sums import Csr
 from monoseme.studies._alignment.texts import Text
 
 _UNITS_PER_COLUMN = 20
@@ -137,8 +137,7 @@ class Groups(Design):
         self._is_max = is_max
         self.n_units = len(units)
         self._group = np.array([group for group, _ in units])
-        shape = (self.n_units, len(texts))
-        summed: Csr = sparse.csr_array((weights, (self._unit, np.arange(len(texts)))), shape=shape)
+        summed: Csr = members(self._unit, self.n_units) @ sparse.diags_array(weights)
         self._mean: Csr = sparse.diags_array(1 / summed.sum(axis=1)) @ summed
         self.covariates = self._mean @ covariates
         curves = _curves(self.covariates, self.n_units)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from monoseme.core.errors import UndefinedMetricError
 from monoseme.evaluation import Chunk, chunks
+from monoseme.evaluation._csr import as_csr
 from monoseme.evaluation._probes import Features, Ints, class_contrasts
 from monoseme.models import Site
 from monoseme.saes import Codes
@@ -24,7 +25,6 @@ from monoseme.studies._probing.tasks import ProbeTask
 from monoseme.studies._probing.text import ExcerptContexts, Frame
 from monoseme.studies._workbench import Subject, Workbench
 from monoseme.tensors.shapes import Bool, Tensor
-from monoseme.tensors.sparse import SparseCodes
 
 _CONTEXTS_PER_CHUNK = 16
 
@@ -113,7 +113,7 @@ def _codes(subjects: Sequence[Subject], chunk: Chunk, wanted: Bool[Tensor, "C S"
         if subject.sae_name not in made:
             made[subject.sae_name] = _encoded(subject.placed, chunk, wanted)
         each = subject.placed.per_site(made[subject.sae_name].sparse(subject.part))
-        found[subject.name] = sp.csr_matrix(sp.hstack([as_csr(code) for code in each], format="csr"))
+        found[subject.name] = sp.csr_matrix(sp.hstack([as_csr(code, dtype=np.float32) for code in each], format="csr"))
     return found
 
 
@@ -121,12 +121,6 @@ def _encoded(placed: Placed, chunk: Chunk, wanted: Bool[Tensor, "C S"]) -> Codes
     if placed.sae.reads != "contexts":
         return placed.encode(chunk.activations, wanted)
     return placed.encode(chunk.activations, chunk.text.mask).select_rows(wanted[chunk.text.mask])
-
-
-def as_csr(code: SparseCodes) -> sp.csr_matrix:
-    """[T, F] as scipy has it, float32."""
-    arrays = (_float32(code.values), code.indices.cpu().numpy(), code.offsets.cpu().numpy())
-    return sp.csr_matrix(arrays, shape=(code.n_rows, code.n_latents))
 
 
 def _rows(parts: Sequence[sp.csr_matrix], rows: Ints) -> sp.csr_matrix:
@@ -194,4 +188,4 @@ def random_codes(x: NDArray[np.float32], test: Side, *, n_latents: int, k: int, 
     config = Random.Config(n_latents=n_latents, d_in=x.shape[1], k=min(k, n_latents), seed=seed % 2**31)
     sae = Random(config)
     sae.start(torch.from_numpy(x[~test]))
-    return as_csr(sae.encode(torch.from_numpy(x)).sparse())
+    return sp.csr_matrix(as_csr(sae.encode(torch.from_numpy(x)).sparse(), dtype=np.float32))

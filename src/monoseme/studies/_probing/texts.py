@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError, CorpusError
+from monoseme.studies._labels import require_label
 from monoseme.studies._probing.tasks import NoTask, ProbeTask, context_task, semantics_task, syntax_task
 from monoseme.studies._probing.text import Excerpt, Frame, excerpts_of_store, excerpts_of_tagged, frame_of, without_copies
 from monoseme.studies._workbench import OF_RUN, Workbench
@@ -45,13 +45,8 @@ class ProbeTexts:
         store = self._bench.materials.text
         held_out = self._config.corpus.source == OF_RUN
         found = list(excerpts_of_store(store, label, room=self.frame.room, held_out=held_out, most_tokens=self._config.n_tokens))
-        if self._config.label is not None and all(excerpt.label is None for excerpt in found):
-            present = sorted(store.document_labels(0))
-            have = f"They have: {', '.join(present)}" if present else "They have none"
-            raise ConfigError(
-                f'no document of {store.config.source} has the label "{label}".{suggest(label, present)}\n'
-                f"  {have}. Labels are columns of a text that is named with --corpus."
-            )
+        if self._config.label is not None:
+            require_label(store, label, (excerpt.label for excerpt in found))
         names = label_names(Path(self._config.label_names)) if self._config.label_names is not None else {}
         named = [e._replace(label=names.get(e.label, e.label)) if e.label is not None else e for e in found]
         return without_copies(named)
@@ -134,7 +129,7 @@ def label_names(path: Path) -> dict[str, str]:
     try:
         with path.expanduser().open(encoding="utf-8-sig", newline="") as file:
             lines = list(csv.reader(file)) if path.suffix == ".csv" else [line.strip() for line in file]
-    except OSError as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"{path} cannot be read: {error}") from error
     if path.suffix == ".txt":
         return {str(number): str(line) for number, line in enumerate(lines, start=1) if line}
