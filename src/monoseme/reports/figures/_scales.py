@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 import altair as alt
 
-
 _LEGEND_CHARACTERS = 44
 """As many as a row of a legend holds above a chart of usual width."""
 
