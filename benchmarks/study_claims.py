@@ -21,7 +21,8 @@ The size is small on purpose, so that anyone can make it again in an hour or two
 width 192), SAEs of 2,048 latents with 20 active, one million tokens of classic books. Such SAEs are young: latents that seeds
 or widths share are far fewer than in finished ones. A claim that does not show here may well hold at the paper's size, and one
 that does is no proof of it there; what is compared, and on how much text, stands on each study's page. Intervals are 95 %: over
-documents or sources by a bootstrap that is paired between SAEs, or over seeds.
+documents or sources by a bootstrap that is paired between SAEs, or over seeds. "Does not hold" means that the interval does not
+lie on the claim's side: where it contains zero, nothing is decided.
 """
 _ORDER = ("probing", "probing_medical", "layers", "residual", "predictability", "temporal")
 """Studies whose claims are asked for most stand first."""
