@@ -69,7 +69,7 @@ def confusion_map(rows: Sequence[Row], name: str) -> Figure | None:
     return heat_map(
         f"confusion_{name}",
         [Cell(row["class"], row["told"], row["share"], f"{row['n']} tokens") for row in rows],
-        title=f"{task.capitalize()}: what {subject} is told to be",
+        title=f"{task.capitalize()} read from {subject}: what is taken for what",
         caption=f"Of the test tokens of each class (rows), the share that the probe of {subject} takes for each class (columns); "
         "each row adds up to 1, and the diagonal is right.",
         scale=HeatScale(title="share of the class", low=0.0, high=1.0),
