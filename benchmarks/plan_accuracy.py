@@ -94,7 +94,7 @@ def compare(words: list[str], folder: Path, *, repeats: int) -> dict[str, Any]:
         "seconds": (_figure(plan, "time", "time"), median(t.seconds for t in taken)),
     }
     return {
-        "command": " ".join(["monoseme", verb, *words]),
+        "command": " ".join(["monoseme", verb, *words]).replace(f"{folder}/", ""),
         **{name: {"planned": p, "taken": t, "ratio": p / t} for name, (p, t) in numbers.items()},
         "all_seconds": [t.seconds for t in taken],
     }

@@ -2,7 +2,7 @@
 
     python benchmarks/studies.py --shared ../shared --out docs/results/studies
     python benchmarks/studies.py --shared ../shared --only temporal,layers
-    python benchmarks/studies.py --shared ../shared --runs ../runs6         SAEs that are trained already
+    python benchmarks/studies.py --shared ../shared --runs ../runs          SAEs that are trained already
 
 Trains the SAEs (half an hour on two cores), runs the studies on them and on labelled texts, a process for each command, copies
 numbers, tables and figures, and writes the page that holds the papers' claims beside what was measured. What is done is not done
