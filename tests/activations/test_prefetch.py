@@ -20,6 +20,8 @@ class Watched(TensorSource):
     """Says in which order blocks were made, and lets a test wait for it; a turned one is read backwards."""
 
     turned, broken = False, -1
+    made: list[int]
+    is_made: threading.Semaphore
 
     def order(self, seed: int, epoch: int) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         return torch.arange(self.n_blocks).flip(0) if self.turned else None
@@ -28,28 +30,23 @@ class Watched(TensorSource):
         if i == self.broken:
             raise OSError("the disk is gone")
         block = super().block(i)
-        made.append(i)
-        is_made.release()
+        self.made.append(i)
+        self.is_made.release()
         return block
-
-
-made: list[int] = []
-is_made = threading.Semaphore(0)
 
 
 @pytest.fixture
 def source() -> Watched:
-    made.clear()
-    while is_made.acquire(blocking=False):
-        pass
     base = random_source(sites=(SITE,), n_contexts=23, context_len=5, width=3)
-    return Watched({SITE: base._activations[SITE]}, mask=base._mask, documents=base._documents, contexts_per_block=2)
+    source = Watched({SITE: base._activations[SITE]}, mask=base._mask, documents=base._documents, contexts_per_block=2)
+    source.made, source.is_made = [], threading.Semaphore(0)  # its own: the thread of an earlier test may still be at work
+    return source
 
 
-def _wait_for(n: int) -> list[int]:
+def _wait_for(source: Watched, n: int) -> list[int]:
     for _ in range(n):
-        assert is_made.acquire(timeout=10)
-    return list(made)
+        assert source.is_made.acquire(timeout=10)
+    return list(source.made)
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -72,16 +69,16 @@ def test_so_many_blocks_are_made_ahead_and_no_more(source: Watched, foreseen: Se
     if foreseen is not None:
         prefetch.will_need(foreseen)
     prefetch.block(4)
-    assert _wait_for(3) == expected
-    assert not is_made.acquire(timeout=0.05)
+    assert _wait_for(source, 3) == expected
+    assert not source.is_made.acquire(timeout=0.05)
     prefetch.block(expected[1])
-    assert _wait_for(1)[:3] == expected
+    assert _wait_for(source, 1)[:3] == expected
 
 
 def test_a_block_that_was_made_ahead_is_not_made_again(source: Watched) -> None:
     stream = ViewStream(PrefetchSource(source, ahead=3), View(), batch_size=4, epochs=1)
     assert list(stream)
-    assert made == list(range(source.n_blocks))
+    assert source.made == list(range(source.n_blocks))
 
 
 def test_errors_of_the_thread_come_when_their_block_is_asked_for(source: Watched) -> None:

@@ -33,6 +33,7 @@ def test_a_plan_without_a_probe_has_every_number_or_its_reason(
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_a_probed_plan_has_time_and_cost(
     model_folder: Path, corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -263,6 +263,7 @@ def test_the_whole_study_runs_and_resumes_without_the_model(
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_two_saes_give_the_page_of_one_against_the_other(studied_run: RunFolder, tmp_path: Path) -> None:
     out = tmp_path / "two"
     two = ",".join(str(studied_run.sae(name)) for name in ("topk", "matryoshka"))
