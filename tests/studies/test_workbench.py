@@ -9,7 +9,7 @@ import torch
 from monoseme.cli.main import main
 from monoseme.core.errors import ArtifactMissingError, ConfigError
 from monoseme.models import ModelConfig
-from monoseme.pipeline import Materials, RunFolder, measure, open_saes, run_config
+from monoseme.pipeline import Materials, RunFolder, measure, open_saes, run_config, run_of
 from monoseme.studies._workbench import SaeStudyConfig, Workbench
 from monoseme.text import CorpusConfig
 
@@ -59,6 +59,13 @@ def test_several_runs_have_names_of_their_own_and_patterns_mean_all(studied_run:
         shutil.copytree(studied_run.path, tmp_path / seed)
     bench = Workbench(SaeStudyConfig(sae=(f"{tmp_path}/seed*/saes/t*k",)))
     assert [s.name for s in bench.subjects] == ["seed0.topk", "seed1.topk"]
+
+
+def test_an_at_in_the_name_of_a_folder_is_no_checkpoint(studied_run: RunFolder, tmp_path: Path) -> None:
+    shutil.copytree(studied_run.path, tmp_path / "a@b" / "run")
+    assert run_of(str(tmp_path / "a@b" / "run" / "saes" / "topk")).path == tmp_path / "a@b" / "run"
+    bench = Workbench(SaeStudyConfig(sae=(f"{tmp_path}/a@b/r*/saes/topk",)))
+    assert [s.name for s in bench.subjects] == ["topk"]
 
 
 def test_an_sae_alone_needs_model_and_text(studied_run: RunFolder, model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:

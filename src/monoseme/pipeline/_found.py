@@ -75,14 +75,18 @@ def different_text(found: Sequence[FoundSae]) -> list[str]:
 
 def run_of(word: str) -> RunFolder:
     """The run that an SAE or a checkpoint named by a word belongs to, or the run itself; it need not be there."""
-    base, at, _ = word.rpartition("@")
-    path = Path(base if at else word)
+    path = Path(_apart(word)[0])
     return RunFolder(path.parent.parent if path.parent.name == "saes" else path)
 
 
-def _matches(word: str) -> list[str]:
+def _apart(word: str) -> tuple[str, str]:
+    """The path, and `@STEP` where a word ends with one; an @ in the name of a folder is none."""
     base, at, step = word.rpartition("@")
-    pattern, ending = (base, f"@{step}") if at else (word, "")
+    return (base, f"@{step}") if at and "/" not in step else (word, "")
+
+
+def _matches(word: str) -> list[str]:
+    pattern, ending = _apart(word)
     if not glob.has_magic(pattern):
         return [word]
     paths = sorted(glob.glob(pattern))  # noqa: PTH207 - Path.glob takes no absolute pattern
@@ -94,8 +98,8 @@ def _matches(word: str) -> list[str]:
 
 
 def _step(word: str) -> str:
-    base, at, step = word.rpartition("@")
-    return f"@{step}" if at and (Path(base) / RUN_FILE).is_file() else ""
+    base, ending = _apart(word)
+    return ending if (Path(base) / RUN_FILE).is_file() else ""
 
 
 def _config_of(word: str) -> RunConfig | None:

@@ -126,8 +126,8 @@ def smoothness_against_fvu(found: Sequence[OverTime]) -> Figure | None:
         if smooth is not None and alone is not None:
             values.append(
                 {"code": each.subject.name, "sae": each.subject.sae_name, "part": each.subject.word}
-                | {"y": smooth.value, "y_low": smooth.low or smooth.value, "y_high": smooth.high or smooth.value}
-                | {"x": alone.value, "x_low": alone.low or alone.value, "x_high": alone.high or alone.value}
+                | {"y": smooth.value, "y_low": smooth.low, "y_high": smooth.high}
+                | {"x": alone.value, "x_low": alone.low, "x_high": alone.high}
             )
     if not values:
         return None
