@@ -63,6 +63,8 @@ class StudyResult:
     """Subject -> its typed metrics; written to report.json, and as the table `metrics`."""
     figures: "Sequence[Figure]" = ()
     findings: Sequence[Finding] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    """Name -> content of files for other programs, such as SAEBench's JSON or a probe; they lie under `files` in the report."""
     inputs: Mapping[str, str] = field(default_factory=dict[str, str])
     """Name -> content hash of what it was made from."""
     seeds: Mapping[str, int] = field(default_factory=dict[str, int])

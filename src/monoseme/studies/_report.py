@@ -38,6 +38,8 @@ def write_study_report(result: StudyResult, path: Path, *, study: str, config: M
     with new_artifact(path, kind="report", config=plain, inputs=result.inputs, seeds=result.seeds, overwrite=True) as draft:
         for name, rows in tables.items():
             _write_table(draft.folder / "tables" / files[name], rows)
+        for name, data in result.files.items():
+            write_atomic(draft.folder / "files" / _plain_name(name), data)
         shown, not_drawn = _draw_all(result.figures, draft.folder, files)
         content = {
             "schema": SCHEMAS["report"],
@@ -47,6 +49,7 @@ def write_study_report(result: StudyResult, path: Path, *, study: str, config: M
             "findings": [_plain(finding) for finding in result.findings],
             "metrics": {subject: metrics_to_json(tuple(held)) for subject, held in result.metrics.items()},
             "tables": {name: f"tables/{files[name]}.parquet" for name in tables},
+            "files": [f"files/{_plain_name(name)}" for name in result.files],
             "figures": [figure.name for figure in result.figures],
             "figures_not_drawn": not_drawn,
         }
@@ -64,6 +67,13 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
         taken = set(made.values())
         made[name] = next(each for i in range(1, len(taken) + 3) if (each := plain if i == 1 else f"{plain}_{i}") not in taken)
     return made
+
+
+def _plain_name(name: str) -> str:
+    """Raises ConfigError for a name that leads elsewhere."""
+    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) is None:
+        raise ConfigError(f'a study cannot keep a file called "{name}".\n  Allowed: letters, digits, "_", "-" and "."')
+    return name
 
 
 def _tables(result: StudyResult) -> dict[str, Sequence[Row]]:

@@ -7,6 +7,7 @@ OUT/report        artifact "report":
                                      "tables": {name: file}, "figures", "figures_not_drawn": {name: why}}
                       index.html    self-contained and interactive; opens from disk without a network
                       index.md      the same for sites and GitHub; links only to the files beside it, so the folder can be copied
+                      files/*       for other programs, where the study makes any
                       tables/*.{parquet,csv}   figures/*.{png,dark.png,svg,dark.svg,pdf,json}
 """
 
