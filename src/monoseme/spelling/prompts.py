@@ -100,7 +100,7 @@ def lay_out(model: LanguageModel, prompts: Sequence[Prompt], *, with_answers: bo
     """
     if not model.tokenizer.is_fast:
         raise ModelError(
-            f"the tokenizer of {model.config.model} does not say where its tokens lie in a text, so that the word in a prompt cannot "
+            f"the tokenizer of {model.config.model} does not say where its tokens lie in a text: the word in a prompt cannot "
             "be found.\n  Use a model with a fast tokenizer (tokenizer.json)."
         )
     rows = [_tokens(model, prompt, with_answer=with_answers) for prompt in prompts]
