@@ -136,6 +136,17 @@ def test_a_long_table_is_cut_in_markdown_and_whole_in_its_file(tmp_path: Path) -
     assert len((tmp_path / "r" / "tables" / "numbers.csv").read_text().splitlines()) == 71
 
 
+def test_files_for_other_programs_are_kept_checked_and_linked(tmp_path: Path) -> None:
+    content, markdown, html = _write(_result(files={"topk_saebench.json": b"{}"}), tmp_path / "r")
+    assert content["files"] == ["files/topk_saebench.json"]
+    assert (tmp_path / "r" / "files" / "topk_saebench.json").read_bytes() == b"{}"
+    assert "(files/topk_saebench.json)" in markdown
+    assert 'href="files/topk_saebench.json"' in html
+    for name in ("../evil", "a/b", ".hidden", ""):
+        with pytest.raises(ConfigError, match="cannot keep a file"):
+            _write(_result(files={name: b""}), tmp_path / "bad")
+
+
 def test_a_name_from_data_leads_to_no_other_folder() -> None:
     names = ["a_b", "../../x", "tsae (high)", "tsae [high]", "", "/etc/x"]
     assert list(file_names(names).values()) == ["a_b", "x", "tsae_high", "tsae_high_2", "unnamed", "etc_x"]

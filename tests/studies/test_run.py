@@ -70,6 +70,21 @@ def test_a_folder_is_not_used_twice_but_resumed_with_its_first_command(tmp_path:
     assert read_record(tmp_path / "c").config == {"n": 3}
 
 
+def test_force_deletes_the_study_in_the_folder_and_nothing_that_is_no_study(tmp_path: Path) -> None:
+    run_study(Counting(), tmp_path / "c", command="first")
+    (tmp_path / "c" / "work" / "old").touch()
+    path = run_study(Counting(Counting.Config(n=5)), tmp_path / "c", command="second", force=True)
+    assert "second" in (path / "index.md").read_text()
+    assert not (tmp_path / "c" / "work" / "old").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(ArtifactExistsError):
+        run_study(Counting(), tmp_path / "mine", command="third", force=True)
+    assert (tmp_path / "mine" / "thesis.tex").exists()
+    with pytest.raises(ConfigError, match="one of them"):
+        run_study(Counting(), tmp_path / "c", command="fourth", force=True, resume=True)
+
+
 def test_other_settings_are_not_resumed(tmp_path: Path) -> None:
     run_study(Counting(), tmp_path / "c", command="first")
     with pytest.raises(ResumeError, match="n differ"):

@@ -16,7 +16,8 @@
     monoseme study architectures --out runs/architectures --resume
 
 SAEs are named by runs, RUN/saes/NAME, RUN@STEP or patterns, with commas between them; --part compares parts of their codes. The
-report lies in OUT/report: index.html to look at, tables and figures beside it. An interrupted study goes on with --resume.
+report lies in OUT/report: index.html to look at, tables and figures beside it. An interrupted study goes on with --resume, which
+measures nothing twice; --force begins it anew.
 """
 
 import dataclasses
@@ -46,8 +47,8 @@ def main(words: list[str]) -> int:
         return 0
     name, rest = words[0], words[1:]
     flags = _read(name, STUDIES.get(name), rest)
-    command = shlex.join(["monoseme", "study", name, *(word for word in rest if word != "--resume")])
-    report = run_study(STUDIES.get(name)(flags.settings), flags.out, command=command, resume=flags.resume)
+    command = shlex.join(["monoseme", "study", name, *(word for word in rest if word not in ("--resume", "--force"))])
+    report = run_study(STUDIES.get(name)(flags.settings), flags.out, command=command, resume=flags.resume, force=flags.force)
     get_display().say(f"  open:  {report / 'index.html'}")
     get_display().say(f"  read it here:  monoseme show {typed(report)}")
     get_display().result({"study": name, "out": str(flags.out), "report": str(report)})
@@ -89,10 +90,12 @@ def _flags(name: str, config: type) -> Any:
     """A dataclass of the study's flags; its nested settings are flags without a prefix."""
     out = Annotated[Path, tyro.conf.arg(help="Folder of the study.")]
     resume = Annotated[bool, tyro.conf.arg(help="Go on with the study in that folder.")]
+    force = Annotated[bool, tyro.conf.arg(help="Delete the study in that folder and measure all again.")]
     own = Annotated[config, tyro.conf.arg(name="")]
     fields: list[Any] = [
         ("out", out, dataclasses.field(default=Path("runs") / name)),
         ("resume", resume, dataclasses.field(default=False)),
+        ("force", force, dataclasses.field(default=False)),
         ("settings", own, dataclasses.field(default_factory=config)),
     ]
     return dataclasses.make_dataclass("StudyFlags", fields, frozen=True, kw_only=True)

@@ -76,6 +76,8 @@ class StudyPage:
     metrics: Mapping[str, Sequence[Metric]] = field(default_factory=dict[str, Sequence[Metric]])
     metrics_file: str = ""
     """Path from the page to the metrics as CSV."""
+    files: Sequence[str] = ()
+    """Paths from the page to files for other programs."""
 
 
 class _Cell(NamedTuple):

@@ -34,12 +34,13 @@ def write_study_report(result: StudyResult, path: Path, *, study: str, config: M
     """Writes the artifact at `path`, in place of an earlier one. Raises ConfigError for two tables of one name, DiskFullError."""
     plain = {"study": study, **config}
     tables = _tables(result)
+    _require_plain_names(result.files)
     files = file_names([*tables, *(figure.name for figure in result.figures)])
     with new_artifact(path, kind="report", config=plain, inputs=result.inputs, seeds=result.seeds, overwrite=True) as draft:
         for name, rows in tables.items():
             _write_table(draft.folder / "tables" / files[name], rows)
         for name, data in result.files.items():
-            write_atomic(draft.folder / "files" / _plain_name(name), data)
+            write_atomic(draft.folder / "files" / name, data)
         shown, not_drawn = _draw_all(result.figures, draft.folder, files)
         content = {
             "schema": SCHEMAS["report"],
@@ -49,7 +50,7 @@ def write_study_report(result: StudyResult, path: Path, *, study: str, config: M
             "findings": [_plain(finding) for finding in result.findings],
             "metrics": {subject: metrics_to_json(tuple(held)) for subject, held in result.metrics.items()},
             "tables": {name: f"tables/{files[name]}.parquet" for name in tables},
-            "files": [f"files/{_plain_name(name)}" for name in result.files],
+            "files": [f"files/{name}" for name in result.files],
             "figures": [figure.name for figure in result.figures],
             "figures_not_drawn": not_drawn,
         }
@@ -69,11 +70,11 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
     return made
 
 
-def _plain_name(name: str) -> str:
-    """Raises ConfigError for a name that leads elsewhere."""
-    if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) is None:
-        raise ConfigError(f'a study cannot keep a file called "{name}".\n  Allowed: letters, digits, "_", "-" and "."')
-    return name
+def _require_plain_names(names: Iterable[str]) -> None:
+    """Raises ConfigError for a name that could lead elsewhere."""
+    for name in names:
+        if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) is None:
+            raise ConfigError(f'a study cannot keep a file called "{name}".\n  Allowed: letters, digits, "_", "-" and "."')
 
 
 def _tables(result: StudyResult) -> dict[str, Sequence[Row]]:
@@ -154,6 +155,7 @@ def _html(
             ],
             metrics=result.metrics,
             metrics_file=f"tables/{METRICS_TABLE}.csv",
+            files=[f"files/{name}" for name in result.files],
         )
     )
 

@@ -30,6 +30,8 @@ def page(result: StudyResult, *, command: str, files: Mapping[str, str], not_dra
     parts += [_table(name, rows, result.shown.get(name), files[name]) for name, rows in result.tables.items() if rows]
     if result.metrics:
         parts.append(_metrics(result.metrics))
+    if result.files:
+        parts.append("## Files for other programs\n\n" + "\n".join(f"- [{name}](files/{name})" for name in result.files))
     return "\n\n".join(parts) + "\n"
 
 

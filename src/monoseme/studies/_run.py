@@ -20,7 +20,7 @@ import monoseme
 from monoseme.core.artifact import exists_error
 from monoseme.core.config import from_dict, to_dict
 from monoseme.core.display import get_display
-from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError, Interrupted, MonosemeError, ResumeError
+from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError, ConfigError, Interrupted, MonosemeError, ResumeError
 from monoseme.core.files import read_json, typed, write_json
 from monoseme.studies._base import Study
 from monoseme.studies._report import write_study_report
@@ -46,13 +46,17 @@ def read_record(out: Path) -> StudyRecord:
     return StudyRecord(record["study"], record["config"], record["command"])
 
 
-def run_study(study: Study, out: Path, *, command: str, resume: bool = False) -> Path:
+def run_study(study: Study, out: Path, *, command: str, resume: bool = False, force: bool = False) -> Path:
     """Answers the study's question in the folder `out`; returns the path of the report.
 
     `command` is what makes it again. With `resume`, goes on with the study in that folder; one that is finished is reported anew
-    from what was measured. Raises ArtifactExistsError, ResumeError when the folder holds another study, Interrupted after
-    Ctrl-C, and what the study raises.
+    from what was measured. With `force`, a study in that folder is deleted first. Raises ArtifactExistsError, ResumeError when
+    the folder holds another study, ConfigError for both flags, Interrupted after Ctrl-C, and what the study raises.
     """
+    if resume and force:
+        raise ConfigError("--resume keeps what was measured, --force deletes it.\n  Give one of them.")
+    if force and (out / STUDY_FILE).is_file():
+        shutil.rmtree(out)
     record = _begin(study, out, command=command, resume=resume)
     try:
         result = study.investigate(out / "work")
@@ -84,7 +88,7 @@ def _begin(study: Study, out: Path, *, command: str, resume: bool) -> StudyRecor
         _require_same(study, old, out)
         return old
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise exists_error(out, instead="Go on with it with --resume, choose another folder with --out")
+        raise exists_error(out, instead="Go on with it with --resume, begin anew with --force, choose another folder with --out")
     write_json(out / STUDY_FILE, new._asdict() | {"package_version": monoseme.__version__})
     return new
 
