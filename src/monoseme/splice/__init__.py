@@ -5,6 +5,7 @@ from monoseme.splice._changes import ablate_latents, clamp_latents, scale_latent
 from monoseme.splice._contract import SAELike
 from monoseme.splice._placed import Placed, Read, without_code
 from monoseme.splice._splice import Change, SAEEdit, Spliced, splice
+from monoseme.splice._tracked import SiteTensors, TrackedRun, run_with_saes
 
 __all__ = [
     "Ablation",
@@ -13,10 +14,13 @@ __all__ = [
     "Read",
     "SAEEdit",
     "SAELike",
+    "SiteTensors",
     "Spliced",
+    "TrackedRun",
     "ablate_latents",
     "clamp_latents",
     "mean_ablation",
+    "run_with_saes",
     "scale_latents",
     "splice",
     "without_code",

@@ -57,12 +57,12 @@ class SAEEdit:
         """The activations with the SAE's rows in place. Raises SiteError when widths or mask do not fit, and for the tokens
         that a generation adds where the SAE reads whole contexts.
         """
-        mask = self._mask(x, context)
+        mask = self.where(x, context)
         if not bool(mask.any()):
             return x
         given = as_computed(self.sae, x)
         read = mask.to(given.device)
-        raw, codes = given[read], self._encode(given, read, context)
+        raw, codes = given[read], self.encode(given, read, context)
         if self.part is not None:
             codes = codes.with_all(codes.part(self.part))
         x_hat = self.sae.decode(codes)
@@ -74,8 +74,11 @@ class SAEEdit:
             self.observe(Spliced(mask, raw, codes, x_hat, new))
         return x.index_put((mask,), new.to(x))
 
-    def _encode(self, x: Tensor, mask: Tensor, context: EditContext) -> Codes:
-        """Codes [B, F] of the rows that the mask marks."""
+    def encode(self, x: Float[Tensor, "n S D"], mask: Bool[Tensor, "n S"], context: EditContext) -> Codes:
+        """Codes [B, F] of the rows that the mask marks.
+
+        Raises SiteError for the tokens that a generation adds where the SAE reads whole contexts.
+        """
         if self.sae.reads == "tokens":
             return self.sae.encode(x[mask])
         if not bool(context.is_prompt.all()):
@@ -85,7 +88,8 @@ class SAEEdit:
             )
         return self.sae.encode_contexts(x, mask).select_rows(mask)
 
-    def _mask(self, x: Tensor, context: EditContext) -> Tensor:
+    def where(self, x: Float[Tensor, "n S D"], context: EditContext) -> Bool[Tensor, "n S"]:
+        """Where it acts in this forward. Raises SiteError when widths or mask do not fit."""
         if x.shape[-1] != self.sae.d_in:
             raise SiteError(
                 f"this SAE reads vectors of D={self.sae.d_in}, but {self.site} of this model has D={x.shape[-1]}. "
