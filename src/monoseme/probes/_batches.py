@@ -1,6 +1,6 @@
 """Where the examples of a probe come from, batch by batch: a tensor, an array on disk, sparse rows, or a stream.
 
-Letters: N examples, B of a batch, C classes, D features, nnz entries.
+Letters: N examples, B of a batch, C classes, D features.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -9,26 +9,17 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from monoseme.core.errors import TrainingError
 from monoseme.core.seeds import derive_seed
-from monoseme.tensors.shapes import Float, Int, Tensor
-
-
-class SparseRows(NamedTuple):
-    """Rows [B, D] of which only the entries are held."""
-
-    indices: Int[Tensor, " nnz"]
-    values: Float[Tensor, " nnz"]
-    starts: Int[Tensor, " B"]
-    """First entry of each row."""
+from monoseme.tensors.shapes import Float, Tensor
 
 
 class Batch(NamedTuple):
     """Some examples."""
 
-    x: Tensor | SparseRows
+    x: Any
+    """[B, D]: a tensor, or SciPy's sparse rows."""
     y: Float[Tensor, "B C"]
 
 
@@ -45,11 +36,29 @@ class Examples(Protocol):
         ...
 
 
-def times(x: Tensor | SparseRows, weight: Float[Tensor, "D C"]) -> Float[Tensor, "B C"]:
+class _SparseProduct(torch.autograd.Function):
+    """SciPy's product of sparse rows with a matrix, and its gradient.
+
+    torch's own (`embedding_bag`) takes 25 times as long for the gradient on the CPU: of 4,096 rows of 25 entries, 8,192 latents
+    and 26 classes 28 ms, this 1 ms.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Float[Tensor, "D C"], x: Any) -> Float[Tensor, "B C"]:
+        ctx.x = x
+        return torch.from_numpy(x @ weight.detach().numpy())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Float[Tensor, "D C"], None]:
+        return torch.from_numpy(ctx.x.T @ grads[0].numpy()), None
+
+
+def times(x: Any, weight: Float[Tensor, "D C"]) -> Float[Tensor, "B C"]:
     """x @ weight, differentiable in the weight, without a dense matrix where x is sparse."""
     if isinstance(x, Tensor):
         return x @ weight
-    return functional.embedding_bag(x.indices, weight, x.starts, mode="sum", per_sample_weights=x.values)
+    product: Tensor = _SparseProduct.apply(weight, x)  # pyright: ignore[reportAssignmentType]
+    return product
 
 
 class ArrayExamples:
@@ -103,13 +112,11 @@ class StreamedExamples:
             )
 
 
-def _rows(x: Any, rows: NDArray[np.int64] | None) -> Tensor | SparseRows:
-    some = x if rows is None else x[torch.from_numpy(rows).to(x.device)] if isinstance(x, Tensor) else x[rows]
-    if isinstance(some, Tensor):
+def _rows(x: Any, rows: NDArray[np.int64] | None) -> Any:
+    """As float64 where they are, else float32; sparse rows stay sparse."""
+    if isinstance(x, Tensor):
+        some = x if rows is None else x[torch.from_numpy(rows).to(x.device)]
         return some if some.dtype == torch.float64 else some.float()
-    if isinstance(some, np.ndarray):
-        held = some if some.dtype == np.float64 else some.astype(np.float32, copy=False)
-        return torch.from_numpy(np.ascontiguousarray(held))
-    values = some.data if some.data.dtype == np.float64 else some.data.astype(np.float32)
-    arrays = (some.indices.astype(np.int64), values, some.indptr[:-1].astype(np.int64))
-    return SparseRows(*(torch.from_numpy(array) for array in arrays))
+    some = x if rows is None else x[rows]
+    some = some if some.dtype == np.float64 else some.astype(np.float32, copy=False)
+    return torch.from_numpy(np.ascontiguousarray(some)) if isinstance(some, np.ndarray) else some

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from monoseme.core.errors import ConfigError, TrainingError
-from monoseme.probes._batches import ArrayExamples, Examples, SparseRows, StreamedExamples, times
+from monoseme.probes._batches import ArrayExamples, Examples, StreamedExamples, times
 from monoseme.probes.linear import LinearProbe
 from monoseme.probes.settings import BINARY, ProbeTraining
 from monoseme.tensors.shapes import Float, Int, Tensor
@@ -37,8 +37,8 @@ def train_multi_probe(
 ) -> LinearProbe:
     """Probes of all classes at once, on the CPU whatever `device` trained them.
 
-    x: [N, D], a tensor, an array (`np.memmap` is read batch by batch) or SciPy's CSR, which is never made dense. y: [N, C], 1
-    where an example is of a class; several may be. `rows`: the examples to train on; None: all.
+    x: [N, D], a tensor, an array (`np.memmap` is read batch by batch) or SciPy's CSR, which is never made dense and stays on the
+    CPU. y: [N, C], 1 where an example is of a class; several may be. `rows`: the examples to train on; None: all.
     Raises ConfigError for shapes that do not fit, or where no class has both positives and negatives.
     """
     truth = y.cpu().numpy() if isinstance(y, Tensor) else np.asarray(y)
@@ -116,9 +116,10 @@ def _descend(
     optimiser: Any = None
     for epoch in range(settings.n_epochs):
         for x, y in examples.batches(epoch):
-            x = SparseRows(*(part.to(device) for part in x)) if isinstance(x, SparseRows) else x.to(device)
-            dtype = x.values.dtype if isinstance(x, SparseRows) else x.dtype
+            is_dense = isinstance(x, Tensor)
+            x, dtype = (x.to(device), x.dtype) if is_dense else (x, torch.from_numpy(x.data).dtype)
             if fitted is None:
+                device = device if is_dense else torch.device("cpu")
                 fitted = _start(examples.n_features, len(kept), device, dtype)
                 optimiser = _optimiser(fitted, settings)
             _set_lr(optimiser, settings.lr_of(epoch))
