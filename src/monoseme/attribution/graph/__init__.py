@@ -1,0 +1,22 @@
+"""The attribution graph of a prompt: what latents, errors and tokens add to each other and to what the model says next."""
+
+from monoseme.attribution.graph.frozen import Frozen
+from monoseme.attribution.graph.influence import GraphScores, Pruned, graph_scores, influence_on_logits, prune
+from monoseme.attribution.graph.nodes import AttributionGraph, Node
+from monoseme.attribution.graph.reading import GraphSae, graph_sae
+from monoseme.attribution.graph.tracing import TracingConfig, trace
+
+__all__ = [
+    "AttributionGraph",
+    "Frozen",
+    "GraphSae",
+    "GraphScores",
+    "Node",
+    "Pruned",
+    "TracingConfig",
+    "graph_sae",
+    "graph_scores",
+    "influence_on_logits",
+    "prune",
+    "trace",
+]
