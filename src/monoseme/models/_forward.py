@@ -63,16 +63,16 @@ class Forward:
         return self._anatomy.blocks
 
     def until(self, call: Call, sites: tuple[Site, ...]) -> dict[Site, Tensor]:
-        """The tensors at `sites`, the forward ended as soon as all are there."""
-        captured: dict[Site, Tensor] = {}
+        """The tensors at `sites` after the edits there, the forward ended as soon as all are there."""
+        taps, edited, captured = self._visitor(call._replace(captured=sites), self._context(call))
 
         def visit(site: Site, x: Tensor) -> Tensor:
-            captured[site] = x.clone() if self._anatomy.clone else x
+            x = edited(site, x)
             if len(captured) == len(sites):
                 raise Reached
             return x
 
-        with self.lock, self._quickly(), tapped(self._taps(sites), visit), contextlib.suppress(Reached):
+        with self.lock, self._quickly(), tapped(taps, visit), contextlib.suppress(Reached):
             self._call(call)
         return {site: captured[site] for site in sites}
 

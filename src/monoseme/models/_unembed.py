@@ -50,7 +50,12 @@ class Unembedding:
             return torch.ones(head.weight.shape[1], device=head.weight.device)
         return weight.detach().float() + self._anatomy.norm_offset
 
+    @property
+    def is_there(self) -> bool:
+        """Whether logits are the unembedding of the normed residual."""
+        return self._anatomy.why_no_unembed is None and self._anatomy.final_norm is not None
+
     def _parts(self) -> tuple[Any, Any]:
-        if self._anatomy.why_no_unembed is not None or self._anatomy.final_norm is None:
+        if not self.is_there:
             raise ModelError(f"{type(self._model).__name__} cannot be unembedded: {self._anatomy.why_no_unembed}")
         return self._anatomy.final_norm, self._model.get_output_embeddings()

@@ -121,18 +121,25 @@ class LanguageModel:
 
     @torch.no_grad()
     def capture(
-        self, tokens: Int[Tensor, "n S"], sites: Sequence[Site], *, real: Bool[Tensor, "n S"] | None = None
+        self,
+        tokens: Int[Tensor, "n S"],
+        sites: Sequence[Site],
+        *,
+        real: Bool[Tensor, "n S"] | None = None,
+        edits: Sequence[Edit] = (),
+        mask: Bool[Tensor, "n S"] | None = None,
     ) -> dict[Site, Tensor]:
         """The tensors [n, S, width] at `sites`, without gradient; the forward stops after the deepest.
 
-        Values at padding mean nothing. Tensors may share memory with one another: do not write into them.
+        With `edits`, as they are after the edits before and at them; those behind the deepest site do not act. Values at padding
+        mean nothing. Tensors may share memory with one another: do not write into them.
         Raises SiteError for a site the model does not have, ModelError for contexts it is too short for.
         """
         if not sites:
             return {}
-        self._check(tokens, sites)
+        self._check(tokens, [*sites, *(edit.site for edit in edits)])
         wanted = tuple(dict.fromkeys(sites))
-        return self._forward.until(Call(tokens, real), wanted)
+        return self._forward.until(Call(tokens, real, self._mask(tokens, mask, real), tuple(edits)), wanted)
 
     def run(
         self,
@@ -218,6 +225,11 @@ class LanguageModel:
     def token_text(self, ids: Sequence[int] | Tensor) -> str:
         """The text that the tokens make together, special tokens included."""
         return self.tokenizer.decode([int(i) for i in ids], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    @property
+    def can_unembed(self) -> bool:
+        """Whether `unembed` of the last `resid_post` gives the model's logits; else it raises."""
+        return self._unembedding.is_there
 
     @torch.no_grad()
     def unembed(self, x: Float[Tensor, "*rows D"], *, normed: bool = True) -> Float[Tensor, "*rows V"]:

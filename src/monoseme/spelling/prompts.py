@@ -3,9 +3,10 @@
 Nothing about positions is assumed: the word may be several tokens, and what a template makes of it is found from the
 tokenizer's own offsets.
 
-Letters: n prompts, S positions.
+Letters: n prompts, S positions, C answers.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,6 +17,7 @@ import torch
 from monoseme.core.errors import ConfigError, ModelError
 from monoseme.core.seeds import derive_seed
 from monoseme.models import LanguageModel
+from monoseme.spelling._places import Encoded, encoded, places_of
 from monoseme.spelling.tasks import LetterTask
 from monoseme.spelling.vocabulary import letters_of
 from monoseme.tensors.shapes import Bool, Int, Tensor
@@ -60,6 +62,9 @@ class Prompter:
     """Examples before the question (count)."""
     seed: int = 0
     """Of the draws: a word's examples hang on it and on the word alone."""
+    leading_newline: bool = True
+    """Begin with an empty line, as SAEBench does: the first word then stands where all others stand, after a line's end, and is
+    the same tokens. sae-spelling begins with the first example itself."""
 
     def __post_init__(self) -> None:
         if self.n_examples < 0:
@@ -72,8 +77,8 @@ class Prompter:
     def __call__(self, word: str) -> Prompt:
         """The prompt for a word. Raises ConfigError where the task has no answer for it, or too few examples differ from it."""
         lines = [self.task.question(example) + self.task.answer(example) for example in self._drawn(word)]
-        before = "".join(f"\n{line}" for line in lines) + "\n"
-        start = before.__len__() + self.task.template.index("{word}")
+        before = "\n".join(["", *lines, ""] if self.leading_newline else [*lines, ""])
+        start = len(before) + self.task.word_at
         return Prompt(word, before + self.task.question(word), self.task.answer(word), start)
 
     def _drawn(self, word: str) -> list[str]:
@@ -82,8 +87,12 @@ class Prompter:
         taken, found = {letters_of(word)}, list[str]()
         if not self.n_examples:
             return found
-        for i in rng.permutation(len(self.examples)):
-            example = self.examples[int(i)]
+        n = len(self.examples)
+        # A few draws nearly always do; where they do not, every word is tried once.
+        few = (int(i) for i in rng.integers(n, size=4 * self.n_examples))
+        rest = (int(i) for i in rng.permutation(n))
+        for i in itertools.chain(few, rest):
+            example = self.examples[i]
             if letters_of(example) not in taken and self.task.label(example) is not None:
                 taken.add(letters_of(example))
                 found.append(example)
@@ -98,42 +107,48 @@ def lay_out(model: LanguageModel, prompts: Sequence[Prompt], *, with_answers: bo
     Raises ModelError for a tokenizer that does not say where its tokens lie in the text, and where an answer does not begin with
     a token of its own.
     """
-    if not model.tokenizer.is_fast:
-        raise ModelError(
-            f"the tokenizer of {model.config.model} does not say where its tokens lie in a text: the word in a prompt cannot "
-            "be found.\n  Use a model with a fast tokenizer (tokenizer.json)."
-        )
-    rows = [_tokens(model, prompt, with_answer=with_answers) for prompt in prompts]
-    length = max((len(row.ids) for row in rows), default=0)
-    tokens = torch.zeros(len(rows), length, dtype=torch.int64)
-    real = torch.zeros(len(rows), length, dtype=torch.bool)
+    rows = encoded(model, [prompt.text + prompt.answer if with_answers else prompt.text for prompt in prompts])
+    places = [_places(row, prompt, with_answer=with_answers) for row, prompt in zip(rows, prompts, strict=True)]
+    columns = torch.tensor(places, dtype=torch.int64).reshape(len(rows), 4).unbind(1)
+    return PromptBatch(*padded([row.ids for row in rows]), *columns)
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[Int[Tensor, "n S"], Bool[Tensor, "n S"]]:
+    """Token ids padded on the right, and which of them are real. Attention of real tokens never looks at what follows them."""
+    shape = (len(rows), max((len(row) for row in rows), default=0))
+    tokens, real = torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.bool)
     for i, row in enumerate(rows):
-        tokens[i, : len(row.ids)] = torch.tensor(row.ids)
-        real[i, : len(row.ids)] = True
-    places = torch.tensor([row.places for row in rows], dtype=torch.int64).reshape(len(rows), 4)
-    return PromptBatch(tokens, real, *places.unbind(1))
+        tokens[i, : len(row)] = torch.tensor(row)
+        real[i, : len(row)] = True
+    return tokens, real
 
 
-class _Row(NamedTuple):
-    ids: list[int]
-    places: tuple[int, int, int, int]
+def answer_tokens(model: LanguageModel, task: LetterTask) -> Int[Tensor, " C"]:
+    """The first token of each answer in the order of `task.classes`, as it stands after a question: " A" to " Z" for letters.
+
+    Raises ConfigError for a task whose answers are as many as words, and ModelError where two answers begin alike: the model has
+    no alphabet of single tokens.
+    """
+    if task.classes is None:
+        raise ConfigError(f"the task {task.name} has no fixed set of answers")
+    question = "\n" + task.question(" word")
+    rows = encoded(model, [f"{question} {label}" for label in task.classes])
+    spans = [(len(question), len(question) + 1 + len(label)) for label in task.classes]
+    word = (1 + task.word_at, 1 + task.word_at + len(" word"))
+    first = [row.ids[places_of(row, word, span).answer_from + 1] for row, span in zip(rows, spans, strict=True)]
+    seen: dict[int, str] = {}
+    for token, label in zip(first, task.classes, strict=True):
+        if token in seen:
+            raise ModelError(
+                f'the answers "{seen[token]}" and "{label}" of {task.name} begin with the same token of {model.config.model}: '
+                "its vocabulary has no alphabet"
+            )
+        seen[token] = label
+    return torch.tensor(first, dtype=torch.int64)
+
+
+def _places(row: Encoded, prompt: Prompt, *, with_answer: bool) -> tuple[int, int, int, int]:
     """word_first, word_last, answer_from, answer_len."""
-
-
-def _tokens(model: LanguageModel, prompt: Prompt, *, with_answer: bool) -> _Row:
-    text = prompt.text + prompt.answer if with_answer else prompt.text
-    encoded = model.tokenizer(text, return_offsets_mapping=True, verbose=False)
-    spans: list[tuple[int, int]] = encoded["offset_mapping"]
-    first, last = _covering(spans, prompt.word_start, prompt.word_start + len(prompt.word), prompt.word)
-    answer_from = max(i for i, (start, end) in enumerate(spans) if start < end <= len(prompt.text))
-    n_answer = sum(end > len(prompt.text) for _, end in spans)
-    if with_answer and spans[answer_from + 1][0] < len(prompt.text):
-        raise ModelError(f'the answer "{prompt.answer}" does not begin a token of its own after the question')
-    return _Row(list(encoded["input_ids"]), (first, last, answer_from, n_answer))
-
-
-def _covering(spans: Sequence[tuple[int, int]], start: int, end: int, word: str) -> tuple[int, int]:
-    """First and last token that hold characters of [start, end), a leading space alone not counted."""
-    letters_from = end - len(word.strip())
-    held = [i for i, (low, high) in enumerate(spans) if low < end and high > max(start, letters_from) and low < high]
-    return held[0], held[-1]
+    end = len(prompt.text)
+    word = (prompt.word_start, prompt.word_start + len(prompt.word))
+    return places_of(row, word, (end, end + len(prompt.answer) if with_answer else end))

@@ -36,6 +36,11 @@ class LetterTask:
         """What is asked, up to the colon."""
         return self.template.format(word=word)
 
+    @property
+    def word_at(self) -> int:
+        """Where in a question the word begins (characters)."""
+        return self.template.index("{word}")
+
     def label(self, word: str) -> str | None:
         """The answer, without the space before it; None where the word is too short to have one."""
         letters = letters_of(word)
