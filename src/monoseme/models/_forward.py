@@ -13,13 +13,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from monoseme.core.errors import SiteError
+from monoseme.core.errors import ModelError, SiteError
 from monoseme.models._family import Anatomy
 from monoseme.models._float32 import quick_products
 from monoseme.models._padding import hides_nothing, positions_of
 from monoseme.models._taps import Reached, Tap, tapped
 from monoseme.models.edit import Edit, EditContext
 from monoseme.models.site import Site
+
+WHOLE_ROWS = "it can only be run over whole rows.\n  Attribution: share_prefix=False. It cannot continue texts here."
+"""What to do with a model without a cache of keys and values."""
 
 
 class Call(NamedTuple):
@@ -36,11 +39,12 @@ class Call(NamedTuple):
 
 
 class CachedStep(NamedTuple):
-    """Logits of the last position, and the keys and values so far."""
+    """Logits of the last position, the keys and values so far, and the tensors at the sites asked for."""
 
     logits: Tensor
     """[n, V]"""
     cache: Any
+    captured: dict[Site, Tensor]
 
 
 class Forward:
@@ -85,8 +89,7 @@ class Forward:
 
     def step(self, call: Call, context: EditContext, cache: Any, attended: Tensor) -> CachedStep:
         """A forward of new tokens on top of `cache` (None at the start); `attended` is bool [n, all tokens so far]."""
-        taps, visit, _ = self._visitor(call, context)
-        extra: dict[str, Any] = {"logits_to_keep": 1} if self._keeps_logits else {}
+        taps, visit, captured = self._visitor(call, context)
         with self.lock, tapped(taps, visit):
             output = self._model(
                 input_ids=call.tokens,
@@ -94,9 +97,19 @@ class Forward:
                 position_ids=context.positions,
                 past_key_values=cache,
                 use_cache=True,
-                **extra,
+                **self._last_only,
             )
-        return CachedStep(output.logits[:, -1], output.past_key_values)
+        cache = output.get("past_key_values")
+        if cache is None:
+            raise ModelError(f"{type(self._model).__name__} keeps no keys and values of what it has read: {WHOLE_ROWS}")
+        return CachedStep(output.logits[:, -1], cache, captured)
+
+    def last(self, call: Call) -> tuple[Tensor, dict[Site, Tensor]]:
+        """Logits [n, V] of the last position, unembedded alone where the model can, and captured tensors."""
+        taps, visit, captured = self._visitor(call, self._context(call))
+        with self.lock, tapped(taps, visit):
+            logits = self._call(call, **self._last_only).logits[:, -1]
+        return logits, captured
 
     @contextlib.contextmanager
     def skipping(self, n_blocks: int) -> Iterator[None]:
@@ -162,12 +175,13 @@ class Forward:
             state=tuple({} for _ in range(n)),
         )
 
-    def _call(self, call: Call) -> Any:
+    def _call(self, call: Call, **extra: Any) -> Any:
         tokens = call.tokens.to(self.device)
         if call.real is None or hides_nothing(call.real):
-            return self._model(input_ids=tokens, use_cache=False)
+            return self._model(input_ids=tokens, use_cache=False, **extra)
         real = call.real.to(self.device)
-        return self._model(input_ids=tokens, attention_mask=real.long(), position_ids=positions_of(real), use_cache=False)
+        padding = {"attention_mask": real.long(), "position_ids": positions_of(real)}
+        return self._model(input_ids=tokens, use_cache=False, **padding, **extra)
 
     @contextlib.contextmanager
     def _rooted(self, grad: bool) -> Iterator[None]:
@@ -197,8 +211,9 @@ class Forward:
         return kinds[0]
 
     @functools.cached_property
-    def _keeps_logits(self) -> bool:
-        return "logits_to_keep" in inspect.signature(self._model.forward).parameters
+    def _last_only(self) -> dict[str, Any]:
+        """What tells the model to unembed the last position alone; nothing for one that cannot."""
+        return {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(self._model.forward).parameters else {}
 
 
 def _pass_through(is_tuple: bool, *args: Any, **kwargs: Any) -> Any:

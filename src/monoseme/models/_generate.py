@@ -98,7 +98,7 @@ def generate(
             is_prompt=torch.full_like(tokens, index == 0, dtype=torch.bool),
             state=state,
         )
-        logits, cache = forward.step(Call(tokens, edits=edits), context, cache, attended)
+        logits, cache, _ = forward.step(Call(tokens, edits=edits), context, cache, attended)
         for row, of_row in zip(rows, logits, strict=True):
             row.extend(of_row)
         if all(row.is_ended for row in rows):

@@ -22,6 +22,7 @@ from monoseme.models._family import family_of
 from monoseme.models._forward import Call, Forward
 from monoseme.models._generate import Generation, Sampling, TokenEvent, generate
 from monoseme.models._loading import load, load_sizes
+from monoseme.models._prefix import Prefix
 from monoseme.models._tokens import TokenTexts, as_ids, special_ids
 from monoseme.models._unembed import Unembedding
 from monoseme.models.config import ModelConfig
@@ -187,6 +188,21 @@ class LanguageModel:
         skipped = {"resid_pre": site.layer, "resid_post": site.layer + 1}.get(site.kind, 0)
         with torch.set_grad_enabled(torch.is_grad_enabled() and x.requires_grad), self._forward.skipping(skipped):
             return self._forward.whole(call, grad=False)[0]
+
+    def prefix(
+        self,
+        tokens: Int[Tensor, "n P"],
+        *,
+        real: Bool[Tensor, "n P"] | None = None,
+        edits: Sequence[Edit] = (),
+        capture: Sequence[Site] = (),
+    ) -> Prefix:
+        """Reads the first tokens of rows once, for many runs of what follows them; `edits` act on them where runs' edits do by
+        default. No gradient reaches them. Raises SiteError and ModelError as `capture` does, and ModelError for a model that
+        keeps something else than keys and values.
+        """
+        self._check(tokens, [*(edit.site for edit in edits), *capture])
+        return Prefix(self._forward, Call(tokens, real, None, tuple(edits), tuple(capture)), special=sorted(self.special_ids))
 
     def generate(
         self,
