@@ -3,7 +3,7 @@
 from monoseme.probes.linear import LinearProbe, SavedProbe, load_probe, probe_bytes, save_probe
 from monoseme.probes.scores import ProbeScores, ReliabilityBin, held_out, reliability, scores_of
 from monoseme.probes.settings import BINARY, SPARSE, ProbeTraining
-from monoseme.probes.sparse import SparseProbe, cosines, fit_sparse, l1_weights, mean_differences, top_latents
+from monoseme.probes.sparse import Selection, SparseProbe, cosines, fit_sparse, l1_weights, mean_differences, top_latents
 from monoseme.probes.split import Split, one_hot, stratified_split
 from monoseme.probes.splitting import FeatureSplit, main_latents
 from monoseme.probes.training import train_binary_probe, train_multi_probe, train_streamed
@@ -17,6 +17,7 @@ __all__ = [
     "ProbeTraining",
     "ReliabilityBin",
     "SavedProbe",
+    "Selection",
     "SparseProbe",
     "Split",
     "cosines",

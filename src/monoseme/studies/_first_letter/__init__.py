@@ -1,0 +1,1 @@
+"""What studies of letters share: the words, the model's answers, activations, codes, and probes of them."""
