@@ -97,11 +97,12 @@ def test_a_kill_while_a_checkpoint_is_written_costs_only_that_checkpoint(
     assert weights(folder, 13) == weights(whole, 13)
 
 
-def test_three_sigkills_at_random_moments_leave_the_same_bits(tiny: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_kills", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_sigkills_at_random_moments_leave_the_same_bits(tiny: ModuleType, tmp_path: Path, n_kills: int) -> None:
     n_steps, killed = 60, tmp_path / "killed"
     tiny.tiny_run(tmp_path / "whole", n_steps=n_steps, checkpoint_every=1)
     moments, n_killed = random.Random(2026), 0
-    for _ in range(3):
+    for _ in range(n_kills):
         process = subprocess.Popen([sys.executable, tiny.__file__, str(killed), str(n_steps)])
         before = _done(killed)
         while _done(killed) < before + 3 and process.poll() is None:  # it is at work: from here, any moment
@@ -109,7 +110,7 @@ def test_three_sigkills_at_random_moments_leave_the_same_bits(tiny: ModuleType, 
         time.sleep(moments.uniform(0.0, 0.1))
         process.send_signal(signal.SIGKILL)
         n_killed += process.wait() == -signal.SIGKILL
-    assert n_killed == 3
+    assert n_killed == n_kills
     assert _done(killed) < n_steps
     tiny.tiny_run(killed, n_steps=n_steps, checkpoint_every=1, resume=True)
     assert weights(killed, n_steps) == weights(tmp_path / "whole", n_steps)

@@ -27,6 +27,8 @@ class Subject:
     """Config with d_in 32 for the planted dictionary."""
     min_recovery: float | None = 0.95
     """Fraction of planted directions to find; None for an architecture that finds none by itself (fine-tuning only)."""
+    planted_steps: int = 1_200
+    """Steps in which it finds them."""
 
     def build(self, **changes: Any) -> SAE:
         """A small SAE that has seen a sample and has biases other than zero."""
@@ -58,8 +60,11 @@ class Subject:
         return sites_of(self.small)
 
 
-def subject_of(architecture: type[SAE], *, small: Any = None, planted: Any = None, min_recovery: float | None = 0.95) -> Subject:
-    """The subject with the battery's sizes; pass configs where an architecture needs other settings than its defaults."""
+def subject_of(architecture: type[SAE], *, small: Any = None, planted: Any = None, **more: Any) -> Subject:
+    """The subject with the battery's sizes; pass configs where an architecture needs other settings than its defaults.
+
+    `more`: min_recovery and planted_steps of the subject.
+    """
     known = _settings(architecture)
     sites = {"n_sites": 2} if "n_sites" in known else {}
     if small is None:
@@ -68,7 +73,7 @@ def subject_of(architecture: type[SAE], *, small: Any = None, planted: Any = Non
         # Over five seeds TopK found all with k 3 and with k 4; BatchTopK 0.95 to 1 with k 3, 0.89 to 1 with k 4.
         k = {"k": 3} if "k" in known else {}
         planted = _config(architecture, d_in=32, n_latents=128, dead_after_tokens=5_000, **sites, **k)
-    return Subject(architecture, small, planted, min_recovery)
+    return Subject(architecture, small, planted, **more)
 
 
 def sites_of(config: SAE.Config) -> int:
