@@ -35,7 +35,7 @@ def letter_rates(
     """Sum of the values of a letter's words over their number, under each weighting.
 
     `values` has a row for each true positive of the probe: its verdict, and 0 where it is no candidate or was not sampled.
-    `sample_portion` is the share of the candidates that were sampled: the others are taken to be like these. NaN where no word has a weight.
+    `sample_portion` is the share of the candidates that were sampled: the others are taken to be like them. NaN without weights.
     """
     total = weights.double().sum(0)
     found = weights.double().T @ values.double() / sample_portion

@@ -5,13 +5,12 @@ syntax worse; the low-level latents the reverse.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from monoseme.core.artifact import open_artifact
 from monoseme.pipeline import FoundSae, run_of
+from monoseme.studies._architecture import architecture_of
 from monoseme.studies._base import Comparison, Finding, Row
 from monoseme.studies._intervals import of_sample
 from monoseme.studies._probing.scores import Scored, compared
@@ -65,7 +64,7 @@ def findings_of(
     A claim holds in a comparison where the difference is on its side with the whole 95 % interval; in several runs, there is one
     comparison for each and one for their mean.
     """
-    kinds = {found.named.name: _architecture(found) for found in saes}
+    kinds = {found.named.name: architecture_of(found) for found in saes}
     by_name = {(each.task, each.rival): each for each in scored}
     runs = {found.named.name: str(run_of(found.path).path) for found in saes}
     claims = [*_CLAIMS, *(_Claim(_WORSE_SYNTAX, "syntax", other, (_HIGH,)) for other in _OTHERS)]
@@ -84,16 +83,6 @@ def findings_of(
         before = findings[claim.text].comparisons if claim.text in findings else ()
         findings[claim.text] = Finding(claim.text, (*before, *made), _why(claim, (*before, *made), missing))
     return Found(list(findings.values()), rows)
-
-
-def _architecture(found: FoundSae) -> str:
-    """What the SAE was trained as: those with thresholds are all of one architecture once they are saved."""
-    run = run_of(found.path)
-    for folder in (Path(found.path), run.sae(found.named.name.removeprefix(f"{run.path.name}."))):
-        if (folder / "manifest.json").is_file():
-            config = open_artifact(folder, kind="sae").config
-            return str(config.get("trained_as", config)["architecture"])
-    return found.named.sae.plugin_name
 
 
 def _pairs(

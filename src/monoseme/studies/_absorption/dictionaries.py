@@ -1,0 +1,95 @@
+"""The dictionaries of the study: the SAEs, and beside them controls of the same size that learned nothing of the letters.
+
+Letters: N words, D width, F latents.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from monoseme.core.seeds import derive_seed
+from monoseme.evaluation import writes_of
+from monoseme.evaluation._csr import as_csr
+from monoseme.models import Site
+from monoseme.saes import SAE
+from monoseme.saes.pca import PCA
+from monoseme.saes.random import Random
+from monoseme.studies._absorption.letters import Dictionary
+from monoseme.studies._first_letter.bench import FirstLetterBench
+from monoseme.studies._first_letter.latent_probes import Labelled, probe_latents, read_probes, write_probes
+from monoseme.studies._workbench import Subject
+from monoseme.tensors.shapes import Float, Tensor
+
+
+class Entry(NamedTuple):
+    """A dictionary before its codes are read."""
+
+    name: str
+    architecture: str
+    is_control: bool
+    sae: SAE
+    site: Site
+    subject: Subject | None
+    """None for a control."""
+    width: int
+    """Latents (count)."""
+    l0: float
+    """Latents on at a word, mean over the words."""
+
+
+def entries_of(bench: FirstLetterBench, *, controls: bool, seed: int) -> list[Entry]:
+    """The subjects, and with `controls` a random dictionary and a PCA for each different site, width and L0 among whole SAEs."""
+    found = [
+        Entry(s.name, s.sae.plugin_name, False, s.sae, s.sites[0], s, s.sae.n_latents, _l0(bench.codes(s)))
+        for s in bench.subjects
+    ]
+    if not controls:
+        return found
+    sizes = dict.fromkeys((e.site, e.width, max(1, round(e.l0))) for e in found if e.subject is None or e.subject.part is None)
+    several = len(bench.sites) > 1
+    return found + [control for size in sizes for control in _controls(bench, *size, several=several, seed=seed)]
+
+
+def dictionary_of(bench: FirstLetterBench, entry: Entry, work: Path) -> Dictionary:
+    """Its codes of the words and its sparse probes, which are kept under `work`."""
+    writes = writes_of(entry.sae, n_sites=1)
+    if entry.subject is not None:
+        probes = bench.latent_probes(entry.subject)
+        return Dictionary(entry.name, entry.site, bench.codes(entry.subject), writes, probes)
+    codes = _codes(entry.sae, bench.activations(entry.site))
+    if not work.is_file():
+        data = Labelled(codes, bench.truth, bench.classes, bench.split)
+        write_probes(work, probe_latents(data, bench.config, probe=bench.probe(entry.site), directions=_unit(writes)))
+    return Dictionary(entry.name, entry.site, codes, writes, read_probes(work))
+
+
+def _controls(bench: FirstLetterBench, site: Site, width: int, k: int, *, several: bool, seed: int) -> Iterator[Entry]:
+    x = bench.activations(site)
+    d = x.shape[1]
+    drawn = derive_seed(seed, "control", str(site), width, k) % 2**31
+    made: Sequence[tuple[str, SAE]] = (
+        ("random", Random(Random.Config(n_latents=width, d_in=d, k=min(k, width), seed=drawn))),
+        ("PCA", PCA(PCA.Config(n_latents=min(width, d), d_in=d, k=min(k, width, d)))),
+    )
+    where = f" at {site}" if several else ""
+    for kind, sae in made:
+        sae.start(x[torch.from_numpy(bench.split.train)])
+        of = sae.export()
+        yield Entry(f"{kind} of {of.n_latents}, {k} on{where}", kind, True, of, site, None, of.n_latents, _l0(_codes(of, x)))
+
+
+@torch.no_grad()
+def _codes(sae: SAE, x: Float[Tensor, "N D"]) -> sp.csr_array:
+    return as_csr(sae.encode(x).sparse(), dtype=np.float32)
+
+
+def _l0(codes: sp.csr_array) -> float:
+    return float(codes.count_nonzero()) / max(codes.shape[0], 1)
+
+
+def _unit(writes: Float[Tensor, "F D"]) -> np.ndarray:
+    return torch.nn.functional.normalize(writes, dim=1).numpy()
