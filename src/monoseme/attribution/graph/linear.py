@@ -7,15 +7,14 @@ holds the paths from source to target that pass no other SAE's latents. A transc
 Letters: b targets at once, S positions, D width, V vocabulary, n sources.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 
 from monoseme.attribution.graph.frozen import Frozen
 from monoseme.attribution.graph.reading import GraphSae
-from monoseme.models import EditContext, LanguageModel, Site
+from monoseme.models import EditContext, FunctionEdit, LanguageModel, Site
 from monoseme.splice._contract import as_computed
 from monoseme.tensors.shapes import Float, Int, Tensor
 
@@ -38,34 +37,6 @@ class Targets(NamedTuple):
     """At the logits of width V."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Cut:
-    """At a site: keeps what arrives, with its graph, and lets go on a leaf of the same values."""
-
-    site: Site
-    leaves: dict[Site, Tensor]
-    past: Callable[[], Tensor | None] = field(default=lambda: None)
-    """What reaches the site past the latents, with its graph."""
-
-    def __call__(self, x: Float[Tensor, "b S D"], _context: EditContext) -> Float[Tensor, "b S D"]:
-        leaf = x.detach().clone().requires_grad_()
-        self.leaves[self.site] = leaf
-        skipped = self.past()
-        return leaf if skipped is None else leaf + (skipped - skipped.detach()).to(leaf)
-
-
-@dataclass(frozen=True, eq=False)
-class _Tap:
-    """Keeps what passes a site, with its graph."""
-
-    site: Site
-    seen: dict[Site, Tensor]
-
-    def __call__(self, x: Float[Tensor, "b S D"], _context: EditContext) -> Float[Tensor, "b S D"]:
-        self.seen[self.site] = x
-        return x
-
-
 class LinearPrompt:
     """The frozen forward of a prompt, repeated in `n_rows` rows so that as many targets are traced back at once."""
 
@@ -75,8 +46,8 @@ class LinearPrompt:
         self._leaves: dict[Site, Tensor] = {}
         self._seen: dict[Site, Tensor] = {}
         first = Site("resid_pre", 0)
-        taps = [_Tap(site, self._seen) for site in dict.fromkeys(each.reads for each in saes)]
-        cuts = [_Cut(first, self._leaves), *(_Cut(each.writes, self._leaves, self._past(each)) for each in saes)]
+        taps = [self._tap(site) for site in dict.fromkeys(each.reads for each in saes)]
+        cuts = [self._cut(first, None), *(self._cut(each.writes, each) for each in saes)]
         frozen = Frozen(capped=model.spec.logit_softcap is not None)
         with frozen:
             logits = model.run(tokens.expand(n_rows, -1), edits=[*taps, *cuts], grad=True).logits
@@ -118,8 +89,26 @@ class LinearPrompt:
         reached: dict[Site, Tensor | None] = dict(zip(self._leaves, found, strict=True))
         return {site: gradient[: len(row)] for site, gradient in reached.items() if gradient is not None}
 
-    def _past(self, each: GraphSae) -> Callable[[], Tensor | None]:
-        return lambda: each.sae.encode(as_computed(each.sae, self._seen[each.reads])).base if each.reads != each.writes else None
+    def _tap(self, site: Site) -> FunctionEdit:
+        """Keeps what passes a site, with its graph."""
+
+        def keep(x: Tensor, _context: EditContext) -> Tensor:
+            self._seen[site] = x
+            return x
+
+        return FunctionEdit(site, keep)
+
+    def _cut(self, site: Site, by: GraphSae | None) -> FunctionEdit:
+        """Goes on with a leaf of the same values, and with the path past the latents where the SAE has one."""
+
+        def cut(x: Tensor, _context: EditContext) -> Tensor:
+            leaf = self._leaves[site] = x.detach().clone().requires_grad_()
+            if by is None or by.reads == by.writes:
+                return leaf
+            skipped = by.sae.encode(as_computed(by.sae, self._seen[by.reads])).base
+            return leaf if skipped is None else leaf + (skipped - skipped.detach()).to(leaf)
+
+        return FunctionEdit(site, cut)
 
 
 def _products(gradient: Tensor | None, sources: Sources, n_targets: int) -> Tensor:
