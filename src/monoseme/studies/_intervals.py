@@ -1,7 +1,7 @@
 """How sure a number or a difference is: intervals from bootstrap replicates, from seeds, and many tests at once.
 
 Source: Efron and Tibshirani 1993, chapters 13 (percentile intervals) and 8 (resampling what is independent); Benjamini and
-Hochberg 1995 (false discovery rate).
+Hochberg 1995 (false discovery rate); Wilson 1927 (shares).
 """
 
 import math
@@ -73,6 +73,16 @@ def of_sample(values: Sequence[float] | np.ndarray, *, level: float = 0.95) -> I
         return Interval(mean, None, None, "there is one value only")
     half = float(stats.t.ppf((1 + level) / 2, len(found) - 1) * found.std(ddof=1) / math.sqrt(len(found)))
     return Interval(mean, mean - half, mean + half)
+
+
+def of_share(n_held: int, n: int, *, level: float = 0.95) -> Interval:
+    """The share n_held / n of independent cases, with Wilson's score interval: it has ends in [0, 1] also at 0 and at 1."""
+    if not n:
+        return Interval(math.nan, None, None, "there is no case")
+    share, z = n_held / n, float(stats.norm.ppf((1 + level) / 2))
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
 
 
 def q_values(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
