@@ -53,16 +53,17 @@ class LabelledBench:
     def texts(self, name: str) -> LabelledTexts:
         """The labelled texts of that name. Raises CorpusError if they cannot be read, ConfigError for texts that make no task."""
         if name not in self._texts:
-            config = self.config
-            self._texts[name] = tokenised(
+            config, sizes = self.config, self.config.sizes(name)
+            found = tokenised(
                 name,
-                drawn_evenly(self._read(name), config),
+                drawn(self._read(name), sizes.per_class, n_strata=1, seed=config.seed),
                 TextTokenizer(self.workbench.model.tokenizer),
                 room=self.frame.room,
                 n_pieces=config.pieces_per_text or _PIECES.get(name, 1),
                 least=config.least_per_class,
-                test_fraction=config.n_test / (config.n_train + config.n_test),
+                test_fraction=sizes.test_fraction,
             )
+            self._texts[name] = found.at_most(sizes.per_class, seed=config.seed)
         return self._texts[name]
 
     def pooled(self, name: str) -> Pooled:
@@ -78,7 +79,8 @@ class LabelledBench:
         if name in BUNDLED_SETS:
             return bundled_set(name)
         if name in SAEBENCH_GROUPS:
-            return hub_set(SAEBENCH_GROUPS[name], n_train=config.n_train // 2, n_test=config.n_test // 2, seed=config.seed)
+            sizes = config.sizes(name)
+            return hub_set(SAEBENCH_GROUPS[name], n_train=sizes.n_train // 2, n_test=sizes.n_test // 2, seed=config.seed)
         return self._of_corpus()
 
     def _of_corpus(self) -> Iterator[Labelled]:
@@ -93,8 +95,3 @@ class LabelledBench:
                 yield Labelled(document.text, document.labels[label], document.source, other)
         if not found:
             require_label(self.workbench.materials.text, label, [])
-
-
-def drawn_evenly(texts: Iterator[Labelled], config: LabelledConfig) -> Iterator[Labelled]:
-    """Of each class no more than the probes can use; the data sets of SAEBench come so already, and stay as they are."""
-    return drawn(texts, (config.n_train + config.n_test) // 2, n_strata=1, seed=config.seed)

@@ -1,6 +1,7 @@
 """The settings of studies on labelled texts."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
@@ -9,6 +10,27 @@ from monoseme.studies._labelled.groups import SAEBENCH_GROUPS
 from monoseme.studies._workbench import OF_RUN, SaeStudyConfig
 
 ALL_OF_SAEBENCH = "saebench"
+_LEAST = {"n_train": 4, "n_test": 2, "text_tokens": 4, "least_per_class": 4, "pieces_per_text": 1}
+
+
+class Sizes(NamedTuple):
+    """Texts of a probe, half of them of its class (counts)."""
+
+    n_train: int
+    n_test: int
+
+    @property
+    def test_fraction(self) -> float:
+        """Share of the texts that are for the test."""
+        return self.n_test / (self.n_train + self.n_test)
+
+    @property
+    def per_class(self) -> int:
+        """Texts of a class that probes can use."""
+        return (self.n_train + self.n_test) // 2
+
+
+_OF_SAEBENCH, _OF_BUNDLED = Sizes(4000, 1000), Sizes(1000, 500)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +45,10 @@ class LabelledConfig(SaeStudyConfig):
     """Column of --corpus that holds the class of a text; any file with a column of text and one of labels will do."""
     second_label: str | None = None
     """Column of --corpus that holds a second label, for studies that tell two apart."""
-    n_train: int = 4000
-    """Training texts of a probe, half of them of its class (count); as SAEBench."""
-    n_test: int = 1000
-    """Test texts of a probe, half of them of its class (count); as SAEBench."""
+    n_train: int | None = None
+    """Training texts of a probe, half of them of its class (count). None: 4,000 as SAEBench; of the bundled texts 1,000."""
+    n_test: int | None = None
+    """Test texts of a probe, half of them of its class (count). None: 1,000 as SAEBench; of the bundled texts 500."""
     text_tokens: int = 128
     """Tokens of a text that are read, BOS included (count); as SAEBench."""
     pieces_per_text: int | None = None
@@ -39,11 +61,10 @@ class LabelledConfig(SaeStudyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, least in (("n_train", 4), ("n_test", 2), ("text_tokens", 4), ("least_per_class", 4)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        if self.pieces_per_text is not None and self.pieces_per_text < 1:
-            raise ConfigError(f"pieces_per_text is {self.pieces_per_text}; it must be at least 1")
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} is {value}; it must be at least {least}")
         if self.corpus.source == OF_RUN:
             self._check_names()
         elif self.dataset:
@@ -69,3 +90,8 @@ class LabelledConfig(SaeStudyConfig):
             return (self.corpus.source,)
         said = [each for name in self.dataset for each in (SAEBENCH_GROUPS if name == ALL_OF_SAEBENCH else (name,))]
         return tuple(dict.fromkeys(said)) or BUNDLED_SETS
+
+    def sizes(self, name: str) -> Sizes:
+        """Texts of a probe on the data set of that name."""
+        default = _OF_BUNDLED if name in BUNDLED_SETS else _OF_SAEBENCH
+        return Sizes(self.n_train or default.n_train, self.n_test or default.n_test)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
+from monoseme.core.seeds import derive_seed
 from monoseme.evaluation._probes import Ints, split_by_unit
 from monoseme.studies._labelled.bundled_sets import Labelled
 from monoseme.studies._probing.text import Excerpt, without_copies
@@ -67,6 +68,13 @@ class LabelledTexts:
             None if self.own_test is None else self.own_test[order],
             self.test_fraction,
         )
+
+    def at_most(self, n: int, *, seed: int) -> "LabelledTexts":
+        """At most `n` texts of each class (with a second label: of each of its pairs with a class), drawn at random."""
+        order = np.random.default_rng(derive_seed(seed, "at most", self.name)).permutation(len(self))
+        stratum = self.labels * (len(self.second_classes) + 1) + self.second + 1
+        drawn = np.concatenate([order[stratum[order] == each][:n] for each in np.unique(stratum)])
+        return self.kept(np.sort(drawn))
 
 
 def tokenised(
