@@ -30,7 +30,7 @@ def read_documents(config: CorpusConfig, facts: CorpusFacts | None = None) -> It
     facts = facts or CorpusFacts()
     config = with_sentences(config)
     n_documents = 0
-    for row in _rows(config):
+    for row in rows_of(config):
         facts.n_rows += 1
         found = _document(row, config, row_number=facts.n_rows - 1) if isinstance(row, Row) else row
         if isinstance(found, BadRow):
@@ -50,7 +50,8 @@ def read_documents(config: CorpusConfig, facts: CorpusFacts | None = None) -> It
         raise EmptyCorpusError(_why_empty(config, facts))
 
 
-def _rows(config: CorpusConfig) -> Iterator[Row | BadRow]:
+def rows_of(config: CorpusConfig) -> Iterator[Row | BadRow]:
+    """The rows of the corpus as they are, for what is more than text and labels. Raises CorpusError, EmptyCorpusError."""
     if is_bundled(config.source):
         return read_bundled(config)
     path = Path(config.source).expanduser()

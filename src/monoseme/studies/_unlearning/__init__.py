@@ -1,0 +1,1 @@
+"""What the study `unlearning` is made of; `unlearning.py` beside this folder puts it together."""
