@@ -60,6 +60,7 @@ class FirstLetterBench:
             told = "\n".join(f"  {name}: {why}" for name, why in self.left_out.items())
             raise ConfigError(f"no SAE is left:\n{told}")
         self._codes: dict[str, sp.csr_array] = {}
+        self._scores: dict[Site, list[ProbeScores]] = {}
 
     @property
     def model(self) -> LanguageModel:
@@ -194,7 +195,10 @@ class FirstLetterBench:
 
     def probe_scores(self, site: Site) -> list[ProbeScores]:
         """Of each class, on the test side."""
-        return held_out(self.probe(site), self.activations(site), self.truth, self.classes, rows=self.split.test)
+        if site not in self._scores:
+            x, rows = self.activations(site), self.split.test
+            self._scores[site] = held_out(self.probe(site), x, self.truth, self.classes, rows=rows)
+        return self._scores[site]
 
     def latent_probes(self, subject: Subject) -> LatentProbes:
         """The sparse probes of an SAE, their scores, and how each letter is split."""

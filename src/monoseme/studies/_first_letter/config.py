@@ -48,6 +48,9 @@ class FirstLetterConfig(SaeStudyConfig):
     """Latents of sparse probes (counts)."""
     f1_jump: float = F1_JUMP
     """What another latent must add to F1 to count as one more that the letter is split into."""
+    least_probe_f1: float = 0.6
+    """Letters whose probe on activations has no higher F1 count in no mean: what is not in the activations cannot be asked of
+    latents. As SAEBench has it."""
     batch_prompts: int = 32
     """Prompts that the model runs at once (count)."""
     seed: int = 0
