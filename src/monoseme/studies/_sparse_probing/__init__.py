@@ -1,0 +1,1 @@
+"""How sparse probing is measured, drawn and told."""
