@@ -13,7 +13,7 @@ import torch
 
 from monoseme.core.seeds import derive_seed
 from monoseme.evaluation import writes_of
-from monoseme.evaluation._csr import as_csr
+from monoseme.evaluation._csr import Csr, as_csr
 from monoseme.models import Site
 from monoseme.saes import SAE
 from monoseme.saes.pca import PCA
@@ -87,8 +87,9 @@ def _codes(sae: SAE, x: Float[Tensor, "N D"]) -> sp.csr_array:
     return as_csr(sae.encode(x).sparse(), dtype=np.float32)
 
 
-def _l0(codes: sp.csr_array) -> float:
-    return float(codes.count_nonzero()) / max(codes.shape[0], 1)
+def _l0(codes: Csr) -> float:
+    n_words: int = codes.shape[0]
+    return float(codes.count_nonzero()) / max(n_words, 1)
 
 
 def _unit(writes: Float[Tensor, "F D"]) -> np.ndarray:

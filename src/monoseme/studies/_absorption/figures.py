@@ -76,8 +76,8 @@ def letter_map(rows: Sequence[Row], measure: str) -> Figure | None:
         f"letters_{measure}",
         cells,
         title=f"{NAMES[measure].capitalize()} letter by letter",
-        caption="The share of a letter's words that are absorbed. Empty: the probe finds no word of the letter. Letters of few words "
-        "jump; their numbers stand in the table.",
+        caption="The share of a letter's words that are absorbed. Blank: its probe finds none. Letters of few words jump; "
+        "their numbers stand in the table.",
         scale=HeatScale(title=NAMES[measure], low=0.0),
         axes=("letter", ""),
         numbers=False,

@@ -1,0 +1,154 @@
+"""What the papers say of absorption, decided by rates and by paired differences between SAEs.
+
+Sources: Chanin et al. 2024, arXiv:2409.14507; Karvonen et al. 2025 (SAEBench), arXiv:2503.09532; Bussmann et al. 2025 (Matryoshka
+SAEs), arXiv:2503.17547.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from monoseme.studies._absorption.rates import Rates
+from monoseme.studies._base import Comparison, Finding, Row
+from monoseme.studies._intervals import difference
+
+_NAMES = {
+    "absorption_rate": "by ablation",
+    "full_absorption": "full, by projection",
+    "absorption_fraction": "fraction, by projection",
+}
+_ALIKE = 1.5
+"""Ratio up to which two numbers of active latents count as the same."""
+
+
+class Measured(NamedTuple):
+    """One dictionary with its rates."""
+
+    row: Row
+    """Of the table of SAEs."""
+    rates: Rates
+
+    @property
+    def kind(self) -> str:
+        """Architecture."""
+        return self.row["architecture"]
+
+
+class _Claim(NamedTuple):
+    text: str
+    is_pair: Callable[[Row, Row], bool]
+    """(the one said to absorb more, the other)"""
+    why_missing: str
+
+
+_CLAIMS = (
+    _Claim(
+        "Matryoshka SAEs (arXiv:2503.17547): they absorb less than other SAEs of the same width and L0.",
+        lambda more, less: _are(more, less, "topk", "matryoshka") and _same_size(more, less),
+        "It needs a Matryoshka SAE and a TopK SAE at one site, of one width and about one L0.",
+    ),
+    _Claim(
+        "SAEBench (arXiv:2503.09532): wider SAEs of an architecture absorb more.",
+        lambda more, less: _alike(more, less) and more["width"] > less["width"] and _same_l0(more, less),
+        "It needs SAEs of one architecture and about one L0, of different widths.",
+    ),
+    _Claim(
+        "Chanin et al. (arXiv:2409.14507): sparser SAEs of an architecture absorb more.",
+        lambda more, less: (
+            _alike(more, less) and more["width"] == less["width"] and more["l0"] * _ALIKE < less["l0"]
+        ),
+        "It needs SAEs of one architecture and one width whose numbers of active latents differ.",
+    ),
+)  # fmt: skip
+_EVERYWHERE = "Chanin et al. (arXiv:2409.14507): no width and no sparsity is without absorption."
+
+
+def differences(found: Sequence[Measured]) -> list[Row]:
+    """Every other SAE against the TopK SAEs of its site, width and about its L0, on the same words."""
+    return [
+        row
+        for base in found
+        for other in found
+        if base.kind == "topk" and other.kind != "topk" and not other.row["is_control"] and _same_size(base.row, other.row)
+        for row in _compared(other, base)
+    ]
+
+
+def findings_of(found: Sequence[Measured]) -> list[Finding]:
+    """Every claim, decided where there are SAEs for it. A claim holds where the whole 95 % interval is on its side."""
+    saes = [each for each in found if not each.row["is_control"]]
+    everywhere = [comparison for each in saes for comparison in _above_zero(each)]
+    made = [Finding(_EVERYWHERE, tuple(everywhere), "" if everywhere else _no_rate(saes))]
+    for claim in _CLAIMS:
+        pairs = [(more, less) for more in saes for less in saes if claim.is_pair(more.row, less.row)]
+        comparisons = tuple(_comparison(row) for more, less in pairs for row in _compared(more, less))
+        why = "" if comparisons else claim.why_missing if not pairs else _no_rate(saes)
+        made.append(Finding(claim.text, comparisons, why))
+    return made
+
+
+def _above_zero(found: Measured) -> list[Comparison]:
+    made: list[Comparison] = []
+    for measure, name in _NAMES.items():
+        interval = found.rates.interval(measure) if measure in found.rates.over else None
+        if interval is not None:
+            numbers = f"{found.row['subject']}, {name}: {interval} (F1 of its main latents {_f1(found.row['k_sparse_f1'])})"
+            made.append(Comparison(interval.excludes_zero is True, numbers))
+    return made
+
+
+def _compared(more: Measured, less: Measured) -> list[Row]:
+    """A row for each measure that both have."""
+    rows: list[Row] = []
+    for measure in _NAMES:
+        if measure in more.rates.over and None not in (more.rates.over[measure].mean, less.rates.over[measure].mean):
+            found = difference(more.rates.replicates[measure], less.rates.replicates[measure])
+            rows.append(
+                {
+                    "subject": more.row["subject"],
+                    "against": less.row["subject"],
+                    "measure": measure,
+                    "difference": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                    "k_sparse_f1": more.row["k_sparse_f1"],
+                    "k_sparse_f1_against": less.row["k_sparse_f1"],
+                }
+            )
+    return rows
+
+
+def _comparison(row: Row) -> Comparison:
+    bounds = f" [{row['low']:+.3f}, {row['high']:+.3f}]" if row["low"] is not None else " (no interval)"
+    return Comparison(
+        row["low"] is not None and row["low"] > 0,
+        f"{row['subject']} - {row['against']}, {_NAMES[row['measure']]}: {row['difference']:+.3f}{bounds} "
+        f"(F1 of main latents {_f1(row['k_sparse_f1'])} and {_f1(row['k_sparse_f1_against'])})",
+    )
+
+
+def _no_rate(found: Sequence[Measured]) -> str:
+    whys: Mapping[str, None] = dict.fromkeys(
+        over.why_missing for each in found for over in each.rates.over.values() if over.why_missing
+    )
+    return f"No SAE has a rate: {'; '.join(whys)}."
+
+
+def _f1(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+def _are(more: Row, less: Row, first: str, second: str) -> bool:
+    return more["architecture"] == first and less["architecture"] == second
+
+
+def _alike(a: Row, b: Row) -> bool:
+    return a["architecture"] == b["architecture"] and a["site"] == b["site"] and a["part"] == b["part"]
+
+
+def _same_l0(a: Row, b: Row) -> bool:
+    low, high = sorted((a["l0"], b["l0"]))
+    return high <= _ALIKE * low
+
+
+def _same_size(a: Row, b: Row) -> bool:
+    return a["site"] == b["site"] and a["width"] == b["width"] and _same_l0(a, b) and a["part"] == b["part"] == "all"
