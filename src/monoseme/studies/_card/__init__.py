@@ -1,0 +1,1 @@
+"""What the study `card` is made of; `card.py` beside this folder puts it together."""

@@ -1,0 +1,51 @@
+"""Sentences above the card: what in its numbers forbids to read it as one would."""
+
+from collections.abc import Iterator, Sequence
+
+from monoseme.studies._card.controls import is_control
+from monoseme.studies._card.lines import Line, Value
+
+_MANY_DEAD = 0.5
+_MANY_DENSE = 0.1
+_NOT_TO_BEAT = ("l0", "dead_fraction", "dense_fraction")
+"""Controls have no dead or dense latents by their making, and the L0 that they were given."""
+JUDGED = (
+    "Explanations of latents are not scored here: that needs a judge (`monoseme explain`). Read such scores beside a floor: even "
+    "latents of SAEs on models with random weights get good ones (Heap et al. 2025, arXiv:2501.17727)."
+)
+
+
+def warnings_of(lines: Sequence[Line], names: Sequence[str]) -> list[str]:
+    """What should be known of these SAEs."""
+    return [*_too_many(lines, names), *_at_the_floor(lines, names)]
+
+
+def _too_many(lines: Sequence[Line], names: Sequence[str]) -> Iterator[str]:
+    by_key = {line.key: line for line in lines}
+    for name in names:
+        for key, most, told in (
+            ("dead_fraction", _MANY_DEAD, "of the latents of {name} never fired: it is narrower than it says"),
+            ("dense_fraction", _MANY_DENSE, "of the latents of {name} fire on more than a tenth of the tokens"),
+        ):
+            held = by_key[key].values.get(name) if key in by_key else None
+            if held is not None and held.value is not None and held.value > most:
+                yield f"{held.value:.0%} {told.format(name=name)}."
+
+
+def _at_the_floor(lines: Sequence[Line], names: Sequence[str]) -> Iterator[str]:
+    """Lines in which SAEs are not better than a control that learned nothing."""
+    for line in lines:
+        rivals = {control: value for control, value in line.values.items() if is_control(control)}
+        for control, value in rivals.items() if line.key not in _NOT_TO_BEAT else ():
+            weak = [name for name in names if name in line.values and not _is_better(line.values[name], value, line.better)]
+            if weak:
+                yield f"{line.label}: {', '.join(weak)} {'is' if len(weak) == 1 else 'are'} not better than {control}."
+
+
+def _is_better(own: Value, rival: Value, better: str) -> bool:
+    """Whether the SAE is on the good side, intervals apart where there are any; True where that cannot be asked."""
+    if better == "neither" or own.value is None or rival.value is None:
+        return True
+    if better == "higher":
+        return (own.value if own.low is None else own.low) > (rival.value if rival.high is None else rival.high)
+    return (own.value if own.high is None else own.high) < (rival.value if rival.low is None else rival.low)
