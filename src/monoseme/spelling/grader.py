@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from monoseme.core.display import get_display
+from monoseme.core.errors import ModelError
 from monoseme.models import Edit, LanguageModel, Site
 from monoseme.spelling.prompts import Prompt, answer_tokens
 from monoseme.spelling.sheets import Question, Sheet, SheetBatch, lay_out_sheets
@@ -80,7 +81,7 @@ def grade(
     log-softmax (float64 where the model is). Raises ModelError as `lay_out` does and for texts that are too long, SiteError for
     edits that do not fit.
     """
-    choices = None if task is None or task.classes is None else answer_tokens(model, task)
+    choices = _choices(model, task)
     batch = lay_out_sheets(model, asked)
     grades: dict[int, Grade] = {}
     questions = [(sheet, question) for sheet in asked for question in sheet.asked]
@@ -93,6 +94,16 @@ def grade(
                 grades[place] = _grade(model, sheet, question, answered, i, task)
             progress.advance(len(rows))
     return [grades[i] for i in range(len(questions))]
+
+
+def _choices(model: LanguageModel, task: LetterTask | None) -> Int[Tensor, " C"] | None:
+    """None where the answers are not of a fixed set, or do not begin with tokens of their own: they are then graded as they are."""
+    if task is None or task.classes is None:
+        return None
+    try:
+        return answer_tokens(model, task)
+    except ModelError:
+        return None
 
 
 def written(

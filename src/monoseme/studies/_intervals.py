@@ -82,7 +82,7 @@ def of_share(n_held: int, n: int, *, level: float = 0.95) -> Interval:
     share, z = n_held / n, float(stats.norm.ppf((1 + level) / 2))
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+    return Interval(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))  # rounding aside
 
 
 def q_values(p_values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ What probes and SAEs show of letters is worth only as much as the model's own an
 SAE in place.
 
 Source: Chanin et al. 2024, arXiv:2409.14507, whose code (sae-spelling) has a grader of words, and accuracies by length and number
-of examples. Differs: one forward gives the answers after all numbers of examples; guessing is measured too; shares have intervals.
+of examples. Differs: a forward gives the answers after all numbers of examples; guessing is measured too; shares have intervals.
 """
 
 import re
@@ -38,7 +38,8 @@ from monoseme.studies._workbench import OF_RUN, SHORT_FLAGS, SaeStudyConfig, Sub
 from monoseme.text import CorpusConfig, read_documents
 
 _TEXT = """\
-The model {model} was asked about {n_words:,} words of {source}, as many of each length as there are, after {examples} examples. {unable}
+The model {model} was asked about {n_words:,} words of {source}, as many of each length as there are, after {examples} examples.
+{unable}
 
 - *accuracy*: share of words whose answer's tokens are all the likeliest, each after the right ones before it. *Choice accuracy*:
   the right answer is the likeliest of the task's answers. *Written accuracy*: the model writes the answer by itself.

@@ -141,7 +141,7 @@ def metrics_of(answers: Answers) -> list[Metric]:
 
 
 _WHY_MISSING = {
-    "choice_accuracy": "the task has no fixed set of answers",
+    "choice_accuracy": "the task has no fixed set of answers, or they do not begin with tokens of their own",
     "written_accuracy": "nothing was written: with what is in place it cannot be, or n_written is 0",
 }
 
