@@ -24,7 +24,7 @@ from monoseme.studies._first_letter.config import FirstLetterConfig
 from monoseme.studies._first_letter.reads import linear_reads
 from monoseme.studies._first_letter.summary import file_name, preface, probe_rows, reliability_rows
 from monoseme.studies._latent_evaluation.figures import figures_of
-from monoseme.studies._latent_evaluation.ranks import Directions, RankedLatent, TestWords, ranked_latents
+from monoseme.studies._latent_evaluation.ranks import Directions, HeldOutWords, RankedLatent, ranked_latents
 from monoseme.studies._latent_evaluation.tables import latent_rows, letter_rows, metrics_of, raw_results, summary_row
 from monoseme.studies._workbench import SHORT_FLAGS, Subject
 
@@ -78,7 +78,7 @@ class LatentEvaluation(Study):
         reads = linear_reads(subject.sae, x, codes)
         test = bench.split.test
         columns = [bench.classes.index(name) for name in probe.classes]
-        words = TestWords(x[test].astype(np.float64), codes[test], bench.truth[test][:, columns])
+        words = HeldOutWords(x[test].astype(np.float64), codes[test], bench.truth[test][:, columns])
         directions = Directions(reads.directions, bench.directions(subject))
         return ranked_latents(probe, directions, words, n_latents=self.config.n_latents), reads.directions is not None
 

@@ -135,18 +135,18 @@ def raw_results(bench: FirstLetterBench, subject: Subject) -> bytes:
     words: list[int] = test.tolist()
     columns: dict[str, Any] = {
         "token": [bench.words[i] for i in words],
-        "answer_letter": [bench.labels[i] for i in words],
+        "answer_letter": [bench.labels[i].lower() for i in words],
     }
     probe = bench.probe(site)
     logits = probe.logits(bench.activations(site)[test]).double().numpy()
-    columns |= {f"score_probe_{name}": logits[:, i] for i, name in enumerate(probe.classes)}
+    columns |= {f"score_probe_{name.lower()}": logits[:, i] for i, name in enumerate(probe.classes)}
     codes = sp.csc_array(bench.codes(subject)[test])
     for name, each in bench.latent_probes(subject).classes.items():
-        x = columns_of(codes, each.order)
+        x, letter = columns_of(codes, each.order), name.lower()
         for k, fit in each.probes.items():
-            columns[f"score_sparse_sae_{name}_k_{k}"] = fit.score(x[:, :k])
-            columns[f"sum_sparse_sae_{name}_k_{k}"] = x[:, :k].sum(1)
-        columns[f"sparse_sae_{name}_acts"] = x.tolist()
+            columns[f"score_sparse_sae_{letter}_k_{k}"] = fit.score(x[:, :k])
+            columns[f"sum_sparse_sae_{letter}_k_{k}"] = x[:, :k].sum(1)
+        columns[f"sparse_sae_{letter}_acts"] = x.tolist()
     file = io.BytesIO()
     pq.write_table(pa.table(columns), file)
     return file.getvalue()

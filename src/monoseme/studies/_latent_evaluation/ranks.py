@@ -40,7 +40,7 @@ class RankedLatent(NamedTuple):
     """AUROC of what its encoder reads (x . w), which tells words apart also where it is silent; None without such an encoder."""
 
 
-class TestWords(NamedTuple):
+class HeldOutWords(NamedTuple):
     """The N words of the test side."""
 
     x: Floats
@@ -51,7 +51,7 @@ class TestWords(NamedTuple):
     """[N, C'] of the probe's classes."""
 
 
-def ranked_latents(probe: LinearProbe, directions: Directions, words: TestWords, *, n_latents: int) -> list[RankedLatent]:
+def ranked_latents(probe: LinearProbe, directions: Directions, words: HeldOutWords, *, n_latents: int) -> list[RankedLatent]:
     """The `n_latents` of each class with the largest cosine of encoder (else decoder) and probe, scored on the words."""
     written = cosines(probe, directions.decoder)
     read = None if directions.encoder is None else cosines(probe, directions.encoder)
@@ -75,7 +75,7 @@ def ranked_latents(probe: LinearProbe, directions: Directions, words: TestWords,
     return found
 
 
-def _auc_of_read(encoder: Floats | None, words: TestWords, latent: int, truth: NDArray[np.bool_]) -> float | None:
+def _auc_of_read(encoder: Floats | None, words: HeldOutWords, latent: int, truth: NDArray[np.bool_]) -> float | None:
     if encoder is None or not 0 < truth.sum() < len(truth):
         return None
     return area_under_roc(words.x @ encoder[latent], truth)

@@ -95,11 +95,14 @@ def raw_results(bench: FirstLetterBench, subject: Subject, found: Sequence[Ranke
     words: list[int] = test.tolist()
     probe = bench.probe(subject.sites[0])
     logits = probe.logits(bench.activations(subject.sites[0])[test]).double().numpy()
-    columns: dict[str, Any] = {"token": [bench.words[i] for i in words], "answer_letter": [bench.labels[i] for i in words]}
-    columns |= {f"score_probe_{name}": logits[:, i] for i, name in enumerate(probe.classes)}
+    columns: dict[str, Any] = {
+        "token": [bench.words[i] for i in words],
+        "answer_letter": [bench.labels[i].lower() for i in words],
+    }
+    columns |= {f"score_probe_{name.lower()}": logits[:, i] for i, name in enumerate(probe.classes)}
     codes = columns_of(sp.csc_array(bench.codes(subject)[test]), [each.latent for each in found])
     for i, each in enumerate(found):
-        top = f"{each.letter}_top_{each.rank}"
+        top = f"{each.letter.lower()}_top_{each.rank}"
         columns[f"score_sae_{top}"] = codes[:, i]
         columns[f"sae_{top}_feat"] = [each.latent] * len(words)
         columns[f"cos_probe_sae_enc_{top}"] = [each.cos_enc] * len(words)
