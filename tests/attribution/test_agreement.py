@@ -1,9 +1,20 @@
-"""Agreement of attribution with ablation on hand-worked pairs."""
+"""Agreement of attribution with ablation: on hand-worked pairs, and where the head is linear."""
+
+from typing import Any
 
 import pytest
 import torch
+from tests.attribution.tiny import TOKENS, double_model, resid_sae
+from torch import nn
 
-from monoseme.attribution.agreement import agreement
+from monoseme.attribution import (
+    Readout,
+    ablate_firings,
+    agreement,
+    gradient_times_activation,
+    integrated_gradients,
+    logit_difference,
+)
 from monoseme.core.errors import ConfigError
 
 
@@ -42,3 +53,24 @@ def test_what_cannot_be_said_is_missing():
     assert constant.why_missing == "all attributions are equal"
     with pytest.raises(ConfigError, match="pairs"):
         agreement(torch.zeros(3), torch.zeros(4))
+
+
+def test_on_a_linear_head_gradients_and_integrated_gradients_are_ablation():
+    model = double_model()
+    modules: Any = model._model
+    modules.model.norm = nn.Identity()
+    placed = resid_sae(2, width=model.spec.d_model)
+    readout = Readout(TOKENS, torch.tensor([5, 4]), logit_difference(torch.tensor([3, 17]), torch.tensor([11, 5])))
+    ablated = ablate_firings(model, placed, readout)
+    made = torch.zeros(2, 6, placed.sae.n_latents, dtype=torch.float64)
+    made[ablated.prompt, ablated.position, ablated.latent] = ablated.effect
+    (site,) = placed.sites
+    for sign, found in (
+        (1, integrated_gradients(model, readout, {site: placed})[site]),
+        (-1, gradient_times_activation(model, readout, {site: placed})[site]),
+    ):
+        expected = made[found.prompt, found.position]
+        assert torch.allclose(sign * found.scores.to_dense(), expected, atol=1e-10)
+        assert bool((expected.abs() > 1e-3).any())
+        agreed = agreement(sign * found.scores.to_dense()[expected != 0], expected[expected != 0])
+        assert (agreed.slope, agreed.spearman) == (pytest.approx(1.0), pytest.approx(1.0))

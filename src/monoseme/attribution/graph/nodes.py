@@ -1,6 +1,7 @@
 """An attribution graph: nodes, and the matrix of what each adds to each."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -40,6 +41,9 @@ class AttributionGraph:
     """Row: target, column: source; float64 on the CPU. Errors and tokens have no incoming edges."""
     tokens: Int[Tensor, " S"]
     token_texts: tuple[str, ...]
+    """Of `tokens`."""
+    logit_texts: Mapping[int, str]
+    """Token id of each logit node -> its text."""
     n_layers: int
     """Blocks of the model."""
 
@@ -69,7 +73,7 @@ class AttributionGraph:
         """The graph of some nodes, with all or some of the edges among them."""
         weights = self.edges if edges is None else self.edges.where(edges, 0.0)
         nodes = tuple(node for node, kept in zip(self.nodes, keep.tolist(), strict=True) if kept)
-        return AttributionGraph(nodes, weights[keep][:, keep], self.tokens, self.token_texts, self.n_layers)
+        return replace(self, nodes=nodes, edges=weights[keep][:, keep])
 
     def total_effects(self) -> Float[Tensor, "N N"]:
         """What each node (column) adds to each target (row) over all paths, by latents that go on to fire as much as they are

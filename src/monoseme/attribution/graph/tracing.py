@@ -96,8 +96,15 @@ class _Tracing:
             self._trace_latents(chosen)
             traced[chosen] = True
         traced[n_latents:] = True
-        texts = tuple(self.model.decode_tokens(self.tokens[0]))
-        made = AttributionGraph(self.nodes, self.edges, self.tokens[0].cpu(), texts, self.model.spec.n_layers)
+        ids = [node.index for node in self.logits]
+        made = AttributionGraph(
+            nodes=self.nodes,
+            edges=self.edges,
+            tokens=self.tokens[0].cpu(),
+            token_texts=tuple(self.model.decode_tokens(self.tokens[0])),
+            logit_texts=dict(zip(ids, self.model.decode_tokens(ids), strict=True)),
+            n_layers=self.model.spec.n_layers,
+        )
         return made.kept(traced)
 
     @property

@@ -1,0 +1,1 @@
+"""What the study `attribution` is made of."""
