@@ -97,7 +97,7 @@ def grade(
 
 
 def _choices(model: LanguageModel, task: LetterTask | None) -> Int[Tensor, " C"] | None:
-    """None where the answers are not of a fixed set, or do not begin with tokens of their own: they are then graded as they are."""
+    """None where the answers are not of a fixed set, or do not begin with tokens of their own: they are graded all the same."""
     if task is None or task.classes is None:
         return None
     try:

@@ -49,8 +49,8 @@ def answer_map(rows: Sequence[Row], task: LetterTask) -> Figure:
         f"by_answer_{task.name}",
         [_cell(row, row["subject"], row["answer"]) for subject in subjects for row in held if row["subject"] == subject],
         title=f"{_said(task.name)}: accuracy by the right answer",
-        caption=f"After {most} examples. A column that is pale in the row of the model is an answer that it does not know; one "
-        "that is pale in an SAE's row alone is what that SAE loses.",
+        caption=f"After {most} examples. A column that is weak in the row of the model is an answer that it does not know; one "
+        "that is weak in an SAE's row alone is what that SAE loses.",
         scale=_SCALE,
         axes=("right answer", ""),
         numbers=False,
@@ -73,12 +73,12 @@ def accuracy_dots(rows: Sequence[Row]) -> Figure:
         estimates,
         title="How often the answer is right",
         caption="After the most examples, with 95 % intervals over words. Likeliest tokens: each token of the answer, after the "
-        "right ones before it. Of the task's answers: the right one is the likeliest of them. Written: what the model writes by "
+        "right ones before it. Among the answers: the right one is the likeliest that the task has. Written: what the model writes by "
         "itself. Always giving the commonest answer is what to beat.",
     )
 
 
-_GROUPS = ("likeliest tokens", "likeliest of the task's answers", "written")
+_GROUPS = ("likeliest tokens", "among the answers", "written")
 
 
 def log_prob_dots(rows: Sequence[Row]) -> Figure:
