@@ -17,6 +17,7 @@ from monoseme.probes import ProbeTraining, Split, held_out, one_hot, train_multi
 from monoseme.saes import save_sae
 from monoseme.saes.topk import TopK
 from monoseme.studies import STUDIES
+from monoseme.studies._absorption.dictionaries import Entry, sizes_of
 from monoseme.studies._absorption.findings import Measured, differences, findings_of
 from monoseme.studies._absorption.judged import Ablate, Judged, JudgeSettings, judge
 from monoseme.studies._absorption.letters import Dictionary, Words
@@ -117,6 +118,14 @@ def test_the_originals_columns_are_there():
     assert json.loads(row["split_feat_acts"]) == [0.0]
 
 
+def test_controls_stand_for_saes_of_about_their_size():
+    def entry(width: int, l0: float) -> Entry:
+        return Entry("", "topk", False, TopK(TopK.Config(n_latents=7, d_in=5, k=2)), SITE, None, width, l0)
+
+    found = sizes_of([entry(64, 20.4), entry(64, 19.6), entry(64, 29.0), entry(128, 20.0), entry(64, 31.0), entry(64, 0.2)])
+    assert [(size.width, size.k) for size in found] == [(64, 1), (64, 20), (128, 20), (64, 31)]
+
+
 def row_of(name: str, kind: str, *, width: int = 64, l0: float = 8.0, is_control: bool = False) -> dict[str, Any]:
     same = {"site": "resid_post.1", "part": "all", "k_sparse_f1": 0.9}
     return {"subject": name, "architecture": kind, "width": width, "l0": l0, "is_control": is_control} | same
@@ -160,9 +169,20 @@ def test_the_study_runs_on_the_bundled_model_and_says_that_it_cannot_spell(saved
 
     def study(**settings: Any) -> StudyResult:
         given = Absorption.Config(
-            sae=(str(saved),), model=ModelConfig(model="bundled"), words=str(words), n_examples=1, test_fraction=0.5, least_per_class=4,
-            ks=(1, 2), probe=ProbeTraining(n_epochs=5), latent_probe=ProbeTraining(n_epochs=5, l1=0.01), least_f1=0.0, least_letters=2, n_replicates=20, **settings,
-        )  # fmt: skip
+            sae=(str(saved),),
+            model=ModelConfig(model="bundled"),
+            words=str(words),
+            n_examples=1,
+            test_fraction=0.5,
+            least_per_class=4,
+            ks=(1, 2),
+            probe=ProbeTraining(n_epochs=5),
+            latent_probe=ProbeTraining(n_epochs=5, l1=0.01),
+            least_f1=0.0,
+            least_letters=2,
+            n_replicates=20,
+            **settings,
+        )
         return Absorption(given).investigate(tmp_path / "work")
 
     plain = study()

@@ -62,6 +62,8 @@ class Absorption(Study):
     class Config(FirstLetterConfig):
         """The SAEs, the words, and the rules."""
 
+        ks: tuple[int, ...] = tuple(range(1, 11))
+        """Latents of sparse probes (counts); a letter has at most as many main latents. SAEBench's."""
         measures: Literal["both", "ablation", "projection"] = "both"
         """By which definitions. Projection needs no gradient and no answer of the model."""
         by_ablation: AblationRule = field(default_factory=AblationRule)

@@ -24,6 +24,17 @@ from monoseme.studies._first_letter.latent_probes import Labelled, probe_latents
 from monoseme.studies._workbench import Subject
 from monoseme.tensors.shapes import Float, Tensor
 
+ALIKE = 1.5
+"""Ratio up to which two numbers of active latents count as the same."""
+
+
+class Size(NamedTuple):
+    """What a control has in common with SAEs."""
+
+    site: Site
+    width: int
+    k: int
+
 
 class Entry(NamedTuple):
     """A dictionary before its codes are read."""
@@ -42,16 +53,25 @@ class Entry(NamedTuple):
 
 
 def entries_of(bench: FirstLetterBench, *, controls: bool, seed: int) -> list[Entry]:
-    """The subjects, and with `controls` a random dictionary and a PCA for each different site, width and L0 among whole SAEs."""
+    """The subjects, and with `controls` a random dictionary and a PCA for each site, width and L0 there is among whole SAEs."""
     found = [
         Entry(s.name, s.sae.plugin_name, False, s.sae, s.sites[0], s, s.sae.n_latents, _l0(bench.codes(s)))
         for s in bench.subjects
     ]
     if not controls:
         return found
-    sizes = dict.fromkeys((e.site, e.width, max(1, round(e.l0))) for e in found if e.subject is None or e.subject.part is None)
     several = len(bench.sites) > 1
-    return found + [control for size in sizes for control in _controls(bench, *size, several=several, seed=seed)]
+    return found + [control for size in sizes_of(found) for control in _controls(bench, size, several=several, seed=seed)]
+
+
+def sizes_of(found: Sequence[Entry]) -> list[Size]:
+    """Of the whole SAEs, fewest active latents first; a size stands for those of a little more active latents too."""
+    sizes: list[Size] = []
+    for entry in sorted((e for e in found if e.subject is None or e.subject.part is None), key=lambda e: e.l0):
+        size = Size(entry.site, entry.width, max(1, round(entry.l0)))
+        if not any(size[:2] == held[:2] and size.k <= ALIKE * held.k for held in sizes):
+            sizes.append(size)
+    return sizes
 
 
 def dictionary_of(bench: FirstLetterBench, entry: Entry, work: Path) -> Dictionary:
@@ -67,7 +87,8 @@ def dictionary_of(bench: FirstLetterBench, entry: Entry, work: Path) -> Dictiona
     return Dictionary(entry.name, entry.site, codes, writes, read_probes(work))
 
 
-def _controls(bench: FirstLetterBench, site: Site, width: int, k: int, *, several: bool, seed: int) -> Iterator[Entry]:
+def _controls(bench: FirstLetterBench, size: Size, *, several: bool, seed: int) -> Iterator[Entry]:
+    site, width, k = size
     x = bench.activations(site)
     d = x.shape[1]
     drawn = derive_seed(seed, "control", str(site), width, k) % 2**31

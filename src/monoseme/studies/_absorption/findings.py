@@ -7,6 +7,7 @@ SAEs), arXiv:2503.17547.
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from monoseme.studies._absorption.dictionaries import ALIKE
 from monoseme.studies._absorption.rates import Rates
 from monoseme.studies._base import Comparison, Finding, Row
 from monoseme.studies._intervals import difference
@@ -16,8 +17,6 @@ _NAMES = {
     "full_absorption": "full, by projection",
     "absorption_fraction": "fraction, by projection",
 }
-_ALIKE = 1.5
-"""Ratio up to which two numbers of active latents count as the same."""
 
 
 class Measured(NamedTuple):
@@ -54,7 +53,7 @@ _CLAIMS = (
     _Claim(
         "Chanin et al. (arXiv:2409.14507): sparser SAEs of an architecture absorb more.",
         lambda more, less: (
-            _alike(more, less) and more["width"] == less["width"] and more["l0"] * _ALIKE < less["l0"]
+            _alike(more, less) and more["width"] == less["width"] and more["l0"] * ALIKE < less["l0"]
         ),
         "It needs SAEs of one architecture and one width whose numbers of active latents differ.",
     ),
@@ -147,7 +146,7 @@ def _alike(a: Row, b: Row) -> bool:
 
 def _same_l0(a: Row, b: Row) -> bool:
     low, high = sorted((a["l0"], b["l0"]))
-    return high <= _ALIKE * low
+    return high <= ALIKE * low
 
 
 def _same_size(a: Row, b: Row) -> bool:
