@@ -18,14 +18,14 @@ from monoseme.studies._base import Study, StudyResult
 from monoseme.studies._card.bench import CardBench
 from monoseme.studies._card.lines import Filled, Line, lines_of, read_filled, write_filled
 from monoseme.studies._card.measures import MEASURES
-from monoseme.studies._card.page import card_rows, columns_of, dots
+from monoseme.studies._card.page import card_rows, columns_of, dots, meaning_rows
 from monoseme.studies._card.warnings import JUDGED, warnings_of
 from monoseme.studies._survivors import note_error
 from monoseme.studies._workbench import OF_RUN, SHORT_FLAGS, SaeStudyConfig
 
 _TEXT = """\
 {saes}, on {text}, measured in small: enough to see what is wrong, not to rank what is close. ↑ and ↓ say which way is better;
-brackets are 95 % intervals. The last columns are controls: a dictionary of random directions, and the principal components, of
+± is half a 95 % interval. The last columns are controls: a dictionary of random directions, and the principal components, of
 about the same L0.
 
 {warnings}
@@ -112,7 +112,7 @@ def _result(card: CardBench, filled: Mapping[str, Filled], failed: Sequence[str]
             text="documents that their run held out" if corpus == OF_RUN else corpus,
             warnings="\n".join(f"- {note}" for note in notes),
         ),
-        tables={"card": card_rows(lines, card.names)},
+        tables={"card": card_rows(lines, card.names), "what_the_lines_say": meaning_rows(lines)},
         metrics={
             name: [m for each in filled.values() for m in each.metrics.get(name, ()) if m.name in shown]
             for name in columns_of(lines, card.names)

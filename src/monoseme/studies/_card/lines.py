@@ -29,7 +29,7 @@ class Value(NamedTuple):
             return "–"
         if self.low is None or self.high is None:
             return _short(self.value)
-        return f"{_short(self.value)} [{_short(self.low)}, {_short(self.high)}]"
+        return f"{_short(self.value)} ± {_short(max(self.high - self.value, self.value - self.low))}"  # an end may be cut
 
 
 class Line(NamedTuple):

@@ -16,20 +16,27 @@ def columns_of(lines: Sequence[Line], names: Sequence[str]) -> list[str]:
 
 
 def card_rows(lines: Sequence[Line], names: Sequence[str]) -> list[Row]:
-    """The table that people read: a row for each line, a column for each dictionary."""
+    """A row for each line, a column for each dictionary."""
     columns = columns_of(lines, names)
     return [
-        {"measure": f"{line.label} {_ARROWS[line.better]}".rstrip()}
-        | {name: str(line.values[name]) if name in line.values else "–" for name in columns}
-        | {"what it says": line.says}
+        {"measure": _heading(line)} | {name: str(line.values[name]) if name in line.values else "–" for name in columns}
         for line in lines
     ]
+
+
+def meaning_rows(lines: Sequence[Line]) -> list[Row]:
+    """What each line says; a column of the card itself would push the numbers off the page."""
+    return [{"measure": _heading(line), "what it says": line.says} for line in lines]
+
+
+def _heading(line: Line) -> str:
+    return f"{line.label} {_ARROWS[line.better]}".rstrip()
 
 
 def dots(lines: Sequence[Line], names: Sequence[str]) -> Figure | None:
     """One panel for each line, a row for each dictionary; None where nothing has a value."""
     estimates = [
-        Estimate(name, value.value, value.low, value.high, panel=f"{line.label} {_ARROWS[line.better]}".rstrip())
+        Estimate(name, value.value, value.low, value.high, panel=_heading(line))
         for line in lines
         if line.better != "neither" and line.key != "l0"
         for name in columns_of(lines, names)
@@ -43,5 +50,5 @@ def dots(lines: Sequence[Line], names: Sequence[str]) -> Figure | None:
         title="The card at a glance",
         caption="A panel for each line that can be good or bad; arrows say which way is better. Dots are values, bars 95 % "
         "intervals. The rows below the SAEs are controls: what an SAE does not do better than they, it has not learned.",
-        columns=3,
+        columns=2,
     )

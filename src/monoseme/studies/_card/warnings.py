@@ -39,7 +39,8 @@ def _at_the_floor(lines: Sequence[Line], names: Sequence[str]) -> Iterator[str]:
         for control, value in rivals.items() if line.key not in _NOT_TO_BEAT else ():
             weak = [name for name in names if name in line.values and not _is_better(line.values[name], value, line.better)]
             if weak:
-                yield f"{line.label}: {', '.join(weak)} {'is' if len(weak) == 1 else 'are'} not better than {control}."
+                what = line.label[0].upper() + line.label[1:]
+                yield f"{what}: {', '.join(weak)} {'is' if len(weak) == 1 else 'are'} not better than {control}."
 
 
 def _is_better(own: Value, rival: Value, better: str) -> bool:
