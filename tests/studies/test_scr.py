@@ -64,10 +64,10 @@ def _without_second() -> LabelledTexts:
 
 def test_the_report_has_both_directions_and_both_definitions(studied_run: RunFolder, tmp_path: Path):
     rows = [
-        {"text": f"The {a} saw the {b} and liked {i} things in the {b}.", "who": a, "where": b}
+        {"text": f" {a} {i} saw the {b} on the {b}", "who": a, "where": b}
         for i in range(12)
-        for a in ("cat", "dog")
-        for b in ("house", "river")
+        for a in ("cat", "mat")
+        for b in ("hills", "red")
     ]
     corpus = tmp_path / "texts.jsonl"
     corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -95,9 +95,9 @@ def test_the_report_has_both_directions_and_both_definitions(studied_run: RunFol
     ]
     for row in tables["scr"]:
         assert (row["scr"] is None) == (row["why_missing"] is not None)
-    assert [row["probe"] for row in tables["probes"]] == ["cat/dog", "house/river"]
+    assert [row["probe"] for row in tables["probes"]] == ["cat/mat", "hills/red"]
     for row in tables["pairs"]:
-        expected = {"cat/dog": row["scr_first"], "house/river": row["scr_second"]}
+        expected = {"cat/mat": row["scr_first"], "hills/red": row["scr_second"]}
         if row["asked"] in expected:
             assert row["scr"] == expected[row["asked"]]
         for label in ("first", "second"):

@@ -113,8 +113,8 @@ def _study(run: RunFolder, corpus: Path, **settings: object) -> TPP:
 def _corpus(path: Path, n_classes: int) -> Path:
     import json
 
-    words = (("cat", "tree"), ("dog", "sun"), ("house", "river"))[:n_classes]
-    rows = [{"text": f"The {a} saw the {b} and the {a} liked {i} things.", "kind": a} for i in range(20) for a, b in words]
+    words = (("cat", "hills"), ("mat", "one"), ("sun", "two"))[:n_classes]
+    rows = [{"text": f" {a} {i} saw the {b} on the {a}", "kind": a} for i in range(20) for a, b in words]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
 
@@ -132,7 +132,7 @@ def test_the_report_has_every_class_control_and_definition(studied_run: RunFolde
         assert row["tpp"] == pytest.approx(row["intended"] - row["unintended"])
     of_topk = [row["tpp"] for row in tables["classes"] if row["subject"] == "topk" and row["n_latents"] == 1]
     assert np.mean(of_topk) == pytest.approx(tables["tpp"][0]["tpp"])
-    assert {row["probe"] for row in tables["probes"]} == {"cat", "dog", "house"}
+    assert {row["probe"] for row in tables["probes"]} == {"cat", "mat", "sun"}
     assert "mlsae is left out" in (report / "index.md").read_text()
 
 
