@@ -76,7 +76,7 @@ class Forward:
                 raise Reached
             return x
 
-        with self.lock, self._quickly(), tapped(taps, visit), contextlib.suppress(Reached):
+        with self.lock, self.quickly(), tapped(taps, visit), contextlib.suppress(Reached):
             self._call(call)
         return {site: captured[site] for site in sites}
 
@@ -132,7 +132,7 @@ class Forward:
                     if forward is not None:
                         block.forward = forward
 
-    def _quickly(self) -> contextlib.AbstractContextManager[None]:
+    def quickly(self) -> contextlib.AbstractContextManager[None]:
         """What a forward runs in that asks for no gradient."""
         weight: Tensor = self._model.get_input_embeddings().weight  # pyright: ignore
         gains = weight.device.type == "cpu" and weight.dtype is torch.float32

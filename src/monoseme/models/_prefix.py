@@ -43,7 +43,7 @@ class Prefix:
         self.captured: dict[Site, Tensor] = {}
         """[n, P, width] at the sites asked for."""
         if call.tokens.shape[1]:
-            with torch.no_grad():
+            with torch.no_grad(), forward.quickly():
                 self._read(call)
 
     def run(
