@@ -42,8 +42,9 @@ def graph_figure(pruned: Pruned, ids: Sequence[str], about: Sequence[str], *, mo
     left_out = len(graph.nodes) - len(drawn)
     caption = (
         "Each mark is a node of the pruned graph: tokens at the bottom, then the SAEs by depth, then the likeliest next "
-        "tokens. Its size is its influence on these (for them, their probability). A line is the effect of the lower end on the upper one, "
-        "stronger where it is a larger share of what reaches that node. Point at a node to see what it is and its lines alone."
+        "tokens. Its size is its influence on these (for them, their probability). A line is the effect of the lower end on the "
+        "upper one, stronger where it is a larger share of what reaches that node. Point at a node to see what it is, and its "
+        "lines alone."
     )
     if left_out or n_edges > len(edges):
         caption += f" Left out here, not in the tables: {left_out} nodes of the least influence, {n_edges - len(edges)} lines."
