@@ -60,7 +60,7 @@ def mean_differences(codes: Any, y: Bools, *, rows: Ints | None = None) -> Float
     n_positive = truth.sum(0)[:, None]
     held: Any = some.T @ truth
     sums = np.asarray(held).T
-    total = np.asarray(some.sum(0, dtype=np.float64)).reshape(1, -1)
+    total = np.asarray(np.ones(len(truth)) @ some).reshape(1, -1)  # SciPy's own sum of float32 rows is in float32
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(
             (n_positive > 0) & (n_positive < len(truth)),
