@@ -61,7 +61,9 @@ def entries_of(bench: FirstLetterBench, *, controls: bool, seed: int) -> list[En
     if not controls:
         return found
     several = len(bench.sites) > 1
-    return found + [control for size in sizes_of(found) for control in _controls(bench, size, several=several, seed=seed)]
+    made = (control for size in sizes_of(found) for control in _controls(bench, size, several=several, seed=seed))
+    by_name = {control.name: control for control in made}  # a PCA has no more components than dimensions, whatever the width
+    return [*found, *by_name.values()]
 
 
 def sizes_of(found: Sequence[Entry]) -> list[Size]:

@@ -17,16 +17,17 @@ NAMES: Mapping[str, str] = {
 }
 _READ_BESIDE = "F1 of the main latents"
 _MAIN = ("absorption_rate", "full_absorption", "absorption_fraction")
-_PANEL_WIDTH, _PANEL_HEIGHT = 230, 210
+_PANEL_WIDTH, _PANEL_HEIGHT = 190, 210
 
 
 def rates_by_dictionary(rows: Sequence[Row]) -> Figure | None:
     """Every dictionary as a row; the measures, and the F1 that they are to be read with, as panels. None without a value."""
+    worth = [m for m in NAMES if m in _MAIN or any(row.get(m) for row in rows)]  # a panel of partial ones that are all 0 is none
     shown = [
         Estimate(
             row=row["subject"], value=row[m], low=row[f"{m}_low"], high=row[f"{m}_high"], panel=f"{NAMES[m]}, mean over letters"
         )
-        for m in NAMES
+        for m in worth
         for row in rows
         if row.get(m) is not None
     ]
@@ -57,15 +58,15 @@ def rates_over(rows: Sequence[Row], by: str) -> Figure | None:
     return Figure(
         name=f"absorption_over_{by}",
         title=f"Absorption against {'the width of the SAE' if by == 'width' else 'how many latents are on'}",
-        caption="A dot for each SAE, with its 95 % interval over words; the axis below is logarithmic. Dots of one colour are "
-        "of one architecture.",
-        chart=alt.concat(*charts, columns=2, spacing=28).resolve_scale(color="shared", shape="shared"),
+        caption="A dot for each SAE, with its 95 % interval over words. Dots of one colour are of one architecture.",
+        chart=alt.concat(*charts, columns=3, spacing=20).resolve_scale(color="shared", shape="shared"),
         has_own_size=True,
     )
 
 
 def letter_map(rows: Sequence[Row], measure: str) -> Figure | None:
-    """The measure of each dictionary (rows) and letter (columns); None without a value."""
+    """The measure of each dictionary (rows) and letter that counts (columns); None without a value."""
+    rows = [row for row in rows if row["counts"]]
     letters = sorted({row["letter"] for row in rows})
     held = {(row["subject"], row["letter"]): row for row in rows if row.get(measure) is not None}
     if not held:
@@ -105,15 +106,11 @@ def _points(rows: Sequence[Row], by: str, axis: str, measure: str, names: list[s
         if row.get(measure) is not None
     ]
     base = alt.Chart(alt.Data(values=values)).encode(
-        x=alt.X(
-            "x:Q",
-            title=axis,
-            scale=alt.Scale(type="log", nice=False, padding=16),
-            axis=alt.Axis(values=_ticks(sorted({v["x"] for v in values})), format="~s" if by == "width" else ".3~g", grid=False),
-        ),
+        **_below(by, axis, sorted({v["x"] for v in values}), names),
         color=alt.Color("architecture:N", sort=names, scale=alt.Scale(domain=names)),
     )
-    y = alt.Y("low:Q", title=NAMES[measure], scale=alt.Scale(zero=True, padding=8), axis=alt.Axis(format="~g", tickCount=5))
+    top = max((v["high"] for v in values), default=0.0) or 1.0
+    y = alt.Y("low:Q", title=NAMES[measure], scale=alt.Scale(domain=[0, top]), axis=alt.Axis(format="~g", tickCount=5))
     bars = base.mark_rule(strokeWidth=1.4, opacity=0.8).encode(y=y, y2="high:Q")
     dots = base.mark_point(size=64, filled=True, opacity=1).encode(
         y="value:Q",
@@ -126,6 +123,15 @@ def _points(rows: Sequence[Row], by: str, axis: str, measure: str, names: list[s
     )
     layered: Any = alt.layer(bars, dots)  # altair says it could become a FacetChart
     return layered.properties(width=_PANEL_WIDTH, height=_PANEL_HEIGHT)
+
+
+def _below(by: str, axis: str, values: Sequence[float], names: list[str]) -> dict[str, Any]:
+    """Widths are few: a place for each, in which architectures stand side by side. L0 is a number of its own for each SAE."""
+    if by == "width":
+        labels = alt.Axis(labelAngle=0, grid=False)
+        return {"x": alt.X("x:O", title=axis, axis=labels), "xOffset": alt.XOffset("architecture:N", sort=names)}
+    scale = alt.Scale(type="log", nice=False, padding=16)
+    return {"x": alt.X("x:Q", title=axis, scale=scale, axis=alt.Axis(values=_ticks(values), format=".3~g", grid=False))}
 
 
 def _ticks(values: Sequence[float]) -> list[float]:
