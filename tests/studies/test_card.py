@@ -96,9 +96,9 @@ def test_the_table_has_a_row_for_each_line_and_a_column_for_each_dictionary() ->
 def test_an_sae_that_is_not_better_than_a_control_is_named() -> None:
     control = Value(0.3, 0.28, 0.32)
     lines = [_line("lower", a=Value(0.25, 0.23, 0.27), b=Value(0.27, 0.25, 0.29), PCA=control)]
-    assert warnings_of(lines, ["a", "b"]) == ["FVU: b is not better than PCA."]  # intervals that meet decide nothing
+    assert warnings_of(lines, ["a", "b"]) == ["FVU: b is not clearly better than PCA."]  # intervals that meet decide nothing
     higher = [_line("higher", a=Value(0.25), b=Value(0.35), PCA=control)]
-    assert warnings_of(higher, ["a", "b"]) == ["FVU: a is not better than PCA."]
+    assert warnings_of(higher, ["a", "b"]) == ["FVU: a is not clearly better than PCA."]
     assert warnings_of([_line("neither", a=Value(1.0), PCA=control)], ["a"]) == []
     assert warnings_of([_line("lower", "dead_fraction", a=Value(0.4), PCA=Value(0.0))], ["a"]) == []
 

@@ -40,7 +40,7 @@ def _at_the_floor(lines: Sequence[Line], names: Sequence[str]) -> Iterator[str]:
             weak = [name for name in names if name in line.values and not _is_better(line.values[name], value, line.better)]
             if weak:
                 what = line.label[0].upper() + line.label[1:]
-                yield f"{what}: {', '.join(weak)} {'is' if len(weak) == 1 else 'are'} not better than {control}."
+                yield f"{what}: {', '.join(weak)} {'is' if len(weak) == 1 else 'are'} not clearly better than {control}."
 
 
 def _is_better(own: Value, rival: Value, better: str) -> bool:
