@@ -3,14 +3,13 @@
 import json
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 import torch
 
 from monoseme.core.errors import ConfigError, CorpusError, UndefinedMetricError
 from monoseme.models import LanguageModel
 from monoseme.pipeline import RunFolder
-from monoseme.studies import STUDIES, run_study
+from monoseme.studies import STUDIES
 from monoseme.studies._ravel.patching import MaskSchedule, Patcher
 from monoseme.studies._ravel.questions import Known, Question, is_answer, known_questions, read_questions
 from monoseme.studies._ravel.swaps import Swap, draw_swaps, split_entities
@@ -127,16 +126,16 @@ def test_the_report_holds_scores_controls_and_what_is_known(studied_run: RunFold
     STUDIES.get("ravel")  # gives it its name
     settings = {"n_train": 8, "n_test": 8, "max_new_tokens": 3, "n_replicates": 20, "test_fraction": 0.4}
     study = Ravel(Ravel.Config(sae=(f"{studied_run.path}/saes/topk",), questions=str(table), **settings))  # pyright: ignore
-    report = run_study(study, tmp_path / "out", command="monoseme study ravel")
-    rows = pq.read_table(report / "tables" / "ravel.parquet").to_pylist()
+    found = study.investigate(tmp_path / "work")
+    rows = found.tables["ravel"]
     assert {row["subject"] for row in rows} == {"nothing carried over", "whole vector", "topk", "topk, random latents"}
     for row in rows:
         assert row["disentanglement"] == pytest.approx((row["cause"] + row["isolation"]) / 2)
         if row["subject"] == "nothing carried over":
             assert row["isolation"] == 1.0
-    known = {row["attribute"]: row for row in pq.read_table(report / "tables" / "known.parquet").to_pylist()}
+    known = {row["attribute"]: row for row in found.tables["known"]}
     assert known["place"]["n_asked"] - known["place"]["n_known"] == 1
-    assert (report / "files" / "monoseme_topk_eval_results.json").is_file()
+    assert set(found.files) == {"monoseme_topk_eval_results.json"}
 
 
 def test_a_model_that_knows_nothing_is_told_so(studied_run: RunFolder, tmp_path: Path):

@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation._latent_effects_probes import ProbeSchedule
 from monoseme.pipeline import RunFolder
-from monoseme.studies import STUDIES, run_study
+from monoseme.studies import STUDIES
 from monoseme.studies._labelled.texts import LabelledTexts
 from monoseme.studies._probing.text import Excerpt
 from monoseme.studies._scr.pairs import pairs_of
@@ -65,7 +64,7 @@ def _without_second() -> LabelledTexts:
 def test_the_report_has_both_directions_and_both_definitions(studied_run: RunFolder, tmp_path: Path):
     rows = [
         {"text": f" {a} {i} saw the {b} on the {b}", "who": a, "where": b}
-        for i in range(12)
+        for i in range(24)
         for a in ("cat", "mat")
         for b in ("hills", "red")
     ]
@@ -79,7 +78,7 @@ def test_the_report_has_both_directions_and_both_definitions(studied_run: RunFol
             label="who",
             second_label="where",
             n_train=64,
-            n_test=32,
+            n_test=64,
             text_tokens=14,
             least_per_class=8,
             n_latents=(1, 4),
@@ -88,8 +87,7 @@ def test_the_report_has_both_directions_and_both_definitions(studied_run: RunFol
             n_replicates=20,
         )
     )
-    report = run_study(study, tmp_path / "out", command="monoseme study scr")
-    tables = {name: pq.read_table(report / "tables" / f"{name}.parquet").to_pylist() for name in ("scr", "pairs", "probes")}
+    tables = study.investigate(tmp_path / "work").tables
     assert [(row["subject"], row["n_latents"]) for row in tables["scr"]] == [
         (name, n) for name in ("topk", "random dictionary", "random latents of the SAEs") for n in (1, 4)
     ]

@@ -154,7 +154,7 @@ class Ravel(Study):
             learned = draw_swaps(train, name, n=config.n_train, seed=config.seed)
             tested = draw_swaps(test, name, n=config.n_test, seed=config.seed + 1)
             if not all({swap.is_cause for swap in side} == {True, False} for side in (learned, tested)):
-                get_display().warn(f"{name} is left out: the model knows too little of it and of other attributes")
+                get_display().say(f"{name} is left out: the model knows too little of it and of other attributes")
                 continue
             made += of_vectors(patchers[0], name, tested, how)
             for patcher in patchers:

@@ -1,5 +1,6 @@
 """The files of `scr` and `tpp` in SAEBench's JSON, by its own rule, so that they stand beside its published results."""
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -8,6 +9,11 @@ from monoseme.evaluation.formats import SaeBenchResult, file_name, saebench_to_j
 from monoseme.studies._perturbation.config import PerturbationConfig
 
 _RELEASE = "monoseme"
+
+
+def plain_file_name(release: str, subject: str) -> str:
+    """As SAEBench calls the file, without spaces and brackets, which names of parts and controls have."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", file_name(release, subject))
 
 
 def saebench_files(
@@ -23,5 +29,5 @@ def saebench_files(
             sae_id=subject,
             config={key: value for key, value in to_dict(config).items() if key not in ("sae", "model", "corpus")},
         )
-        made[file_name(_RELEASE, subject)] = saebench_to_json(result)
+        made[plain_file_name(_RELEASE, subject)] = saebench_to_json(result)
     return made
