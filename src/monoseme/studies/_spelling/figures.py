@@ -73,8 +73,8 @@ def accuracy_dots(rows: Sequence[Row]) -> Figure:
         estimates,
         title="How often the answer is right",
         caption="After the most examples, with 95 % intervals over words. Likeliest tokens: each token of the answer, after the "
-        "right ones before it. Among the answers: the right one is the likeliest that the task has. Written: what the model writes by "
-        "itself. Always giving the commonest answer is what to beat.",
+        "right ones before it. Among the answers: the right one is the likeliest that the task has. Written: what the model "
+        "writes by itself. Always giving the commonest answer is what to beat.",
     )
 
 
