@@ -136,6 +136,14 @@ def test_a_long_table_is_cut_in_markdown_and_whole_in_its_file(tmp_path: Path) -
     assert len((tmp_path / "r" / "tables" / "numbers.csv").read_text().splitlines()) == 71
 
 
+def test_a_table_of_which_no_column_is_shown_is_linked_to(tmp_path: Path) -> None:
+    _, markdown, html = _write(_result(shown={"numbers": ()}), tmp_path / "r")
+    assert "1 rows: [CSV](tables/numbers.csv)" in markdown
+    assert "|" not in markdown
+    assert 'numbers: 1 rows, <a href="tables/numbers.csv">' in html
+    assert "<caption>" not in html
+
+
 def test_files_for_other_programs_are_kept_checked_and_linked(tmp_path: Path) -> None:
     content, markdown, html = _write(_result(files={"topk_saebench.json": b"{}"}), tmp_path / "r")
     assert content["files"] == ["files/topk_saebench.json"]

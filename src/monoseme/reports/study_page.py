@@ -54,7 +54,7 @@ class PageTable(NamedTuple):
     name: str
     rows: Sequence[Mapping[str, Any]]
     columns: Sequence[str] | None
-    """Those shown; None: all."""
+    """Those shown; None: all; none: the table is only linked to."""
     file: str
     """Path from the page to the whole."""
 
@@ -127,6 +127,8 @@ def _is_wide(figure: Figure) -> bool:
 
 def _table(table: PageTable) -> _Table:
     """The first rows, each cell as text with what to sort it by."""
+    if table.columns is not None and not table.columns:
+        return _Table(table.name.replace("_", " "), [], [], len(table.rows), table.file)
     names = list(table.columns or dict.fromkeys(name for row in table.rows for name in row))
     numeric = {name: is_number(table.rows, name) for name in names}
     shown = table.rows[:MOST_TABLE_ROWS]

@@ -58,7 +58,7 @@ class StudyResult:
     tables: Mapping[str, Sequence[Row]]
     """Name -> rows; each becomes a Parquet and a CSV file."""
     shown: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
-    """Table -> columns that the text shows of it; a table not named here is shown whole."""
+    """Table -> columns that the text shows of it, none: only a link to its file; a table not named here is shown whole."""
     metrics: "Mapping[str, Sequence[Metric]]" = field(default_factory=dict)
     """Subject -> its typed metrics; written to report.json, and as the table `metrics`."""
     figures: "Sequence[Figure]" = ()

@@ -46,6 +46,8 @@ def _finding(finding: Finding) -> str:
 
 
 def _table(name: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None, file: str) -> str:
+    if columns is not None and not columns:
+        return f"## Table: {markdown_text(name.replace('_', ' '))}\n\n{len(rows):,} rows: [CSV](tables/{file}.csv)."
     shown = markdown_table(rows[:MOST_ROWS], columns)
     cut = f"The first {MOST_ROWS} of {len(rows):,} rows. " if len(rows) > MOST_ROWS else ""
     return f"## Table: {markdown_text(name.replace('_', ' '))}\n\n{shown}\n{cut}All columns: [CSV](tables/{file}.csv)."
