@@ -33,7 +33,7 @@ def findings_of(found: Sequence[Answers], *, left_out: Sequence[str], n_replicat
     able = [answers for answers in model if can_do(answers)]
     others = [answers for answers in found if answers.subject != MODEL]
     why = "" if able else "The model does no task better than guessing, so nothing is to be learned from its answers."
-    return [
+    decided = [
         _ability(model),
         Finding(
             "More examples help: with the most, the model is right more often than with the fewest.",
@@ -51,6 +51,7 @@ def findings_of(found: Sequence[Answers], *, left_out: Sequence[str], n_replicat
             " ".join([why or "No SAE was given, or none could be put in place.", *left_out]),
         ),
     ]
+    return [finding._replace(why_missing="") if finding.comparisons else finding for finding in decided]
 
 
 def _of_task(model: Sequence[Answers], answers: Answers) -> Answers:
