@@ -1,8 +1,9 @@
 """Sparse probing: how well a few latents tell a class of texts, one class against the others.
 
 The measure of SAEBench on any model and any labelled texts: the mean over a text's tokens of each latent; the k whose mean
-differs most between a class and the others; a logistic regression on these. Beside it, under `as_saebench`, SAEBench's own numbers
-where its definition is off: its penalty depends on the unit of the codes, and its probes of all features are picked on the test.
+differs most between a class and the others; a logistic regression on these. Beside it, under `as_saebench`, SAEBench's own
+numbers where its definition is off: its choice of latents and its penalty depend on the unit of each latent, so that dense ones
+with large codes are preferred, and its probes of all features are picked on the test.
 
 Source: Karvonen et al. 2025 (SAEBench), arXiv:2503.09532, section on sparse probing, and its code; Gurnee et al. 2023,
 arXiv:2305.01610.
@@ -34,14 +35,14 @@ from monoseme.studies._workbench import SHORT_FLAGS
 _SHOWN = ("dataset", "subject", "features", "accuracy", "accuracy_low", "accuracy_high", "as_saebench")
 _TEXT = """\
 {datasets}. Each text is its first {n_tokens} tokens, and what a probe sees of it is the mean over them. For each class the
-features are chosen whose mean in the class differs most from that in the others, on the training side; a logistic regression
-(C = 1) sees these. Half of a probe's texts are of its class, so that 0.5 is guessing. Means over classes and {n_seeds} seeds;
-intervals are of 95 %, over sources and seeds.
+features are chosen whose mean in the class differs most from that in the others, in standard deviations, on the training side;
+a logistic regression (C = 1) sees these. Half of a probe's texts are of its class, so that 0.5 is guessing. Means over classes
+and {n_seeds} seeds; intervals are of 95 %, over sources and seeds.
 
-- *accuracy*: features are divided by their standard deviation, so that the penalty does not depend on the unit of the codes; a
-  probe of all features is stopped by texts held back from training.
-- *as_saebench*: features as they are, which holds latents with small codes back; the probe of all features is the best of its
-  epochs on the test.
+- *accuracy*: features are chosen and seen divided by their standard deviation, so that no unit matters; a probe of all features
+  is stopped by texts held back from training.
+- *as_saebench*: features are chosen and seen as they are, so that latents with large codes come first and the penalty holds small
+  ones back; the probe of all features is the best of its epochs on the test.
 - *activations*: dimensions of what the SAE reads, selected in the same way; *PCA*: its principal components.{left_out}
 """
 

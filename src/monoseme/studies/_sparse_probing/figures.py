@@ -55,8 +55,8 @@ def by_features(rows: Sequence[Row]) -> Figure | None:
     return Figure(
         name="accuracy_by_features",
         title="Accuracy by the number of features",
-        caption="Features are those whose mean differs most between the class and the others. A line that starts high has a "
-        "single feature for a class; one that rises needs several. 0.5 is guessing.",
+        caption="Features are those whose mean differs most, in standard deviations, between the class and the others. A line "
+        "that starts high has a single feature for a class; one that rises needs several. 0.5 is guessing.",
         chart=chart if len(charts) > 1 else charts[0],
         has_own_size=True,
     )
@@ -72,7 +72,12 @@ def _lines(rows: Sequence[Row], panel: str, names: list[str], counts: list[str])
     legend = alt.Legend(columns=4, labelLimit=220, symbolSize=60)
     base = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("features:O", title="features", sort=counts, axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("accuracy:Q", title=f"{panel}: accuracy", scale=alt.Scale(zero=False, padding=12), axis=alt.Axis(format=".2~f")),
+        y=alt.Y(
+            "accuracy:Q",
+            title=f"{panel}: accuracy",
+            scale=alt.Scale(zero=False, nice=False, padding=12),
+            axis=alt.Axis(format=".2~f"),
+        ),
         color=alt.Color("subject:N", sort=names, scale=alt.Scale(domain=names), legend=legend),
     )
     dots = base.mark_point(size=50, filled=True, opacity=1).encode(

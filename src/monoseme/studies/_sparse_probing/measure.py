@@ -145,8 +145,8 @@ def _samples(labels: Ints, test: Bools, classes: Sequence[str], settings: Settin
 def _said(x: Features, samples: Mapping[int, Sample], labels: Ints, settings: Settings, seed: int) -> list[tuple[int, str, Said]]:
     made: list[tuple[int, str, Said]] = []
     for label, one in samples.items():
-        best, _ = telling(x, one, max(settings.n_features))
-        made += [(label, str(n), few_features(x, one, best[:n])) for n in settings.n_features if n <= _width(x)]
+        best = telling(x, one)
+        made += [(label, str(n), few_features(x, one, n, best)) for n in settings.n_features if n <= _width(x)]
     schedule = ProbeSchedule(epochs=settings.epochs, lr=1e-2, l1=0.0, batch_size=250, seed=seed)
     full = full_probes(x, list(samples.values()), labels=labels, schedule=schedule)
     return made + [(label, FULL, said) for label, said in zip(samples, full or (), strict=False)]
@@ -174,10 +174,11 @@ def _latents(name: str, x: Features, samples: Mapping[int, Sample], classes: Seq
     held: Any = x
     rows: list[Row] = []
     for label, one in samples.items():
-        best, differences = telling(x, one, _TOLD)
-        columns = held[one.rows][:, best]
+        best = telling(x, one)
+        columns = held[one.rows][:, best.scaled[:_TOLD]]
         columns = np.asarray(columns.todense() if sp.issparse(columns) else columns)
-        for rank, (latent, difference) in enumerate(zip(best, differences, strict=True), start=1):
+        as_saebench = {int(latent): rank for rank, latent in enumerate(best.raw, start=1)}
+        for rank, latent in enumerate(best.scaled[:_TOLD], start=1):
             fires = columns[:, rank - 1] != 0
             rows.append(
                 {
@@ -186,7 +187,8 @@ def _latents(name: str, x: Features, samples: Mapping[int, Sample], classes: Seq
                     "class": classes[label],
                     "rank": rank,
                     "latent": int(latent),
-                    "difference": float(difference),
+                    "rank_as_saebench": as_saebench[int(latent)],
+                    "difference": float(best.differences[latent]),
                     "fires_in_class": float(fires[one.is_positive].mean()),
                     "fires_in_others": float(fires[~one.is_positive].mean()),
                 }

@@ -6,7 +6,6 @@ Letters: E examples, F features.
 """
 
 import warnings
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,9 +36,9 @@ class Said(NamedTuple):
     """Which of the test examples a probe gets right, under both definitions."""
 
     right: Bools
-    """Features divided by their standard deviation, so that the penalty does not depend on their unit."""
+    """Features chosen and seen divided by their standard deviation, so that no unit matters."""
     as_saebench: Bools
-    """Features as they are: latents of small codes are held back by the penalty."""
+    """Features chosen and seen as they are."""
 
 
 def sample(labels: Ints, label: int, test: Bools, *, n_train: int, n_test: int, rng: np.random.Generator) -> Sample:
@@ -61,27 +60,47 @@ def _side(labels: Ints, label: int, rows: Ints, n: int, rng: np.random.Generator
     return np.concatenate([positives[: len(negatives)], negatives])
 
 
-def telling(x: Features, of: Sample, n: int) -> tuple[Ints, NDArray[np.float64]]:
-    """The n features whose mean in the class is farthest from their mean in the others, best first, and the signed differences.
+class Telling(NamedTuple):
+    """Features by how far their mean in the class is from that in the others, on the training side; the best first."""
 
-    Of the training side only; ties go to the lower number.
-    """
-    train = ~of.is_test
+    scaled: Ints
+    """In standard deviations: what a threshold on the feature could tell."""
+    raw: Ints
+    """In the feature's own unit, as SAEBench: those with large values come first."""
+    differences: NDArray[np.float64]
+    """[F]: in standard deviations, 0 for a constant feature; above 0 where the class has more."""
+
+
+def telling(x: Features, of: Sample) -> Telling:
+    """All features in order; ties go to the lower number."""
     held: Any = x
-    contrasts = class_contrasts(held[of.rows[train]], of.is_positive[train].astype(np.int64), 2)[1]
-    best = np.argsort(-np.abs(contrasts), kind="stable")[:n]
-    return best, contrasts[best]
+    train = held[of.rows[~of.is_test]]
+    contrasts = class_contrasts(train, of.is_positive[~of.is_test].astype(np.int64), 2)[1]
+    spread = _spread(train)
+    differences = np.divide(contrasts, spread, out=np.zeros_like(contrasts), where=spread > 1e-9 * np.abs(contrasts))
+    order = (np.argsort(-np.abs(each), kind="stable") for each in (differences, contrasts))
+    return Telling(next(order), next(order), differences)
 
 
-def few_features(x: Features, of: Sample, columns: Sequence[int] | Ints) -> Said:
-    """A logistic regression (C = 1) on some columns."""
-    held: Any = x
-    found = held[of.rows][:, np.asarray(columns)]
-    dense = np.asarray(found.todense() if sp.issparse(found) else found, dtype=np.float64)
+def _spread(x: Any) -> NDArray[np.float64]:
+    """Standard deviation of each column."""
+    mean = np.asarray(x.mean(0, dtype=np.float64)).ravel()
+    squares = x.astype(np.float64).power(2) if sp.issparse(x) else np.square(x, dtype=np.float64)
+    return np.sqrt(np.maximum(np.asarray(squares.mean(0)).ravel() - mean**2, 0.0))
+
+
+def few_features(x: Features, of: Sample, n: int, found: Telling) -> Said:
+    """A logistic regression (C = 1) on the best n features."""
     labels = of.is_positive.astype(np.int64)
     truth = labels[of.is_test]
-    scaled = fit_probe(dense, labels, of.is_test).predicted
-    return Said(scaled == truth, _as_they_are(dense, labels, of.is_test) == truth)
+    scaled = fit_probe(_columns(x, of, found.scaled[:n]), labels, of.is_test).predicted
+    return Said(scaled == truth, _as_they_are(_columns(x, of, found.raw[:n]), labels, of.is_test) == truth)
+
+
+def _columns(x: Features, of: Sample, columns: Ints) -> NDArray[np.float64]:
+    held: Any = x
+    found = held[of.rows][:, columns]
+    return np.asarray(found.todense() if sp.issparse(found) else found, dtype=np.float64)
 
 
 def _as_they_are(x: NDArray[np.float64], labels: Ints, test: Bools) -> Ints:

@@ -118,7 +118,7 @@ def _definition(measure: str, *, as_saebench: bool) -> Definition:
     what = "a linear probe of all latents" if measure == FULL else few
     how = ""
     if as_saebench:
-        how = "; its epoch is the best on the test" if measure == FULL else "; codes as they are, not divided by their spread"
+        how = "; its epoch is the best on the test" if measure == FULL else "; codes chosen and seen as they are"
     return Definition(
         name=f"{measure if measure == FULL else f'top_{measure}'}_accuracy{'_as_saebench' if as_saebench else ''}",
         definition=f"Test accuracy of {what}, one class against as many texts of the others, mean over classes and sets{how}.",

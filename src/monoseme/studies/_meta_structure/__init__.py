@@ -1,0 +1,1 @@
+"""How the rows of a decoder are measured, drawn and told."""
