@@ -11,6 +11,11 @@
     monoseme study layers --sae runs/mine/saes/mlsae
     monoseme study residual --model bundled
     monoseme study dictionaries --sae runs/a/saes/topk,runs/b/saes/topk
+    monoseme study spelling --model google/gemma-2-2b
+    monoseme study absorption --sae "runs/widths/saes/*"
+    monoseme study attribution --sae runs/three_layers --prompt "Once upon a"
+    monoseme study tpp --sae runs/demo --corpus news.csv --label class
+    monoseme study card --sae runs/demo
     monoseme study synthetic
     monoseme study architectures --sae topk,batchtopk --l0 16,32
     monoseme study architectures --out runs/architectures --resume
