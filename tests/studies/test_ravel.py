@@ -135,7 +135,7 @@ def test_the_report_holds_scores_controls_and_what_is_known(studied_run: RunFold
             assert row["isolation"] == 1.0
     known = {row["attribute"]: row for row in found.tables["known"]}
     assert known["place"]["n_asked"] - known["place"]["n_known"] == 1
-    assert set(found.files) == {"monoseme_topk_eval_results.json"}
+    assert set(found.files) == {"ravel_monoseme_topk_eval_results.json"}
 
 
 def test_a_model_that_knows_nothing_is_told_so(studied_run: RunFolder, tmp_path: Path):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from monoseme.cli.main import main
 from monoseme.core.errors import ConfigError, CorpusError
 from monoseme.evaluation import writes_of
+from monoseme.evaluation.formats import read_saebench
 from monoseme.models import LanguageModel, Site
 from monoseme.models.edit import EditContext
 from monoseme.pipeline import RunFolder
@@ -210,7 +211,7 @@ def test_a_held_out_score_does_not_profit_from_the_best_of_many_settings_of_chan
     found = scores_of(outcomes, least_retained=0.99, n_replicates=50, seed=0)
     assert found.score is not None
     assert found.held_out is not None
-    assert found.score.value > 0.65  # the best of 59 coins
+    assert found.score.value >= 0.65  # the best of 59 coins
     assert abs(found.held_out - 0.5) < 0.12
 
 
@@ -246,6 +247,9 @@ def test_the_study_asks_what_the_model_knows_again_under_every_setting(
     rows = (out / "report" / "tables" / "settings.csv").read_text().splitlines()
     assert len(rows) == 1 + 2 * 2 * 2
     assert "Left out, for they have several sites: mlsae" in (out / "report" / "index.md").read_text()
+    told = read_saebench(out / "report" / "files" / "unlearning_monoseme_topk_eval_results.json")
+    assert set(told.metrics["unlearning"]) == {"unlearning_score"}
+    assert [row["multiplier"] for row in told.unstructured["settings"]] == [1e-3, 200.0] * 4
     made = {path: path.stat().st_mtime_ns for path in (out / "work").rglob("*") if path.is_file()}
     assert main(["study", "unlearning", "--out", str(out), "--resume", "--quiet"]) == 0
     assert made == {path: path.stat().st_mtime_ns for path in (out / "work").rglob("*") if path.is_file()}

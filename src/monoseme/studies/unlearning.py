@@ -28,7 +28,7 @@ from monoseme.studies._unlearning.clamping import Setting, clamp_where_active, d
 from monoseme.studies._unlearning.figures import forgotten_and_kept
 from monoseme.studies._unlearning.outcomes import Outcome, read_outcomes, setting_row, write_outcomes
 from monoseme.studies._unlearning.questions import QuestionSet, read_questions
-from monoseme.studies._unlearning.scores import metrics_of, score_row, scores_of
+from monoseme.studies._unlearning.scores import metrics_of, saebench_files, score_row, scores_of
 from monoseme.studies._workbench import SHORT_FLAGS, SaeStudyConfig, Subject, Workbench
 from monoseme.tensors.shapes import Tensor
 from monoseme.text import CorpusConfig, TokenStore
@@ -214,9 +214,23 @@ class Unlearning(Study):
                 for name, found in scores.items()
             },
             figures=figures,
+            files=saebench_files(scores, settings, self._as_saebench(bench)),
             inputs=bench.inputs(),
             seeds={"seed": config.seed},
         )
+
+    def _as_saebench(self, bench: Workbench) -> dict[str, object]:
+        """The settings under the names that SAEBench has for them."""
+        config = self.config
+        return {
+            "model_name": bench.model.config.model,
+            "random_seed": config.seed,
+            "dataset_names": [config.forget_questions, *config.retain_questions],
+            "intervention_method": "clamp_feature_activation",
+            "retain_thresholds": list(config.retain_density),
+            "n_features_list": list(config.n_latents),
+            "multipliers": list(config.multiplier),
+        }
 
     def _text(self, bench: Workbench, asked: Sequence[QuestionSet], left_out: Sequence[str]) -> str:
         n_choices = max(len(question.choices) for question in asked[0].questions)

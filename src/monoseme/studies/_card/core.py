@@ -9,8 +9,8 @@ from monoseme.evaluation import EvalResult, Metric
 from monoseme.evaluation.fidelity import Fidelity
 from monoseme.evaluation.smoothness import Smoothness
 from monoseme.studies._card.bench import CardBench
-from monoseme.studies._card.lines import Filled, Pick
-from monoseme.studies._card.saebench_core import core_file, core_name
+from monoseme.studies._card.lines import Filled, Pick, texts_of
+from monoseme.studies._card.saebench_core import core_file
 from monoseme.studies._measurements import results_of
 
 FIDELITY = (
@@ -34,8 +34,6 @@ SMOOTHNESS = (
         "How much codes change from token to token: 1 as in random order, lower where latents last.",
     ),
 )
-RELEASE = "monoseme"
-"""What SAEBench's files call the collection that the SAEs are of: they name no folder of a machine."""
 _SAEBENCH_OFF = 0.02
 """Difference to the right explained variance from which SAEBench's is told to be wrong."""
 
@@ -49,11 +47,12 @@ def fidelity(card: CardBench) -> Filled:
     found = list(results_of(Fidelity(settings), card.eval_subjects(), card.work))
     metrics = {result.subject: [*result.metrics, _median_density(result)] for result in found}
     files = {
-        core_name(result, release=RELEASE): core_file(result, release=RELEASE, config=to_dict(settings))
+        name: content
         for result in found
         if result.subject in card.names
+        for name, content in core_file(result, config=to_dict(settings)).items()
     }
-    return Filled(metrics, _saebench_notes(found, card.names), files)
+    return Filled(metrics, _saebench_notes(found, card.names), texts_of(files))
 
 
 def smoothness(card: CardBench) -> Filled:

@@ -3,13 +3,13 @@
 In `eval_result_unstructured` are the numbers that are right where SAEBench's differ: the explained variance and the error.
 """
 
-import re
 from typing import Any
 
 import numpy as np
 
 from monoseme.evaluation import EvalResult
-from monoseme.evaluation.formats import SaeBenchResult, file_name, saebench_to_json
+from monoseme.evaluation.formats import SaeBenchResult
+from monoseme.studies._saebench_files import RELEASE, saebench_file
 
 _NAMES = {
     "model_performance_preservation": {
@@ -45,13 +45,8 @@ _NOT_MEASURED = {
 }
 
 
-def core_name(result: EvalResult, *, release: str) -> str:
-    """What its file is called: as SAEBench does, `core` before it, in letters that any system takes."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "_", f"core_{file_name(release, result.subject)}")
-
-
-def core_file(result: EvalResult, *, release: str, config: dict[str, Any]) -> str:
-    """The content of the file of one SAE. Raises ConfigError where a number is not finite."""
+def core_file(result: EvalResult, *, config: dict[str, Any]) -> dict[str, bytes]:
+    """Name and content of the file of one SAE. Raises ConfigError where a number is not finite."""
     metrics: dict[str, dict[str, float | None]] = {
         category: {theirs: result[ours].value for theirs, ours in names.items()} for category, names in _NAMES.items()
     }
@@ -67,7 +62,13 @@ def core_file(result: EvalResult, *, release: str, config: dict[str, Any]) -> st
     for category, names in _NOT_MEASURED.items():
         metrics[category] |= dict.fromkeys(names)
     right = {name: result[name].value for name in ("explained_variance", "fvu", "squared_error", "relative_reconstruction_bias")}
-    made = SaeBenchResult(
-        eval_type="core", metrics=metrics, release=release, sae_id=result.subject, config=config, unstructured={"monoseme": right}
+    return saebench_file(
+        SaeBenchResult(
+            eval_type="core",
+            metrics=metrics,
+            release=RELEASE,
+            sae_id=result.subject,
+            config=config,
+            unstructured={"monoseme": right},
+        )
     )
-    return saebench_to_json(made).decode()

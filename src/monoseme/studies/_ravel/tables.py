@@ -10,13 +10,13 @@ import numpy as np
 from monoseme.evaluation import Metric
 from monoseme.evaluation._latent_effects import Floats
 from monoseme.evaluation._metric import Definition
-from monoseme.evaluation.formats import SaeBenchResult, saebench_to_json
+from monoseme.evaluation.formats import SaeBenchResult
 from monoseme.reports.figures import Estimate, Figure, interval_dots
 from monoseme.studies._base import Row
 from monoseme.studies._perturbation.rows import metric_of, with_interval
-from monoseme.studies._perturbation.saebench import plain_file_name
 from monoseme.studies._ravel.measure import NOTHING, Scored
 from monoseme.studies._ravel.questions import Known, Question
+from monoseme.studies._saebench_files import RELEASE, saebench_file
 
 _SCORES = ("disentanglement", "cause", "isolation")
 
@@ -99,6 +99,6 @@ def saebench_files(found: Sequence[Scored]) -> dict[str, bytes]:
         cause, isolation = np.mean([e.as_saebench for e in found if e.subject == subject and e.as_saebench is not None], axis=0)
         scores = {"disentanglement_score": (cause + isolation) / 2, "cause_score": cause, "isolation_score": isolation}
         plain = {name: float(value) for name, value in scores.items()}
-        result = SaeBenchResult(eval_type="ravel", metrics={"ravel": plain}, release="monoseme", sae_id=subject)
-        made[plain_file_name("monoseme", subject)] = saebench_to_json(result)
+        result = SaeBenchResult(eval_type="ravel", metrics={"ravel": plain}, release=RELEASE, sae_id=subject)
+        made |= saebench_file(result)
     return made

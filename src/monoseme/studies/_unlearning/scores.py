@@ -6,7 +6,7 @@ there is no number. The best of many settings, picked and scored on the same que
 score stands beside it: settings are picked on one half of the questions and scored on the other, both ways round.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from monoseme.core.seeds import derive_seed
 from monoseme.evaluation import Metric
+from monoseme.evaluation.formats import SaeBenchResult
 from monoseme.studies._base import Row
 from monoseme.studies._intervals import Interval, of_replicates
+from monoseme.studies._saebench_files import RELEASE, saebench_file
 from monoseme.studies._unlearning.clamping import Setting
 from monoseme.studies._unlearning.outcomes import Outcome
 
@@ -92,6 +94,26 @@ def metrics_of(found: UnlearningScores, *, n_forget: int, n_retain: int, least_r
             **common,
         ),
     ]
+
+
+def saebench_files(
+    scores: Mapping[str, UnlearningScores], settings: Sequence[Row], config: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """SAEBench's JSON of each SAE, with its 0.0 where no setting keeps the rest. `settings`: rows, kept as unstructured."""
+    made: dict[str, bytes] = {}
+    for name, found in scores.items():
+        tried = [row for row in settings if row["subject"] == name]
+        made |= saebench_file(
+            SaeBenchResult(
+                eval_type="unlearning",
+                metrics={"unlearning": {"unlearning_score": 0.0 if found.score is None else found.score.value}},
+                release=RELEASE,
+                sae_id=name,
+                config=config,
+                unstructured={"unlearning_score_held_out": found.held_out, "settings": tried},
+            )
+        )
+    return made
 
 
 def score_row(name: str, found: UnlearningScores) -> Row:
