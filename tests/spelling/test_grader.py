@@ -7,7 +7,7 @@ from monoseme.core.errors import ModelError
 from monoseme.models import LanguageModel, Site
 from monoseme.models.edit import EditContext, FunctionEdit
 from monoseme.spelling import Grade, Prompt, Prompter, grade, sheet_of, sheets, task_named, written
-from monoseme.spelling.grader import _begins_with  # pyright: ignore[reportPrivateUsage]
+from monoseme.spelling.grader import _judged  # pyright: ignore[reportPrivateUsage]
 from monoseme.tensors.shapes import Tensor
 
 _WORDS = (" cat", " sat", " Hill", "saw", " onethree", " mat", " a")
@@ -122,22 +122,24 @@ def test_what_is_written_does_not_hang_on_the_batch(tiny: LanguageModel):
 
 
 @pytest.mark.parametrize(
-    ("text", "answer", "is_right"),
+    ("text", "answer", "is_right", "goes_on"),
     [
-        (" T\n and", " T", True),
-        ("T", " T", True),
-        (" T.", " T", True),
-        (" Ta", " T", False),
-        (" T-A", " T", False),
-        (" T-A-R\n", " T-A-R", True),
-        (" T-A", " T-A-R", False),
-        (" T-A-R-T", " T-A-R", False),
-        ("", " T", False),
-        (" t", " T", False),
+        (" T\n and", " T", True, False),
+        ("T", " T", True, False),
+        (" T.", " T", True, False),
+        (" Ta", " T", False, True),
+        (" T-A", " T", False, True),
+        (" T-A-R\n", " T-A-R", True, False),
+        (" T-A", " T-A-R", False, False),
+        (" T-A-R-T", " T-A-R", False, True),
+        ("", " T", False, False),
+        (" t", " T", False, False),
     ],
 )
-def test_an_answer_is_written_where_the_text_begins_with_it_and_ends_there(text: str, answer: str, is_right: bool):
-    assert _begins_with(text, answer) is is_right
+def test_an_answer_is_written_where_the_text_judged_it_and_ends_there(text: str, answer: str, is_right: bool, goes_on: bool):
+    made = _judged(text, answer)
+    assert made.is_correct is is_right
+    assert made.is_begun is (is_right or goes_on)
 
 
 def test_a_text_that_is_too_long_is_refused(tiny: LanguageModel):

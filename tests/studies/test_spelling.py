@@ -36,8 +36,8 @@ def _answers(right: dict[str, bool], *, subject: str = MODEL, n_examples: tuple[
     grades = [
         _grade(w, right=r and n > 0, n_examples=n, choice=w.strip()[0].upper()) for n in n_examples for w, r in right.items()
     ]
-    made = {word: Written(_FIRST.answer(word), True) for word in list(right)[:3]} if subject == MODEL else None
-    return Answers(_FIRST, subject, grades, made)
+    made = {word: Written(_FIRST.answer(word), i > 0, True) for i, word in enumerate(list(right)[:4])}
+    return Answers(_FIRST, subject, grades, made if subject == MODEL else None)
 
 
 def _words(n_letters: int, letters: str = "abcdefghij") -> list[str]:
@@ -81,7 +81,8 @@ def test_rows_are_the_numbers_by_hand():
     answers = _answers({" ab": True, " ac": False, " bcd": True, " def": True})
     first, last = accuracy_rows(answers)
     assert (first["icl_length"], first["accuracy"], first["choice_accuracy"], first["written_accuracy"]) == (0, 0.0, 1.0, None)
-    assert (last["accuracy"], last["n_words"], last["written_accuracy"], last["chance"]) == (0.75, 4, 1.0, 0.5)
+    assert (last["accuracy"], last["n_words"], last["chance"]) == (0.75, 4, 0.5)
+    assert (last["written_accuracy"], last["written_cut_accuracy"]) == (0.75, 1.0)
     assert last["answer_log_prob"] == pytest.approx((3 * -0.5 - 4.0) / 4)
     assert last["prediction_log_prob"] == -0.25
     assert (last["accuracy_low"], last["accuracy_high"]) == of_share(3, 4)[1:3]
@@ -89,7 +90,7 @@ def test_rows_are_the_numbers_by_hand():
     rows = grouped_rows(answers, "word_length", length_of)
     assert [(r["word_length"], r["icl_length"], r["accuracy"]) for r in rows] == [(2, 0, 0), (2, 2, 0.5), (3, 0, 0), (3, 2, 1)]
     values = {metric.name: metric.value for metric in metrics_of(answers)}
-    assert (values["first_letter_accuracy"], values["first_letter_written_accuracy"]) == (0.75, 1.0)
+    assert (values["first_letter_accuracy"], values["first_letter_written_cut_accuracy"]) == (0.75, 1.0)
 
 
 def test_what_an_sae_costs_is_paired_by_word():

@@ -64,6 +64,8 @@ class Written(NamedTuple):
     text: str
     is_correct: bool
     """Whether it begins with the answer, and does not go on with a letter or hyphen."""
+    is_begun: bool
+    """Whether it begins with the answer, whatever follows: right once it is cut at the answer's length, as sae-spelling does."""
 
 
 def grade(
@@ -122,16 +124,17 @@ def written(
             n_new = lengths[rows[-1]] + 2
             made = model.generate([prompts[i].text for i in rows], edits=edits, max_new_tokens=n_new)
             for i, one in zip(rows, made, strict=True):
-                found[i] = Written(one.text, _begins_with(one.text, prompts[i].answer))
+                found[i] = _judged(one.text, prompts[i].answer)
             progress.advance(len(rows))
     return [found[i] for i in range(len(prompts))]
 
 
-def _begins_with(text: str, answer: str) -> bool:
-    """Some tokenizers lose the space at the start of a text."""
-    text, answer = text.strip(" "), answer.strip(" ")
-    after = text[len(answer) : len(answer) + 1]
-    return text.startswith(answer) and not (after.isalnum() or (after and after in _IN_AN_ANSWER))
+def _judged(text: str, answer: str) -> Written:
+    """Without the space at the start, which some tokenizers lose."""
+    shown, answer = text.strip(" "), answer.strip(" ")
+    is_begun, after = shown.startswith(answer), shown[len(answer) : len(answer) + 1]
+    goes_on = after.isalnum() or (after != "" and after in _IN_AN_ANSWER)
+    return Written(text, is_begun and not goes_on, is_begun)
 
 
 def _batches(lengths: Int[Tensor, " n"], n_tokens: int, *, n_vocabulary: int) -> Iterator[list[int]]:

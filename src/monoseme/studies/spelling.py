@@ -42,7 +42,8 @@ The model {model} was asked about {n_words:,} words of {source}, as many of each
 {unable}
 
 - *accuracy*: share of words whose answer's tokens are all the likeliest, each after the right ones before it. *Choice accuracy*:
-  the right answer is the likeliest of the task's answers. *Written accuracy*: the model writes the answer by itself.
+  the right answer is the likeliest of the task's answers. *Written accuracy*: the model writes the answer by itself and
+  ends there; *written cut accuracy*: cut at the answer's length, as sae-spelling counts.
 - *answer log prob*: log-probability summed over the answer's tokens, in nats. Intervals are of 95 %, over words.
 - *chance*: accuracy of always giving the commonest answer. A task is called done where the accuracy is above it with its whole
   interval; SAEs are put in place for such tasks only.
@@ -209,7 +210,7 @@ def _result(config: Spelling.Config, there: _There, found: Sequence[Answers]) ->
 
 
 _SHOWN = ("task", "subject", "icl_length", "n_words", "accuracy", "accuracy_low", "accuracy_high", "choice_accuracy",
-          "written_accuracy", "answer_log_prob", "chance")  # fmt: skip
+          "written_accuracy", "written_cut_accuracy", "answer_log_prob", "chance")  # fmt: skip
 
 
 def _figures(

@@ -64,7 +64,7 @@ def accuracy_dots(rows: Sequence[Row]) -> Figure:
         panel = f"{_said(row['task'])}: accuracy"
         if row["subject"] == MODEL:
             estimates.append(Estimate(GUESSING, row["chance"], panel=panel, group=_GROUPS[0]))
-        for group, column in zip(_GROUPS, ("accuracy", "choice_accuracy", "written_accuracy"), strict=True):
+        for group, column in zip(_GROUPS, _ACCURACIES, strict=True):
             if row[column] is not None:
                 ends = (row[column], row[f"{column}_low"], row[f"{column}_high"])
                 estimates.append(Estimate(row["subject"], *ends, panel=panel, group=group))
@@ -73,12 +73,14 @@ def accuracy_dots(rows: Sequence[Row]) -> Figure:
         estimates,
         title="How often the answer is right",
         caption="After the most examples, with 95 % intervals over words. Likeliest tokens: each token of the answer, after the "
-        "right ones before it. Among the answers: the right one is the likeliest that the task has. Written: what the model "
-        "writes by itself. Always giving the commonest answer is what to beat.",
+        "right ones before it. Among the answers: the right one is the likeliest that the task has. Written: the model "
+        "writes by itself, and ends after the answer; cut: whatever it goes on with. Always giving the commonest "
+        "answer is what to beat.",
     )
 
 
-_GROUPS = ("likeliest tokens", "among the answers", "written")
+_GROUPS = ("likeliest tokens", "among the answers", "written, ends there", "written, cut")
+_ACCURACIES = ("accuracy", "choice_accuracy", "written_accuracy", "written_cut_accuracy")
 
 
 def log_prob_dots(rows: Sequence[Row]) -> Figure:

@@ -12,6 +12,7 @@ from monoseme.studies._spelling.tables import (
     accuracy,
     chance_of,
     choice_accuracy,
+    cut_accuracy,
     difference_row,
     last_of,
     length_of,
@@ -74,7 +75,7 @@ def _told(answers: Answers) -> str:
     if choice is not None:
         parts.append(f"among the task's answers alone {choice}")
     if made is not None:
-        parts.append(f"where it writes {made}")
+        parts.append(f"where it writes {made}, cut at the answer's length {cut_accuracy(answers)}")
     return f"{answers.task.name}: {'; '.join(parts)}"
 
 

@@ -51,14 +51,22 @@ def written_accuracy(answers: Answers) -> Interval | None:
     return of_share(sum(one.is_correct for one in made), len(made)) if made else None
 
 
+def cut_accuracy(answers: Answers) -> Interval | None:
+    """The same of what was written, cut at the answer's length: a model that does not stop after the answer is right too."""
+    made = list((answers.written or {}).values())
+    return of_share(sum(one.is_begun for one in made), len(made)) if made else None
+
+
 def accuracy_rows(answers: Answers) -> list[Row]:
     """A row for each number of examples."""
     rows: list[Row] = []
     for n in n_examples_of(answers):
         grades = [g for g in answers.grades if g.n_examples == n]
-        made = written_accuracy(answers) if n == n_examples_of(answers)[-1] else None
+        is_last = n == n_examples_of(answers)[-1]
+        made, cut = (found(answers) if is_last else None for found in (written_accuracy, cut_accuracy))
         rows.append({"task": answers.task.name, "subject": answers.subject, "icl_length": n} | _columns(grades)
                     | _named("choice_accuracy", choice_accuracy(grades)) | _named("written_accuracy", made)
+                    | _named("written_cut_accuracy", cut)
                     | {"n_written": len(answers.written or ()) if made else 0, "chance": chance_of(answers)})  # fmt: skip
     return rows
 
@@ -126,8 +134,8 @@ def resampled_means(values: np.ndarray, n_replicates: int, seed: int, *names: st
 
 
 def metrics_of(answers: Answers) -> list[Metric]:
-    """Accuracy, accuracy among the task's answers, accuracy of what was written, and log-probability, after the most examples."""
-    grades, made = last_of(answers), written_accuracy(answers)
+    """Accuracies (of tokens, among the task's answers, written, written and cut) and log-probability, after the most examples."""
+    grades, made, cut = last_of(answers), written_accuracy(answers), cut_accuracy(answers)
     after = f"After {n_examples_of(answers)[-1]} examples, the"
     likely = of_sample([g.answer_log_prob for g in grades])
     n, n_made = len(grades), len(answers.written or ())
@@ -135,6 +143,7 @@ def metrics_of(answers: Answers) -> list[Metric]:
         ("accuracy", accuracy(grades), f"{after} share of words whose answer's tokens are all the likeliest.", n),
         ("choice_accuracy", choice_accuracy(grades), f"{after} share whose right answer is the likeliest of the task's.", n),
         ("written_accuracy", made, f"{after} share where the model, taking the likeliest tokens, writes the answer.", n_made),
+        ("written_cut_accuracy", cut, f"{after} share where what the model writes begins with the answer.", n_made),
         ("answer_log_prob", likely, f"{after} mean over words of the answer's summed log-probability.", n),
     ]
     return [_metric(answers.task.name, *one) for one in found]
@@ -142,7 +151,10 @@ def metrics_of(answers: Answers) -> list[Metric]:
 
 _WHY_MISSING = {
     "choice_accuracy": "the task has no fixed set of answers, or they do not begin with tokens of their own",
-    "written_accuracy": "nothing was written: with what is in place it cannot be, or n_written is 0",
+    **dict.fromkeys(
+        ("written_accuracy", "written_cut_accuracy"),
+        "nothing was written: with what is in place it cannot be, or n_written is 0",
+    ),
 }
 
 
