@@ -7,6 +7,8 @@ from monoseme.evaluation._latent_effects_probes import ProbeSchedule
 from monoseme.studies._labelled.config import LabelledConfig
 
 _COUNTS = (2, 5, 10, 20, 50, 100, 500)
+FEW = 20
+"""Latents up to which a finding speaks of a few (count): with hundreds any dictionary spells out a probe's direction."""
 
 
 @dataclass(frozen=True, kw_only=True)

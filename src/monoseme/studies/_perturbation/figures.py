@@ -13,6 +13,8 @@ _N_COLORS = 8
 _WIDTH, _WIDE, _HEIGHT = 240, 620, 240
 _DOT_PIXELS = 5
 """Width of a dot with its bar."""
+_LINE_LETTERS, _SYMBOL_LETTERS = 90, 4
+"""Letters that a line of the legend has room for in a figure of one panel, and how many a symbol takes."""
 
 
 class Point(NamedTuple):
@@ -52,7 +54,8 @@ def _panel(points: Sequence[Point], panel: str, subjects: list[str], *, wide: bo
         for point in points
     ]
     shapes = [_SHAPES[(i // _N_COLORS + i) % len(_SHAPES)] for i in range(len(subjects))]
-    legend = alt.Legend(columns=4, labelLimit=220, symbolSize=60)
+    is_short = sum(len(subject) + _SYMBOL_LETTERS for subject in subjects) < _LINE_LETTERS
+    legend = alt.Legend(columns=len(subjects) if is_short else 4, labelLimit=220, symbolSize=60)
     base = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("n:O", title="latents ablated", sort=counts, axis=alt.Axis(labelAngle=0)),
         color=alt.Color("subject:N", sort=subjects, scale=alt.Scale(domain=subjects), legend=legend),
