@@ -1,12 +1,13 @@
 """Latents are chosen by signed scores on the training side, k-sparse probes are scikit-learn's, splits those of the original."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from sklearn.linear_model import LogisticRegression
 
 from monoseme.core.errors import ArtifactDamagedError, ConfigError
@@ -124,6 +125,16 @@ def test_a_saved_probe_comes_back_with_its_split_and_its_training(tmp_path: Path
     (tmp_path / "probe.safetensors").write_bytes(probe_bytes(saved)[:90])
     with pytest.raises(ArtifactDamagedError, match="train the probe again"):
         load_probe(tmp_path / "probe.safetensors")
+
+
+@pytest.mark.parametrize("wrong", ["weight", "bias", "is_test"])
+def test_a_probe_of_wrong_shapes_is_refused(tmp_path: Path, wrong: str) -> None:
+    tensors = {"weight": torch.randn(2, 5), "bias": torch.randn(2), "log_balance": torch.randn(2), "is_test": torch.ones(7) > 0}
+    facts = {"classes": ["A", "B"], "left_out": {}, "balanced": True, "training": {}, "split": {"seed": 1, "test_fraction": 0.2}}
+    tensors[wrong] = tensors[wrong][None].clone()
+    (tmp_path / "probe").write_bytes(save(tensors, metadata={"monoseme": json.dumps(facts)}))
+    with pytest.raises(ArtifactDamagedError, match=f"its {wrong} is"):
+        load_probe(tmp_path / "probe")
 
 
 def load_probe_without_balance(folder: Path, saved: SavedProbe) -> SavedProbe:

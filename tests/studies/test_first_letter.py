@@ -224,5 +224,8 @@ def test_settings_that_cannot_be_say_why(letter_saes: Path, word_file: Path, bun
             replace(config, **wrong)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match="no file of words"):
         _ = FirstLetterBench(replace(config, words="nowhere.txt"), tmp_path, model=bundled).words
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        _ = FirstLetterBench(replace(config, words=str(tmp_path / "binary.txt")), tmp_path, model=bundled).words
     with pytest.raises(ConfigError, match="0 answers of 100 words"):
         _ = FirstLetterBench(replace(config, least_per_class=100), tmp_path, model=bundled).words

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from monoseme.core.errors import ArtifactDamagedError, DiskFullError
-from monoseme.studies._kept_files import read_replicates, write_replicates
+from monoseme.core.files import read_json
+from monoseme.studies._kept_files import read_replicates, reading, write_replicates
 
 _HELD = {"fvu": torch.arange(7, dtype=torch.float64), "l0": torch.ones(3)}
 
@@ -29,6 +30,13 @@ def test_a_file_cut_short_or_gone_says_what_to_delete(tmp_path: Path, kept: int 
         path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(ArtifactDamagedError, match="Delete it, then go on with --resume"):
         read_replicates(path)
+
+
+@pytest.mark.parametrize("content", ["[3]", '{"b": 1}', "{", "[" * 100_000])
+def test_json_of_another_shape_says_what_to_delete(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ArtifactDamagedError, match="Delete it, then go on with --resume"), reading(tmp_path / "a.json"):
+        _ = read_json(tmp_path / "a.json")["a"]
 
 
 def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise ArtifactMissingError(f"no file {path}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no text, a number of thousands of digits, brackets without end
         raise ArtifactDamagedError(f"{path} is not valid JSON ({error})") from error
 
 

@@ -113,12 +113,13 @@ def load_probe(path: Path) -> SavedProbe:
             facts = json.loads((file.metadata() or {})[_KEY])
         tensors = load(path.read_bytes())
         return _read(facts, tensors)
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
+    except (OSError, LookupError, TypeError, ValueError, RecursionError, SafetensorError, ConfigError) as error:
         raise ArtifactDamagedError(f"{path} holds no probe: {error}.\n  Delete it, and train the probe again.") from error
 
 
 def _read(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SavedProbe:
     classes: Sequence[str] = facts["classes"]
+    _require_shapes(tensors, len(classes))
     probe = LinearProbe(
         tensors["weight"],
         tensors["bias"],
@@ -127,3 +128,15 @@ def _read(facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> SavedProbe
         facts["left_out"],
     )
     return SavedProbe(probe, Split(tensors["is_test"].numpy(), **facts["split"]), from_dict(ProbeTraining, facts["training"]))
+
+
+def _require_shapes(tensors: Mapping[str, Tensor], n_classes: int) -> None:
+    """Raises ValueError."""
+    weight, is_test = tensors["weight"], tensors["is_test"]
+    if weight.ndim != 2 or len(weight) != n_classes:
+        raise ValueError(f"its weight is {list(weight.shape)}, not [{n_classes} classes, D]")
+    for name in ("bias", "log_balance"):
+        if tensors[name].shape != (n_classes,):
+            raise ValueError(f"its {name} is {list(tensors[name].shape)}, not [{n_classes} classes]")
+    if is_test.ndim != 1 or is_test.dtype != torch.bool:
+        raise ValueError(f"its is_test is {is_test.dtype} {list(is_test.shape)}, not bool [N]")

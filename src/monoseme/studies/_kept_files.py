@@ -2,6 +2,7 @@
 
 import contextlib
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,8 +13,19 @@ from torch import Tensor
 from monoseme.core.errors import ArtifactDamagedError
 from monoseme.core.files import write_atomic
 
-_DAMAGED = (OSError, EOFError, KeyError, ValueError, SafetensorError, zipfile.BadZipFile)
-"""What readers of safetensors and of NumPy's files raise for files that are cut short, changed or gone."""
+_DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,  # JSON of another shape than was written
+    AttributeError,
+    SafetensorError,
+    zipfile.BadZipFile,
+    zlib.error,
+    ArtifactDamagedError,
+)
+"""What readers of JSON, safetensors and NumPy's files raise for files that are cut short, changed or gone."""
 
 
 def write_replicates(path: Path, replicates: Mapping[str, Tensor]) -> None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from monoseme.core.files import read_json, write_json
 from monoseme.evaluation import EvalResult, EvalSubject, Evaluation
+from monoseme.studies._kept_files import reading
 from monoseme.studies._survivors import note_error
 
 
@@ -38,8 +39,10 @@ def measure_all(subjects: Sequence[EvalSubject], tasks: Sequence[Task], work: Pa
         for result in results_of(task.evaluation, new, work):
             write_json(folder / f"{result.subject}.json", _numbers(result)._asdict())
         for subject in subjects:
-            if (folder / f"{subject.name}.json").is_file():
-                found[subject.name][name] = Numbers(**read_json(folder / f"{subject.name}.json"))
+            file = folder / f"{subject.name}.json"
+            if file.is_file():
+                with reading(file):
+                    found[subject.name][name] = Numbers(**read_json(file))
     return found
 
 

@@ -19,6 +19,7 @@ from monoseme.core.files import read_json, write_json
 from monoseme.evaluation._meta_structure import MetaSettings
 from monoseme.pipeline import NamedSae, find_saes
 from monoseme.studies._base import Study, StudyResult
+from monoseme.studies._kept_files import reading
 from monoseme.studies._meta_structure.figures import scores
 from monoseme.studies._meta_structure.measure import Measured, measure
 from monoseme.studies._meta_structure.tables import finding_of, metrics_of, rows_of, saebench_files
@@ -97,7 +98,8 @@ class MetaStructure(Study):
                         seed=config.seed,
                     )
                     write_json(file, made._asdict())
-                found[sae.name] = Measured(**read_json(file))
+                with reading(file):
+                    found[sae.name] = Measured(**read_json(file))
                 progress.advance()
         return found
 

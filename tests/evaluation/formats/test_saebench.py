@@ -66,7 +66,21 @@ def test_a_result_published_by_saebench_is_read(tmp_path: Path) -> None:
     assert read_saebench(saebench_to_json(found)) == found
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"eval_type_id": "tpp", "eval_config": {}, "eval_result_metrics": 3}'])
+_PLAIN = b'{"eval_type_id": "tpp", "eval_config": {}, "eval_result_metrics": '
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"{", b"[]", b"{}", b"[" * 100_000, b"\xff\xfe{}", _PLAIN + b"3}"),
+        *(_PLAIN + b'{"tpp_metrics": {"a": ' + number + b"}}}" for number in (b"Infinity", b"1e999", b"9" * 400, b"9" * 5000)),
+        _PLAIN + b'{}, "eval_result_details": 5}',
+        _PLAIN + b'{}, "datetime_epoch_millis": NaN}',
+        _PLAIN + b'{}, "sae_lens_id": ["a"]}',
+        b'{"eval_type_id": "tpp", "eval_config": [1], "eval_result_metrics": {}}',
+    ],
+    ids=lambda content: str(content[-40:]),
+)
 def test_other_files_are_refused(content: bytes) -> None:
     with pytest.raises(ForeignError):
         read_saebench(content)

@@ -18,11 +18,12 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError, ForeignError
 
+T = TypeVar("T")
 Number = float | None
 Categories = Mapping[str, Mapping[str, Number]]
 
@@ -147,7 +148,7 @@ def read_saebench(source: Path | bytes) -> SaeBenchResult:
     where = str(source) if isinstance(source, Path) else "the content"
     try:
         plain: Any = json.loads(source.read_bytes() if isinstance(source, Path) else source)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ForeignError(f"{where} is no JSON of SAEBench: {error}") from error
     if not isinstance(plain, dict) or any(key not in plain for key in _KEYS):
         raise ForeignError(f"{where} is no result of SAEBench: it lacks one of {', '.join(_KEYS)}")
@@ -161,16 +162,16 @@ def read_saebench(source: Path | bytes) -> SaeBenchResult:
             str(category): {str(name): _read(kind, str(name), value, where) for name, value in metrics.items()}
             for category, metrics in categories.items()
         },
-        release=plain.get("sae_lens_release_id"),
-        sae_id=plain.get("sae_lens_id"),
-        config=plain["eval_config"] or {},
-        details=tuple(plain.get("eval_result_details") or ()),
+        release=_typed(plain, "sae_lens_release_id", str, where),
+        sae_id=_typed(plain, "sae_lens_id", str, where),
+        config=_typed(plain, "eval_config", dict, where) or {},
+        details=tuple(_typed(plain, "eval_result_details", list, where) or ()),
         unstructured=plain.get("eval_result_unstructured"),
-        sae_config=plain.get("sae_cfg_dict"),
+        sae_config=_typed(plain, "sae_cfg_dict", dict, where),
         made_by=str(plain.get("sae_bench_commit_hash", "")),
-        sae_lens_version=plain.get("sae_lens_version"),
-        eval_id=plain.get("eval_id"),
-        made_at_ms=int(plain.get("datetime_epoch_millis", 0)),
+        sae_lens_version=_typed(plain, "sae_lens_version", str, where),
+        eval_id=_typed(plain, "eval_id", str, where),
+        made_at_ms=_typed(plain, "datetime_epoch_millis", int, where) or 0,
     )
 
 
@@ -213,4 +214,20 @@ def _read(kind: str, name: str, value: Any, where: str) -> Number:
         raise ForeignError(f"{where}: the metric {name} is {value!r}, no number")
     # A full probe on the latents that was left out is -1 too, though its metric may be null.
     is_told = value == _MISSING and (not _is_nullable(kind, name) or name == "sae_test_accuracy")
-    return None if is_told or math.isnan(value) else value
+    if is_told or (isinstance(value, float) and math.isnan(value)):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        number = math.inf
+    if math.isinf(number):
+        raise ForeignError(f"{where}: the metric {name} is infinite")
+    return value
+
+
+def _typed(plain: Mapping[str, Any], key: str, kind: type[T], where: str) -> T | None:
+    """What the file has under `key`, None where it has nothing. Raises ForeignError for another type."""
+    value = plain.get(key)
+    if value is None or isinstance(value, kind):
+        return value
+    raise ForeignError(f"{where}: {key} is {type(value).__name__}, not {kind.__name__}")

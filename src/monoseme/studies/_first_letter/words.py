@@ -12,7 +12,7 @@ from monoseme.core.seeds import derive_seed
 from monoseme.models import LanguageModel
 from monoseme.probes import Split, stratified_split
 from monoseme.spelling import LetterTask, alphabetic_tokens, letters_of
-from monoseme.spelling.vocabulary import is_alphabetic
+from monoseme.spelling.vocabulary import read_words
 from monoseme.studies._first_letter.config import FirstLetterConfig
 
 
@@ -59,8 +59,7 @@ def choose_words(config: FirstLetterConfig, task: LetterTask, model: LanguageMod
 def _from_file(path: Path) -> list[str]:
     if not path.is_file():
         raise ConfigError(f"there is no file of words {path}.\n  Give a text file with a word a line.")
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").split("\n"))
-    return [f" {line}" for line in lines if is_alphabetic(line)]
+    return [f" {word}" for word in read_words(path)]
 
 
 def _distinct(words: Iterable[str]) -> list[str]:

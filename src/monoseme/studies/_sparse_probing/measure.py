@@ -19,6 +19,7 @@ from monoseme.evaluation import DocumentWeights
 from monoseme.evaluation._latent_effects_probes import ProbeSchedule
 from monoseme.evaluation._probes import Features, Ints, over_seeds
 from monoseme.studies._base import Row
+from monoseme.studies._kept_files import reading
 from monoseme.studies._labelled.pooled import Pooled
 from monoseme.studies._probing.features import principal_components
 from monoseme.studies._sparse_probing.full import full_probes
@@ -79,10 +80,11 @@ class Measured(NamedTuple):
 
 
 def read_measured(file: Path) -> Measured:
-    """What `write_measured` wrote."""
-    plain = Measured(**read_json(file))
-    accuracies: Any = plain.accuracies
-    return plain._replace(accuracies=[Accuracy(**each) for each in accuracies])
+    """What `write_measured` wrote. Raises ArtifactDamagedError."""
+    with reading(file):
+        plain = Measured(**read_json(file))
+        accuracies: Any = plain.accuracies
+        return plain._replace(accuracies=[Accuracy(**each) for each in accuracies])
 
 
 def write_measured(file: Path, found: Measured) -> None:
