@@ -14,10 +14,12 @@ from monoseme.evaluation import DocumentWeights
 from monoseme.evaluation._absorption_rates import OverLetters
 from monoseme.models import ModelConfig, Site
 from monoseme.probes import ProbeTraining, Split, held_out, one_hot, train_multi_probe
+from monoseme.reports.figures import Figure
 from monoseme.saes import save_sae
 from monoseme.saes.topk import TopK
 from monoseme.studies import STUDIES
 from monoseme.studies._absorption.dictionaries import Entry, sizes_of
+from monoseme.studies._absorption.figures import rates_over
 from monoseme.studies._absorption.findings import Measured, differences, findings_of
 from monoseme.studies._absorption.judged import Ablate, Judged, JudgeSettings, judge
 from monoseme.studies._absorption.letters import Dictionary, Words
@@ -147,9 +149,41 @@ def test_claims_are_decided_where_there_are_saes_for_them():
     verdicts = [finding.verdict for finding in findings_of(found)]
     # absorbed everywhere; Matryoshka less; wider does not absorb more; no two SAEs differ in L0 alone
     assert verdicts == ["reproduced", "reproduced", "not reproduced", "not measured"]
-    (row,) = differences(found)
+    (row,) = differences(found)  # the random dictionary is no SAE, and `wide` is a TopK itself
     assert (row["subject"], row["against"]) == ("matryoshka", "topk")
     assert row["difference"] == pytest.approx(-0.2)
+
+
+def test_a_difference_is_from_the_topk_nearest_in_l0_however_far():
+    found = [
+        measured_as(row_of("sparse", "topk", l0=16.0), 0.3),
+        measured_as(row_of("dense", "topk", l0=48.0), 0.2),
+        measured_as(row_of("tsae", "tsae", l0=80.0), 0.1),
+    ]
+    (row,) = differences(found)
+    assert (row["against"], row["l0"], row["l0_against"]) == ("dense", 80.0, 48.0)
+    assert findings_of(found)[1].verdict == "not measured"  # a claim asks for about one L0
+
+
+def test_panels_part_where_l0_leaves_a_gap_and_random_dictionaries_stand_beside():
+    rows = [
+        row_of(name, name, width=width, l0=l0, is_control=name == "random")
+        | {"full_absorption": 0.1, "full_absorption_low": 0.0, "full_absorption_high": 0.2}
+        for width in (64, 256)
+        for name, l0 in (("topk", 16.0), ("tsae", 23.0), ("matryoshka", 25.0), ("random", 16.0), ("topk", 48.0))
+    ]
+    figure = rates_over(rows, "width")
+    assert figure is not None
+    panels = figure.spec()["concat"]
+    assert [panel["title"] for panel in panels] == ["L0 16 to 25", "L0 48"]
+    drawn = [value["architecture"] for layer in panels[0]["layer"][1::2] for value in figure_values(figure, layer)]
+    assert sorted(drawn) == sorted(["topk", "tsae", "matryoshka", "random"] * 2)
+
+
+def figure_values(figure: Figure, layer: dict[str, Any]) -> list[dict[str, Any]]:
+    """Data of a layer, which Altair may keep in one place for several."""
+    data = layer["data"]
+    return data["values"] if "values" in data else figure.spec()["datasets"][data["name"]]
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from monoseme.studies._absorption.judged import Judged, JudgeSettings, judge
 from monoseme.studies._absorption.letters import Words
 from monoseme.studies._absorption.rates import BY_ABLATION, MEASURES, Trust, rates_of
 from monoseme.studies._absorption.tables import metrics_of, sae_row
-from monoseme.studies._architecture import architecture_of
 from monoseme.studies._base import Row, Study, StudyResult
 from monoseme.studies._first_letter.bench import FirstLetterBench
 from monoseme.studies._first_letter.config import FirstLetterConfig
@@ -138,9 +137,8 @@ class Absorption(Study):
         weights = DocumentWeights(n_replicates=config.n_replicates, seed=config.seed)
         trust = Trust(config.least_f1, config.least_letters)
         measures = [m for m in MEASURES if _is_measured(m, config, bench)]
-        kinds = {found.named.name: architecture_of(found) for found in bench.bench.found}
         measured = [
-            Measured(sae_row(entry, rates, kinds, measures), rates)
+            Measured(sae_row(entry, rates, measures), rates)
             for entry, rates in zip(entries, (rates_of(each, weights, trust, measures=measures) for each in judged), strict=True)
         ]
         rows = [each.row for each in measured]
@@ -203,7 +201,7 @@ def _figures(rows: Sequence[Row], letters: Sequence[Row]) -> list[Figure]:
         rates_by_dictionary(rows),
         rates_over(rows, "width"),
         rates_over(rows, "l0"),
-        *(letter_map(letters, measure) for measure in ("absorption_rate", "absorption_fraction")),
+        *(letter_map(letters, measure) for measure in ("k_sparse_f1", "absorption_rate", "absorption_fraction")),
     ]
     return [figure for figure in made if figure is not None]
 

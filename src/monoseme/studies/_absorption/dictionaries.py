@@ -16,9 +16,9 @@ from monoseme.evaluation import writes_of
 from monoseme.evaluation._csr import Csr, as_csr
 from monoseme.models import Site
 from monoseme.saes import SAE
-from monoseme.saes.pca import PCA
-from monoseme.saes.random import Random
 from monoseme.studies._absorption.letters import Dictionary
+from monoseme.studies._architecture import architecture_of
+from monoseme.studies._controls import components, random_dictionary
 from monoseme.studies._first_letter.bench import FirstLetterBench
 from monoseme.studies._first_letter.latent_probes import Labelled, probe_latents, read_probes, write_probes
 from monoseme.studies._workbench import Subject
@@ -41,6 +41,7 @@ class Entry(NamedTuple):
 
     name: str
     architecture: str
+    """What it was trained as."""
     is_control: bool
     sae: SAE
     site: Site
@@ -54,8 +55,9 @@ class Entry(NamedTuple):
 
 def entries_of(bench: FirstLetterBench, *, controls: bool, seed: int) -> list[Entry]:
     """The subjects, and with `controls` a random dictionary and a PCA for each site, width and L0 there is among whole SAEs."""
+    kinds = {each.named.name: architecture_of(each) for each in bench.bench.found}
     found = [
-        Entry(s.name, s.sae.plugin_name, False, s.sae, s.sites[0], s, s.sae.n_latents, _l0(bench.codes(s)))
+        Entry(s.name, kinds[s.sae_name], False, s.sae, s.sites[0], s, s.sae.n_latents, _l0(bench.codes(s)))
         for s in bench.subjects
     ]
     if not controls:
@@ -92,16 +94,14 @@ def dictionary_of(bench: FirstLetterBench, entry: Entry, work: Path) -> Dictiona
 def _controls(bench: FirstLetterBench, size: Size, *, several: bool, seed: int) -> Iterator[Entry]:
     site, width, k = size
     x = bench.activations(site)
-    d = x.shape[1]
-    drawn = derive_seed(seed, "control", str(site), width, k) % 2**31
-    made: Sequence[tuple[str, SAE]] = (
-        ("random", Random(Random.Config(n_latents=width, d_in=d, k=min(k, width), seed=drawn))),
-        ("PCA", PCA(PCA.Config(n_latents=min(width, d), d_in=d, k=min(k, width, d)))),
+    learned_from = x[torch.from_numpy(bench.split.train)]
+    drawn = derive_seed(seed, "control", str(site), width, k)
+    made = (
+        ("random", random_dictionary(learned_from, n_latents=width, k=k, seed=drawn)),
+        ("PCA", components(learned_from, n_latents=width, k=k)),
     )
     where = f" at {site}" if several else ""
-    for kind, sae in made:
-        sae.start(x[torch.from_numpy(bench.split.train)])
-        of = sae.export()
+    for kind, of in made:
         yield Entry(f"{kind} of {of.n_latents}, {k} on{where}", kind, True, of, site, None, of.n_latents, _l0(_codes(of, x)))
 
 

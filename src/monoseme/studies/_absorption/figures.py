@@ -6,6 +6,7 @@ from typing import Any
 import altair as alt
 
 from monoseme.reports.figures import Cell, Estimate, Figure, HeatScale, heat_map, interval_dots
+from monoseme.studies._absorption.dictionaries import ALIKE
 from monoseme.studies._base import Row
 
 NAMES: Mapping[str, str] = {
@@ -16,8 +17,19 @@ NAMES: Mapping[str, str] = {
     "partial_absorption": "partial absorption (projection)",
 }
 _READ_BESIDE = "F1 of the main latents"
+_OF_LETTERS = (
+    "The share of a letter's words that are absorbed. Blank: its probe finds none. Letters of few words jump; their numbers "
+    "stand in the table."
+)
+_F1_OF_LETTERS = (
+    "How well a letter's main latents tell it. Where a cell is faint, the rates of this letter and dictionary say nothing."
+)
 _MAIN = ("absorption_rate", "full_absorption", "absorption_fraction")
-_PANEL_WIDTH, _PANEL_HEIGHT = 190, 210
+_UNLEARNED = "random"
+"""The control that there is for every width and L0."""
+_PANEL_WIDTH, _PANEL_HEIGHT = 200, 170
+_ASIDE: Mapping[str, int] = {"width": 10, "l0": 5}
+"""How far the dots of two architectures at one place stand apart (pixels); L0 has values between the places."""
 
 
 def rates_by_dictionary(rows: Sequence[Row]) -> Figure | None:
@@ -46,26 +58,32 @@ def rates_by_dictionary(rows: Sequence[Row]) -> Figure | None:
 
 
 def rates_over(rows: Sequence[Row], by: str) -> Figure | None:
-    """The three measures over `width` or `l0` of the SAEs; None where all have about the same."""
-    held = [row for row in rows if not row["is_control"]]
-    values = sorted({row[by] for row in held})
-    measures = [m for m in _MAIN if any(row.get(m) is not None for row in held)]
+    """The measures over `width` or `l0`, a line of panels for each value of the other; None where all have about the same."""
+    saes = [row for row in rows if not row["is_control"]]
+    values = sorted({row[by] for row in saes})
+    measures = [m for m in _MAIN if any(row.get(m) is not None for row in saes)]
     if len(values) < 2 or values[-1] < 1.2 * max(values[0], 1e-9) or not measures:
         return None
-    axis = "latents" if by == "width" else "L0: latents on at a word"
+    held = [row for row in rows if not row["is_control"] or row["architecture"] == _UNLEARNED]
     names = list(dict.fromkeys(row["architecture"] for row in held))
-    charts = [_points(held, by, axis, measure, names) for measure in measures]
+    tops = {m: max((_ends(row, m)[1] for row in held if row.get(m) is not None), default=0.0) or 1.0 for m in measures}
+    charts = [
+        _panel(some, by, measure, names, top=tops[measure]).properties(title=title)
+        for title, some in _panel_rows(held, "l0" if by == "width" else "width")
+        for measure in measures
+    ]
     return Figure(
         name=f"absorption_over_{by}",
         title=f"Absorption against {'the width of the SAE' if by == 'width' else 'how many latents are on'}",
-        caption="A dot for each SAE, with its 95 % interval over words. Dots of one colour are of one architecture.",
-        chart=alt.concat(*charts, columns=3, spacing=20).resolve_scale(color="shared", shape="shared"),
+        caption="A dot for each SAE, with its 95 % interval over words; architectures are moved a little aside. Random "
+        "dictionaries of the same size show what is there without learning.",
+        chart=alt.concat(*charts, columns=len(measures), spacing=20).resolve_scale(color="shared", shape="shared"),
         has_own_size=True,
     )
 
 
 def letter_map(rows: Sequence[Row], measure: str) -> Figure | None:
-    """The measure of each dictionary (rows) and letter that counts (columns); None without a value."""
+    """A measure, or the F1 to read it with, of each dictionary (rows) and letter that counts (columns); None without a value."""
     rows = [row for row in rows if row["counts"]]
     letters = sorted({row["letter"] for row in rows})
     held = {(row["subject"], row["letter"]): row for row in rows if row.get(measure) is not None}
@@ -73,13 +91,13 @@ def letter_map(rows: Sequence[Row], measure: str) -> Figure | None:
         return None
     subjects = list(dict.fromkeys(row["subject"] for row in rows))
     cells = [_cell(subject, letter, held.get((subject, letter)), measure) for subject in subjects for letter in letters]
+    name = NAMES.get(measure, _READ_BESIDE)
     return heat_map(
         f"letters_{measure}",
         cells,
-        title=f"{NAMES[measure].capitalize()} letter by letter",
-        caption="The share of a letter's words that are absorbed. Blank: its probe finds none. Letters of few words jump; "
-        "their numbers stand in the table.",
-        scale=HeatScale(title=NAMES[measure], low=0.0),
+        title=f"{name[0].upper()}{name[1:]}, letter by letter",
+        caption=_OF_LETTERS if measure in NAMES else _F1_OF_LETTERS,
+        scale=HeatScale(title=name, low=0.0),
         axes=("letter", ""),
         numbers=False,
     )
@@ -92,53 +110,91 @@ def _cell(subject: str, letter: str, row: Row | None, measure: str) -> Cell:
     return Cell(subject, letter, row[measure], note)
 
 
-def _points(rows: Sequence[Row], by: str, axis: str, measure: str, names: list[str]) -> alt.LayerChart:
-    values = [
-        {
-            "subject": row["subject"],
-            "architecture": row["architecture"],
-            "x": row[by],
-            "value": row[measure],
-            "low": row[measure] if row[f"{measure}_low"] is None else row[f"{measure}_low"],
-            "high": row[measure] if row[f"{measure}_high"] is None else row[f"{measure}_high"],
-        }
-        for row in rows
-        if row.get(measure) is not None
-    ]
-    base = alt.Chart(alt.Data(values=values)).encode(
-        **_below(by, axis, sorted({v["x"] for v in values}), names),
-        color=alt.Color("architecture:N", sort=names, scale=alt.Scale(domain=names)),
-    )
-    top = max((v["high"] for v in values), default=0.0) or 1.0
-    y = alt.Y("low:Q", title=NAMES[measure], scale=alt.Scale(domain=[0, top]), axis=alt.Axis(format="~g", tickCount=5))
-    bars = base.mark_rule(strokeWidth=1.4, opacity=0.8).encode(y=y, y2="high:Q")
-    dots = base.mark_point(size=64, filled=True, opacity=1).encode(
-        y="value:Q",
-        shape=alt.Shape("architecture:N", sort=names, scale=alt.Scale(domain=names)),
-        tooltip=[
-            alt.Tooltip("subject:N", title="SAE"),
-            alt.Tooltip("x:Q", title=axis, format=".4~g"),
-            alt.Tooltip("value:Q", title=NAMES[measure], format=".3f"),
-        ],
-    )
-    layered: Any = alt.layer(bars, dots)  # altair says it could become a FacetChart
+def _panel(rows: Sequence[Row], by: str, measure: str, names: list[str], *, top: float) -> alt.LayerChart:
+    """Dots and bars of one measure, architectures side by side: moved by pixels alone, so that the axis stays true."""
+    held = [row for row in rows if row.get(measure) is not None]
+    layers: list[Any] = []
+    for place, name in enumerate(names):
+        values = [_point(row, by, measure) for row in held if row["architecture"] == name]
+        aside = _ASIDE[by] * (place - (len(names) - 1) / 2)
+        layers += _marks(values, _below(by, [row[by] for row in held]), measure, names, aside=aside, top=top)
+    layered: Any = alt.layer(*layers)  # altair says it could become a FacetChart
     return layered.properties(width=_PANEL_WIDTH, height=_PANEL_HEIGHT)
 
 
-def _below(by: str, axis: str, values: Sequence[float], names: list[str]) -> dict[str, Any]:
-    """Widths are few: a place for each, in which architectures stand side by side. L0 is a number of its own for each SAE."""
+def _marks(
+    values: list[Row], x: alt.X, measure: str, names: list[str], *, aside: float, top: float
+) -> tuple[alt.Chart, alt.Chart]:
+    """The bars and the dots of one architecture."""
+    scale = alt.Scale(domain=names)
+    base = alt.Chart(alt.Data(values=values)).encode(x=x, color=alt.Color("architecture:N", sort=names, scale=scale, title=None))
+    y = alt.Y("low:Q", title=NAMES[measure], scale=alt.Scale(domain=[0, top]), axis=alt.Axis(format="~g", tickCount=5))
+    bars = base.mark_rule(strokeWidth=1.6, xOffset=aside).encode(y=y, y2="high:Q")
+    dots = base.mark_point(size=56, filled=True, opacity=1, xOffset=aside).encode(
+        y="value:Q",
+        shape=alt.Shape("architecture:N", sort=names, scale=scale, title=None),
+        tooltip=[
+            alt.Tooltip("subject:N", title="SAE"),
+            alt.Tooltip("width:Q", title="latents", format=",d"),
+            alt.Tooltip("l0:Q", title="L0", format=".4~g"),
+            alt.Tooltip("value:Q", title=NAMES[measure], format=".3f"),
+        ],
+    )
+    return bars, dots
+
+
+def _point(row: Row, by: str, measure: str) -> Row:
+    low, high = _ends(row, measure)
+    return {
+        "subject": row["subject"],
+        "architecture": row["architecture"],
+        "x": row[by],
+        "width": row["width"],
+        "l0": row["l0"],
+        "value": row[measure],
+        "low": low,
+        "high": high,
+    }
+
+
+def _ends(row: Row, measure: str) -> tuple[float, float]:
+    """Of the interval; the value itself where there is none."""
+    low, high = row[f"{measure}_low"], row[f"{measure}_high"]
+    return (row[measure], row[measure]) if low is None or high is None else (low, high)
+
+
+def _panel_rows(rows: Sequence[Row], by: str) -> list[tuple[str, list[Row]]]:
+    """Title and rows of each line of panels: those of one width, or of L0 without a wide gap between them."""
     if by == "width":
-        labels = alt.Axis(labelAngle=0, grid=False)
-        return {"x": alt.X("x:O", title=axis, axis=labels), "xOffset": alt.XOffset("architecture:N", sort=names)}
-    scale = alt.Scale(type="log", nice=False, padding=16)
-    return {"x": alt.X("x:Q", title=axis, scale=scale, axis=alt.Axis(values=_ticks(values), format=".3~g", grid=False))}
+        return [(f"{width:,} latents", [r for r in rows if r["width"] == width]) for width in sorted({r["width"] for r in rows})]
+    groups: list[list[Row]] = []
+    for row in sorted(rows, key=lambda row: row["l0"]):
+        if groups and row["l0"] <= ALIKE * groups[-1][-1]["l0"]:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return [(_about([row["l0"] for row in group]), group) for group in groups]
+
+
+def _about(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return f"L0 {low}" if low == high else f"L0 {low} to {high}"
+
+
+def _below(by: str, values: Sequence[float]) -> alt.X:
+    """Widths are few: a place for each. L0 is a number of its own for each SAE."""
+    if by == "width":
+        return alt.X("x:O", title="latents", axis=alt.Axis(labelAngle=0, grid=False, format=",d"))
+    scale = alt.Scale(type="log", nice=False, padding=30)
+    axis = alt.Axis(values=_ticks(sorted(values)), format=".3~g", grid=False)
+    return alt.X("x:Q", title="L0: latents on at a word", scale=scale, axis=axis)
 
 
 def _ticks(values: Sequence[float]) -> list[float]:
-    """Those of the values that stand apart by a quarter or more."""
+    """Those of the values that stand apart by half or more."""
     kept: list[float] = []
     for value in values:
-        if not kept or value >= 1.25 * kept[-1]:
+        if not kept or value >= 1.5 * kept[-1]:
             kept.append(value)
     return kept
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from monoseme.evaluation import DocumentWeights
 from monoseme.evaluation._absorption_rates import OverLetters, letter_rates, over_letters, trusted_letters
-from monoseme.evaluation._bootstrap import DocumentWeights
 from monoseme.studies._absorption.judged import Judged
 from monoseme.studies._base import Row
 from monoseme.studies._intervals import Interval, of_replicates

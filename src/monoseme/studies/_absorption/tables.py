@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,12 +24,12 @@ _MEANINGS = {
 }
 
 
-def sae_row(entry: Entry, rates: Rates, kinds: Mapping[str, str], measures: Sequence[str]) -> Row:
+def sae_row(entry: Entry, rates: Rates, measures: Sequence[str]) -> Row:
     """Width, L0, how well the main latents tell the letters, and every measure with interval and spread over letters."""
     subject, letters = entry.subject, [row for row in rates.letters if row["counts"]]
     made: Row = {
         "subject": entry.name,
-        "architecture": entry.architecture if subject is None else kinds[subject.sae_name],
+        "architecture": entry.architecture,
         "part": "all" if subject is None else subject.word,
         "is_control": entry.is_control,
         "site": str(entry.site),
