@@ -10,12 +10,13 @@ from monoseme.core.errors import ConfigError
 from monoseme.evaluation import Metric
 from monoseme.evaluation.formats import read_saebench
 from monoseme.pipeline import RunFolder
-from monoseme.studies._card.controls import COMPONENTS, RANDOM, one_of_each
+from monoseme.studies._card.controls import one_of_each
 from monoseme.studies._card.letters import too_weak
 from monoseme.studies._card.lines import Filled, Line, Pick, Value, lines_of, read_filled, value_of, write_filled
 from monoseme.studies._card.measures import MEASURES, Measure
 from monoseme.studies._card.page import card_rows, columns_of, dots, meaning_rows
 from monoseme.studies._card.warnings import warnings_of
+from monoseme.studies._controls import COMPONENTS, RANDOM
 from monoseme.studies.card import Card
 
 
@@ -54,7 +55,10 @@ def test_an_interval_is_1_96_standard_errors_and_a_fraction_stays_one() -> None:
     ("value", "told"),
     [
         (Value(0.41234, 0.4, 0.42), "0.412 ± 0.012"),
-        (Value(20.04), "20"),
+        (Value(20.04), "20.0"),
+        (Value(20.04, 19.86, 20.22), "20.0 ± 0.2"),
+        (Value(0.57, 0.5696, 0.5704), "0.570 ± <0.001"),
+        (Value(20.0, 20.0, 20.0), "20.0"),
         (Value(1985.2), "1,985"),
         (Value(0.00042), "0.0004"),
         (Value(4.2e-5), "4e-05"),

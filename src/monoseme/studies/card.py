@@ -26,7 +26,7 @@ from monoseme.studies._workbench import OF_RUN, SHORT_FLAGS, SaeStudyConfig
 _TEXT = """\
 {saes}, on {text}, measured in small: enough to see what is wrong, not to rank what is close. ↑ and ↓ say which way is better;
 ± is half a 95 % interval. The last columns are controls: a dictionary of random directions, and the principal components, of
-about the same L0.
+about the same L0. A dash: not measured of this one.
 
 {warnings}
 """

@@ -8,7 +8,8 @@ import altair as alt
 from monoseme.core.errors import ConfigError
 from monoseme.reports.figures._figure import Figure
 
-_PANEL_WIDTH, _WIDE_PANEL = 300, 460
+_PANEL_WIDTH, _WIDE_PANEL, _NARROW_PANEL = 300, 460, 225
+"""Of two panels side by side, of one alone, of three or more: what fits the page with their labels."""
 _ROW_PIXELS, _GROUP_PIXELS = 26, 14
 _LABEL_LIMIT = 240
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
@@ -52,7 +53,7 @@ def interval_dots(
     if not any(e.value is not None for e in found):
         raise ConfigError(f'the figure "{name}" has no value to show.\n  Leave it out where nothing was measured.')
     panels = list(dict.fromkeys(e.panel for e in found if e.value is not None))
-    width = _WIDE_PANEL if len(panels) == 1 else _PANEL_WIDTH
+    width = _WIDE_PANEL if len(panels) == 1 else _PANEL_WIDTH if columns < 3 else _NARROW_PANEL
     charts = [_panel(panel, found, reference=reference, is_log=is_log).properties(width=width) for panel in panels]
     chart = charts[0] if len(charts) == 1 else alt.concat(*charts, columns=columns, spacing=28).resolve_scale(color="shared")
     return Figure(name=name, title=title, caption=caption, chart=chart, has_own_size=True)

@@ -4,6 +4,7 @@ A measure gives typed metrics, of which the card shows those that it picked. The
 resume goes on with the next measure.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from monoseme.evaluation import Better, Metric, metrics_from_json, metrics_to_js
 from monoseme.studies._kept_files import reading
 
 _Z = 1.96
+_ROUNDING = 1e-9
+"""Below it a number is 0."""
 
 
 class Value(NamedTuple):
@@ -29,7 +32,8 @@ class Value(NamedTuple):
             return "–"
         if self.low is None or self.high is None:
             return _short(self.value)
-        return f"{_short(self.value)} ± {_short(max(self.high - self.value, self.value - self.low))}"  # an end may be cut
+        half = max(self.high - self.value, self.value - self.low)  # an end may be cut
+        return f"{_short(self.value)}{_half(self.value, half)}"
 
 
 class Line(NamedTuple):
@@ -106,9 +110,23 @@ def texts_of(files: Mapping[str, bytes]) -> dict[str, str]:
     return {name: data.decode() for name, data in files.items() if name.endswith(".json")}
 
 
+def _half(value: float, half: float) -> str:
+    """Half of the interval, with as many digits after the point as the value has; nothing where it has no width."""
+    if half < _ROUNDING:
+        return ""
+    least = 10.0 ** -_digits(value)
+    return f" ± {half:,.{_digits(value)}f}" if half >= least / 2 else f" ± <{least:.{_digits(value)}f}"
+
+
 def _short(value: float) -> str:
     """Three digits after the point of fractions, three in all of what is larger; what is rounding is 0."""
-    if 1e-9 < abs(value) < 0.001:
-        return f"{value:.1g}" if abs(value) >= 0.0001 else f"{value:.0e}"
-    value = value if abs(value) > 1e-9 else 0.0
-    return f"{value:.3f}" if abs(value) < 1 else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if _ROUNDING < abs(value) < 0.0001:
+        return f"{value:.0e}"
+    return f"{value if abs(value) > _ROUNDING else 0.0:,.{_digits(value)}f}"
+
+
+def _digits(value: float) -> int:
+    """After the point."""
+    if abs(value) < 1:
+        return 4 if 0.0001 <= abs(value) < 0.001 else 3
+    return max(0, 2 - math.floor(math.log10(abs(value))))

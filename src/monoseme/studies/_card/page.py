@@ -50,5 +50,5 @@ def dots(lines: Sequence[Line], names: Sequence[str]) -> Figure | None:
         title="The card at a glance",
         caption="A panel for each line that can be good or bad; arrows say which way is better. Dots are values, bars 95 % "
         "intervals. The rows below the SAEs are controls: what an SAE does not do better than they, it has not learned.",
-        columns=2,
+        columns=3,
     )
