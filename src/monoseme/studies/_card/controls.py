@@ -2,19 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-import torch
-
 from monoseme.core.seeds import derive_seed
 from monoseme.evaluation import Metric
-from monoseme.models import Site
-from monoseme.saes import SAE
-from monoseme.saes.pca import PCA
-from monoseme.saes.random import Random
+from monoseme.studies._controls import COMPONENTS, RANDOM, components, random_dictionary, samples_of
 from monoseme.studies._workbench import Subject, Workbench
-from monoseme.tensors.shapes import Float, Tensor
 
-RANDOM, COMPONENTS = "random dictionary", "PCA"
 _SAMPLE_TOKENS = 8192
 """Tokens that the controls are fitted to, and that L0 is measured on."""
 
@@ -41,36 +33,15 @@ def controls_of(bench: Workbench, *, seed: int) -> list[Subject]:
 
     They see as many tokens as they need from the text of the study: no more is learned of it than a mean and a few directions.
     """
-    alone = [s for s in bench.subjects if len(s.sites) == 1]
-    sites = list(dict.fromkeys(s.sites[0] for s in alone))
-    if not sites:
-        return []
-    xs: dict[Site, list[Tensor]] = {site: [] for site in sites}
-    n_active: dict[str, int] = {s.name: 0 for s in alone}
-    for coded in bench.coded(bench.source, max_tokens=_SAMPLE_TOKENS):
-        for site in sites:
-            xs[site].append(coded.chunk.activations[site][coded.chunk.text.mask].cpu())
-        for subject in alone:
-            n_active[subject.name] += coded.codes[subject.name].nnz
+    samples = samples_of(bench, [s for s in bench.subjects if len(s.sites) == 1], max_tokens=_SAMPLE_TOKENS)
     made: list[Subject] = []
-    for site in sites:
-        x, here = torch.cat(xs[site]), [s for s in alone if s.sites[0] == site]
-        widest = max(here, key=lambda s: s.sae.n_latents)
-        k = max(1, round(float(np.median([n_active[s.name] for s in here])) / len(x)))
-        where = "" if len(sites) == 1 else f" at {site}"
-        for kind, sae in _fitted(x, widest.sae.n_latents, k, seed=derive_seed(seed, RANDOM, str(site)) % 2**31).items():
-            name = f"{kind}{where}"
-            moved = sae.to(bench.materials.sae_device)
-            made.append(Subject(name, name, moved, (site,), None, "all"))
+    for site, x, widest, k in samples:
+        n = widest.sae.n_latents
+        fitted = {
+            RANDOM: random_dictionary(x, n_latents=n, k=k, seed=derive_seed(seed, RANDOM, str(site))),
+            COMPONENTS: components(x, n_latents=n, k=k),
+        }
+        for kind, sae in fitted.items():
+            name = kind if len(samples) == 1 else f"{kind} at {site}"
+            made.append(Subject(name, name, sae.to(bench.materials.sae_device), (site,), None, "all"))
     return made
-
-
-def _fitted(x: Float[Tensor, "N D"], n_latents: int, k: int, *, seed: int) -> dict[str, SAE]:
-    d = x.shape[1]
-    saes: Sequence[tuple[str, SAE]] = (
-        (RANDOM, Random(Random.Config(n_latents=n_latents, d_in=d, k=min(k, n_latents), seed=seed))),
-        (COMPONENTS, PCA(PCA.Config(n_latents=min(n_latents, d), d_in=d, k=min(k, n_latents, d)))),
-    )
-    for _, sae in saes:
-        sae.start(x)
-    return {kind: sae.export() for kind, sae in saes}

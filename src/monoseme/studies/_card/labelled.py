@@ -7,8 +7,9 @@ from typing import Any
 from monoseme.evaluation import Metric
 from monoseme.studies._base import Row
 from monoseme.studies._card.bench import CardBench
-from monoseme.studies._card.controls import COMPONENTS, one_of_each
+from monoseme.studies._card.controls import one_of_each
 from monoseme.studies._card.lines import Filled, Pick, texts_of
+from monoseme.studies._controls import COMPONENTS
 from monoseme.studies._tpp.tables import RANDOM_LATENTS
 from monoseme.studies.sparse_probing import SparseProbing
 from monoseme.studies.tpp import TPP

@@ -1,20 +1,16 @@
 """The SAEs of a study of perturbed probes, and a dictionary of random directions beside them that learned nothing."""
 
-import numpy as np
-import torch
-
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import derive_seed
-from monoseme.evaluation._directions import writes_of
+from monoseme.evaluation import writes_of
 from monoseme.evaluation._latent_effects import Floats
 from monoseme.models import Site
-from monoseme.saes.random import Random
+from monoseme.studies._controls import RANDOM, random_dictionary, samples_of
 from monoseme.studies._labelled.bench import LabelledBench
 from monoseme.studies._labelled.pooled import Pooled
 from monoseme.studies._perturbation.ablated import Rival
 from monoseme.studies._workbench import Subject
 
-RANDOM = "random dictionary"
 _SAMPLE_TOKENS = 4096
 """Tokens that the size of random codes is fitted to."""
 
@@ -35,6 +31,11 @@ class Rivals:
         self.controls = _random_dictionaries(bench, self.saes, seed=seed)
         bench.subjects = [*self.saes, *self.controls]
         self._written: dict[str, Floats] = {}
+
+    @property
+    def told_left_out(self) -> str:
+        """A sentence for each SAE that is left out, with a space before it."""
+        return "".join(f" {name} is left out: {why}." for name, why in self.left_out.items())
 
     @property
     def sites(self) -> list[Site]:
@@ -61,29 +62,10 @@ def _site(subject: Subject) -> Site:
 
 def _random_dictionaries(bench: LabelledBench, saes: list[Subject], *, seed: int) -> list[Subject]:
     """One for each site, with as many latents as the widest SAE there and about as many active."""
-    work = bench.workbench
-    sites = list(dict.fromkeys(_site(s) for s in saes))
-    samples: dict[Site, list[torch.Tensor]] = {site: [] for site in sites}
-    active: dict[str, list[int]] = {s.name: [] for s in saes}
-    for coded in work.coded(work.source, max_tokens=_SAMPLE_TOKENS):
-        mask = coded.chunk.text.mask
-        for site in sites:
-            samples[site].append(coded.chunk.activations[site][mask].cpu())
-        for subject in saes:
-            active[subject.name].append(coded.codes[subject.name].nnz)
+    samples = samples_of(bench.workbench, saes, max_tokens=_SAMPLE_TOKENS)
     made: list[Subject] = []
-    for site in sites:
-        x, there = torch.cat(samples[site]), [s for s in saes if _site(s) == site]
-        widest = max(there, key=lambda s: s.sae.n_latents)
-        k = max(1, round(float(np.median([sum(active[s.name]) for s in there])) / len(x)))
-        config = Random.Config(
-            n_latents=widest.sae.n_latents,
-            d_in=x.shape[1],
-            k=min(k, widest.sae.n_latents),
-            seed=derive_seed(seed, RANDOM) % 2**31,
-        )
-        sae = Random(config)
-        sae.start(x)
-        name = RANDOM if len(sites) == 1 else f"{RANDOM} ({site})"
-        made.append(widest._replace(name=name, sae_name=name, sae=sae.to(work.materials.sae_device), part=None, word="all"))
+    for site, x, widest, k in samples:
+        sae = random_dictionary(x, n_latents=widest.sae.n_latents, k=k, seed=derive_seed(seed, RANDOM))
+        name = RANDOM if len(samples) == 1 else f"{RANDOM} ({site})"
+        made.append(Subject(name, name, sae.to(bench.workbench.materials.sae_device), (site,), None, "all"))
     return made

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from monoseme.evaluation import Metric
+from monoseme.evaluation import Definition, Metric
 from monoseme.evaluation._bootstrap import estimate
 from monoseme.evaluation._latent_effects import Floats
-from monoseme.evaluation._metric import Definition, measured
-from monoseme.studies._base import Row
-from monoseme.studies._intervals import Interval, of_replicates
+from monoseme.evaluation._metric import measured
+from monoseme.studies._base import Comparison, Row
+from monoseme.studies._intervals import Interval, difference, of_replicates
 from monoseme.studies._perturbation.ablated import Ablated
 from monoseme.studies._perturbation.trial import RULES, Rule, Trial
 
@@ -30,6 +30,13 @@ def metric_of(definition: Definition, replicates: Floats, *, n: int, n_units: in
     """From replicates [W]; the standard error is over sources of the test side."""
     error = estimate(torch.from_numpy(np.ascontiguousarray(replicates)), n_documents=n_units).standard_error
     return measured(definition, float(replicates[0]), n=n, n_documents=n_units, standard_error=error, why_missing=why_missing)
+
+
+def above_control(name: str, score: Floats, control: Floats) -> Comparison:
+    """Whether the whole 95 % interval of score less control, both [W], is above 0."""
+    gap: Interval = difference(score, control)
+    told = f"{name}: {score[0]:.3f} less {control[0]:.3f} is {gap}"
+    return Comparison(bool(gap.excludes_zero) and gap.value > 0, told)
 
 
 def probe_rows(dataset: str, site: str, trial: Trial, clean: dict[Rule, Floats]) -> list[Row]:

@@ -8,13 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from monoseme.evaluation import Metric
+from monoseme.evaluation import Definition, Metric
 from monoseme.evaluation._latent_effects import Floats
-from monoseme.evaluation._metric import Definition
-from monoseme.studies._base import Comparison, Finding, Row
-from monoseme.studies._intervals import Interval, difference
+from monoseme.studies._base import Finding, Row
 from monoseme.studies._perturbation.figures import Point
-from monoseme.studies._perturbation.rows import latent_rows, metric_of, probe_rows, with_interval
+from monoseme.studies._perturbation.rows import above_control, latent_rows, metric_of, probe_rows, with_interval
 from monoseme.studies._scr.measure import OfPair, Removed
 
 RANDOM_LATENTS = "random latents of the SAEs"
@@ -166,12 +164,11 @@ def saebench_metrics(made: Sequence[Overall], found: Sequence[OfPair]) -> dict[s
 def finding_of(made: Sequence[Overall]) -> Finding:
     """Whether trained SAEs win more of the accuracy back than random directions do."""
     control = {one.n: one for one in made if one.is_control and one.subject != RANDOM_LATENTS}
-    comparisons: list[Comparison] = []
-    for one in made:
-        if not one.is_control and one.n in control and np.isfinite(one.scr[0]):
-            gap: Interval = difference(one.scr, control[one.n].scr)
-            told = f"{one.subject}, {one.n} latents: {one.scr[0]:.3f} less {control[one.n].scr[0]:.3f} is {gap}"
-            comparisons.append(Comparison(bool(gap.excludes_zero) and gap.value > 0, told))
+    comparisons = [
+        above_control(f"{one.subject}, {one.n} latents", one.scr, control[one.n].scr)
+        for one in made
+        if not one.is_control and one.n in control and np.isfinite(one.scr[0])
+    ]
     claim = (
         "Ablating a few latents of a trained SAE takes a spurious cue out of a biased probe, more than random directions do "
         "(SHIFT, arXiv:2403.19647; SAEBench, arXiv:2503.09532). Held: the whole 95 % interval of the difference is above 0."

@@ -8,13 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from monoseme.evaluation import Metric
+from monoseme.evaluation import Definition, Metric
 from monoseme.evaluation._latent_effects import Floats
-from monoseme.evaluation._metric import Definition
-from monoseme.studies._base import Comparison, Finding, Row
-from monoseme.studies._intervals import Interval, difference
+from monoseme.studies._base import Finding, Row
 from monoseme.studies._perturbation.figures import Point
-from monoseme.studies._perturbation.rows import latent_rows, metric_of, probe_rows, with_interval
+from monoseme.studies._perturbation.rows import above_control, latent_rows, metric_of, probe_rows, with_interval
 from monoseme.studies._tpp.measure import OfDataset, Perturbed
 
 RANDOM_LATENTS = "random latents of the SAEs"
@@ -173,13 +171,11 @@ def saebench_metrics(found: Sequence[OfDataset]) -> dict[str, dict[str, float | 
 def finding_of(made: Sequence[Overall]) -> Finding:
     """Whether latents of trained SAEs tell classes apart better than random directions do."""
     control = {one.n: one for one in made if one.is_control and one.subject != RANDOM_LATENTS}
-    comparisons: list[Comparison] = []
-    for one in made:
-        if not one.is_control and one.n in control:
-            gap: Interval = difference(one.tpp, control[one.n].tpp)
-            held = bool(gap.excludes_zero) and gap.value > 0
-            told = f"{one.subject}, {one.n} latents: {one.tpp[0]:.3f} less {control[one.n].tpp[0]:.3f} is {gap}"
-            comparisons.append(Comparison(held, told))
+    comparisons = [
+        above_control(f"{one.subject}, {one.n} latents", one.tpp, control[one.n].tpp)
+        for one in made
+        if not one.is_control and one.n in control
+    ]
     claim = (
         "Ablating a few latents of a trained SAE takes one class away and leaves the others, more than random directions do "
         "(SAEBench, arXiv:2503.09532). Held: the whole 95 % interval of the difference is above 0."
