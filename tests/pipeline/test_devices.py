@@ -9,7 +9,7 @@ import torch
 from monoseme.core.errors import ModelError
 from monoseme.pipeline import Materials, RunConfig, RunFolder, open_saes
 from monoseme.pipeline._train import _jobs
-from monoseme.splice._contract import as_computed
+from monoseme.splice import as_computed
 from monoseme.tensors.processes import Mesh
 
 from .conftest import tiny_config

@@ -23,8 +23,7 @@ from monoseme.attribution.baselines import Baseline, Zero
 from monoseme.attribution.metrics import Readout
 from monoseme.core.errors import ConfigError
 from monoseme.models import EditContext, FunctionEdit, LanguageModel, Site
-from monoseme.splice import Placed
-from monoseme.splice._writes import written_by
+from monoseme.splice import Placed, written_by
 from monoseme.tensors.shapes import Bool, Float, Int, Tensor
 
 ChangeDeltas = Callable[[Float[Tensor, "J S D"], Int[Tensor, " J"]], Float[Tensor, "J S D"]]
@@ -186,7 +185,7 @@ class _Ablations:
     ) -> Float[Tensor, "J *m"]:
         """`measure` of the logits at the answer, ablated less clean, float64 on the CPU."""
         self.latents, place = deltas.latent.unique(return_inverse=True)
-        self.rows = written_by(self.placed.sae, self.latents)  # pyright: ignore[reportArgumentType]
+        self.rows = written_by(self.placed.sae, self.latents)
         everyone = torch.arange(len(self.readout))
         base = [measure(self._logits(some, None), some).double().cpu() for some in everyone.split(self.how.rows_at_once)]
         found = [torch.cat(base)[:0]]

@@ -15,8 +15,7 @@ from monoseme.attribution.baselines import Baseline, Zero
 from monoseme.core.errors import SiteError
 from monoseme.models import LanguageModel
 from monoseme.models.edit import replacement
-from monoseme.splice import Placed
-from monoseme.splice._writes import written_by
+from monoseme.splice import Placed, written_by
 from monoseme.tensors.shapes import Bool, Float, Int, Tensor
 
 
@@ -80,7 +79,7 @@ def _moved(
     tokens = prompts.tokens[prompt]
     real = None if prompts.real is None else prompts.real[prompt]
     clean = model.capture(tokens, (site, *later.inputs), real=real)
-    vectors = written_by(earlier.sae, codes.latent[some]) * change[some].unsqueeze(1)  # pyright: ignore[reportArgumentType]
+    vectors = written_by(earlier.sae, codes.latent[some]) * change[some].unsqueeze(1)
     x = clean[site].clone()
     x[torch.arange(len(some)), codes.position[codes.row[some]]] += vectors.to(x)
     ablated = model.run(tokens, real=real, edits=[replacement(site, x)], capture=later.inputs).captured

@@ -17,8 +17,7 @@ from monoseme.attribution.graph.frozen import Frozen
 from monoseme.attribution.metrics import Readout
 from monoseme.core.errors import SiteError
 from monoseme.models import WRITES_RESIDUAL, LanguageModel, Site
-from monoseme.splice import Placed
-from monoseme.splice._writes import written_by
+from monoseme.splice import Placed, written_by
 from monoseme.tensors.shapes import Float, Int, Tensor
 
 
@@ -48,7 +47,7 @@ def _effects(model: LanguageModel, placed: Placed, readout: Readout, gradients: 
     at = torch.zeros(readout.tokens.shape, dtype=torch.bool)
     at[torch.arange(len(readout)), readout.answer_from.cpu()] = True
     codes = codes_at(model, placed, readout.tokens, real=readout.real, at=at)
-    vectors = written_by(placed.sae, codes.latent)  # pyright: ignore[reportArgumentType]
+    vectors = written_by(placed.sae, codes.latent)
     vectors = vectors * (codes.value * codes.unit[codes.row]).unsqueeze(1)
     prompt = codes.prompt[codes.row]
     effect = torch.einsum("j...d,jd->j...", gradients[prompt], vectors)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from monoseme.saes import SAE
-from monoseme.splice._writes import written_by
+from monoseme.splice import written_by
 from monoseme.tensors.shapes import Float, Tensor
 
 _MOST_NUMBERS = 1 << 24

@@ -2,10 +2,11 @@
 
 from monoseme.splice._ablation import Ablation, mean_ablation, zero_ablation
 from monoseme.splice._changes import ablate_latents, clamp_latents, scale_latents
-from monoseme.splice._contract import SAELike
+from monoseme.splice._contract import SAELike, as_computed
 from monoseme.splice._placed import Placed, Read, without_code
 from monoseme.splice._splice import Change, SAEEdit, Spliced, splice
 from monoseme.splice._tracked import SiteTensors, TrackedRun, run_with_saes
+from monoseme.splice._writes import written_by
 
 __all__ = [
     "Ablation",
@@ -18,11 +19,13 @@ __all__ = [
     "Spliced",
     "TrackedRun",
     "ablate_latents",
+    "as_computed",
     "clamp_latents",
     "mean_ablation",
     "run_with_saes",
     "scale_latents",
     "splice",
     "without_code",
+    "written_by",
     "zero_ablation",
 ]

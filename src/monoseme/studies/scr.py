@@ -116,5 +116,4 @@ class SCR(Study):
 
 def _text(found: Sequence[OfPair], rivals: Rivals) -> str:
     told = {p.pair.name: f"{p.pair.dataset}: {p.pair.name}, {len(p.pair.rows):,} texts" for p in found}
-    left = "".join(f" {name} is left out: {why}." for name, why in rivals.left_out.items())
-    return _TEXT.format(pairs="; ".join(told.values()), left_out=left)
+    return _TEXT.format(pairs="; ".join(told.values()), left_out=rivals.told_left_out)

@@ -108,5 +108,4 @@ class TPP(Study):
 
 def _text(found: Sequence[OfDataset], rivals: Rivals) -> str:
     told = {d.dataset: f"{d.dataset} ({len(d.classes)} classes: {', '.join(d.classes)})" for d in found}
-    left = "".join(f" {name} is left out: {why}." for name, why in rivals.left_out.items())
-    return _TEXT.format(datasets="; ".join(told.values()), left_out=left)
+    return _TEXT.format(datasets="; ".join(told.values()), left_out=rivals.told_left_out)

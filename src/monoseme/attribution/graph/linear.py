@@ -15,7 +15,7 @@ import torch
 from monoseme.attribution.graph.frozen import Frozen
 from monoseme.attribution.graph.reading import GraphSae
 from monoseme.models import EditContext, FunctionEdit, LanguageModel, Site
-from monoseme.splice._contract import as_computed
+from monoseme.splice import as_computed
 from monoseme.tensors.shapes import Float, Int, Tensor
 
 

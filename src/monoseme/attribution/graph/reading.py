@@ -12,9 +12,7 @@ import torch
 from monoseme.core.errors import SiteError
 from monoseme.models import LanguageModel, Site
 from monoseme.saes import SAE
-from monoseme.splice import Placed
-from monoseme.splice._contract import as_computed
-from monoseme.splice._writes import written_by
+from monoseme.splice import Placed, as_computed, written_by
 from monoseme.tensors.shapes import Bool, Float, Int, Tensor
 
 _ROWS_AT_ONCE = 256

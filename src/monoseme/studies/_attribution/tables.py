@@ -8,7 +8,7 @@ from monoseme.atlas.logits import Unembedding, direct_logits, why_no_logits
 from monoseme.attribution.graph import AttributionGraph, GraphSae, GraphScores, Node, Pruned
 from monoseme.evaluation import Metric
 from monoseme.models import LanguageModel
-from monoseme.splice._writes import written_by
+from monoseme.splice import written_by
 from monoseme.studies._attribution.estimates import Effects, Key
 from monoseme.studies._base import Comparison, Finding, Row
 

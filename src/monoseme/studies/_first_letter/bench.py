@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from monoseme.core.errors import ConfigError, ModelError
-from monoseme.evaluation._directions import directions_of
+from monoseme.evaluation import directions_of
 from monoseme.models import LanguageModel, Site
 from monoseme.probes import (
     LinearProbe,

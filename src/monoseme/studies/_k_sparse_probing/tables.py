@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from monoseme.evaluation import Metric
-from monoseme.evaluation._metric import Definition, measured
+from monoseme.evaluation import Definition, Metric
+from monoseme.evaluation._metric import measured
 from monoseme.probes import cosines
 from monoseme.probes.sparse import columns_of
 from monoseme.studies._base import Row

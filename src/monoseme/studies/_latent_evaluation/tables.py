@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from monoseme.evaluation import Metric
-from monoseme.evaluation._metric import Definition, measured
+from monoseme.evaluation import Definition, Metric
+from monoseme.evaluation._metric import measured
 from monoseme.probes.sparse import columns_of
 from monoseme.studies._base import Row
 from monoseme.studies._first_letter.bench import FirstLetterBench

@@ -18,7 +18,7 @@ import torch
 
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import generator
-from monoseme.evaluation._directions import writes_of
+from monoseme.evaluation import writes_of
 from monoseme.models import EditContext, FunctionEdit, LanguageModel, Site
 from monoseme.studies._ravel.questions import Known, is_answer
 from monoseme.studies._ravel.swaps import Swap
