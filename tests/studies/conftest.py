@@ -23,9 +23,9 @@ def studied_config(model: Path, corpus: Path, *, seed: int = 0) -> RunConfig:
     return RunConfig(
         model=ModelConfig(model=str(model)),
         corpus=CorpusConfig(source=str(corpus), context_len=16, label_fields=("domain",), holdout_fraction=0.3),
-        stream=StreamConfig(contexts_per_block=8),
+        stream=StreamConfig(contexts_per_block=8, validation_loss_tokens=100),
         fidelity=Fidelity.Config(max_tokens=400, max_loss_tokens=200, n_replicates=8),
-        train=TrainConfig(n_tokens=512, batch_size=64, seed=seed, validate_every=100),
+        train=TrainConfig(n_tokens=512, batch_size=64, seed=seed, validate_every=100, validation_tokens=200, start_tokens=1024),
         saes=(
             TopK.Config(n_latents=24, k=3, seed=seed),
             Matryoshka.Config(n_latents=24, k=3, group_fractions=(0.25, 0.25, 0.5), seed=seed),
