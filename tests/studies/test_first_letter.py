@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from monoseme.core.errors import ArtifactDamagedError, ConfigError
+from monoseme.core.errors import ArtifactDamagedError, ConfigError, ResumeError
 from monoseme.models import LanguageModel, ModelConfig
 from monoseme.probes import ProbeTraining
 from monoseme.saes import SAE, save_sae
@@ -49,10 +49,10 @@ def letter_saes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def word_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Words of A, B, M and S, some in two cases; one Q, one letter, and what is no word."""
+    """Words of A, B, M and S, some in two cases; one Q, and one letter."""
     lines = (
         "apple ant arm ash autumn bear bird boat book bread milk moon mouse mud market sand sea ship sun stone street",
-        "Apple BEAR queen a don't 42",
+        "Apple BEAR queen a",
     )
     words = " ".join(lines).split()
     file = tmp_path_factory.mktemp("words") / "words.txt"
@@ -140,14 +140,18 @@ def test_a_second_bench_measures_nothing_again_and_tells_a_damaged_file(
         FirstLetterBench(config, tmp_path, model=bundled).codes(second.subjects[0])
 
 
-def test_another_list_of_words_in_the_same_folder_is_asked_anew(
+def test_what_was_measured_of_other_words_or_saes_is_not_gone_on_with(
     bench: FirstLetterBench, bundled: LanguageModel, tmp_path: Path
 ) -> None:
     config = replace(bench.config, sae=bench.config.sae[:1])
     first = FirstLetterBench(config, tmp_path, model=bundled)
     assert len(first.activations(first.sites[0])) == 21
-    fewer = FirstLetterBench(replace(config, n_words=20, least_per_class=4), tmp_path, model=bundled)
-    assert len(fewer.activations(fewer.sites[0])) == len(fewer.words) < 21
+    for other, told in (
+        (replace(config, n_words=20, least_per_class=4), "other words than"),
+        (bench.config, "other SAEs than|other SAEs and sites than"),
+    ):
+        with pytest.raises(ResumeError, match=told):
+            _ = FirstLetterBench(other, tmp_path, model=bundled).answers
 
 
 @pytest.mark.parametrize("selection", ["l1", "mean_difference", "probe_weight"])

@@ -16,6 +16,21 @@ from monoseme.studies._ravel.swaps import Swap, draw_swaps, split_entities
 from monoseme.studies._workbench import SaeStudyConfig, Workbench
 from monoseme.studies.ravel import Ravel
 
+
+@pytest.mark.parametrize("content", ["[]", '{"a": 3}'])
+def test_files_that_are_not_ravels_are_refused(tmp_path: Path, content: str) -> None:
+    for name in ("ravel_city_entity_attributes.json", "ravel_city_attribute_to_prompts.json"):
+        (tmp_path / name).write_text(content)
+    with pytest.raises(CorpusError, match="are not RAVEL's"):
+        read_questions(str(tmp_path), kind="city", split="train")
+
+
+def test_a_broken_row_is_told_by_its_number(tmp_path: Path) -> None:
+    (tmp_path / "q.csv").write_text("template,entity,attribute,answer\nonly one\n")
+    with pytest.raises(CorpusError, match="row 2 is no question"):
+        read_questions(str(tmp_path / "q.csv"), kind=None, split="train")
+
+
 ENTITIES = ("cat", "mat", "sun", "hill", "red", "one", "big")
 TEMPLATES = {"place": ("on the %s saw", "over %s and two"), "kind": ("the %s sat on", "a big %s on one")}
 

@@ -23,6 +23,8 @@ class Counting(Study):
         plugin_name = "counting"
         n: int = 3
         """How far (count)."""
+        step: float = 1.0
+        """No one takes it."""
 
     plugin_name = "counting"
     config: Config
@@ -49,7 +51,7 @@ class Counting(Study):
 
 def test_the_report_is_an_artifact_with_tables_page_and_command(tmp_path: Path) -> None:
     path = run_study(Counting(), tmp_path / "c", command="monoseme study counting")
-    assert open_artifact(path, kind="report").config == {"study": "counting", "n": 3}
+    assert open_artifact(path, kind="report").config == {"study": "counting", "n": 3, "step": 1.0}
     assert check_artifact(path) == []
     assert pq.read_table(path / "tables" / "numbers.parquet")["i"].to_pylist() == [0, 1, 2, None]
     page = (path / "index.md").read_text()
@@ -67,7 +69,7 @@ def test_a_folder_is_not_used_twice_but_resumed_with_its_first_command(tmp_path:
         run_study(Counting(), tmp_path / "c", command="second")
     path = run_study(Counting(), tmp_path / "c", command="second", resume=True)
     assert "first" in (path / "index.md").read_text()
-    assert read_record(tmp_path / "c").config == {"n": 3}
+    assert read_record(tmp_path / "c").config == {"n": 3, "step": 1.0}
 
 
 def test_force_deletes_the_study_in_the_folder_and_nothing_that_is_no_study(tmp_path: Path) -> None:
@@ -89,6 +91,13 @@ def test_other_settings_are_not_resumed(tmp_path: Path) -> None:
     run_study(Counting(), tmp_path / "c", command="first")
     with pytest.raises(ResumeError, match="n differ"):
         run_study(Counting(Counting.Config(n=4)), tmp_path / "c", command="second", resume=True)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_setting_that_no_record_can_hold_is_refused_and_leaves_no_folder(tmp_path: Path, value: float) -> None:
+    with pytest.raises(ConfigError, match=r"settings\.step must be a finite number"):
+        run_study(Counting(Counting.Config(step=value)), tmp_path / "c", command="first")
+    assert not (tmp_path / "c").exists()
 
 
 def test_an_interrupted_study_says_how_to_go_on_and_does(tmp_path: Path) -> None:

@@ -57,6 +57,13 @@ def test_architectures_are_compared_on_a_model_and_one_that_breaks_costs_no_othe
     assert _content(out, capsys) == content
 
 
+@pytest.mark.parametrize("name", ["ravel", "unlearning"])
+def test_a_study_of_what_must_be_given_tells_its_flags(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["study", name, "--help"])
+    assert (ended.value.code, "--n_replicates" in capsys.readouterr().out) == (0, True)
+
+
 def test_a_study_that_does_not_exist_is_refused_with_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "synthetics"]) == 2
     assert 'Did you mean "synthetic"?' in capsys.readouterr().err

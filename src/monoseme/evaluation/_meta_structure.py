@@ -46,7 +46,9 @@ class MetaSettings:
             raise ConfigError(f"width_fraction is {self.width_fraction}; it must be above 0 and at most 1")
 
     def n_latents(self, n_rows: int) -> int:
-        """Of the meta-SAE of so many rows."""
+        """Of the meta-SAE of so many rows. Raises ConfigError where fewer rows than k are to be made of k of its latents."""
+        if self.k > n_rows:
+            raise ConfigError(f"k is {self.k}, and there are {n_rows} rows; give a k of at most that, such as 4")
         return max(math.ceil(self.width_fraction * n_rows), self.k)
 
 

@@ -55,6 +55,7 @@ def run_study(study: Study, out: Path, *, command: str, resume: bool = False, fo
     """
     if resume and force:
         raise ConfigError("--resume keeps what was measured, --force deletes it.\n  Give one of them.")
+    from_dict(type(study.config), to_dict(study.config), where="settings")  # flags may say nan and inf, which no record can hold
     if force and (out / STUDY_FILE).is_file():
         shutil.rmtree(out)
     record = _begin(study, out, command=command, resume=resume)

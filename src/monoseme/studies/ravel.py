@@ -17,6 +17,7 @@ import numpy as np
 
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError, UndefinedMetricError
+from monoseme.core.seeds import derive_seed
 from monoseme.studies._base import Study, StudyResult
 from monoseme.studies._kept_files import read_replicates, write_replicates
 from monoseme.studies._ravel.measure import WHOLE, Scored, Testing, masks_of, of_sae, of_vectors
@@ -79,8 +80,6 @@ class Ravel(Study):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if not self.questions:
-                raise ConfigError("ravel needs questions about entities.\n  Name a table, or RAVEL's folder, with --questions")
             for name, least in (("n_questions", 4), ("n_train", 2), ("n_test", 2), ("max_new_tokens", 1), ("batch_size", 1)):
                 if getattr(self, name) < least:
                     raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
@@ -122,11 +121,13 @@ class Ravel(Study):
 
     def _asked(self) -> list[Question]:
         config = self.config
+        if not config.questions:
+            raise ConfigError("ravel needs questions about entities.\n  Name a table, or RAVEL's folder, with --questions")
         found = read_questions(config.questions, kind=config.kind, split=config.split)
         there = {each.attribute for each in found}
         if missing := [name for name in config.attributes if name not in there]:
             raise ConfigError(f"no question is about {', '.join(missing)}.\n  Attributes there: {', '.join(sorted(there))}")
-        order = np.random.default_rng(config.seed).permutation(len(found))[: config.n_questions]
+        order = np.random.default_rng(derive_seed(config.seed, "questions")).permutation(len(found))[: config.n_questions]
         return [found[i] for i in sorted(order)]
 
     def _known(self, bench: Workbench, asked: Sequence[Question], file: Path) -> list[Known]:

@@ -10,7 +10,7 @@ Letters: N words, n prompts of a batch, S positions, C classes, D width, F laten
 
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ import scipy.sparse as sp
 import torch
 
 from monoseme.core.display import get_display
+from monoseme.core.errors import ResumeError
 from monoseme.core.files import hash_json, read_json, write_atomic, write_json
 from monoseme.evaluation._csr import as_csr
 from monoseme.models import LanguageModel, Site
@@ -75,15 +76,31 @@ class Gathered:
 
 
 def gather(model: LanguageModel, asked: Asked, subjects: Sequence[Subject], folder: Path, *, batch_prompts: int) -> Gathered:
-    """From the files of an earlier call with the same words, subjects and sites, else from the model."""
+    """From the files of an earlier call, else from the model.
+
+    Raises ResumeError where the earlier call was of other words, SAEs or sites: probes of it lie beside it.
+    """
     sites = tuple(dict.fromkeys(site for subject in subjects for site in subject.sites))
     found = Gathered(folder, subjects, sites)
     key = {"asked": hash_json(list(asked.names)), "subjects": [s.name for s in subjects], "sites": [str(s) for s in sites]}
     done = folder / "done.json"
-    if not (done.is_file() and read_json(done) == key):
+    if done.is_file():
+        with reading(done):
+            held = {name: read_json(done)[name] for name in key}
+        if held != key:
+            raise ResumeError(
+                f"{folder} was measured with other {_differing(held, key)} than there are now.\n"
+                "  Measure all again with --force, or give another --out."
+            )
+    else:
         _write(model, asked, subjects, sites, folder, batch_prompts=batch_prompts)
         write_json(done, key)
     return found
+
+
+def _differing(held: Mapping[str, Any], key: Mapping[str, Any]) -> str:
+    told = {"asked": "words", "subjects": "SAEs", "sites": "sites"}
+    return " and ".join(told[name] for name in key if held[name] != key[name])
 
 
 @torch.no_grad()

@@ -68,7 +68,9 @@ def read_questions(source: str, *, kind: str | None, split: str) -> list[Questio
 
 def _of_row(row: Any) -> Question:
     if isinstance(row, BadRow):
-        raise CorpusError(f"{row} is no question.\n  A row needs the columns template, {', '.join(_COLUMNS)}.")
+        raise CorpusError(
+            f"{row.file}, row {row.number} is no question: {row.why}.\n  A row needs the columns template, {', '.join(_COLUMNS)}."
+        )
     fields: Mapping[str, Any] = row.fields
     values = [str(fields.get(name) or "") for name in ("template", *_COLUMNS)]
     if not all(values) or values[0].count("%s") != 1:
@@ -83,11 +85,20 @@ def _of_folder(folder: Path, kind: str) -> Iterator[Question]:
     if missing := [str(file) for file in files if not file.is_file()]:
         raise CorpusError(f"{' and '.join(missing)} cannot be found.\n  Give RAVEL's folder of data, or a table without --kind.")
     entities, prompts = (read_json(file) for file in files)
+    if not all(isinstance(each, dict) for each in (entities, prompts)) or not _are(entities, dict) or not _are(prompts, list):
+        raise CorpusError(
+            f"{' and '.join(map(str, files))} are not RAVEL's.\n"
+            "  They hold entity -> {attribute: value}, and attribute -> [template with one %s]."
+        )
     for entity, attributes in entities.items():
         for attribute, templates in prompts.items():
             for template in templates:
                 if template.count("%s") == 1 and attributes.get(attribute):
                     yield Question(template, entity, attribute, str(attributes[attribute]))
+
+
+def _are(table: Mapping[str, Any], kind: type) -> bool:
+    return all(isinstance(value, kind) for value in table.values())
 
 
 def is_answer(text: str, answer: str) -> bool:
