@@ -23,6 +23,7 @@ from monoseme.studies._labelled.config import LabelledConfig
 from monoseme.studies._sparse_probing.figures import accuracies, by_features
 from monoseme.studies._sparse_probing.measure import Measured, Settings, measure, read_measured, write_measured
 from monoseme.studies._sparse_probing.tables import (
+    OVERALL,
     accuracy_rows,
     class_rows,
     dataset_rows,
@@ -85,7 +86,8 @@ class SparseProbing(Study):
         several = len({subject.placed.inputs[0] for subject in bench.subjects}) > 1
         sites = {s.name: f"activations ({s.placed.inputs[0]})" if several else "activations" for s in bench.subjects}
         rows = accuracy_rows(found, list(saes))
-        figures = [accuracies(rows), by_features(rows)]
+        drawn = [row for row in rows if row["dataset"] != OVERALL or len(found) > 2]  # of two sets a reader sees the mean
+        figures = [accuracies(drawn), by_features(drawn)]
         return StudyResult(
             title="What a few latents tell of a text",
             text=_text(config, bench, found),

@@ -60,7 +60,7 @@ class LabelledBench:
                 TextTokenizer(self.workbench.model.tokenizer),
                 room=self.frame.room,
                 n_pieces=config.pieces_per_text or _PIECES.get(name, 1),
-                least=config.least_per_class,
+                least=min(config.least_per_class, sizes.per_class),
                 test_fraction=sizes.test_fraction,
             )
             self._texts[name] = found.at_most(sizes.per_class, seed=config.seed)

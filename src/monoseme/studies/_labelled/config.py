@@ -1,6 +1,7 @@
 """The settings of studies on labelled texts."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from monoseme.core.config import suggest
@@ -87,7 +88,8 @@ class LabelledConfig(SaeStudyConfig):
     def names(self) -> tuple[str, ...]:
         """The data sets, each once."""
         if self.corpus.source != OF_RUN:
-            return (self.corpus.source,)
+            path = Path(self.corpus.source).expanduser()
+            return (path.name if path.exists() else self.corpus.source,)
         said = [each for name in self.dataset for each in (SAEBENCH_GROUPS if name == ALL_OF_SAEBENCH else (name,))]
         return tuple(dict.fromkeys(said)) or BUNDLED_SETS
 
