@@ -15,7 +15,7 @@ from pathlib import Path
 from monoseme.core.display import get_display
 from monoseme.studies._base import Study, StudyResult
 from monoseme.studies._labelled.bench import LabelledBench
-from monoseme.studies._perturbation.config import PerturbationConfig
+from monoseme.studies._perturbation.config import FEW, PerturbationConfig
 from monoseme.studies._perturbation.figures import curves
 from monoseme.studies._perturbation.rivals import Rivals
 from monoseme.studies._perturbation.saebench import saebench_files
@@ -33,6 +33,8 @@ from monoseme.studies._scr.tables import (
 )
 from monoseme.studies._workbench import OF_RUN, SHORT_FLAGS
 
+_SHOWN = ("subject", "n_latents", "scr", "scr_low", "scr_high", "scr_as_saebench", "n_pairs")
+_SHOWN_PROBES = ("dataset", "probe", "accuracy", "accuracy_biased", "accuracy_as_saebench", "n_test", "asked", "scr_of_direction")
 _TEXT = """\
 {pairs}. Three linear probes read the mean of a text's activations: one for each label, of texts where the other label tells
 nothing, and a biased one that knows only texts where both go together. Asked for one label on texts of all four combinations,
@@ -92,10 +94,10 @@ class SCR(Study):
                 "pairs": pair_rows(found),
                 "latents": all_latent_rows(found),
             },
-            shown={"pairs": (), "latents": ()},
+            shown={"scr": _SHOWN, "probes": _SHOWN_PROBES, "pairs": (), "latents": ()},
             metrics=metrics_of(made, found),
             figures=[] if figure is None else [figure],
-            findings=[finding_of(made)],
+            findings=[finding_of([one for one in made if one.n <= FEW] or made)],
             files=saebench_files("scr", saebench_metrics(made, found), config),
             inputs=bench.workbench.inputs(),
             seeds={"seed": config.seed},

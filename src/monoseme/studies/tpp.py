@@ -14,7 +14,7 @@ from pathlib import Path
 from monoseme.core.display import get_display
 from monoseme.studies._base import Study, StudyResult
 from monoseme.studies._labelled.bench import LabelledBench
-from monoseme.studies._perturbation.config import PerturbationConfig
+from monoseme.studies._perturbation.config import FEW, PerturbationConfig
 from monoseme.studies._perturbation.figures import curves
 from monoseme.studies._perturbation.rivals import Rivals
 from monoseme.studies._perturbation.saebench import saebench_files
@@ -31,6 +31,17 @@ from monoseme.studies._tpp.tables import (
 )
 from monoseme.studies._workbench import OF_RUN, SHORT_FLAGS
 
+_SHOWN = ("subject", "n_latents", "tpp", "tpp_low", "tpp_high", "intended", "unintended", "tpp_as_saebench")
+_SHOWN_PROBES = (
+    "dataset",
+    "probe",
+    "accuracy",
+    "accuracy_low",
+    "accuracy_high",
+    "accuracy_as_saebench",
+    "n_test",
+    "tpp_of_direction",
+)
 _TEXT = """\
 {datasets}. A linear probe for each class against the others reads the mean of a text's activations. Latents of a class: those
 with the largest difference of means times what they add to the probe's logit, on the training side. They are ablated on the
@@ -86,10 +97,10 @@ class TPP(Study):
                 "classes": class_rows(found),
                 "latents": all_latent_rows(found),
             },
-            shown={"classes": (), "latents": ()},
+            shown={"tpp": _SHOWN, "probes": _SHOWN_PROBES, "classes": (), "latents": ()},
             metrics=metrics_of(made, found),
             figures=[] if figure is None else [figure],
-            findings=[finding_of(made)],
+            findings=[finding_of([one for one in made if one.n <= FEW] or made)],
             files=saebench_files("tpp", saebench_metrics(found), config),
             inputs=bench.workbench.inputs(),
             seeds={"seed": config.seed},
