@@ -181,6 +181,11 @@ def test_on_the_bundled_model_scores_add_up_to_one_percent() -> None:
     assert found[site].relative_error.median() < 0.01
 
 
+def test_the_left_rule_has_the_clean_end_and_midpoints_have_neither() -> None:
+    assert Path(n_steps=4, rule="left").steps == (0.0, 0.25, 0.5, 0.75)
+    assert Path(n_steps=4).steps == (0.125, 0.375, 0.625, 0.875)
+
+
 def test_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         Path(n_steps=0)

@@ -47,6 +47,12 @@ def test_each_rule_of_the_original_flips_a_case(case: dict[str, Any], mended: di
     assert ablated(**{**case, **mended}).is_absorbed
 
 
+@pytest.mark.parametrize(("third", "absorbed"), [(-2.0, True), (2.0, True), (2.5, False), (-2.0625, False)])
+def test_the_lead_is_of_sizes_and_just_enough_is_enough(third: float, absorbed: bool):
+    """|-3| - |third| against 1: a second score above 0 is as near to the first as one below."""
+    assert ablated(scores=(9.0, -3.0, third)).is_absorbed.tolist() == [absorbed]
+
+
 def test_ranking_by_size_puts_a_large_positive_score_first():
     scores = (0.0, -3.0, 3.5)
     assert ablated(scores=scores).ranked.latents.tolist() == [[1, 0, 2]]
