@@ -68,8 +68,13 @@ def fit_meta_sae(rows: Float[Tensor, "N D"], settings: MetaSettings, *, n_latent
     if len(rows) < 2:
         raise ConfigError(f"a meta-SAE needs two rows or more, not {len(rows)}")
     x = rows.float()
+    # Measured with the k largest of each row: of unseen rows, a threshold learned in training lets through two or three times k.
     config = BatchTopK.Config(
-        n_latents=n_latents, d_in=x.shape[1], k=min(settings.k, n_latents), seed=derive_seed(seed, "meta") % 2**31
+        n_latents=n_latents,
+        d_in=x.shape[1],
+        k=min(settings.k, n_latents),
+        inference="k",
+        seed=derive_seed(seed, "meta") % 2**31,
     )
     sae = BatchTopK(config)
     sae.start(x)

@@ -25,6 +25,6 @@ def scores(rows: Sequence[Row]) -> Figure:
             for row in rows
         ],
         title="What an SAE of the decoder's rows explains",
-        caption="Share of the variance of rows. Held-out rows right of random rows: latents share parts. Rows "
-        "trained on are SAEBench's number; its distance to held-out rows is what is learned by heart. Bars are 95 % intervals over rows.",
+        caption="Share of the variance of rows. Held-out rows right of random rows: latents share parts. Rows trained on are "
+        "SAEBench's number; its distance to held-out rows is what is learned by heart. Bars are 95 % intervals over rows.",
     )
