@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monoseme.core.display import get_display
+from monoseme.reports.plain_tables import markdown_text
 from monoseme.studies._base import Study, StudyResult
 from monoseme.studies._labelled.bench import LabelledBench
 from monoseme.studies._perturbation.config import FEW, PerturbationConfig
@@ -117,5 +118,5 @@ class SCR(Study):
 
 
 def _text(found: Sequence[OfPair], rivals: Rivals) -> str:
-    told = {p.pair.name: f"{p.pair.dataset}: {p.pair.name}, {len(p.pair.rows):,} texts" for p in found}
+    told = {p.pair.name: f"{p.pair.dataset}: {markdown_text(p.pair.name)}, {len(p.pair.rows):,} texts" for p in found}
     return _TEXT.format(pairs="; ".join(told.values()), left_out=rivals.told_left_out)

@@ -17,6 +17,7 @@ from pathlib import Path
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import derive_seed
+from monoseme.reports.plain_tables import markdown_text
 from monoseme.studies._base import Study, StudyResult
 from monoseme.studies._labelled.bench import LabelledBench
 from monoseme.studies._labelled.config import LabelledConfig
@@ -126,7 +127,10 @@ class SparseProbing(Study):
 
 
 def _text(config: SparseProbing.Config, bench: LabelledBench, found: Sequence[Measured]) -> str:
-    told = [f"{one.dataset} ({one.n_texts:,} texts, {len(one.classes)} classes: {', '.join(one.classes)})" for one in found]
+    told = [
+        f"{one.dataset} ({one.n_texts:,} texts, {len(one.classes)} classes: {', '.join(map(markdown_text, one.classes))})"
+        for one in found
+    ]
     left = "".join(f"\n- {name} is left out: {why}." for name, why in bench.left_out.items())
     return _TEXT.format(datasets="; ".join(told), n_tokens=config.text_tokens, n_seeds=config.n_seeds, left_out=left)
 

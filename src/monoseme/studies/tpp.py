@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monoseme.core.display import get_display
+from monoseme.reports.plain_tables import markdown_text
 from monoseme.studies._base import Study, StudyResult
 from monoseme.studies._labelled.bench import LabelledBench
 from monoseme.studies._perturbation.config import FEW, PerturbationConfig
@@ -118,5 +119,5 @@ class TPP(Study):
 
 
 def _text(found: Sequence[OfDataset], rivals: Rivals) -> str:
-    told = {d.dataset: f"{d.dataset} ({len(d.classes)} classes: {', '.join(d.classes)})" for d in found}
+    told = {d.dataset: f"{d.dataset} ({len(d.classes)} classes: {', '.join(map(markdown_text, d.classes))})" for d in found}
     return _TEXT.format(datasets="; ".join(told.values()), left_out=rivals.told_left_out)
