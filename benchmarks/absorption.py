@@ -21,6 +21,8 @@ from study_docs import Rules, copy_report
 
 _RUNS = "runs"
 """What stands in the page for the folders of this machine."""
+_FIGURE_BYTES = 700_000
+"""Sixteen SAEs and their controls make large figures."""
 
 
 def main() -> None:
@@ -31,7 +33,7 @@ def main() -> None:
         resume = ["--resume"] if (flags.work / "study.json").is_file() else []
         if subprocess.run([sys.executable, "-m", "monoseme", *words, "--quiet", *resume], check=False).returncode:
             raise SystemExit("the study failed; the same command goes on")
-    copy_report(flags.work / "report", flags.out, Rules(keeps_texts=True, paths=_paths(flags)))
+    copy_report(flags.work / "report", flags.out, Rules(keeps_texts=True, paths=_paths(flags), figure_bytes=_FIGURE_BYTES))
     sys.stderr.write(f"page -> {flags.out / 'index.md'}\n")
 
 

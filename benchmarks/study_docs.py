@@ -12,8 +12,6 @@ from typing import NamedTuple
 
 import vl_convert
 
-_STUDY_BYTES = 230_000
-"""What the figures of one study may weigh; those that come later are left to the report that the command makes."""
 _SVG_BYTES = 40_000
 """Up to which a figure stays a text."""
 _CSV_BYTES = 100_000
@@ -31,6 +29,8 @@ class Rules(NamedTuple):
     """Whether tables with sentences of the corpus may; its licence says."""
     paths: Mapping[str, str]
     """Path of this machine -> what stands for it."""
+    figure_bytes: int = 230_000
+    """What the figures of one study may weigh; those that come later are left to the report that the command makes."""
 
 
 def copy_report(report: Path, out: Path, rules: Rules) -> None:
@@ -39,16 +39,15 @@ def copy_report(report: Path, out: Path, rules: Rules) -> None:
         old.unlink()
     text = (report / "index.md").read_text(encoding="utf-8")
     text = _with_tables(text, report, out, rules)
-    text = _with_figures(text, report, out)
+    text = _with_figures(text, report, out, rules.figure_bytes)
     for path, word in rules.paths.items():
         text = text.replace(path, word)
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.md").write_text(text, encoding="utf-8")
 
 
-def _with_figures(text: str, report: Path, out: Path) -> str:
+def _with_figures(text: str, report: Path, out: Path, left: int) -> str:
     """Each figure twice, for the light and the dark theme of the site, as long as there is room."""
-    left = _STUDY_BYTES
 
     def placed(found: re.Match[str]) -> str:
         nonlocal left

@@ -12,6 +12,7 @@ import torch
 
 from monoseme.evaluation import DocumentWeights
 from monoseme.evaluation._absorption_rates import OverLetters
+from monoseme.evaluation.formats import read_saebench
 from monoseme.models import ModelConfig, Site
 from monoseme.probes import ProbeTraining, Split, held_out, one_hot, train_multi_probe
 from monoseme.reports.figures import Figure
@@ -154,6 +155,18 @@ def test_claims_are_decided_where_there_are_saes_for_them():
     assert row["difference"] == pytest.approx(-0.2)
 
 
+def test_saes_whose_main_latents_do_not_tell_the_letters_decide_nothing():
+    found = [
+        measured_as(row_of("topk", "topk") | {"k_sparse_f1": 0.2}, 0.3),
+        measured_as(row_of("matryoshka", "matryoshka"), 0.1),
+    ]
+    everywhere, nested, *_ = findings_of(found)
+    assert [comparison.numbers.split(",")[0] for comparison in everywhere.comparisons] == ["matryoshka"]
+    assert nested.verdict == "not measured"
+    assert "F1 of 0.5" in nested.why_missing
+    assert len(differences(found)) == 1
+
+
 def test_a_difference_is_from_the_topk_nearest_in_l0_however_far():
     found = [
         measured_as(row_of("sparse", "topk", l0=16.0), 0.3),
@@ -226,8 +239,13 @@ def test_the_study_runs_on_the_bundled_model_and_says_that_it_cannot_spell(saved
         kept.unlink()
     found = study(least_accuracy=0.0)
     rows = found.tables["absorption"]
-    assert [row["architecture"] for row in rows] == ["topk", "random", "PCA"]
-    assert [row["width"] for row in rows] == [256, 256, 192]
+    assert [row["architecture"] for row in rows] == ["topk", "PCA", "random"]
+    ((name, content),) = found.files.items()
+    told = read_saebench(content).metrics["mean"]
+    assert name == "absorption_first_letter_monoseme_young_eval_results.json"
+    assert told["mean_full_absorption_score"] == pytest.approx(rows[0]["full_absorption"])
+    assert told["mean_absorption_fraction_score"] == pytest.approx(rows[0]["absorption_fraction"])
+    assert [row["width"] for row in rows] == [256, 192, 256]
     assert all(row["full_absorption"] is not None and row["k_sparse_f1"] is not None for row in rows)
     assert all(row["n_ablated"] == 0 or row["absorption_rate"] is not None for row in found.tables["letters"])
     for row in found.tables["ablations"]:

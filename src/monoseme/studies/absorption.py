@@ -8,7 +8,7 @@ letters as tokens. The rules are in `evaluation/_absorption_*.py`; words, probes
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from monoseme.attribution.integrated import Path as Way
 from monoseme.core.display import get_display
@@ -26,6 +26,7 @@ from monoseme.studies._absorption.findings import Measured, differences, finding
 from monoseme.studies._absorption.judged import Judged, JudgeSettings, judge
 from monoseme.studies._absorption.letters import Words
 from monoseme.studies._absorption.rates import BY_ABLATION, MEASURES, Trust, rates_of
+from monoseme.studies._absorption.saebench import saebench_files
 from monoseme.studies._absorption.tables import metrics_of, sae_row
 from monoseme.studies._base import Row, Study, StudyResult
 from monoseme.studies._first_letter.bench import FirstLetterBench
@@ -141,6 +142,7 @@ class Absorption(Study):
             Measured(sae_row(entry, rates, measures), rates)
             for entry, rates in zip(entries, (rates_of(each, weights, trust, measures=measures) for each in judged), strict=True)
         ]
+        measured.sort(key=_place)
         rows = [each.row for each in measured]
         letters = [{"subject": each.row["subject"]} | row for each in measured for row in each.rates.letters]
         return StudyResult(
@@ -158,9 +160,20 @@ class Absorption(Study):
             metrics={each.row["subject"]: metrics_of(each, measures) for each in measured},
             figures=_figures(rows, letters),
             findings=findings_of(measured),
+            files=saebench_files(measured, _as_saebench(config)),
             inputs=bench.bench.inputs(),
             seeds={"seed": config.seed, "split": config.split_seed},
         )
+
+
+def _as_saebench(config: Absorption.Config) -> dict[str, object]:
+    """The settings under the names that SAEBench has for them."""
+    return {
+        "model_name": config.model.model,
+        "random_seed": config.split_seed,
+        "f1_jump_threshold": config.f1_jump,
+        "max_k_value": max(config.ks),
+    }
 
 
 def _words(bench: FirstLetterBench, entry: Entry) -> Words:
@@ -190,6 +203,12 @@ def _is_measured(measure: str, config: Absorption.Config, bench: FirstLetterBenc
     if measure in BY_ABLATION:
         return _why_not_ablated(config, bench) is None and (measure == "absorption_rate" or config.partial)
     return config.measures != "ablation"
+
+
+def _place(found: Measured) -> tuple[Any, ...]:
+    """SAEs as they come, then controls by kind and size."""
+    row = found.row
+    return (True, row["architecture"], row["width"], row["l0"]) if row["is_control"] else (False,)
 
 
 def _named(entries: Sequence[Entry], rows: Sequence[Sequence[Row]]) -> list[Row]:

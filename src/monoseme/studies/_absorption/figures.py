@@ -52,7 +52,7 @@ def rates_by_dictionary(rows: Sequence[Row]) -> Figure | None:
         title="How often a letter's latents leave a word to another latent",
         caption="Read the first panel first: where the main latents do not tell the letter at all, a rate, high or low, says "
         "nothing. Random and PCA dictionaries of the same size say what a number looks like without learning. "
-        "Bars are 95 % intervals over words.",
+        "Bars are 95 % intervals over words. Each panel has an axis of its own, which need not begin at 0.",
         columns=2,
     )
 
@@ -65,7 +65,9 @@ def rates_over(rows: Sequence[Row], by: str) -> Figure | None:
     if len(values) < 2 or values[-1] < 1.2 * max(values[0], 1e-9) or not measures:
         return None
     held = [row for row in rows if not row["is_control"] or row["architecture"] == _UNLEARNED]
-    names = list(dict.fromkeys(row["architecture"] for row in held))
+    names = list(dict.fromkeys(row["architecture"] for row in sorted(held, key=lambda row: row["l0"])))  # so dots are moved apart
+    if by == "width":
+        held = _one_at_each_place(held)
     tops = {m: max((_ends(row, m)[1] for row in held if row.get(m) is not None), default=0.0) or 1.0 for m in measures}
     charts = [
         _panel(some, by, measure, names, top=tops[measure]).properties(title=title)
@@ -174,6 +176,15 @@ def _panel_rows(rows: Sequence[Row], by: str) -> list[tuple[str, list[Row]]]:
         else:
             groups.append([row])
     return [(_about([row["l0"] for row in group]), group) for group in groups]
+
+
+def _one_at_each_place(rows: Sequence[Row]) -> list[Row]:
+    """The sparsest of an architecture at one width and about one L0; others would lie on it."""
+    first: dict[tuple[str, str, int], Row] = {}
+    for title, group in _panel_rows(rows, "l0"):
+        for row in group:
+            first.setdefault((title, row["architecture"], row["width"]), row)
+    return list(first.values())
 
 
 def _about(values: Sequence[float]) -> str:

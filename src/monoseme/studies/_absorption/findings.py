@@ -19,6 +19,10 @@ _NAMES = {
 }
 
 
+LEAST_MAIN_F1 = 0.5
+"""Mean F1 of the main latents over letters from which an SAE's rates decide a claim; the choice is ours."""
+
+
 class Measured(NamedTuple):
     """One dictionary with its rates."""
 
@@ -82,14 +86,19 @@ def differences(found: Sequence[Measured]) -> list[Row]:
 
 
 def findings_of(found: Sequence[Measured]) -> list[Finding]:
-    """Every claim, decided where there are SAEs for it. A claim holds where the whole 95 % interval is on its side."""
+    """Every claim, decided where there are SAEs for it whose main latents tell the letters.
+
+    A claim holds where the whole 95 % interval is on its side.
+    """
     saes = [each for each in found if not each.row["is_control"]]
-    everywhere = [comparison for each in saes for comparison in _above_zero(each)]
-    made = [Finding(_EVERYWHERE, tuple(everywhere), "" if everywhere else _no_rate(saes))]
+    telling = [each for each in saes if (each.row["k_sparse_f1"] or 0.0) >= LEAST_MAIN_F1]
+    everywhere = tuple(comparison for each in telling for comparison in _above_zero(each))
+    made = [Finding(_EVERYWHERE, everywhere, "" if everywhere else _no_rate(saes))]
     for claim in _CLAIMS:
         pairs = [(more, less) for more in saes for less in saes if claim.is_pair(more.row, less.row)]
-        comparisons = tuple(_comparison(row) for more, less in pairs for row in _compared(more, less))
-        why = "" if comparisons else claim.why_missing if not pairs else _no_rate(saes)
+        told = [(more, less) for more, less in pairs if more in telling and less in telling]
+        comparisons = tuple(_comparison(row) for more, less in told for row in _compared(more, less))
+        why = "" if comparisons else _no_rate(saes) if pairs else claim.why_missing
         made.append(Finding(claim.text, comparisons, why))
     return made
 
@@ -140,7 +149,13 @@ def _no_rate(found: Sequence[Measured]) -> str:
     whys: Mapping[str, None] = dict.fromkeys(
         over.why_missing for each in found for over in each.rates.over.values() if over.why_missing
     )
-    return f"No SAE has a rate: {'; '.join(whys)}."
+    if whys:
+        return f"No SAE has a rate: {'; '.join(whys)}."
+    best = max((each.row["k_sparse_f1"] or 0.0 for each in found), default=0.0)
+    return (
+        f"The SAEs that it takes have no main latents that tell the letters: an F1 of {LEAST_MAIN_F1:g} is asked for, the best "
+        f"here is {best:.2f}. What no latent stands for, no latent can absorb; rates and differences are in the tables."
+    )
 
 
 def _f1(value: float | None) -> str:
