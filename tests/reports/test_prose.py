@@ -31,6 +31,7 @@ def test_paragraphs_lists_and_code_are_told_apart() -> None:
     assert made.split("\n", 1)[0] == "<p>One two:</p><ul><li>a b</li><li>c</li></ul>"
     assert "<h3>Three</h3>" in made
     assert made.endswith("<pre>x &lt;y&gt;\n\nz</pre>")
+    assert str(prose("> *One*\n>\n> two <b>")) == "<blockquote><em>One</em><br><br>two &lt;b&gt;</blockquote>"
 
 
 @given(st.text(alphabet="<>&*`[]()\\_|\n ajlt;:#") | st.text(alphabet=st.characters(codec="utf-8", exclude_categories=["Co"])))

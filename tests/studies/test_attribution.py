@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from monoseme.attribution.graph import Node
-from monoseme.core.errors import ConfigError, SiteError
+from monoseme.core.errors import ArtifactDamagedError, ConfigError, SiteError
 from monoseme.pipeline import RunFolder
 from monoseme.studies import STUDIES
+from monoseme.studies._attribution.estimates import Effects, read_effects, write_effects
 from monoseme.studies._attribution.layout import lay_out_nodes
 from monoseme.studies.attribution import Attribution
 
@@ -39,6 +40,17 @@ def test_a_graph_its_files_and_what_ablation_says_of_it(studied_run: RunFolder, 
     assert 0 < (metrics["completeness"] or 0) <= 1
     assert [figure.name for figure in found.figures] == ["graph", "estimates"]
     assert all(figure.spec() for figure in found.figures)
+    assert read_effects(tmp_path / "effects.json").by["graph"].keys() <= set(read_effects(tmp_path / "effects.json").keys)
+
+
+def test_effects_are_kept_whole(tmp_path: Path):
+    keys = [("a", 1, 5), ("b", 2, 5)]
+    effects = Effects(keys, {"graph": {keys[0]: 0.1}, "ablation": {keys[0]: 1 / 3, keys[1]: -2.0}})
+    write_effects(tmp_path / "effects.json", effects)
+    assert read_effects(tmp_path / "effects.json") == effects
+    (tmp_path / "effects.json").write_text("{}")
+    with pytest.raises(ArtifactDamagedError, match="Delete it"):
+        read_effects(tmp_path / "effects.json")
 
 
 def test_what_a_graph_cannot_hold_is_refused(studied_run: RunFolder, tmp_path: Path):

@@ -1,7 +1,7 @@
 """A little Markdown as HTML: the paragraphs and lists that studies write about themselves. Everything is escaped first.
 
-Knows paragraphs, headings, lists (one level), fenced code, `code`, **strong**, *emphasis*, links to http(s), and characters with
-a backslash or as `&lt;`, as `plain_tables.markdown_text` writes them; all else stays text.
+Knows paragraphs, headings, lists (one level), quotations, fenced code, `code`, **strong**, *emphasis*, links to http(s), and
+characters with a backslash or as `&lt;`, as `plain_tables.markdown_text` writes them; all else stays text.
 """
 
 import html
@@ -18,6 +18,7 @@ _INLINE = (
 )
 _CODE = re.compile(r"`([^`]+)`")
 _ITEM = re.compile(r"^[-*] +")
+_QUOTED = re.compile(r"^> ?")
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _PRIVATE = 0xE000
 """A character with a backslash waits here, out of reach of the patterns, until the line is made."""
@@ -66,6 +67,9 @@ def _block(lines: list[str]) -> Markup:
         return Markup("<pre>{}</pre>").format("\n".join(line for line in lines[1:] if not line.startswith(_FENCE)))
     if lines[0].startswith("#"):
         return Markup("<h3>{}</h3>").format(inline(" ".join(lines).lstrip("# ")))
+    if all(_QUOTED.match(line) for line in lines):
+        quoted = Markup("<br>").join(inline(_QUOTED.sub("", line)) for line in lines)
+        return Markup("<blockquote>{}</blockquote>").format(quoted)
     first = next((i for i, line in enumerate(lines) if _ITEM.match(line)), None)
     if first is None:
         return Markup("<p>{}</p>").format(inline(" ".join(lines)))

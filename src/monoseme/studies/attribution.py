@@ -9,7 +9,7 @@ safety-research/circuit-tracer. Differs: SAEs of the residual stream can be used
 edges are compared with ablation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -28,7 +28,8 @@ from monoseme.attribution.graph import (
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError, SiteError
 from monoseme.models import LanguageModel
-from monoseme.studies._attribution.estimates import agreement_rows, effects_on
+from monoseme.reports.plain_tables import markdown_text
+from monoseme.studies._attribution.estimates import Effects, agreement_rows, effects_on, read_effects, write_effects
 from monoseme.studies._attribution.figures import estimates_figure, graph_figure
 from monoseme.studies._attribution.tables import (
     about,
@@ -98,15 +99,14 @@ class Attribution(Study):
     short_flags: ClassVar[Mapping[str, str]] = SHORT_FLAGS
 
     def investigate(self, work: Path) -> StudyResult:
-        """Traces the prompt, then ablates every latent. Nothing is kept in `work`: a prompt takes seconds."""
-        del work
+        """Traces the prompt, then estimates and ablates every latent; these effects are kept in `work`."""
         config, bench = self.config, Workbench(self.config)
         chosen = _chosen(bench)
         model = bench.model
         tokens = _tokens(model, config.prompt)
         graph = trace(model, tokens, chosen.saes, config.tracing)
         pruned = prune(graph, node_threshold=config.node_threshold, edge_threshold=config.edge_threshold)
-        effects = effects_on(model, graph, chosen.saes, n_steps=config.n_steps)
+        effects = _kept_effects(work / "effects.json", lambda: effects_on(model, graph, chosen.saes, n_steps=config.n_steps))
         agreements = agreement_rows(effects)
         ids, promoted = node_ids(pruned.graph), promoted_tokens(model, chosen.saes, effects.keys)
         edges = edge_rows(pruned.graph, ids)
@@ -115,7 +115,7 @@ class Attribution(Study):
             title="Attribution graph of a prompt",
             text=_TEXT.format(
                 model=bench.settings.model.model,
-                prompt=config.prompt.replace("\n", "\n> "),
+                prompt="\n> ".join(markdown_text(line) for line in config.prompt.split("\n")),
                 next=_likeliest(graph),
                 saes=", ".join(f"{each.name} ({each.writes})" for each in chosen.saes),
                 n_latents=len(effects.keys),
@@ -167,6 +167,13 @@ def _chosen(bench: Workbench) -> _Chosen:
     for line in left_out:
         get_display().warn(line)
     return _Chosen(found, left_out)
+
+
+def _kept_effects(path: Path, measure: Callable[[], Effects]) -> Effects:
+    """Read where they were written before."""
+    if not path.is_file():
+        write_effects(path, measure())
+    return read_effects(path)
 
 
 def _tokens(model: LanguageModel, prompt: str) -> Sequence[int]:

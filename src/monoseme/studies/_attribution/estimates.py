@@ -8,7 +8,9 @@ All effects are those of taking the latent away, on the logit of that token less
     ablation     the run without it
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path as File
 from typing import NamedTuple
 
 import torch
@@ -23,9 +25,11 @@ from monoseme.attribution import (
     integrated_gradients,
 )
 from monoseme.attribution.graph import AttributionGraph, GraphSae
+from monoseme.core.files import write_atomic
 from monoseme.models import LanguageModel, Site
 from monoseme.splice import Placed
 from monoseme.studies._base import Row
+from monoseme.studies._kept_files import reading
 from monoseme.tensors.shapes import Tensor
 
 ESTIMATES = ("graph", "gradient", "integrated")
@@ -60,6 +64,21 @@ def effects_on(model: LanguageModel, graph: AttributionGraph, saes: Sequence[Gra
             scores = sign * found.scores.to_dense().double().cpu()[row[measured.position], measured.latent]
             by[name] |= dict(zip(keys, scores.tolist(), strict=True))
     return Effects(list(by["ablation"]), by)
+
+
+def write_effects(path: File, effects: Effects) -> None:
+    """As JSON: the latents, and a list for each estimate, null where it is of others."""
+    by = {name: [found.get(key) for key in effects.keys] for name, found in effects.by.items()}
+    write_atomic(path, json.dumps({"keys": effects.keys, "by": by}))
+
+
+def read_effects(path: File) -> Effects:
+    """What `write_effects` wrote. Raises ArtifactDamagedError."""
+    with reading(path):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        keys: list[Key] = [(sae, position, latent) for sae, position, latent in kept["keys"]]
+        pairs = {name: zip(keys, values, strict=True) for name, values in kept["by"].items()}
+        return Effects(keys, {name: {key: value for key, value in each if value is not None} for name, each in pairs.items()})
 
 
 def agreement_rows(effects: Effects) -> list[Row]:

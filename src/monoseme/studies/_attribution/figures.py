@@ -9,6 +9,7 @@ from monoseme.attribution.graph import AttributionGraph, Pruned
 from monoseme.reports.figures import Figure
 from monoseme.studies._attribution.estimates import ESTIMATES, Effects
 from monoseme.studies._attribution.layout import Layout, lay_out_nodes
+from monoseme.studies._attribution.tables import About
 from monoseme.studies._base import Row
 
 _KINDS = ("latent", "error", "token", "logit")
@@ -20,7 +21,7 @@ _MARGIN = 110
 _ESTIMATE_TITLES = {"graph": "Edges of the graph", "gradient": "Gradient × activation", "integrated": "Integrated gradients"}
 
 
-def graph_figure(pruned: Pruned, ids: Sequence[str], about: Sequence[str], *, most_nodes: int) -> Figure:
+def graph_figure(pruned: Pruned, ids: Sequence[str], about: Sequence[About], *, most_nodes: int) -> Figure:
     """The graph: tokens below, logits above. `about` says in words what each node is, `ids` names it."""
     graph, drawn = pruned.graph, _drawn(pruned, most_nodes)
     nodes = [graph.nodes[i] for i in drawn]
@@ -34,7 +35,7 @@ def graph_figure(pruned: Pruned, ids: Sequence[str], about: Sequence[str], *, mo
             "x": spot.x,
             "y": spot.y,
             "influence": value if node.kind != "logit" else node.probability,
-            "about": about[i],
+            **about[i]._asdict(),
         }
         for i, node, spot, value in zip(drawn, nodes, layout.spots, influence, strict=True)
     ]
@@ -46,8 +47,10 @@ def graph_figure(pruned: Pruned, ids: Sequence[str], about: Sequence[str], *, mo
         "upper one, stronger where it is a larger share of what reaches that node. Point at a node to see what it is, and its "
         "lines alone."
     )
-    if left_out or n_edges > len(edges):
-        caption += f" Left out here, not in the tables: {left_out} nodes of the least influence, {n_edges - len(edges)} lines."
+    lines = n_edges - len(edges)
+    told = [f"{left_out} nodes of the least influence"] * (left_out > 0) + [f"the {lines} weakest lines"] * (lines > 0)
+    if told:
+        caption += f" Left out here, not in the tables: {' and '.join(told)}."
     return Figure(
         name="graph",
         title="The attribution graph of the prompt",
@@ -180,7 +183,7 @@ def _chart(points: list[Row], edges: list[Row], layout: Layout, labels: Sequence
             shape=alt.Shape("kind:N", scale=alt.Scale(domain=list(_KINDS), range=list(_SHAPES)), legend=None),
             size=alt.Size("influence:Q", scale=alt.Scale(type="sqrt", range=[26, 230]), legend=None),
             color=alt.Color("kind:N", scale=colors),
-            tooltip=[alt.Tooltip("about:N", title="node"), alt.Tooltip("influence:Q", format=".3f")],
+            tooltip=[alt.Tooltip(f"{name}:N") for name in About._fields] + [alt.Tooltip("influence:Q", format=".3f")],
         )
         .add_params(pointed)
     )

@@ -1,6 +1,7 @@
 """The tables, metrics and findings of the study `attribution`."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -18,7 +19,7 @@ _SCORES = {
     "tokens / (tokens + errors). 1 where everything goes by latents (Ameisen et al. 2025).",
     "completeness": "Share of the inputs of nodes that are not errors, weighted by the nodes' influence (Ameisen et al. 2025).",
     "constant_share": "Sum over latents and logits of |value - incoming edges|, divided by that of |value|: what biases and the "
-    "first position add, which no node stands for.",
+    "first position add, which no node stands for; above 1 where these cancel.",
 }
 
 
@@ -71,18 +72,32 @@ def effect_rows(effects: Effects, graph: AttributionGraph, promoted: Mapping[tup
     return sorted(rows, key=lambda row: -abs(row["ablation"]))
 
 
-def about(pruned: Pruned, promoted: Mapping[tuple[str, int], str]) -> list[str]:
+class About(NamedTuple):
+    """A node in words, short enough for a line each; "" where there is nothing to say."""
+
+    node: str
+    of: str
+    """Its SAE."""
+    at: str
+    """Its position and the token there."""
+    text: str
+    """A logit's token, or what a latent promotes."""
+
+
+def about(pruned: Pruned, promoted: Mapping[tuple[str, int], str]) -> list[About]:
     """Each node in words."""
     graph = pruned.graph
-    words = {"latent": "latent {index} of {sae} (code {value:.3g})", "error": "error of {sae} (length {value:.3g})"}
+    words = {"latent": "latent {index}, code {value:.3g}", "error": "error, length {value:.3g}"}
     words |= {"token": "token", "logit": "next token, p = {probability:.3f}"}
-    texts = [
-        words[node.kind].format(index=node.index, sae=node.sae, value=node.value, probability=node.probability or 0.0)
+    return [
+        About(
+            node=words[node.kind].format(index=node.index, value=node.value, probability=node.probability or 0.0),
+            of=node.sae or "",
+            at=f"{node.position} “{graph.token_texts[node.position]}”" if node.kind != "logit" else "",
+            text=_text(node, graph, promoted) or "",
+        )
         for node in graph.nodes
     ]
-    where = [f" at {node.position} “{graph.token_texts[node.position]}”" if node.kind != "logit" else "" for node in graph.nodes]
-    more = [_text(node, graph, promoted) for node in graph.nodes]
-    return [text + place + (f": {said}" if said else "") for text, place, said in zip(texts, where, more, strict=True)]
 
 
 def promoted_tokens(model: LanguageModel, saes: Sequence[GraphSae], keys: Sequence[Key]) -> dict[tuple[str, int], str]:
@@ -133,8 +148,9 @@ def findings_of(agreements: Sequence[Row]) -> list[Finding]:
         if a is not None and b is not None
     )
     claim = (
-        "Integrated gradients order latents more as ablation does than gradient times activation does (Marks et al. 2024, "
-        "arXiv:2403.19647, section 3.1): rank correlation with ablation, per SAE."
+        "Integrated gradients to zero, on which all latents of a site go together, order single latents more as their ablation "
+        "does than gradient times activation does: rank correlation with ablation, per SAE. (On a path of one latent alone they "
+        "are its ablation. Marks et al. 2024, arXiv:2403.19647, section 3.1, go to another prompt instead.)"
     )
     return [Finding(claim, comparisons, "" if comparisons else "too few latents fire on this prompt")]
 
