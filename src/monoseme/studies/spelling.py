@@ -220,7 +220,7 @@ def _figures(
     by_tokens: Sequence[Row],
     by_answer: Sequence[Row],
 ) -> list[Figure]:
-    """Maps of the tasks that the model can do: of the others there is nothing to see."""
+    """Maps of the tasks that the model can do: of the others there is nothing to see. Log-probabilities tell SAEs apart."""
     made: list[Figure | None] = [accuracy_dots(accuracies)]
     for answers in found:
         if answers.subject != MODEL or not can_do(answers):
@@ -230,7 +230,8 @@ def _figures(
         made += [length_map(lengths, name), token_map(tokens, name)]
         if answers.task.classes is not None:
             made.append(answer_map([row for row in by_answer if row["task"] == name], answers.task))
-    made.append(log_prob_dots(accuracies))
+    if len({answers.subject for answers in found}) > 1:
+        made.append(log_prob_dots(accuracies))
     return [figure for figure in made if figure is not None]
 
 

@@ -38,16 +38,16 @@ def findings_of(found: Sequence[Answers], *, left_out: Sequence[str], n_replicat
         _ability(model),
         Finding(
             "More examples help: with the most, the model is right more often than with the fewest.",
-            tuple(_more_examples(answers, n_replicates, seed) for answers in able if len(n_examples_of(answers)) > 1),
-            why or "One number of examples was asked for.",
+            tuple(made for answers in able if (made := _more_examples(answers, n_replicates, seed)) is not None),
+            why or "One number of examples was asked for, or the model is always right with the fewest.",
         ),
         Finding(
             "Longer words are harder: of those longer than the middle length, fewer are answered rightly.",
             tuple(made for answers in able if (made := _longer(answers, n_replicates, seed)) is not None),
-            why or "All words are of one length.",
+            why or "All words are of one length, or all are answered rightly.",
         ),
         Finding(
-            "With the SAE in place the model still does the task: its accuracy stays above that of the commonest answer.",
+            "With the SAE in place the model still does better than guessing: its accuracy is above the commonest answer's.",
             tuple(_kept(answers, _of_task(model, answers), n_replicates, seed) for answers in others),
             " ".join([why or "No SAE was given, or none could be put in place.", *left_out]),
         ),
@@ -79,8 +79,11 @@ def _told(answers: Answers) -> str:
     return f"{answers.task.name}: {'; '.join(parts)}"
 
 
-def _more_examples(answers: Answers, n_replicates: int, seed: int) -> Comparison:
+def _more_examples(answers: Answers, n_replicates: int, seed: int) -> Comparison | None:
+    """None where there is nothing to compare, or nothing to gain."""
     numbers = n_examples_of(answers)
+    if len(numbers) < 2 or all(g.is_correct for g in answers.grades if g.n_examples == numbers[0]):
+        return None
     few, many = ({g.word: float(g.is_correct) for g in answers.grades if g.n_examples == n} for n in (numbers[0], numbers[-1]))
     gained = of_replicates(
         resampled_means(np.array([many[word] - few[word] for word in many]), n_replicates, seed, answers.task.name)
@@ -90,7 +93,10 @@ def _more_examples(answers: Answers, n_replicates: int, seed: int) -> Comparison
 
 
 def _longer(answers: Answers, n_replicates: int, seed: int) -> Comparison | None:
+    """None where all words are of one length, or none is answered wrongly."""
     grades = last_of(answers)
+    if all(g.is_correct for g in grades):
+        return None
     middle = float(np.median([length_of(g) for g in grades]))
     short, long = ([g for g in grades if (length_of(g) > middle) is is_long] for is_long in (False, True))
     if not short or not long:
