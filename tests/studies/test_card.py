@@ -11,7 +11,7 @@ from monoseme.evaluation import Metric
 from monoseme.evaluation.formats import read_saebench
 from monoseme.pipeline import RunFolder
 from monoseme.studies._card.controls import one_of_each
-from monoseme.studies._card.letters import too_weak
+from monoseme.studies._card.letters import too_weak, without_number
 from monoseme.studies._card.lines import Filled, Line, Pick, Value, lines_of, read_filled, value_of, write_filled
 from monoseme.studies._card.measures import MEASURES, Measure
 from monoseme.studies._card.page import card_rows, columns_of, dots, meaning_rows
@@ -119,6 +119,12 @@ def test_weak_probes_say_that_absorption_says_nothing() -> None:
         "c": {"probe_f1": None} | {"k_sparse_f1": None},
     }
     assert too_weak(rows, ["a", "b", "c", "d"]) == ["Probe F1 0.41: absorption says nothing of a."]
+
+
+def test_what_has_no_number_says_why_once_for_all_saes() -> None:
+    few = _metric(None, name="absorption_rate", error=None)
+    held = {"a": [few], "b": [few, _metric(0.5, name="absorption_fraction")], "PCA": [few]}
+    assert without_number(held, ["a", "b"]) == ["No absorption rate: no token."]
 
 
 def test_controls_of_other_studies_stand_under_the_names_of_the_cards() -> None:

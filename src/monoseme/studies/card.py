@@ -49,8 +49,11 @@ class Card(Study):
         """Labelled texts that probes are trained on, known by name: bundled:kind, bundled:hero, or those of SAEBench."""
         n_texts: int = 600
         """Training texts of a probe, half of them of its class (count)."""
-        n_words: int = 2000
-        """Words whose first letters are asked, where the model can spell (count)."""
+        words: str | None = None
+        """Text file with a word a line, whose first letters are asked where the model can spell. None: words of the model's
+        vocabulary."""
+        n_words: int = 4000
+        """Of these words, at most (count)."""
         n_replicates: int = 200
         """Replicates of the bootstraps that intervals come from (count)."""
         seed: int = 0

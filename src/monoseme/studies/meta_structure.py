@@ -25,8 +25,9 @@ from monoseme.studies._meta_structure.measure import Measured, measure
 from monoseme.studies._meta_structure.tables import finding_of, metrics_of, rows_of, saebench_files
 
 _TEXT = """\
-The rows of a decoder, of length 1, are coded by a BatchTopK SAE of {fraction:.2g} times as many latents, {k} of them active for a
-row on average; *explained* is 1 - sum |w - w_hat|^2 / sum |w - w_mean|^2.
+The rows of a decoder, of length 1, are coded by a BatchTopK SAE of {fraction:.2g} times as many latents; *explained* is
+1 - sum |w - w_hat|^2 / sum |w - w_mean|^2. On average {k} latents are on for a row that it was trained on; its threshold is fixed
+and lets more through for rows that it was not (column n_active).
 
 - *held out*: of the {held:.0%} of the rows that it was not trained on: what the rows share. *random rows*: the same of as many
   random rows of length 1 with the same mean and covariance, which share nothing else. *structure* is the difference of the two.

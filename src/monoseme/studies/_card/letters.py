@@ -10,7 +10,7 @@ from monoseme.core.errors import ModelError
 from monoseme.evaluation import Metric
 from monoseme.studies._card.bench import CardBench
 from monoseme.studies._card.controls import one_of_each
-from monoseme.studies._card.lines import Filled, Pick
+from monoseme.studies._card.lines import Filled, Pick, texts_of
 from monoseme.studies._first_letter.bench import FirstLetterBench
 from monoseme.studies._first_letter.config import FirstLetterConfig
 from monoseme.studies.absorption import Absorption
@@ -26,6 +26,9 @@ _LEAST_ACCURACY = 0.5
 """A model that names fewer first letters than this does not know the letters of its words."""
 _LEAST_F1 = 0.6
 """Of the main latents, and of the probe: below it they are not the letter's. SAEBench's bound for the probe."""
+_LEAST_LETTERS = 10
+"""Letters whose probes can be trusted, without which there is no mean (count): half of what the study asks for, whose words are
+more."""
 _N_ASKED = 300
 """Words that the model is asked about first (count)."""
 _N_ABLATED = 30
@@ -43,7 +46,9 @@ def letters(card: CardBench) -> Filled:
             sae=config.sae,
             part=config.part,
             model=config.model,
+            words=config.words,
             n_words=config.n_words,
+            least_letters=_LEAST_LETTERS,
             most_words=_N_ABLATED,
             partial=False,
             n_replicates=config.n_replicates,
@@ -53,10 +58,17 @@ def letters(card: CardBench) -> Filled:
     result = study.investigate(card.work / "letters")
     rows = {row["subject"]: row for row in result.tables["absorption"]}
     metrics = {name: [_f1(rows[name]), *held] for name, held in result.metrics.items()}
-    said = (
-        f"The model names the first letter of {asked:.0%} of the words asked; letters and absorption are of {config.n_words:,}."
+    said = f"The model names the first letter of {asked:.0%} of the words asked."
+    return Filled(
+        one_of_each(metrics), [said, *without_number(metrics, card.names), *too_weak(rows, card.names)], texts_of(result.files)
     )
-    return Filled(one_of_each(metrics), [said, *too_weak(rows, card.names)])
+
+
+def without_number(metrics: Mapping[str, Sequence[Metric]], names: Sequence[str]) -> list[str]:
+    """Why absorption has no number, each reason once."""
+    keys = {pick.key for pick in LETTERS}
+    reasons = {m.why_missing: m.name.replace("_", " ") for name in names for m in metrics.get(name, ()) if m.name in keys}
+    return [f"No {what}: {why}." for why, what in reasons.items() if why is not None]
 
 
 def _accuracy(card: CardBench) -> float | str:
@@ -66,6 +78,7 @@ def _accuracy(card: CardBench) -> float | str:
         sae=config.sae,
         part=config.part,
         model=config.model,
+        words=config.words,
         n_words=min(_N_ASKED, config.n_words),
         least_per_class=2,
         seed=config.seed,

@@ -39,11 +39,12 @@ def mean_replicates(found: Sequence[Measured], subject: str, measure: str, *, as
 
 
 def accuracy_rows(found: Sequence[Measured], saes: Sequence[str]) -> list[Row]:
-    """Of each data set, and of their mean where there are several."""
+    """Of each data set, and of their mean where there are several; SAEs as they were given, then what stands beside them."""
     rows: list[Row] = []
+    others = [subject for subject in subjects_of(found) if subject not in saes]
     of: list[tuple[str, Sequence[Measured]]] = [(OVERALL, found)] if len(found) > 1 else []
     for name, ones in [*of, *((one.dataset, [one]) for one in found)]:
-        for subject in subjects_of(found):
+        for subject in (*saes, *others):
             for measure in measures_of(found):
                 ours = mean_replicates(ones, subject, measure)
                 theirs = mean_replicates(ones, subject, measure, as_saebench=True)
