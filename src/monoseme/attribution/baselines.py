@@ -4,7 +4,7 @@ Letters: F latents, m codes asked about.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -14,6 +14,7 @@ from monoseme.core.seeds import generator
 from monoseme.tensors.shapes import Float, Int, Tensor
 
 
+@runtime_checkable
 class Baseline(Protocol):
     """Where codes go when they are ablated."""
 

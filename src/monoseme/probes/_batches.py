@@ -4,7 +4,7 @@ Letters: N examples, B of a batch, C classes, D features.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ class Batch(NamedTuple):
     y: Float[Tensor, "B C"]
 
 
+@runtime_checkable
 class Examples(Protocol):
     """Examples that can be gone through as often as wanted."""
 
