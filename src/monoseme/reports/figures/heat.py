@@ -49,6 +49,8 @@ class HeatScale(NamedTuple):
     """Value of the strongest shade; None: the largest that occurs."""
     kind: str = "linear"
     """linear, log (values above 0 only) or diverging (two colours, even around 0)."""
+    decimals: int = 2
+    """Of the numbers on the cells; of a log scale they have two digits whatever this is."""
 
 
 def heat_map(
@@ -150,7 +152,7 @@ def _numbers(base: alt.Chart, scale: HeatScale, ends: tuple[float, float]) -> li
         strong = f"log(datum.value) > {math.log(low) + _STRONG * (math.log(high) - math.log(low))}"
     else:
         strong = f"datum.value > {low + _STRONG * (high - low)}"
-    text = alt.Text("value:Q", format=".2~g" if scale.kind == "log" else ".2f")
+    text = alt.Text("value:Q", format=".2~g" if scale.kind == "log" else f".{scale.decimals}f")
     return [
         base.transform_filter(f"!({strong})").mark_text(fontSize=11).encode(text=text),
         base.transform_filter(strong).mark_text(fontSize=11, style="on-strong").encode(text=text),

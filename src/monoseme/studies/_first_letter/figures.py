@@ -26,7 +26,7 @@ def against_l0(name: str, rows: Sequence[Row], column: str, *, title: str, y_tit
         | {end: row[column] if row[f"{column}_{end}"] is None else row[f"{column}_{end}"] for end in ("low", "high")}
         for row in held
     ]
-    legend = alt.Legend(columns=4, labelLimit=200, symbolSize=80)
+    legend = alt.Legend(columns=2, labelLimit=260, symbolSize=80)
     shapes = [_SHAPES[i % len(_SHAPES)] for i in range(len(order))]
     base = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X(

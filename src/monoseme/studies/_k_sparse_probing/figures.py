@@ -63,7 +63,7 @@ def f1_by_k(scores: Sequence[Row]) -> Figure | None:
         ),
         y=alt.Y("f1:Q", title="F1, mean over letters", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="~g", tickCount=6)),
     )
-    legend = alt.Legend(columns=4, labelLimit=200) if len(saes) > 1 else None
+    legend = alt.Legend(columns=2, labelLimit=260) if len(saes) > 1 else None
     lines = base.mark_line(strokeWidth=2, point={"size": 34}).encode(
         color=alt.Color("sae:N", sort=saes, scale=alt.Scale(domain=saes), legend=legend),
         tooltip=["sae:N", alt.Tooltip("k:Q"), alt.Tooltip("f1:Q", format=".3f")],
@@ -128,6 +128,6 @@ def split_map(splits: Sequence[Row]) -> Figure | None:
         title="Letters that are split",
         caption="Latents beyond the first that each letter needs, because each raises F1 by more than the jump. 0: one latent "
         "carries all that few latents carry.",
-        scale=HeatScale(title="latents beyond the first", low=0.0),
+        scale=HeatScale(title="latents beyond the first", low=0.0, decimals=0),
         axes=("letter", ""),
     )
