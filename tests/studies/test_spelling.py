@@ -113,6 +113,9 @@ def test_findings_say_first_whether_the_model_can_do_the_task():
     assert [finding.verdict for finding in found] == ["reproduced", "reproduced", "reproduced", "not reproduced"]
     assert "first_letter: accuracy 0.7 [" in found[0].comparisons[0].numbers
     assert "It cannot do" not in found[0].claim
+    always = _answers(dict.fromkeys(words, True), n_examples=(1, 2))
+    found = findings_of([always], left_out=[], n_replicates=100, seed=0)
+    assert [finding.verdict for finding in found[1:3]] == ["not measured"] * 2, "nothing is to be gained, and no word is hard"
 
 
 def test_a_model_at_chance_is_said_to_be_unable_and_nothing_more_is_claimed():
@@ -151,7 +154,7 @@ def test_answers_are_kept_whole(tmp_path: Path):
 def test_an_sae_in_place_changes_answers_and_with_its_error_none(studied_run: RunFolder):
     bench = Workbench(Spelling.Config(sae=(str(studied_run.path / "saes" / "topk"), str(studied_run.path / "saes" / "tfa"))))
     words = (" cat", " mat", " on", " big", " red")
-    exam = Examination(_FIRST, words, (0, 2), 2, "everywhere", 0)
+    exam = Examination(_FIRST, words, (0, 1), 2, "everywhere", 0)
     plain = examine(bench.model, exam, MODEL, ())
     assert plain.written is not None
     assert len(plain.grades) == 10
@@ -167,8 +170,9 @@ def test_an_sae_in_place_changes_answers_and_with_its_error_none(studied_run: Ru
 def test_the_study_of_a_model_that_cannot_spell_says_so_and_goes_no_further(studied_run: RunFolder, tmp_path: Path):
     STUDIES.get("spelling")  # gives it its name
     saes = tuple(str(studied_run.path / "saes" / name) for name in ("topk", "mlsae"))
-    config = Spelling.Config(sae=saes, task=("last_letter", "spelling"), n_words=8, n_examples=(0, 2), n_written=2)
-    report = run_study(Spelling(config), tmp_path / "out", command="monoseme study spelling")
+    config = Spelling.Config(sae=saes, task=("last_letter", "spelling"), n_words=8, n_examples=(0, 1), n_written=2)
+    with pytest.warns(UserWarning, match="so SAEs are not put in place"):
+        report = run_study(Spelling(config), tmp_path / "out", command="monoseme study spelling")
     found = read_json(report / "report.json")
     assert "It cannot do last_letter, spelling" in found["findings"][0]["claim"]
     assert "mlsae is of " in (report / "index.md").read_text()
@@ -178,7 +182,8 @@ def test_the_study_of_a_model_that_cannot_spell_says_so_and_goes_no_further(stud
     lengths = pq.read_table(report / "tables" / "by_length.parquet").to_pylist()
     assert {"word_length", "icl_length", "accuracy"} <= set(lengths[0])
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "work").rglob("*.json")}
-    run_study(Spelling(config), tmp_path / "out", command="monoseme study spelling", resume=True)
+    with pytest.warns(UserWarning, match="so SAEs are not put in place"):
+        run_study(Spelling(config), tmp_path / "out", command="monoseme study spelling", resume=True)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "nothing is asked twice"
 
 
