@@ -2,11 +2,15 @@
 
     python benchmarks/spelling_model.py --out runs/spelling_model
     python benchmarks/spelling_model.py --out runs/spelling_model --corpus books.jsonl.zst --steps 1500
+    python benchmarks/spelling_model.py --text runs/letters.jsonl --corpus books.jsonl.zst
 
 The bundled model writes stories and cannot spell. This goes on training it, on batches of which half the rows are text and half
 are lines of questions with their answers (first letter, last letter, spelling), as the studies ask them. Words are the tokens of
 its vocabulary, and one in five a word of several tokens out of the text. Prints the loss on answers and on text; writes a folder
 that `--model` takes. About 25 minutes of two cores.
+
+With `--text` nothing is trained: the same mixture is written as JSON lines, for SAEs to learn from. On stories alone the model
+has no use for letters, and SAEs of such text have no latents for them.
 
 What it can then do is learned from such prompts, token by token: it knows the letters of tokens that it was asked about. That is
 enough to ask where the letter is in its activations, and which latents carry it; it says nothing of how large models learn to
@@ -14,6 +18,7 @@ spell.
 """
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -38,7 +43,8 @@ IGNORED = -100
 def main() -> None:
     """Trains, saves, and says where."""
     parser = argparse.ArgumentParser(description="Teaches a small language model to answer questions about letters.")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="folder of the model")
+    parser.add_argument("--text", type=Path, help="file of texts for SAEs; with it nothing is trained")
     parser.add_argument("--model", default="bundled")
     parser.add_argument("--corpus", default="bundled")
     for name, default in (("steps", 1500), ("rows", 8), ("context", 192), ("seed", 0)):
@@ -46,8 +52,13 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=1e-3)
     args = parser.parse_args()
     start = LanguageModel.load(args.model)
-    model: Any = start.in_float32()._model  # the library's models are not for training: this is the one place that does
     store = TokenStore.build(CorpusConfig(source=args.corpus), start.tokenizer, max_tokens=3_000_000)
+    if args.text is not None:
+        write_text(args.text, start, text_rows(store, args), letter_rows(start, store, args))
+        return
+    if args.out is None:
+        parser.error("give --out, the folder of the model, or --text")
+    model: Any = start.in_float32()._model  # the library's models are not for training: this is the one place that does
     torch.manual_seed(args.seed)
     train(model.train().requires_grad_(True), text_rows(store, args), letter_rows(start, store, args), args)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -78,6 +89,21 @@ def train(model: Any, text: Iterator[np.ndarray], letters: Iterator[tuple[np.nda
         if step % 25 == 24:
             rate = (step + 1) / (time.monotonic() - began)
             print(f"step {step + 1:5d}  text {losses[0]:.3f}  answers {losses[1]:.3f}  {rate:.2f} steps/s", flush=True)
+
+
+def write_text(
+    path: Path, model: LanguageModel, text: Iterator[np.ndarray], letters: Iterator[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """One text of each kind in turn, about a million tokens in all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n_written = 0
+    with path.open("w", encoding="utf-8") as file:
+        while n_written < 1_000_000:
+            for ids in (row for pair in zip(next(text), next(letters)[0], strict=True) for row in pair):
+                kept = ids[1:] if ids[0] == model.bos_id else ids
+                file.write(json.dumps({"text": model.token_text(kept.tolist())}) + "\n")
+                n_written += len(kept)
+    print(f"{n_written:,} tokens -> {path}")
 
 
 def text_rows(store: TokenStore, args: Any) -> Iterator[np.ndarray]:
