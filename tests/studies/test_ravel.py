@@ -162,6 +162,6 @@ def test_a_model_that_knows_nothing_is_told_so(studied_run: RunFolder, tmp_path:
         study.investigate(tmp_path / "work")
 
 
-def test_questions_must_be_named():
+def test_questions_must_be_named(tmp_path: Path):
     with pytest.raises(ConfigError, match="--questions"):
-        Ravel.Config(sae=("x",))
+        Ravel(Ravel.Config(sae=("x",))).investigate(tmp_path)
