@@ -10,7 +10,7 @@ import torch
 
 from monoseme.core.errors import ArtifactDamagedError, ConfigError, ResumeError
 from monoseme.models import LanguageModel, ModelConfig
-from monoseme.probes import ProbeTraining
+from monoseme.probes import SPARSE, ProbeTraining
 from monoseme.saes import SAE, save_sae
 from monoseme.saes.mlsae import MLSAE
 from monoseme.saes.tfa import TFA
@@ -18,7 +18,7 @@ from monoseme.saes.topk import TopK
 from monoseme.spelling import letters_of
 from monoseme.studies._first_letter.bench import FirstLetterBench
 from monoseme.studies._first_letter.config import FirstLetterConfig
-from monoseme.studies._first_letter.latent_probes import Labelled, probe_latents, read_probes, write_probes
+from monoseme.studies._first_letter.latent_probes import Labelled, enough_steps, probe_latents, read_probes, write_probes
 from monoseme.studies._first_letter.reads import linear_reads
 from monoseme.studies._first_letter.summary import counted, over_letters, preface
 
@@ -233,3 +233,8 @@ def test_settings_that_cannot_be_say_why(letter_saes: Path, word_file: Path, bun
         _ = FirstLetterBench(replace(config, words=str(tmp_path / "binary.txt")), tmp_path, model=bundled).words
     with pytest.raises(ConfigError, match="0 answers of 100 words"):
         _ = FirstLetterBench(replace(config, least_per_class=100), tmp_path, model=bundled).words
+
+
+def test_few_words_are_learned_from_in_small_batches() -> None:
+    assert enough_steps(SPARSE, 1_000_000).batch_size == SPARSE.batch_size
+    assert [enough_steps(SPARSE, n).batch_size for n in (16_000, 1_370, 7)] == [1_000, 85, 64]

@@ -41,7 +41,7 @@ class FirstLetterConfig(SaeStudyConfig):
     """How the latents of sparse probes are chosen: by the signed weights of an L1 probe on all latents (l1), by the difference of
     means (mean_difference), or by the cosine of what they write with the probe on activations (probe_weight)."""
     latent_probe: ProbeTraining = SPARSE
-    """Training of the L1 probe."""
+    """Training of the L1 probe; batches are at most a sixteenth of the words."""
     zero_bias: bool = False
     """Sparse probes without a bias: they say no letter where none of their latents fires."""
     ks: tuple[int, ...] = _KS

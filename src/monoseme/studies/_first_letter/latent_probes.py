@@ -7,6 +7,7 @@ Letters: N words, C classes, F latents, k latents of a probe.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from monoseme.probes import (
     FeatureSplit,
     LinearProbe,
     ProbeScores,
+    ProbeTraining,
     SparseProbe,
     Split,
     cosines,
@@ -35,6 +37,8 @@ from monoseme.studies._first_letter.config import FirstLetterConfig
 from monoseme.studies._kept_files import reading
 
 Floats = NDArray[np.float64]
+_LEAST_BATCHES = 16
+"""Of an epoch, where there are words enough."""
 
 
 class ClassProbes(NamedTuple):
@@ -92,10 +96,20 @@ def probe_latents(
     return LatentProbes(found, left_out)
 
 
+def enough_steps(settings: ProbeTraining, n_words: int) -> ProbeTraining:
+    """The same with batches of at most a sixteenth of the words, and at least 64.
+
+    The original's batch of 4,096 is for the vocabulary of a large model. Of a thousand words it is all of them: 50 epochs are
+    then 50 steps, after which the weights still say nothing.
+    """
+    return replace(settings, batch_size=min(settings.batch_size, max(64, n_words // _LEAST_BATCHES)))
+
+
 def _selection(data: Labelled, config: FirstLetterConfig, probe: LinearProbe, directions: Floats | None) -> Floats:
     """[C, F], by which latents are chosen; NaN for a letter without."""
     if config.selection == "l1":
-        return l1_weights(data.codes, data.truth, data.classes, rows=data.split.train, settings=config.latent_probe)
+        rows = data.split.train
+        return l1_weights(data.codes, data.truth, data.classes, rows=rows, settings=enough_steps(config.latent_probe, len(rows)))
     if config.selection == "mean_difference":
         return mean_differences(data.codes, data.truth, rows=data.split.train)
     if directions is None:
