@@ -15,6 +15,7 @@ from monoseme.studies import STUDIES, run_study
 from monoseme.studies._perturbation.ablated import Rival, ablate_directions, ablate_random, ablate_strongest
 from monoseme.studies._perturbation.figures import Point, curves
 from monoseme.studies._perturbation.trial import Sides, Trial, try_probes
+from monoseme.studies._tpp.tables import Overall, finding_of
 from monoseme.studies.tpp import TPP
 
 LABELS = np.repeat(np.arange(3), 20)
@@ -140,3 +141,18 @@ def test_two_classes_are_refused_because_their_probes_are_one(studied_run: RunFo
     study = _study(studied_run, _corpus(tmp_path / "texts.jsonl", 2))
     with pytest.raises(ConfigError, match="TPP needs 3"):
         study.investigate(tmp_path / "work")
+
+
+def test_an_sae_is_held_against_the_random_directions_of_its_own_site() -> None:
+    def of(subject: str, site: str, score: float) -> Overall:
+        values = np.full(3, score)
+        return Overall(subject, subject.startswith("random"), 2, site, values, values, values, values, n_datasets=1)
+
+    made = [
+        of("a", "mlp_out.1", 0.5),
+        of("random (1)", "mlp_out.1", 0.125),
+        of("b", "mlp_out.2", 0.5),
+        of("random (2)", "mlp_out.2", 0.25),
+    ]
+    told = [comparison.numbers for comparison in finding_of(made).comparisons]
+    assert ["0.500 less 0.125" in told[0], "0.500 less 0.250" in told[1]] == [True, True]

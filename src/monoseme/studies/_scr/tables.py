@@ -25,6 +25,8 @@ class Overall(NamedTuple):
     subject: str
     is_control: bool
     n: int
+    site: str | None
+    """Where the subject reads; None for latents of several."""
     scr: Floats
     """[W]; NaN where no pair has one."""
     as_saebench: float | None
@@ -41,6 +43,7 @@ class Overall(NamedTuple):
 def overall(found: Sequence[OfPair]) -> list[Overall]:
     """Every subject at every number of latents that it was measured with, then random latents of the SAEs."""
     each = [one for pair in found for one in pair.found]
+    site_of = {one.subject: pair.site for pair in found for one in pair.found}
     made: list[Overall] = []
     for name in dict.fromkeys(one.subject for one in each):
         mine = [one for one in each if one.subject == name]
@@ -48,12 +51,13 @@ def overall(found: Sequence[OfPair]) -> list[Overall]:
             there = [one for one in mine if n in one.counts]
             theirs = [float(one.as_saebench[one.counts.index(n)]) for one in there if one.as_saebench is not None]
             scores = _mean([one.scr[one.counts.index(n)] for one in there])
-            made.append(Overall(name, there[0].is_control, n, scores, float(np.mean(theirs)) if theirs else None, len(there)))
+            saebench = float(np.mean(theirs)) if theirs else None
+            made.append(Overall(name, there[0].is_control, n, site_of[name], scores, saebench, len(there)))
     saes = [one for one in each if not one.is_control]
     for n in sorted({n for one in saes for n in one.counts}):
         there = [one for one in saes if n in one.counts]
         scores = _mean([one.random[one.counts.index(n)] for one in there])
-        made.append(Overall(RANDOM_LATENTS, True, n, scores, None, len({pair.pair.name for pair in found})))
+        made.append(Overall(RANDOM_LATENTS, True, n, None, scores, None, len({pair.pair.name for pair in found})))
     return made
 
 
@@ -163,11 +167,11 @@ def saebench_metrics(made: Sequence[Overall], found: Sequence[OfPair]) -> dict[s
 
 def finding_of(made: Sequence[Overall]) -> Finding:
     """Whether trained SAEs win more of the accuracy back than random directions do."""
-    control = {one.n: one for one in made if one.is_control and one.subject != RANDOM_LATENTS}
+    control = {(one.site, one.n): one for one in made if one.is_control and one.subject != RANDOM_LATENTS}
     comparisons = [
-        above_control(f"{one.subject}, {one.n} latents", one.scr, control[one.n].scr)
+        above_control(f"{one.subject}, {one.n} latents", one.scr, control[one.site, one.n].scr)
         for one in made
-        if not one.is_control and one.n in control and np.isfinite(one.scr[0])
+        if not one.is_control and (one.site, one.n) in control and np.isfinite(one.scr[0])
     ]
     claim = (
         "Ablating a few latents of a trained SAE takes a spurious cue out of a biased probe, more than random directions do "

@@ -25,6 +25,8 @@ class Overall(NamedTuple):
     subject: str
     is_control: bool
     n: int
+    site: str | None
+    """Where the subject reads; None for latents of several."""
     tpp: Floats
     intended: Floats
     unintended: Floats
@@ -45,8 +47,9 @@ class Overall(NamedTuple):
 def overall(found: Sequence[OfDataset]) -> list[Overall]:
     """Every subject at every number of latents that it was measured with, then random latents of the SAEs."""
     each = [one for dataset in found for one in dataset.found]
+    site_of = {one.subject: dataset.site for dataset in found for one in dataset.found}
     made = [
-        _mean(name, [one for one in each if one.subject == name and n in one.counts], n)
+        _mean(name, [one for one in each if one.subject == name and n in one.counts], n, site_of[name])
         for name in dict.fromkeys(one.subject for one in each)
         for n in sorted({n for one in each if one.subject == name for n in one.counts})
     ]
@@ -56,13 +59,13 @@ def overall(found: Sequence[OfDataset]) -> list[Overall]:
     return made + [_random([one for one in saes if n in one.counts], n, n_datasets) for n in counts]
 
 
-def _mean(name: str, each: Sequence[Perturbed], n: int) -> Overall:
+def _mean(name: str, each: Sequence[Perturbed], n: int, site: str) -> Overall:
     ours = [_at(one, n, one.by_rule["ours"].tpp) for one in each]
     intended = [_at(one, n, one.by_rule["ours"].intended) for one in each]
     unintended = [_at(one, n, one.by_rule["ours"].unintended) for one in each]
     theirs = [_at(one, n, one.by_rule["saebench"].tpp) for one in each]
     means = [np.mean(kind, axis=0) for kind in (ours, intended, unintended, theirs)]
-    return Overall(name, each[0].is_control, n, *means, n_datasets=len(each))
+    return Overall(name, each[0].is_control, n, site, *means, n_datasets=len(each))
 
 
 def _random(each: Sequence[Perturbed], n: int, n_datasets: int) -> Overall:
@@ -70,7 +73,7 @@ def _random(each: Sequence[Perturbed], n: int, n_datasets: int) -> Overall:
         np.mean([_at(one, n, kind(one)) for one in each], axis=0)
         for kind in (lambda o: o.random.tpp, lambda o: o.random.intended, lambda o: o.random.unintended)
     ]
-    return Overall(RANDOM_LATENTS, True, n, *means, as_saebench=None, n_datasets=n_datasets)
+    return Overall(RANDOM_LATENTS, True, n, None, *means, as_saebench=None, n_datasets=n_datasets)
 
 
 def _at(one: Perturbed, n: int, values: Floats) -> Floats:
@@ -170,11 +173,11 @@ def saebench_metrics(found: Sequence[OfDataset]) -> dict[str, dict[str, float | 
 
 def finding_of(made: Sequence[Overall]) -> Finding:
     """Whether latents of trained SAEs tell classes apart better than random directions do."""
-    control = {one.n: one for one in made if one.is_control and one.subject != RANDOM_LATENTS}
+    control = {(one.site, one.n): one for one in made if one.is_control and one.subject != RANDOM_LATENTS}
     comparisons = [
-        above_control(f"{one.subject}, {one.n} latents", one.tpp, control[one.n].tpp)
+        above_control(f"{one.subject}, {one.n} latents", one.tpp, control[one.site, one.n].tpp)
         for one in made
-        if not one.is_control and one.n in control
+        if not one.is_control and (one.site, one.n) in control
     ]
     claim = (
         "Ablating a few latents of a trained SAE takes one class away and leaves the others, more than random directions do "
