@@ -11,7 +11,7 @@ from monoseme.attribution.ablation import (
     ablate_groups,
     direct_path,
 )
-from monoseme.attribution.agreement import Agreement, agreement
+from monoseme.attribution.agreements import Agreement, agreement
 from monoseme.attribution.baselines import Baseline, Mean, Resample, Zero
 from monoseme.attribution.between import LatentEffects, effects_between
 from monoseme.attribution.direct import direct_effects, direct_effects_on_logits

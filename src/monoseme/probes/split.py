@@ -46,6 +46,6 @@ def stratified_split(labels: Sequence[Any] | NDArray[Any], *, test_fraction: flo
     return Split(is_test, seed, test_fraction)
 
 
-def one_hot(labels: Sequence[str], classes: Sequence[str]) -> NDArray[np.bool_]:
+def one_hot(labels: Sequence[str] | NDArray[Any], classes: Sequence[str]) -> NDArray[np.bool_]:
     """[N, C], True where an example is of a class; a row of a label that is no class has none."""
     return np.asarray(labels)[:, None] == np.asarray(classes)[None, :]

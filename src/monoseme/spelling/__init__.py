@@ -2,7 +2,7 @@
 
 from monoseme.spelling.grader import Grade, Where, Written, grade, written
 from monoseme.spelling.prompts import Prompt, PromptBatch, Prompter, answer_tokens, lay_out
-from monoseme.spelling.sheets import Question, Sheet, SheetBatch, lay_out_sheets, sheet_of, sheets
+from monoseme.spelling.question_sheets import Question, Sheet, SheetBatch, lay_out_sheets, sheet_of, sheets
 from monoseme.spelling.tasks import LETTERS, LetterTask, task_named
 from monoseme.spelling.vocabulary import (
     alphabetic_tokens,

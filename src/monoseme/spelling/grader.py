@@ -18,7 +18,7 @@ from monoseme.core.display import get_display
 from monoseme.core.errors import ModelError
 from monoseme.models import Edit, LanguageModel, Site
 from monoseme.spelling.prompts import Prompt, answer_tokens
-from monoseme.spelling.sheets import Question, Sheet, SheetBatch, lay_out_sheets
+from monoseme.spelling.question_sheets import Question, Sheet, SheetBatch, lay_out_sheets
 from monoseme.spelling.tasks import LetterTask
 from monoseme.tensors.shapes import Bool, Float, Int, Tensor
 
