@@ -32,7 +32,7 @@ PROBING = tuple(
 PERTURBATION = (
     Pick(
         f"tpp_{_N_ABLATED}",
-        f"targeted probe perturbation, {_N_ABLATED} latents",
+        f"TPP, {_N_ABLATED} latents",
         "Accuracy that a class loses when its latents are ablated, less what other classes lose; 0 is none of its own.",
     ),
 )
