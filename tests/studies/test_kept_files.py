@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from monoseme.core.errors import ArtifactDamagedError, DiskFullError
+from monoseme.core.errors import ArtifactDamagedError, DiskFullError, ResumeError
 from monoseme.core.files import read_json
-from monoseme.studies._kept_files import read_replicates, reading, write_replicates
+from monoseme.studies._kept_files import read_replicates, reading, require_same_saes, write_replicates
 
 _HELD = {"fvu": torch.arange(7, dtype=torch.float64), "l0": torch.ones(3)}
 
@@ -50,3 +50,16 @@ def test_a_full_disk_leaves_the_file_that_was_there(tmp_path: Path, monkeypatch:
 
 def _full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_was_measured_of_other_saes_is_not_gone_on_with(tmp_path: Path) -> None:
+    require_same_saes(tmp_path, {"a": "sha256:1", "b": None})
+    require_same_saes(tmp_path, {"b": None, "a": "sha256:1"})
+    others: list[dict[str, str | None]] = [
+        {"a": "sha256:2", "b": None},
+        {"a": "sha256:1"},
+        {"a": "sha256:1", "b": None, "c": None},
+    ]
+    for hashes, name in zip(others, "abc", strict=True):
+        with pytest.raises(ResumeError, match=f"than there are now: {name}."):
+            require_same_saes(tmp_path, hashes)

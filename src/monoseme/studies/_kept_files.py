@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from monoseme.core.errors import ArtifactDamagedError
-from monoseme.core.files import write_atomic
+from monoseme.core.errors import ArtifactDamagedError, ResumeError
+from monoseme.core.files import read_json, write_atomic, write_json
 
 _DAMAGED = (
     OSError,
@@ -37,6 +37,25 @@ def read_replicates(path: Path) -> dict[str, Tensor]:
     """What `write_replicates` wrote. Raises ArtifactDamagedError."""
     with reading(path):
         return load(path.read_bytes())
+
+
+def require_same_saes(folder: Path, hashes: Mapping[str, str | None]) -> None:
+    """Before what is kept of SAEs in `folder` is gone on with: name -> content hash, written at the first call.
+
+    A pattern may match others by now, or a name mean another SAE. Raises ResumeError then, ArtifactDamagedError, DiskFullError.
+    """
+    file = folder / "saes.json"
+    if not file.is_file():
+        write_json(file, dict(hashes))
+        return
+    with reading(file):
+        kept = dict(read_json(file))
+    if kept != dict(hashes):
+        differ = sorted(name for name in kept.keys() | hashes.keys() if kept.get(name, "") != hashes.get(name, ""))
+        raise ResumeError(
+            f"{folder} was measured with other SAEs than there are now: {', '.join(differ)}.\n"
+            "  Measure all again with --force, or give another --out."
+        )
 
 
 @contextlib.contextmanager

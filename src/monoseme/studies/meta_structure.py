@@ -19,7 +19,7 @@ from monoseme.core.files import read_json, write_json
 from monoseme.evaluation._meta_structure import MetaSettings
 from monoseme.pipeline import NamedSae, find_saes
 from monoseme.studies._base import Study, StudyResult
-from monoseme.studies._kept_files import reading
+from monoseme.studies._kept_files import reading, require_same_saes
 from monoseme.studies._meta_structure.figures import scores
 from monoseme.studies._meta_structure.measure import Measured, measure
 from monoseme.studies._meta_structure.tables import finding_of, metrics_of, rows_of, saebench_files
@@ -85,6 +85,7 @@ class MetaStructure(Study):
 
     def _measured(self, saes: Sequence[NamedSae], work: Path) -> Mapping[str, Measured]:
         config, found = self.config, dict[str, Measured]()
+        require_same_saes(work, {sae.name: sae.content_hash for sae in saes})
         with get_display().progress("decoders", total=len(saes), unit="SAEs") as progress:
             for sae in saes:
                 file = work / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', sae.name)}.json"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
+from monoseme.studies._kept_files import require_same_saes
 from monoseme.studies._labelled.bundled_sets import BUNDLED_SETS, Labelled, bundled_set
 from monoseme.studies._labelled.config import LabelledConfig
 from monoseme.studies._labelled.groups import SAEBENCH_GROUPS
@@ -67,7 +68,8 @@ class LabelledBench:
         return self._texts[name]
 
     def pooled(self, name: str) -> Pooled:
-        """The means over these texts; made once, then read from `work`."""
+        """The means over these texts; made once, then read from `work`. Raises ResumeError where that was of other SAEs."""
+        require_same_saes(self.work / "pooled", {s.named.name: s.named.content_hash for s in self.workbench.found})
         file = self.work / "pooled" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)}.safetensors"
         texts = self.texts(name)
         if not file.is_file():
