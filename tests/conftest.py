@@ -26,6 +26,9 @@ _SHARED = Path(__file__).resolve().parents[2] / "shared"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run tests marked slow")
     parser.addoption("--network", action="store_true", help="also run tests that need a remote service")
+    parser.addoption(
+        "--peers", action="store_true", help="also run tests with other projects' packages in environments of their own"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -34,6 +37,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
         if "network" in item.keywords and not config.getoption("--network"):
             item.add_marker(pytest.mark.skip(reason="needs a remote service: run with --network"))
+        if "peers" in item.keywords and not config.getoption("--peers"):
+            item.add_marker(pytest.mark.skip(reason="needs another project's package: run with --peers"))
         if "gpu" in item.keywords and not _has_gpu():
             item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
 

@@ -31,6 +31,7 @@ _EXPLANATION_TYPES = pa.schema(
         ("habits", pa.string()),
         ("n_firings", pa.int64()),
         ("n_background", pa.int64()),
+        ("details", pa.string()),
     ]
 )
 _SCORE_TYPES = pa.schema(
@@ -41,6 +42,9 @@ _SCORE_TYPES = pa.schema(
         ("why_missing", pa.string()),
         ("n", pa.int64()),
         ("standard_error", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("decile", pa.int8()),
     ]
 )
 

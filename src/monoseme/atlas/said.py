@@ -46,6 +46,8 @@ class Explanation:
     """Firings it was made from (count)."""
     n_background: int = 0
     """Tokens without a firing it was made from (count)."""
+    details: str = "{}"
+    """What else the explainer said, as a JSON object: key words, themes, certainty, the judge's reasoning."""
     source: str = ""
     """Label of the annotation it was read from; empty before it is stored."""
 
@@ -63,5 +65,11 @@ class Score:
     n: int = 0
     """Held-out firings it rests on (count)."""
     standard_error: float | None = None
+    low: float | None = None
+    """Lower end of its 95 % interval, by a bootstrap over documents."""
+    high: float | None = None
+    """Upper end of it."""
+    decile: int | None = None
+    """The tenth of the latent's activations that its firings are from, 0 the weakest; None: all of them."""
     source: str = ""
     """Label of the annotation it was read from; empty before it is stored."""

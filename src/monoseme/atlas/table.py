@@ -95,7 +95,10 @@ class TableQuery:
         for name in annotation.artifact.config["definitions"]:
             column = _quoted(f"{scorer}_{name}")
             self._connection.execute(f"ALTER TABLE latents ADD COLUMN IF NOT EXISTS {column} DOUBLE")
-            found = f"{_read(table_path(annotation))} AS score WHERE score.latent = latents.latent AND score.name = ?"
+            found = (
+                f"{_read(table_path(annotation))} AS score "
+                "WHERE score.latent = latents.latent AND score.name = ? AND score.decile IS NULL"
+            )
             self._connection.execute(f"UPDATE latents SET {column} = score.value FROM {found}", [name])
 
 

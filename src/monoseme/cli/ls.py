@@ -18,13 +18,14 @@ from monoseme.core.display import JsonDisplay, get_display
 from monoseme.core.errors import ConfigError
 from monoseme.core.registry import Registry
 from monoseme.evaluation import EVALUATIONS
+from monoseme.judges import JUDGES
 from monoseme.models import FAMILIES
 from monoseme.presets import PRESETS
 from monoseme.saes import SAES
 from monoseme.studies import STUDIES
 from monoseme.training.trackers import TRACKERS
 
-_ALL = (SAES, EVALUATIONS, FAMILIES, ACTIVATION_FORMATS, EXPLAINERS, SCORERS, TRACKERS, PRESETS, STUDIES)
+_ALL = (SAES, EVALUATIONS, FAMILIES, ACTIVATION_FORMATS, EXPLAINERS, SCORERS, JUDGES, TRACKERS, PRESETS, STUDIES)
 KINDS: dict[str, Registry[Any]] = {registry.kind: registry for registry in _ALL}
 
 

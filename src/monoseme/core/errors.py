@@ -25,6 +25,8 @@
     │   ├── NonFiniteLossError
     │   ├── ResumeError
     │   └── Interrupted          stopped by the user, resumable (exit code 130)
+    ├── JudgeError               a language model that explains or judges cannot be reached, or refuses all questions
+    │   └── BudgetError
     ├── UndefinedMetricError     a number that does not exist for this input
     └── ServeError
         └── PortInUseError
@@ -143,6 +145,14 @@ class Interrupted(TrainingError):
     """Stopped by the user after writing a checkpoint."""
 
     exit_code: ClassVar[int] = 130
+
+
+class JudgeError(MonosemeError):
+    """A language model that explains or judges cannot be reached, or refuses all questions."""
+
+
+class BudgetError(JudgeError):
+    """The next question could cost more than is left of the budget."""
 
 
 class UndefinedMetricError(MonosemeError):

@@ -10,20 +10,27 @@ from typing import ClassVar
 
 from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.said import Explanation
+from monoseme.core.errors import ConfigError
+from monoseme.judges import Desk
 
 
 class Explainer(ABC):
     """Explains latents from the evidence an atlas holds."""
 
     plugin_name: ClassVar[str]
+    asks_judge: ClassVar[bool] = False
+    """Whether it asks a language model: it is then given a desk."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
         """No options."""
 
-    def __init__(self, config: Config | None = None) -> None:
-        """None takes the defaults."""
+    def __init__(self, config: Config | None = None, *, desk: Desk | None = None) -> None:
+        """None takes the defaults. Raises ConfigError where a judge is asked and there is no desk."""
+        if self.asks_judge and desk is None:
+            raise ConfigError(f"{self.plugin_name} asks a language model.\n  Name one with --judge; see:  monoseme ls judges")
         self.config = config or self.Config()
+        self.desk = desk
 
     @abstractmethod
     def explain(self, evidence: Evidence, latents: Sequence[int]) -> Iterator[Explanation]:

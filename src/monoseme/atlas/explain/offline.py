@@ -17,6 +17,7 @@ from monoseme.atlas.explain._rules import BackgroundIndex, Sign, choose_signs
 from monoseme.atlas.explain._sentence import sentence
 from monoseme.atlas.said import Condition, Explanation, Rule
 from monoseme.core.errors import ConfigError
+from monoseme.judges import Desk
 
 _HABIT_FAMILIES = ("previous", "source", "shape", "place")
 _HABIT_SHARE = 0.6
@@ -39,7 +40,8 @@ class Offline(Explainer):
             if self.most_rules < 1 or self.fewest_firings < 2:
                 raise ConfigError("most_rules must be at least 1 and fewest_firings at least 2.")
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: Config | None = None, *, desk: Desk | None = None) -> None:
+        super().__init__(config, desk=desk)
         self.config = config or self.Config()
 
     def explain(self, evidence: Evidence, latents: Sequence[int]) -> Iterator[Explanation]:

@@ -10,12 +10,16 @@ from typing import ClassVar
 
 from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.said import Explanation, Score
+from monoseme.core.errors import ConfigError
+from monoseme.judges import Desk
 
 
 class Scorer(ABC):
     """Measures explanations on documents that made none of them."""
 
     plugin_name: ClassVar[str]
+    asks_judge: ClassVar[bool] = False
+    """Whether it asks a language model: it is then given a desk."""
     definitions: ClassVar[Mapping[str, str]]
     """Name of each number -> what it is, with its unit and direction. The first is the one that tables show."""
 
@@ -23,9 +27,12 @@ class Scorer(ABC):
     class Config:
         """No options."""
 
-    def __init__(self, config: Config | None = None) -> None:
-        """None takes the defaults."""
+    def __init__(self, config: Config | None = None, *, desk: Desk | None = None) -> None:
+        """None takes the defaults. Raises ConfigError where a judge is asked and there is no desk."""
+        if self.asks_judge and desk is None:
+            raise ConfigError(f"{self.plugin_name} asks a language model.\n  Name one with --judge; see:  monoseme ls judges")
         self.config = config or self.Config()
+        self.desk = desk
 
     @abstractmethod
     def score(self, evidence: Evidence, explanations: Sequence[Explanation]) -> Iterator[Score]:

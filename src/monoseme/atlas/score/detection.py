@@ -22,6 +22,7 @@ from monoseme.atlas.said import Explanation, Rule, Score
 from monoseme.atlas.score._base import Scorer
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import derive_seed
+from monoseme.judges import Desk
 
 _COLUMNS = {family.name: family.columns for family in FAMILIES}
 
@@ -53,7 +54,8 @@ class Detection(Scorer):
             if self.fewest_firings < 1:
                 raise ConfigError(f"fewest_firings is {self.fewest_firings}, but must be at least 1.")
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: Config | None = None, *, desk: Desk | None = None) -> None:
+        super().__init__(config, desk=desk)
         self.config = config or self.Config()
 
     def score(self, evidence: Evidence, explanations: Sequence[Explanation]) -> Iterator[Score]:
