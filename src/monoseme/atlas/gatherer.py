@@ -5,7 +5,7 @@ is gathered is the same however often the pass was killed and went on, and for s
 """
 
 from pathlib import Path
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from monoseme.atlas.firings import Firings, Rows
 from monoseme.atlas.text_store import TextStore
@@ -36,3 +36,26 @@ class Gatherer(Protocol):
     def write(self, folder: Path, text: TextStore) -> None:
         """Write its files into the artifact's folder."""
         ...
+
+
+class MakeGatherer(Protocol):
+    """Makes a gatherer that has seen nothing yet."""
+
+    def __call__(self, n_latents: int, *, n_contexts: int, context_len: int, scratch: Path) -> Gatherer:
+        """For an SAE of `n_latents`, over contexts of `context_len` tokens with ordinals below `n_contexts`.
+
+        An ordinal may belong to no context, where a source has blocks of different sizes. `scratch` exists and is the gatherer's own;
+        it goes when the scan is done.
+        """
+        ...
+
+
+class GathererSpec(NamedTuple):
+    """One thing to gather of each SAE."""
+
+    name: str
+    """Its folder while the pass goes by; unlike all others of a scan."""
+    make: MakeGatherer
+    place: str = "latents"
+    """The folder of the atlas in which its artifact lies, as PLACE/KEY; gatherers of one place write into one artifact. All but
+    `latents` name in their manifest the hash of the latents that they belong to."""

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from monoseme.atlas.bins import bin_edges
+from monoseme.atlas.kept_codes import KeptCodes, open_kept_codes
 from monoseme.atlas.pages import Decile, Example, Histogram, LatentStats, TokenLogit
 from monoseme.atlas.text_store import TextStore
 from monoseme.core.artifact import Artifact
@@ -145,6 +146,10 @@ class Latents:
         codes = pq.read_table(self.artifact.file("background_codes.parquet"))
         columns = (rows["document"], rows["position"], codes["latent"], codes["row"])
         return BackgroundSample(*(column.to_numpy() for column in columns))
+
+    def kept_codes(self) -> KeptCodes | None:
+        """All codes of a sample of whole contexts, memory-mapped; None for an atlas that was made without."""
+        return open_kept_codes(self.artifact)
 
     def densities(self) -> NDArray[np.float64]:
         """Density of each latent, [F]."""
