@@ -1,7 +1,7 @@
 """The contract of judges: language models that are asked about latents, each question complete in itself.
 
 A plug-in is a file of this package with one concrete subclass of `Judge` and its nested `Config`. A judge answers one question;
-one whose provider takes many at once for less is a `BatchJudge`. Caching, budgets, rates and resuming are the desk's (`desk.py`),
+one whose provider takes many at once for less is a `BatchJudge`. Caching, budgets, rates and resuming are the desk's (`_desk.py`),
 so that no judge has them.
 """
 
@@ -75,10 +75,14 @@ class Reply:
     """Tokens charged as input (count), those read from a provider's cache left out."""
     cached_input_tokens: int = 0
     """Tokens that the provider read from its own cache (count); mostly cheaper."""
+    written_input_tokens: int = 0
+    """Tokens that the provider wrote into its own cache (count), not part of `input_tokens`; dearer at some."""
     output_tokens: int = 0
     """Tokens charged as output (count), those of hidden reasoning included."""
     tokens: tuple[TokenChance, ...] = ()
     """The answer's tokens where log-probabilities were asked for and given."""
+    may_be_charged: bool = False
+    """Whether a failure without tokens may yet be paid for: a time-out, a connection lost after sending. Its worst case is counted."""
 
 
 class Judge(ABC):
@@ -109,7 +113,7 @@ class Judge(ABC):
 
     @abstractmethod
     def answer(self, question: Question) -> Reply:
-        """One answer, after such retries as the provider asks for.
+        """One answer, after such retries as the provider asks for; a request that may have been charged is not sent again.
 
         Raises JudgeError where the provider cannot be reached or refuses all (a wrong key, no credit, no such model); a question
         that this judge alone cannot answer gives a reply with a failure.

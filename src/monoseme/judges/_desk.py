@@ -1,51 +1,77 @@
 """The desk: where questions go out to a judge and answers come back, each paid once, within a budget, whatever is interrupted."""
 
-import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
-
-from monoseme.judges._base import Judge, Question, Reply
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What became of a question."""
-
-    text: str | None
-    """The judge's words; None where there are none."""
-    value: BaseModel | None = None
-    """The checked answer of a question with an `answer_type`; None for free text and failures."""
-    failure: str | None = None
-    """Why there is no answer to use; None where there is one."""
-    reply: Reply | None = None
-    """As it came, with its tokens; None for a question that was never sent."""
-    is_kept: bool = False
-    """Whether it was there from before, and cost nothing now."""
+from monoseme.core.config import from_dict
+from monoseme.judges._answers import Answer, read_reply
+from monoseme.judges._base import Judge, Question
+from monoseme.judges._cost_report import CostReport
+from monoseme.judges._estimate import Estimate
+from monoseme.judges._registry import JUDGES
+from monoseme.judges._settings import DeskSettings, JudgeSettings
 
 
 class Desk:
-    """Puts questions to one judge."""
+    """Puts questions to one judge, and keeps what was asked, answered and spent in a folder."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Judge, folder: Path, *, settings: DeskSettings | None = None) -> None:
+        """`folder` is the atlas's `asked/`, made when something is first written. None takes the default settings."""
         self.judge = judge
+        self.folder = folder
+        self.settings = settings or DeskSettings()
+
+    def __repr__(self) -> str:
+        return f"Desk({self.judge!r}, {str(self.folder)!r}, settings={self.settings!r})"
 
     def answers(self, questions: Iterable[Question]) -> Iterator[Answer]:
-        """One answer for each question, in their order."""
+        """One answer for each question, in their order.
+
+        Raises BudgetError where the next question could cost more than is left, JudgeError where the judge refuses all,
+        Interrupted where the user stops it: what was answered is kept, and the same command goes on.
+        """
         for question in questions:
             yield read_reply(question, self.judge.answer(question))
 
+    def estimate(self, questions: Iterable[Question]) -> Estimate:
+        """What they would cost; nothing is asked, and nothing is paid."""
+        listed = list(questions)
+        return Estimate(
+            n_questions=len(listed),
+            n_kept=0,
+            n_counted=0,
+            input_tokens=None,
+            output_tokens=None,
+            most_output_tokens=sum(question.max_tokens for question in listed),
+            least_cost=None,
+            cost=None,
+            most_cost=None,
+            price=None,
+            is_batch=self.settings.batch,
+        )
 
-def read_reply(question: Question, reply: Reply) -> Answer:
-    """The reply checked against what the question asks for; what does not fit is a failure with the reason."""
-    if reply.failure is not None or reply.text is None:
-        return Answer(text=reply.text, failure=reply.failure or "no text came back", reply=reply)
-    if question.answer_type is None:
-        return Answer(text=reply.text, reply=reply)
-    try:
-        value: Any = question.answer_type.model_validate(json.loads(reply.text))
-    except (ValueError, ValidationError) as error:
-        return Answer(text=reply.text, failure=f"the answer is not what was asked for: {str(error)[:200]}", reply=reply)
-    return Answer(text=reply.text, value=value, reply=reply)
+    def report(self) -> CostReport:
+        """What this desk asked so far, and what it cost."""
+        return CostReport(
+            n_asked=0,
+            n_kept=0,
+            n_failed=0,
+            input_tokens=0,
+            cached_input_tokens=0,
+            output_tokens=0,
+            cost=None,
+            folder_cost=None,
+            n_open=0,
+            open_cost=0.0,
+            budget=self.settings.budget,
+        )
+
+
+def desk_of(settings: JudgeSettings, folder: Path) -> Desk:
+    """The desk of a judge named in settings.
+
+    Raises UnknownPluginError, ConfigError for a setting that the judge has not or a key that is not in the environment,
+    ExtraMissingError.
+    """
+    kind = JUDGES.get(settings.judge)
+    return Desk(kind(from_dict(kind.Config, settings.config, where="judge.config")), folder, settings=settings.desk)
