@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from monoseme.atlas.kept_codes import KeptCodes, open_kept_codes
 from monoseme.atlas.latents import Latents
 from monoseme.atlas.split import is_heldout
 from monoseme.atlas.text_store import TextStore
@@ -58,3 +59,15 @@ class Evidence:
         """Rows of `background` on which the latent fires."""
         rows = self._code_rows[int(self._code_starts[latent]) : int(self._code_starts[latent + 1])]
         return self._number[rows[self._heldout_row[rows] == heldout]]
+
+    @functools.cached_property
+    def kept(self) -> KeptCodes | None:
+        """All codes of the contexts that were drawn to be kept whole; None for an atlas that keeps none."""
+        return open_kept_codes(self.latents.artifact)
+
+    @property
+    def why_no_codes(self) -> str | None:
+        """Why `kept` is None; None where it is not."""
+        if self.kept is not None:
+            return None
+        return "the atlas keeps no codes of whole contexts, so that no text is known to be silent; scan again"
