@@ -1,8 +1,8 @@
 """The contract of judges: language models that are asked about latents, each question complete in itself.
 
 A plug-in is a file of this package with one concrete subclass of `Judge` and its nested `Config`. A judge answers one question;
-one whose provider takes many at once for less is a `BatchJudge`. Caching, budgets, rates and resuming are the desk's (`_desk.py`),
-so that no judge has them.
+one whose provider takes many at once for less is a `BatchJudge`. Caching, budgets, rates and resuming are the desk's
+(`_desk.py`), so that no judge has them.
 """
 
 from abc import ABC, abstractmethod
@@ -82,7 +82,7 @@ class Reply:
     tokens: tuple[TokenChance, ...] = ()
     """The answer's tokens where log-probabilities were asked for and given."""
     may_be_charged: bool = False
-    """Whether a failure without tokens may yet be paid for: a time-out, a connection lost after sending. Its worst case is counted."""
+    """Whether a failure without tokens may yet be paid for (a time-out, a lost connection): the most it can cost is counted."""
 
 
 class Judge(ABC):
