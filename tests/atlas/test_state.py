@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from monoseme.atlas import LatentState, StateConfig, Target, load_state, merge_states, save_state
 from monoseme.atlas.bins import N_BINS, bin_of
-from monoseme.atlas.feed import Feed, block_rows
+from monoseme.atlas.feed import Feed, Gathered, block_rows
 from monoseme.atlas.keys import hash_positions
 from monoseme.atlas.text_store import TokenGrid
 from monoseme.core.errors import ArtifactDamagedError, ConfigError, UndefinedMetricError
@@ -32,18 +32,35 @@ def _grid(block: FakeBlock) -> TokenGrid:
 def _contexts() -> list[FakeBlock]:
     """Every context as a block of its own."""
     return [
-        FakeBlock._make([*(column[i : i + 1] for column in block[:5]), {SITE: block.activations[SITE][i : i + 1]}])
+        FakeBlock(*(column[i : i + 1] for column in block[:5]), {SITE: block.activations[SITE][i : i + 1]})
         for block in SOURCE.given
         for i in range(len(block.tokens))
     ]
 
 
+class _State(LatentState):
+    """A state that gathers, with nowhere to write."""
+
+    checkpoint = restore = merge = write = LatentState.add
+
+
+def _feed(sae: FakeSAE, config: StateConfig = CONFIG, *, rows_per_encode: int = 4096) -> Feed:
+    gathered = Gathered("t", {"latents": _State(sae.n_latents, config)}, gap=config.gap)
+    return Feed(Target("t", sae, (SITE,)), [gathered], rows_per_encode=rows_per_encode)
+
+
+def _of(feed: Feed) -> LatentState:
+    feed.flush()
+    state = feed.gathered[0].gatherers["latents"]
+    assert isinstance(state, LatentState)
+    return state
+
+
 def _state(blocks: list[FakeBlock], config: StateConfig = CONFIG) -> LatentState:
-    feed = Feed(Target("t", FakeSAE(F), (SITE,)), config, rows_per_encode=17)
+    feed = _feed(FakeSAE(F), config, rows_per_encode=17)
     for block in blocks:
         feed.add(block.activations, block_rows(_grid(block), gap=config.gap))
-    feed.flush()
-    return feed.gathered[0].state
+    return _of(feed)
 
 
 def _everything(state: LatentState) -> dict[str, Any]:
@@ -169,40 +186,38 @@ def test_states_that_kept_different_things_do_not_merge() -> None:
 def test_documents_are_estimated_beyond_the_exact_count() -> None:
     source = random_source(n_blocks=5, n_contexts=47, seq_len=11, n_latents=2, n_documents=1175, seed=5, sparsity=0.0)
     config = StateConfig(n_counted_documents=101)
-    feed = Feed(Target("t", FakeSAE(2), (SITE,)), config, rows_per_encode=4096)
+    feed = _feed(FakeSAE(2), config)
     for block in source.given:
         feed.add(block.activations, block_rows(_grid(block), gap=config.gap))
-    feed.flush()
     # standard deviation about 1 / sqrt(100) of the count; three of them
-    assert_allclose(feed.gathered[0].state.n_documents(), 1175, rtol=0.3)
+    assert_allclose(_of(feed).n_documents(), 1175, rtol=0.3)
 
 
 def test_negative_codes_are_counted_and_are_no_firings() -> None:
     block = _contexts()[0]
     signed = FakeSAE(F)
     signed.encode = lambda x: Codes({"all": -x.clamp(min=0)})  # type: ignore[method-assign]
-    feed = Feed(Target("t", signed, (SITE,)), CONFIG, rows_per_encode=4096)
+    feed = _feed(signed)
     feed.add(block.activations, block_rows(_grid(block), gap=CONFIG.gap))
-    feed.flush()
-    assert feed.gathered[0].state.n_fired.sum() == 0
-    assert feed.gathered[0].state.n_negative.sum() == int((block.activations[SITE][block.mask] > 0).sum())
+    assert _of(feed).n_fired.sum() == 0
+    assert _of(feed).n_negative.sum() == int((block.activations[SITE][block.mask] > 0).sum())
 
 
 def test_codes_that_are_not_finite_are_refused() -> None:
     block = _contexts()[0]
     x = block.activations[SITE].clone()
     x[0, 3, 2] = torch.inf
-    feed = Feed(Target("bad", FakeSAE(F), (SITE,)), CONFIG, rows_per_encode=4096)
-    with pytest.raises(UndefinedMetricError, match="bad gives codes that are not finite"):
+    feed = _feed(FakeSAE(F))
+    with pytest.raises(UndefinedMetricError, match="t gives codes that are not finite"):
         feed.add({SITE: x}, block_rows(_grid(block), gap=CONFIG.gap))
 
 
 @pytest.mark.parametrize("rows_per_encode", [1, 30, 4096])
 def test_an_sae_that_reads_contexts_is_given_whole_ones(rows_per_encode: int) -> None:
     block = SOURCE.given[0]
-    feed = Feed(Target("tfa", FakeContextSAE(F), (SITE,)), CONFIG, rows_per_encode=rows_per_encode)
+    feed = _feed(FakeContextSAE(F), rows_per_encode=rows_per_encode)
     feed.add(block.activations, block_rows(_grid(block), gap=CONFIG.gap))
     feed.flush()
     seen = block.activations[SITE] * block.mask[..., None]
     expected = (seen.cummax(1).values[block.mask] > 0).sum(0)
-    assert_array_equal(feed.gathered[0].state.n_fired, expected)
+    assert_array_equal(_of(feed).n_fired, expected)

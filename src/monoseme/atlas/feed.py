@@ -1,9 +1,9 @@
-"""From a block of activations to the statistics of one SAE: encode valid rows, gather firings, hand them on in large chunks.
+"""From a block of activations to what is gathered of one SAE: encode valid rows, collect firings, hand them on in large chunks.
 
 Letters: n contexts of a block, S positions, R valid rows, D model width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from monoseme.atlas.firings import Rows, join_rows, sort_firings
+from monoseme.atlas.gatherer import Gatherer
 from monoseme.atlas.needs import ScannedSAE
-from monoseme.atlas.state import LatentState, StateConfig
+from monoseme.atlas.roles import RoleFilter
 from monoseme.atlas.text_store import TokenGrid, segment_starts
 from monoseme.core.errors import UndefinedMetricError
 from monoseme.models.site import Site
@@ -61,24 +62,30 @@ class BlockRows(NamedTuple):
     rows: Rows
 
 
-def block_rows(grid: TokenGrid, *, gap: int) -> BlockRows:
-    """The valid rows of a block, placed so that windows stay inside a segment of document and context."""
+def block_rows(grid: TokenGrid, *, gap: int, first_context: int = 0, only: RoleFilter | None = None) -> BlockRows:
+    """The valid rows of a block that pass `only`, placed so that windows stay inside a segment of document and context.
+
+    `first_context`: ordinal of its first context in the source.
+    """
     valid = grid.mask & (grid.documents >= 0)
+    if only is not None:
+        valid &= only.passed(grid.roles, grid.turns, like=valid)
     n_contexts, seq_len = grid.tokens.shape
     segment = np.cumsum(segment_starts(grid).reshape(-1))
     slot = np.arange(n_contexts * seq_len) + segment * gap
-    context = np.repeat(np.arange(n_contexts), seq_len)
+    context = np.repeat(first_context + np.arange(n_contexts), seq_len)
     flat = valid.reshape(-1)
-    return BlockRows(valid, Rows(grid.documents[valid], grid.positions[valid], slot[flat], context[flat]))
+    role = None if grid.roles is None else grid.roles[valid]
+    return BlockRows(valid, Rows(grid.documents[valid], grid.positions[valid], slot[flat], context[flat], role))
 
 
 class Feed:
-    """Encodes blocks for one target and feeds its states: one, or one for each site with codes of its own."""
+    """Encodes blocks for one target and feeds what gathers its codes: one, or one for each site with codes of its own."""
 
-    def __init__(self, target: Target, config: StateConfig, *, rows_per_encode: int) -> None:
-        self.target = target
+    def __init__(self, target: Target, gathered: Sequence["Gathered"], *, rows_per_encode: int) -> None:
+        """`gathered`: one for each of the target's keys."""
+        self.target, self.gathered = target, tuple(gathered)
         self.placed = target.placed
-        self.gathered = [Gathered(key, LatentState(target.sae.n_latents, config)) for key in target.keys]
         self._rows_per_encode = rows_per_encode
 
     @torch.no_grad()
@@ -98,18 +105,22 @@ class Feed:
             gathered.flush_if_full()
 
     def flush(self) -> None:
-        """Hand what is gathered to the states; to be called once more after the last block."""
+        """Hand on what is collected; to be called once more after the last block."""
         for gathered in self.gathered:
             gathered.flush()
 
 
 class Gathered:
-    """Firings on their way to a state."""
+    """Everything that is gathered of one (SAE, part) at one site, and the firings on their way there."""
 
-    def __init__(self, key: str, state: LatentState) -> None:
+    def __init__(self, key: str, gatherers: Mapping[str, Gatherer], *, gap: int) -> None:
+        """`gatherers` by name; `gap` as `block_rows` had it."""
         self.key = key
         """What the atlas calls it."""
-        self.state = state
+        self.gatherers = dict(gatherers)
+        self.n_rows = 0
+        """Tokens that were handed on (count)."""
+        self._gap = gap
         self._rows: list[Rows] = []
         self._latent: list[NDArray[np.int32]] = []
         self._value: list[NDArray[np.float32]] = []
@@ -135,18 +146,21 @@ class Gathered:
         self._n_entries += codes.nnz
 
     def flush_if_full(self) -> None:
-        """Hand on what is gathered once it is worth it; to be called between blocks."""
+        """Hand on what is collected once it is worth it; to be called between blocks."""
         if self._n_entries >= _ENTRIES_PER_CHUNK:
             self.flush()
 
     def flush(self) -> None:
-        """Hand what is gathered to the state."""
+        """Hand what is collected to all gatherers."""
         if not self._rows:
             return
-        rows = join_rows(self._rows, gap=self.state.config.gap)
+        rows = join_rows(self._rows, gap=self._gap)
         latent = np.concatenate([np.empty(0, np.int32), *self._latent])
         value = np.concatenate([np.empty(0, np.float32), *self._value])
         row = np.concatenate([np.empty(0, np.int64), *self._row])
         self._rows, self._latent, self._value, self._row = [], [], [], []
+        self.n_rows += self._n_rows
         self._n_rows = self._n_entries = 0
-        self.state.add(rows, sort_firings(latent, value, row))
+        firings = sort_firings(latent, value, row)
+        for gatherer in self.gatherers.values():
+            gatherer.add(rows, firings)

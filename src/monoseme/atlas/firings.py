@@ -18,7 +18,9 @@ class Rows(NamedTuple):
     slot: NDArray[np.int64]
     """Place on a line on which neighbours in a segment differ by 1 and different segments lie further apart than a window."""
     context: NDArray[np.int64]
-    """Ordinal of the context in the chunk."""
+    """Ordinal of the context in the source: it grows along the source, and several processes count alike."""
+    role: NDArray[np.int8] | None = None
+    """Code of who speaks, in `monoseme.text.ROLES`; None: not known, taken for plain text."""
 
 
 class Firings(NamedTuple):
@@ -37,17 +39,18 @@ def sort_firings(latent: NDArray[np.integer], value: NDArray[np.float32], row: N
 
 
 def join_rows(parts: Sequence[Rows], *, gap: int) -> Rows:
-    """Several chunks' rows as one, their slots and contexts kept apart."""
-    slots, contexts, next_slot, next_context = [], [], 0, 0
+    """The rows of several blocks as one, their slots kept apart."""
+    slots, next_slot = [], 0
     for part in parts:
         slots.append(part.slot + next_slot)
-        contexts.append(part.context + next_context)
         if len(part.slot):
             next_slot = int(slots[-1][-1]) + gap
-            next_context = int(contexts[-1][-1]) + 1
-    document = np.concatenate([part.document for part in parts])
-    position = np.concatenate([part.position for part in parts])
-    return Rows(document, position, np.concatenate(slots), np.concatenate(contexts))
+    document, position, context = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("document", "position", "context")
+    )
+    roles = [part.role for part in parts if part.role is not None]
+    role = np.concatenate(roles) if len(roles) == len(parts) else None
+    return Rows(document, position, np.concatenate(slots), context, role)
 
 
 def windows(firings: Firings, rows: Rows, picked: NDArray[np.int64], *, left: int, right: int) -> NDArray[np.float16]:
