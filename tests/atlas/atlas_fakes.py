@@ -28,6 +28,14 @@ class FakeBlock(NamedTuple):
     sources: Tensor
     activations: dict[Site, Tensor]
 
+    @property
+    def roles(self) -> Tensor:
+        return torch.zeros_like(self.tokens, dtype=torch.int8)
+
+    @property
+    def turns(self) -> Tensor:
+        return torch.zeros_like(self.tokens, dtype=torch.int16)
+
 
 def make_block(tokens: Tensor, documents: Tensor, positions: Tensor, x: Tensor, *, masked: int = 0) -> FakeBlock:
     """A block in which token id `masked` never reaches an SAE; documents 2i and 2i + 1 come from source i."""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from monoseme.atlas.bins import bin_edges
 from monoseme.atlas.kept_codes import KeptCodes, open_kept_codes
 from monoseme.atlas.pages import Decile, Example, Histogram, LatentStats, TokenLogit
-from monoseme.atlas.text_store import TextStore
+from monoseme.atlas.roles import RoleFilter
+from monoseme.atlas.text_store import TextStore, TextWindow
 from monoseme.core.artifact import Artifact
 from monoseme.core.errors import ArtifactDamagedError, ConfigError
 
@@ -61,6 +62,7 @@ class Latents:
         self._lock = threading.Lock()
         self._left = int(artifact.config["scan"]["keep"]["left"])
         self._right = int(artifact.config["scan"]["keep"]["right"])
+        self.only = RoleFilter.of_config(artifact.config["scan"].get("only"))
 
     def __repr__(self) -> str:
         return f"Latents({self.key!r}, {str(self.artifact.path)!r})"
@@ -113,13 +115,9 @@ class Latents:
     def examples(self, row: dict[str, Any]) -> ShownExamples:
         """The strongest examples and those of each decile."""
         latent = row["latent"]
-        begin, end = int(self._offsets[latent]), int(self._offsets[latent + 1])
-        if begin == end:
+        if self._offsets[latent] == self._offsets[latent + 1]:
             return ShownExamples((), ())
-        group = latent // LATENTS_PER_GROUP
-        with self._lock:  # a ParquetFile reads for one thread at a time
-            table = self._examples.read_row_group(group)
-        rows = table.slice(begin - int(self._offsets[group * LATENTS_PER_GROUP]), end - begin).to_pylist()
+        rows = self._rows_of(self._examples, self._offsets, latent)
         shown = [(found["decile"], self._example(found)) for found in rows]
         edges = row["deciles"]
         deciles = [
@@ -135,9 +133,17 @@ class Latents:
         columns = zip(row[f"{end}_tokens"], row[f"{end}_texts"], row[f"{end}_logits"], strict=True)
         return tuple(TokenLogit(token=token, text=text, logit=logit) for token, text, logit in columns)
 
+    def firings(self, latent: int) -> tuple[Example, ...] | None:
+        """The latent's firings in the uniform sample, in its order, which is random; None in an atlas that kept no windows of them."""
+        self.check_latent(latent)
+        if self._firings is None:
+            return None
+        offsets = np.load(self.artifact.file("firing_offsets.npy"), mmap_mode="r")
+        return tuple(self._example(found) for found in self._rows_of(self._firings, offsets, latent))
+
     def firing_sample(self) -> FiringSample:
         """The uniform sample of firings of all latents."""
-        table = pq.read_table(self.artifact.file("firings.parquet"))
+        table = pq.read_table(self.artifact.file("firings.parquet"), columns=list(FiringSample._fields))
         return FiringSample(*(table[name].to_numpy() for name in FiringSample._fields))
 
     def background_sample(self) -> BackgroundSample:
@@ -163,18 +169,36 @@ class Latents:
     def _table(self) -> pa.Table:
         return pq.read_table(self.artifact.file("latents.parquet"))
 
+    @functools.cached_property
+    def _firings(self) -> pq.ParquetFile | None:
+        file = pq.ParquetFile(self.artifact.file("firings.parquet"), memory_map=True)
+        return file if "window" in file.schema_arrow.names else None
+
+    def _rows_of(self, file: pq.ParquetFile, offsets: NDArray[np.int64], latent: int) -> list[dict[str, Any]]:
+        """The latent's rows of a file with a row group for each LATENTS_PER_GROUP latents."""
+        group, begin, end = latent // LATENTS_PER_GROUP, int(offsets[latent]), int(offsets[latent + 1])
+        with self._lock:  # a ParquetFile reads for one thread at a time
+            table = file.read_row_group(group)
+        return table.slice(begin - int(offsets[group * LATENTS_PER_GROUP]), end - begin).to_pylist()
+
+    def _reached(self, window: TextWindow) -> list[bool]:
+        return (window.mask & self.only.passed(window.roles, window.turns, like=window.mask)).tolist()
+
     def _example(self, found: dict[str, Any]) -> Example:
         window = self._text.window(found["document"], found["position"], left=self._left, right=self._right)
         first = self._left - window.focus
         values = found["window"][first : first + len(window.tokens)]
-        known = [value if valid else None for value, valid in zip(values, window.mask.tolist(), strict=True)]
+        known = [value if valid else None for value, valid in zip(values, self._reached(window), strict=True)]
         known[window.focus] = found["value"]
         tokens = window.tokens.tolist()
+        speaker = self._text.speaker_of(found["document"], found["position"])
         return Example(
             document=found["document"],
             position=found["position"],
             source=self._text.source_of(found["document"], found["position"]),
             labels=self._text.labels_of(found["document"]),
+            role=None if speaker is None else speaker.role,
+            turn=None if speaker is None else speaker.turn,
             value=found["value"],
             focus=window.focus,
             tokens=tuple(tokens),

@@ -41,6 +41,16 @@ class ScannedBlock(Protocol):
         ...
 
     @property
+    def roles(self) -> Tensor:
+        """[n, S] who speaks, a code in `monoseme.text.ROLES`; 0 in plain text."""
+        ...
+
+    @property
+    def turns(self) -> Tensor:
+        """[n, S] turn of a conversation, from 0; 0 in plain text."""
+        ...
+
+    @property
     def activations(self) -> Mapping[Site, Tensor]:
         """[n, S, D] at each site."""
         ...

@@ -56,6 +56,10 @@ class Example:
     """What the document was cut from."""
     labels: dict[str, str]
     """Labels of the document, such as its domain."""
+    role: str | None = None
+    """Who speaks the firing token in a conversation, one of `monoseme.text.ROLES`; None in plain text."""
+    turn: int | None = None
+    """Turn of the conversation that the firing token is in, from 0; None in plain text."""
     value: float
     """Activation of the firing token."""
     focus: int

@@ -3,7 +3,8 @@
 Written by the scan, read by viewers and explainers through memory maps. Files: `tokens.npy` uint32 and `mask.npy` bool (may the
 token reach an SAE), one entry per stored token; `segments.npy` int64 [5, n] with the rows of SEGMENT_COLUMNS, sorted by
 (document, position, n_tokens); `vocabulary.parquet` (token, text, n_tokens); `sources.parquet` (source, name);
-`documents.parquet` (document, labels as JSON).
+`documents.parquet` (document, labels as JSON). Conversations also have `roles.npy` int8 (codes in `monoseme.text.ROLES`) and
+`turns.npy` int16, one entry per stored token; plain text has neither file.
 
 A **segment** is a run of tokens that are neighbours in both their document and their context: the most that a window may show
 together with values, because the model saw nothing else of that document there.
@@ -23,10 +24,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from monoseme.atlas.npy_stream import NpyAppender
+from monoseme.atlas.roles import RoleFilter, Speaker
 from monoseme.core.artifact import Artifact
 from monoseme.core.errors import ArtifactDamagedError
+from monoseme.text.document import ROLES
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
+ROLES_FILE, TURNS_FILE = "roles.npy", "turns.npy"
 SEGMENT_COLUMNS = ("document", "position", "n_tokens", "offset", "source")
 
 
@@ -40,6 +44,10 @@ class TokenGrid(NamedTuple):
     """-1 where there is no document (padding)."""
     positions: NDArray[np.int64]
     sources: NDArray[np.int64]
+    roles: NDArray[np.int8] | None = None
+    """Who speaks, as a code in `monoseme.text.ROLES`; None: plain text."""
+    turns: NDArray[np.int16] | None = None
+    """Turn of a conversation, from 0; None: plain text."""
 
 
 def segment_starts(grid: TokenGrid) -> NDArray[np.bool_]:
@@ -62,6 +70,8 @@ class TextWriter:
     def __enter__(self) -> Self:
         self._tokens = self._stack.enter_context(NpyAppender(self._folder / "tokens.npy", "uint32"))
         self._mask = self._stack.enter_context(NpyAppender(self._folder / "mask.npy", "bool"))
+        self._roles = self._stack.enter_context(NpyAppender(self._folder / ROLES_FILE, "int8"))
+        self._turns = self._stack.enter_context(NpyAppender(self._folder / TURNS_FILE, "int16"))
         return self
 
     def add(self, grid: TokenGrid) -> None:
@@ -74,6 +84,9 @@ class TextWriter:
         self._segments.append(np.stack([*columns, lengths, offsets, grid.sources[stored][starts]]).astype(np.int64))
         self._tokens.append(grid.tokens[stored])
         self._mask.append(grid.mask[stored])
+        n_stored = int(stored.sum())
+        self._roles.append(np.zeros(n_stored, np.int8) if grid.roles is None else grid.roles[stored])
+        self._turns.append(np.zeros(n_stored, np.int16) if grid.turns is None else grid.turns[stored])
         self._count(grid.tokens[grid.mask & stored])
 
     def finish_vocabulary(self, texts: Callable[[Sequence[int]], Sequence[str]], *, n_vocabulary: int | None) -> None:
@@ -101,6 +114,10 @@ class TextWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.__exit__(kind, error, trace)
+        if kind is None and not np.load(self._folder / ROLES_FILE, mmap_mode="r").any():
+            # only at the end is it known that nobody speaks: all of it is plain text
+            (self._folder / ROLES_FILE).unlink()
+            (self._folder / TURNS_FILE).unlink()
 
     def _count(self, tokens: NDArray[np.int64]) -> None:
         counts = np.bincount(tokens, minlength=len(self._counts)).astype(np.int64)
@@ -125,6 +142,10 @@ class TextWindow(NamedTuple):
     mask: NDArray[np.bool_]
     focus: int
     """Index of the position itself in tokens."""
+    roles: NDArray[np.int8] | None = None
+    """Who speaks each token; None in plain text."""
+    turns: NDArray[np.int16] | None = None
+    """Turn of each token; None in plain text."""
 
 
 class TextStore:
@@ -134,6 +155,9 @@ class TextStore:
         self.artifact = artifact
         self.tokens: NDArray[np.uint32] = np.load(artifact.file("tokens.npy"), mmap_mode="r")
         self.mask: NDArray[np.bool_] = np.load(artifact.file("mask.npy"), mmap_mode="r")
+        has_roles = ROLES_FILE in artifact.manifest["files"]
+        self.roles: NDArray[np.int8] | None = np.load(artifact.file(ROLES_FILE), mmap_mode="r") if has_roles else None
+        self.turns: NDArray[np.int16] | None = np.load(artifact.file(TURNS_FILE), mmap_mode="r") if has_roles else None
         segments = np.load(artifact.file("segments.npy"), mmap_mode="r")
         if segments.ndim != 2 or len(segments) != len(SEGMENT_COLUMNS) or len(self.mask) != len(self.tokens):
             raise ArtifactDamagedError(f"the text store {artifact.path} does not fit together. Scan again.")
@@ -188,7 +212,9 @@ class TextStore:
         first = max(0, place - left)
         last = min(int(self._n_tokens[segment]), place + right + 1)
         at = slice(int(self._offset[segment]) + first, int(self._offset[segment]) + last)
-        return TextWindow(self.tokens[at].astype(np.int64), np.asarray(self.mask[at]), place - first)
+        roles = None if self.roles is None else np.asarray(self.roles[at])
+        turns = None if self.turns is None else np.asarray(self.turns[at])
+        return TextWindow(self.tokens[at].astype(np.int64), np.asarray(self.mask[at]), place - first, roles, turns)
 
     def gather(self, documents: NDArray[np.int64], positions: NDArray[np.int64], offsets: Sequence[int]) -> NDArray[np.int64]:
         """Token ids at positions + offsets, [n, len(offsets)]; -1 where the offset leaves the segment."""
@@ -197,6 +223,25 @@ class TextStore:
         inside = (place >= 0) & (place < self._n_tokens[segment][:, None])
         at = np.where(inside, self._offset[segment][:, None] + place, 0)
         return np.where(inside, self.tokens[at].astype(np.int64), -1)
+
+    def offsets_of(self, documents: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where positions lie in `tokens`, `mask`, `roles` and `turns`. Raises ArtifactDamagedError for one not stored."""
+        segment = self._segments_of(documents, positions)
+        return self._offset[segment] + positions - self._position[segment]
+
+    def speaker_of(self, document: int, position: int) -> Speaker | None:
+        """Whose the token at a position is; None in plain text."""
+        if self.roles is None or self.turns is None:
+            return None
+        at = int(self.offsets_of(np.array([document]), np.array([position]))[0])
+        return Speaker(ROLES[int(self.roles[at])], int(self.turns[at]))
+
+    def passed(self, only: RoleFilter, documents: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which positions pass a filter of roles and turns."""
+        if self.roles is None or self.turns is None:
+            return only.passed(None, None, like=documents)
+        at = self.offsets_of(documents, positions)
+        return only.passed(self.roles[at], self.turns[at], like=documents)
 
     def _segments_of(self, documents: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
         wanted = documents * self._span + np.minimum(positions + 1, self._span - 1)
