@@ -281,3 +281,18 @@ def test_sizes_below_one_are_refused(field: str) -> None:
 
 def test_words_of_the_fakes_hold_what_viewers_must_escape() -> None:
     assert {"<script>", ' "', "\x07", "\udc80"} <= set(WORDS)
+
+
+def test_every_sampled_firing_can_be_shown_with_its_window(planted: Atlas) -> None:
+    latents = planted.latents("topk")
+    sample = latents.firing_sample()
+    for latent in range(5):
+        found = latents.firings(latent)
+        mine = sample.latent == latent
+        assert found is not None
+        assert [(e.document, e.position, e.value) for e in found] == list(
+            zip(sample.document[mine].tolist(), sample.position[mine].tolist(), sample.value[mine].tolist(), strict=True)
+        )
+        assert all(example.values[example.focus] == example.value for example in found)
+    for example in latents.firings(0) or ():
+        assert list(example.values) == [None if token == 0 else 2.5 * (token == 2) for token in example.tokens]

@@ -7,7 +7,8 @@ Read by `latents.py`; DuckDB reads the tables too. Files:
 | `latents.parquet` | one per latent: counts, moments, decile edges, tokens of its logits and its strongest examples |
 | `examples.parquet` | shown examples by (latent, decile, rank), LATENTS_PER_GROUP latents to a row group |
 | `example_offsets.npy` | int64 [F + 1]: where each latent's examples begin |
-| `firings.parquet` | the uniform sample of firings by latent: latent, document, position, value |
+| `firings.parquet` | the uniform sample of firings by latent, in row groups likewise: latent, document, position, value, window |
+| `firing_offsets.npy` | int64 [F + 1]: where each latent's sampled firings begin |
 | `background.parquet` | the uniform sample of tokens: document, position |
 | `background_codes.parquet` | their non-zero codes by (latent, row): latent, row, value |
 | `histograms.npy` | int64 [F, N_BINS], bins of `bins.bin_edges` |
@@ -15,7 +16,7 @@ Read by `latents.py`; DuckDB reads the tables too. Files:
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from monoseme.atlas.latents import LATENTS_PER_GROUP
 from monoseme.atlas.logits import LatentLogits
+from monoseme.atlas.reservoir import Entries
 from monoseme.atlas.select import ExampleRows, choose_examples, decile_edges
 from monoseme.atlas.state import LatentState
 from monoseme.atlas.text_store import TextStore
@@ -41,10 +43,10 @@ def write_latents(folder: Path, state: LatentState, *, logits: LogitFacts, text:
     examples = choose_examples(state, n_per_decile=n_per_decile)
     columns = _latent_columns(state) | _logit_columns(logits, text, state.n_latents)
     _write(folder / "latents.parquet", columns | {"example_texts": _example_texts(examples, text, state.n_latents)})
-    _write_examples(folder, examples, state.n_latents)
+    ranks = {"decile": pa.array(examples.decile, pa.int8(), mask=examples.decile < 0), "rank": examples.rank}
+    _write_windows(folder, "example", examples.latent, examples.entries, state.n_latents, more=ranks)
     sample = state.sample.entries()
-    firings = {"latent": sample.group.astype(np.int32), "document": sample.document, "position": sample.position}
-    _write(folder / "firings.parquet", firings | {"value": sample.payload["value"]})
+    _write_windows(folder, "firing", sample.group, sample, state.n_latents, more={})
     kept = state.background.kept()
     _write(folder / "background.parquet", {"document": kept.document, "position": kept.position})
     _write(folder / "background_codes.parquet", {"latent": kept.latent, "row": kept.row, "value": kept.value})
@@ -106,25 +108,26 @@ def _example_texts(rows: ExampleRows, text: TextStore, n_latents: int) -> pa.Arr
     return pa.array([list(seen) for seen in found], pa.list_(pa.string()))
 
 
-def _write_examples(folder: Path, rows: ExampleRows, n_latents: int) -> None:
-    entries = rows.entries
-    values = entries.payload["window"].astype(np.float32) * entries.payload["value"][:, None]
-    flat = pa.array(values.reshape(-1), pa.float32())
-    table = pa.table(
-        {
-            "latent": rows.latent.astype(np.int32),
-            "decile": pa.array(rows.decile, pa.int8(), mask=rows.decile < 0),
-            "rank": rows.rank,
-            "document": entries.document,
-            "position": entries.position,
-            "value": entries.payload["value"],
-            "window": pa.FixedSizeListArray.from_arrays(flat, values.shape[1]),
-        }
-    )
-    offsets = np.searchsorted(rows.latent, np.arange(n_latents + 1))
-    np.save(folder / "example_offsets.npy", offsets.astype(np.int64))
-    with pq.ParquetWriter(folder / "examples.parquet", table.schema, compression="zstd") as writer:
+def _write_windows(
+    folder: Path, name: str, latent: NDArray[np.int64], entries: Entries, n_latents: int, *, more: Mapping[str, Any]
+) -> None:
+    """Write entries, sorted by latent, as NAMEs.parquet and NAME_offsets.npy. `more`: columns that stand after the latent's number.
+
+    A latent's row group is its number // LATENTS_PER_GROUP, so a group without entries is written too.
+    """
+    columns = {"latent": latent.astype(np.int32), **more, "document": entries.document, "position": entries.position}
+    table = pa.table({**columns, "value": entries.payload["value"]})
+    schema = table.schema.append(pa.field("window", pa.list_(pa.float32(), entries.payload["window"].shape[1])))
+    offsets = np.searchsorted(latent, np.arange(n_latents + 1))
+    np.save(folder / f"{name}_offsets.npy", offsets.astype(np.int64))
+    with pq.ParquetWriter(folder / f"{name}s.parquet", schema, compression="zstd") as writer:
         for first in range(0, n_latents, LATENTS_PER_GROUP):
-            begin, end = offsets[first], offsets[min(first + LATENTS_PER_GROUP, n_latents)]
-            # an empty slice still becomes a row group, so that a latent's group is its number // LATENTS_PER_GROUP
-            writer.write_table(table.slice(begin, end - begin), row_group_size=max(1, end - begin))
+            begin, end = int(offsets[first]), int(offsets[min(first + LATENTS_PER_GROUP, n_latents)])
+            group = table.slice(begin, end - begin).append_column(schema.field("window"), _windows(entries, begin, end))
+            writer.write_table(group, row_group_size=max(1, end - begin))
+
+
+def _windows(entries: Entries, begin: int, end: int) -> pa.Array:
+    """Activations around some entries: the kept ratios times the entry's own."""
+    values = entries.payload["window"][begin:end].astype(np.float32) * entries.payload["value"][begin:end, None]
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1), pa.float32()), values.shape[1])
