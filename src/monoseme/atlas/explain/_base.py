@@ -11,7 +11,7 @@ from typing import ClassVar
 from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.said import Explanation
 from monoseme.core.errors import ConfigError
-from monoseme.judges import Desk
+from monoseme.judges import Desk, Question
 
 
 class Explainer(ABC):
@@ -32,9 +32,20 @@ class Explainer(ABC):
         self.config = config or self.Config()
         self.desk = desk
 
+    @property
+    def uses_heldout(self) -> bool:
+        """Whether its explanations are made from held-out documents too; a score of them would say too much, and is refused."""
+        return False
+
+    def questions(self, evidence: Evidence, latents: Sequence[int]) -> Iterator[Question]:
+        """What `explain` puts to the judge, so that its cost can be told before; nothing where no judge is asked."""
+        del evidence, latents
+        return iter(())
+
     @abstractmethod
     def explain(self, evidence: Evidence, latents: Sequence[int]) -> Iterator[Explanation]:
         """One explanation per latent asked for, in that order; a latent that cannot be explained says why.
 
-        Only evidence of documents that are not held out may be used.
+        Only evidence of documents that are not held out may be used, unless `uses_heldout` says otherwise. All questions go to
+        the desk at once, so that they can be sent as one batch.
         """
