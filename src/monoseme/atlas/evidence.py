@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monoseme.atlas.kept_codes import KeptCodes, open_kept_codes
+from monoseme.atlas.kept_codes import KeptCodes
 from monoseme.atlas.latents import Latents
 from monoseme.atlas.split import is_heldout
 from monoseme.atlas.text_store import TextStore
@@ -63,7 +63,7 @@ class Evidence:
     @functools.cached_property
     def kept(self) -> KeptCodes | None:
         """All codes of the contexts that were drawn to be kept whole; None for an atlas that keeps none."""
-        return open_kept_codes(self.latents.artifact)
+        return self.latents.kept_codes()
 
     @property
     def why_no_codes(self) -> str | None:

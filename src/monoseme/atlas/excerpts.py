@@ -33,6 +33,10 @@ class Excerpt:
     """What the document was cut from."""
     labels: dict[str, str]
     """Labels of the document, such as its domain."""
+    role: str | None = None
+    """Who speaks at the position in a conversation, one of `monoseme.text.ROLES`; None in plain text."""
+    turn: int | None = None
+    """Turn of the conversation at the position, from 0; None in plain text."""
     tokens: tuple[int, ...]
     texts: tuple[str, ...]
     values: tuple[float | None, ...]
@@ -140,9 +144,10 @@ class Excerpts:
         latents = self.evidence.latents
         row = latents.row(latent)
         shown = latents.examples(row)
-        found = {(example.document, example.position): example for example in shown.top}
-        for decile in shown.deciles:
-            found |= {(example.document, example.position): example for example in decile.examples}
+        sampled = latents.firings(latent)
+        if sampled is None:  # an atlas from before windows were kept of all
+            sampled = tuple(example for decile in shown.deciles for example in decile.examples)
+        found = {(example.document, example.position): example for example in shown.top + sampled}
         documents = np.array([document for document, _ in found], dtype=np.int64)
         wanted = is_heldout(documents) == heldout
         kept = [example for example, is_wanted in zip(found.values(), wanted.tolist(), strict=True) if is_wanted]
@@ -154,6 +159,7 @@ class Excerpts:
         document, position = int(windows.document[window]), int(windows.position[window])
         values = windows.values(latent, window).tolist()
         tokens = text.window(document, position, left=0, right=len(values) - 1).tokens.tolist()
+        speaker = text.speaker_of(document, position)
         strongest = max(values)
         edges = self.evidence.latents.row(latent)["deciles"]
         return Excerpt(
@@ -161,6 +167,8 @@ class Excerpts:
             position=position,
             source=text.source_of(document, position),
             labels=text.labels_of(document),
+            role=None if speaker is None else speaker.role,
+            turn=None if speaker is None else speaker.turn,
             tokens=tuple(tokens),
             texts=tuple(text.token_text(token) for token in tokens),
             values=tuple(values),
@@ -175,6 +183,8 @@ def _of_example(example: Example, edges: Sequence[float]) -> Excerpt:
         position=example.position,
         source=example.source,
         labels=example.labels,
+        role=example.role,
+        turn=example.turn,
         tokens=example.tokens,
         texts=example.texts,
         values=example.values,
