@@ -54,6 +54,11 @@ def test_padding_is_not_stored_and_masked_tokens_are_not_counted(store: TextStor
     assert store.token_counts.tolist() == [0, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0]
 
 
+def test_where_contexts_begin_is_known(store: TextStore) -> None:
+    assert store.context_starts is not None
+    assert store.context_starts.tolist() == [0, 6]
+
+
 def test_sources_have_names(store: TextStore) -> None:
     assert (store.source_of(7, 4), store.source_of(9, 0)) == ("one", "two")
 

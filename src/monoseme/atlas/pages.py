@@ -90,6 +90,27 @@ class TokenLogit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Related:
+    """Another latent and how it goes with this one, on the tokens whose codes the atlas keeps."""
+
+    other: int
+    n_fired: int
+    """Kept tokens on which this latent fires (count)."""
+    n_other: int
+    """Kept tokens on which the other fires (count)."""
+    n_together: int
+    """Kept tokens on which both fire (count)."""
+    jaccard: float
+    """n_together / kept tokens on which one of them fires, in [0, 1]."""
+    lift: float | None
+    """n_together over what two independent latents would have; None where one never fires."""
+    correlation: float | None
+    """Pearson's r of the two codes over all kept tokens, zeros included; None where one is constant."""
+    cosine: float | None
+    """Cosine of what the two latents write; None where that is not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LatentPage:
     """Everything the atlas knows of one latent."""
 

@@ -1,15 +1,16 @@
 """The text of an atlas: every token the model saw, once, in contexts; examples are positions in it.
 
-Written by the scan, read by viewers and explainers through memory maps. Files: `tokens.npy` uint32 and `mask.npy` bool (may the
-token reach an SAE), one entry per stored token; `segments.npy` int64 [5, n] with the rows of SEGMENT_COLUMNS, sorted by
-(document, position, n_tokens); `vocabulary.parquet` (token, text, n_tokens); `sources.parquet` (source, name);
-`documents.parquet` (document, labels as JSON). Conversations also have `roles.npy` int8 (codes in `monoseme.text.ROLES`) and
-`turns.npy` int16, one entry per stored token; plain text has neither file.
+Written by the scan, read by viewers and explainers through memory maps. Files: `tokens.npy` uint32, `mask.npy` bool (may the
+token reach an SAE) and `begins.npy` bool (is it the first of its context), one entry per stored token; `segments.npy` int64
+[5, n] with the rows of SEGMENT_COLUMNS, sorted by (document, position, n_tokens); `vocabulary.parquet` (token, text, n_tokens);
+`sources.parquet` (source, name); `documents.parquet` (document, labels as JSON). Conversations also have `roles.npy` int8
+(codes in `monoseme.text.ROLES`) and `turns.npy` int16, one entry per stored token; plain text has neither file.
 
 A **segment** is a run of tokens that are neighbours in both their document and their context: the most that a window may show
 together with values, because the model saw nothing else of that document there.
 """
 
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +31,7 @@ from monoseme.core.errors import ArtifactDamagedError
 from monoseme.text.document import ROLES
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
-ROLES_FILE, TURNS_FILE = "roles.npy", "turns.npy"
+ROLES_FILE, TURNS_FILE, BEGINS_FILE = "roles.npy", "turns.npy", "begins.npy"
 SEGMENT_COLUMNS = ("document", "position", "n_tokens", "offset", "source")
 
 
@@ -70,6 +71,7 @@ class TextWriter:
     def __enter__(self) -> Self:
         self._tokens = self._stack.enter_context(NpyAppender(self._folder / "tokens.npy", "uint32"))
         self._mask = self._stack.enter_context(NpyAppender(self._folder / "mask.npy", "bool"))
+        self._begins = self._stack.enter_context(NpyAppender(self._folder / BEGINS_FILE, "bool"))
         self._roles = self._stack.enter_context(NpyAppender(self._folder / ROLES_FILE, "int8"))
         self._turns = self._stack.enter_context(NpyAppender(self._folder / TURNS_FILE, "int16"))
         return self
@@ -84,6 +86,7 @@ class TextWriter:
         self._segments.append(np.stack([*columns, lengths, offsets, grid.sources[stored][starts]]).astype(np.int64))
         self._tokens.append(grid.tokens[stored])
         self._mask.append(grid.mask[stored])
+        self._begins.append((stored & (np.cumsum(stored, axis=1) == 1))[stored])
         n_stored = int(stored.sum())
         self._roles.append(np.zeros(n_stored, np.int8) if grid.roles is None else grid.roles[stored])
         self._turns.append(np.zeros(n_stored, np.int16) if grid.turns is None else grid.turns[stored])
@@ -155,6 +158,8 @@ class TextStore:
         self.artifact = artifact
         self.tokens: NDArray[np.uint32] = np.load(artifact.file("tokens.npy"), mmap_mode="r")
         self.mask: NDArray[np.bool_] = np.load(artifact.file("mask.npy"), mmap_mode="r")
+        has_begins = BEGINS_FILE in artifact.manifest["files"]
+        self._begins: NDArray[np.bool_] | None = np.load(artifact.file(BEGINS_FILE), mmap_mode="r") if has_begins else None
         has_roles = ROLES_FILE in artifact.manifest["files"]
         self.roles: NDArray[np.int8] | None = np.load(artifact.file(ROLES_FILE), mmap_mode="r") if has_roles else None
         self.turns: NDArray[np.int16] | None = np.load(artifact.file(TURNS_FILE), mmap_mode="r") if has_roles else None
@@ -228,6 +233,11 @@ class TextStore:
         """Where positions lie in `tokens`, `mask`, `roles` and `turns`. Raises ArtifactDamagedError for one not stored."""
         segment = self._segments_of(documents, positions)
         return self._offset[segment] + positions - self._position[segment]
+
+    @functools.cached_property
+    def context_starts(self) -> NDArray[np.int64] | None:
+        """Where in `tokens` each context begins, ascending; None for a text stored before this was."""
+        return None if self._begins is None else np.nonzero(self._begins)[0]
 
     def speaker_of(self, document: int, position: int) -> Speaker | None:
         """Whose the token at a position is; None in plain text."""
