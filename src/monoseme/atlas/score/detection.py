@@ -8,7 +8,7 @@ Differs from delphi and SAEBench, which judge whole windows: this judges single 
 Letters: P held-out firings of one latent, M held-out background tokens.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,8 +20,9 @@ from monoseme.atlas.explain._features import FAMILIES, SignReader
 from monoseme.atlas.explain._rules import BackgroundIndex
 from monoseme.atlas.said import Explanation, Rule, Score
 from monoseme.atlas.score._base import Scorer
+from monoseme.atlas.score._controls import others_of
+from monoseme.atlas.score._measured import missing
 from monoseme.core.errors import ConfigError
-from monoseme.core.seeds import derive_seed
 from monoseme.judges import Desk
 
 _COLUMNS = {family.name: family.columns for family in FAMILIES}
@@ -63,7 +64,7 @@ class Detection(Scorer):
         reader = SignReader(evidence.text)
         background = evidence.background(heldout=True)
         index = BackgroundIndex(reader.codes(background))
-        others = _shuffled(explanations, seed=self.config.seed)
+        others = others_of(explanations, seed=self.config.seed, scorer="detection", is_told=lambda said: said.rules)
         for explanation, other in zip(explanations, others, strict=True):
             evidence.latents.check_latent(explanation.latent)
             places = evidence.firings(explanation.latent, heldout=True)
@@ -71,7 +72,7 @@ class Detection(Scorer):
             silent[evidence.fires_in_background(explanation.latent, heldout=True)] = False
             why = self._why_missing(explanation, len(places.document), int(silent.sum()))
             if why is not None:
-                yield from _missing(explanation.latent, self.definitions, why, n=len(places.document))
+                yield from missing(explanation.latent, list(self.definitions), why, n=len(places.document))
                 continue
             trial = _Trial(reader.codes(places), places, silent, index, background.document)
             yield from _numbers(explanation, other, trial)
@@ -164,21 +165,3 @@ def _clustered_variance(outcomes: NDArray[np.bool_], documents: NDArray[np.int64
         return None
     residual = np.bincount(which, weights=outcomes - outcomes.mean())
     return float((residual**2).sum() / len(outcomes) ** 2 * n_documents / (n_documents - 1))
-
-
-def _shuffled(explanations: Sequence[Explanation], *, seed: int) -> list[Explanation | None]:
-    """For each explanation one of another latent: the next along a seeded shuffle of those that have rules."""
-    told = [i for i, explanation in enumerate(explanations) if explanation.rules]
-    order = np.random.default_rng(derive_seed(seed, "detection", "other")).permutation(told).tolist()
-    following = dict(zip(order, order[1:] + order[:1], strict=True)) if len(order) > 1 else {}
-    spare = order[0] if order else None
-    others: list[Explanation | None] = []
-    for i, explanation in enumerate(explanations):
-        chosen = following.get(i, spare if not explanation.rules else None)
-        others.append(None if chosen is None else explanations[chosen])
-    return others
-
-
-def _missing(latent: int, names: Iterable[str], why: str, *, n: int) -> Iterator[Score]:
-    for name in names:
-        yield Score(latent=latent, name=name, value=None, why_missing=why, n=n)

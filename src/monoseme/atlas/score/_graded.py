@@ -1,0 +1,179 @@
+"""Scores of explanations by which a judge grades excerpts: what detection and fuzzing share.
+
+For each latent: some held-out excerpts with the right answer to each; for its explanation and for each control the same
+questions, some excerpts each; from the grades the numbers, with intervals, over all and for each tenth of the activations.
+Everything is asked at once, so that a provider gets one batch.
+"""
+
+import json
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from monoseme.atlas.evidence import Evidence
+from monoseme.atlas.excerpts import Excerpts
+from monoseme.atlas.said import Explanation, Score
+from monoseme.atlas.score._base import Scorer
+from monoseme.atlas.score._choice import ChoiceConfig, why_missing
+from monoseme.atlas.score._controls import Version, others_of, versions
+from monoseme.atlas.score._grades import YES_FROM, grades_of
+from monoseme.atlas.score._judgement import Item, Judgement
+from monoseme.atlas.score._lookup import TokenLookup, TokenTable, best_threshold
+from monoseme.atlas.score._measured import Said, measured, missing
+from monoseme.core.errors import ConfigError
+from monoseme.core.seeds import derive_seed
+from monoseme.judges import Answer, Desk, Question
+
+
+class Asked(NamedTuple):
+    """One question about some items of a latent."""
+
+    version: Version
+    places: range
+    """Which of the latent's items it asks about."""
+    question: Question
+
+
+class Trial(NamedTuple):
+    """All that is asked of one explanation."""
+
+    explanation: Explanation
+    items: list[Item]
+    """In the order in which they are shown."""
+    asked: list[Asked]
+    lookup: Said | None
+    """What the table of tokens says; None where nothing is asked."""
+    why_missing: str | None
+
+
+class GradedScorer(Scorer):
+    """Asks a judge to grade excerpts, with controls."""
+
+    asks_judge = True
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(ChoiceConfig):
+        """How many excerpts, and how many at a time."""
+
+        items_per_question: int = 5
+        """Excerpts judged together (count): more cost less, and tell the judge more about each other."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.items_per_question < 1:
+                raise ConfigError(f"items_per_question is {self.items_per_question}, but must be at least 1.")
+
+    def __init__(self, config: Config | None = None, *, desk: Desk | None = None) -> None:
+        super().__init__(config, desk=desk)
+        self.config = config or self.Config()
+
+    @abstractmethod
+    def choose(self, excerpts: Excerpts, latent: int, *, heldout: bool) -> list[Item]:
+        """The excerpts of one half of the documents that can be asked about, with the right answers."""
+
+    @abstractmethod
+    def ask(self, explanation: str | None, items: Sequence[Item]) -> Question:
+        """The question whether these fire, given an explanation or none; answered by a `grades_type`."""
+
+    def questions(self, evidence: Evidence, explanations: Sequence[Explanation]) -> Iterator[Question]:
+        """All that `score` would ask, so that it can be counted before."""
+        return (asked.question for trial in self._trials(evidence, explanations) for asked in trial.asked)
+
+    def score(self, evidence: Evidence, explanations: Sequence[Explanation]) -> Iterator[Score]:
+        """All numbers of all explanations, in order, those of the tenths after the whole."""
+        trials = list(self._trials(evidence, explanations))
+        questions = [asked.question for trial in trials for asked in trial.asked]
+        answers = self.answers(questions)
+        for trial in trials:
+            yield from self._scores(trial, [next(answers) for _ in trial.asked])
+
+    def _trials(self, evidence: Evidence, explanations: Sequence[Explanation]) -> Iterator[Trial]:
+        excerpts, lookup = Excerpts(evidence), TokenLookup(evidence)
+        others = others_of(explanations, seed=self.config.seed, scorer=self.plugin_name, is_told=lambda said: said.text)
+        for explanation, other in zip(explanations, others, strict=True):
+            latent = explanation.latent
+            evidence.latents.check_latent(latent)
+            items = [] if explanation.text is None else self.choose(excerpts, latent, heldout=True)
+            why = why_missing(excerpts, explanation, items)
+            if why is not None:
+                yield Trial(explanation, items, [], None, why)
+                continue
+            order = np.random.default_rng(derive_seed(self.config.seed, self.plugin_name, "order", latent)).permutation(
+                len(items)
+            )
+            items = [items[i] for i in order]
+            table = lookup.table(latent)
+            told = versions(explanation, other, with_controls=self.config.controls)
+            asked = [asked for version in told for asked in self._asked(version, items)]
+            threshold = best_threshold(table, self.choose(excerpts, latent, heldout=False))
+            yield Trial(explanation, items, asked, _looked_up(table, items, threshold), None)
+
+    def _asked(self, version: Version, items: list[Item]) -> Iterator[Asked]:
+        n = self.config.items_per_question
+        for first in range(0, len(items), n):
+            places = range(first, min(first + n, len(items)))
+            yield Asked(version, places, self.ask(version.text, [items[i] for i in places]))
+
+    def _scores(self, trial: Trial, answers: Sequence[Answer]) -> Iterator[Score]:
+        latent = trial.explanation.latent
+        if trial.why_missing is not None or trial.lookup is None:
+            yield from missing(latent, list(self.definitions), str(trial.why_missing), n=len(trial.items))
+            return
+        told = dict.fromkeys(asked.version.told for asked in trial.asked)
+        said = {name: Said(np.full(len(trial.items), np.nan), np.zeros(len(trial.items), dtype=bool)) for name in told}
+        for number, (asked, answer) in enumerate(zip(trial.asked, answers, strict=True)):
+            grades = grades_of(answer)
+            for place, grade in zip(asked.places, grades or [None] * len(asked.places), strict=True):
+                if grade is not None:
+                    said[asked.version.told].strength[place] = grade
+                    said[asked.version.told].says[place] = grade >= YES_FROM
+                self.judgements.append(_judgement(latent, trial.items[place], asked, number, grade, answer))
+        self.judgements += _lookup_judgements(latent, trial.items, trial.lookup)
+        own = [answer.value is None for asked, answer in zip(trial.asked, answers, strict=True) if asked.version.told == "own"]
+        whole = list(measured(latent, trial.items, said | {"lookup": trial.lookup}, seed=self.config.seed))
+        yield from (score for score in whole if score.decile is None)
+        yield Score(latent=latent, name="failed_fraction", value=sum(own) / len(own), n=len(own))
+        yield from (score for score in whole if score.decile is not None)
+
+
+def _looked_up(table: TokenTable, items: Sequence[Item], threshold: float) -> Said:
+    strength = np.array([table.strength(item) for item in items])
+    return Said(strength, (strength >= threshold) & (strength > 0))
+
+
+def _judgement(latent: int, item: Item, asked: Asked, number: int, grade: float | None, answer: Answer) -> Judgement:
+    return Judgement(
+        latent=latent,
+        told=asked.version.told,
+        told_of=asked.version.of,
+        question=number,
+        kind=item.kind,
+        document=item.excerpt.document,
+        position=item.excerpt.position,
+        decile=item.decile,
+        truth=float(item.fires),
+        answer=grade,
+        says=None if grade is None else grade >= YES_FROM,
+        failure=answer.failure,
+        details=json.dumps({"marked": item.marked}) if item.marked else "{}",
+    )
+
+
+def _lookup_judgements(latent: int, items: Sequence[Item], lookup: Said) -> Iterator[Judgement]:
+    for item, strength, says in zip(items, lookup.strength.tolist(), lookup.says.tolist(), strict=True):
+        yield Judgement(
+            latent=latent,
+            told="lookup",
+            told_of=latent,
+            question=-1,
+            kind=item.kind,
+            document=item.excerpt.document,
+            position=item.excerpt.position,
+            decile=item.decile,
+            truth=float(item.fires),
+            answer=strength,
+            says=says,
+        )
