@@ -1,0 +1,122 @@
+"""From an atlas to a folder of another tool, which is whole or absent."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monoseme.atlas.annotate import find_annotation
+from monoseme.atlas.annotations import Annotation
+from monoseme.atlas.atlas import Atlas
+from monoseme.atlas.formats._base import AtlasFormat
+from monoseme.atlas.formats._part import ExportPart
+from monoseme.atlas.formats._registry import ATLAS_FORMATS
+from monoseme.core.artifact import exists_error
+from monoseme.core.config import suggest
+from monoseme.core.errors import ConfigError
+from monoseme.core.files import guard_disk, sync_folder
+
+
+class Exported(NamedTuple):
+    """What an export wrote."""
+
+    format: str
+    out: Path
+    keys: tuple[str, ...]
+    """The (SAE, part) in the atlas that were exported."""
+    n_latents: int
+    """Latents that were asked for (count), dead ones included."""
+    n_files: int
+    n_bytes: int
+    lost: tuple[str, ...]
+    """What the format cannot hold, or the atlas has not."""
+
+
+def export_atlas(
+    atlas: Atlas,
+    sae: str,
+    out: Path,
+    *,
+    format: str,
+    config: AtlasFormat.Config | None = None,
+    latents: Sequence[int] | None = None,
+    explanations: str | None = None,
+    scores: str | None = None,
+    decoders: Mapping[str, NDArray[np.float32]] | None = None,
+) -> Exported:
+    """Write latents (None: all) of `sae` into the new folder `out`; a kill leaves no folder.
+
+    `sae` is a key of the atlas, or the name of an SAE that was scanned at several sites, for formats that hold these together.
+    `explanations` and `scores` are labels of annotations (None: the newest, if any). `decoders` [F, D] of keys add vectors.
+
+    Raises ArtifactExistsError, ConfigError, UnknownPluginError, DiskFullError.
+    """
+    out = Path(out)
+    if out.exists():
+        raise exists_error(out)
+    chosen = ATLAS_FORMATS.get(format)
+    keys = find_keys(atlas, sae, several=chosen.several_sites)
+    parts = [_part(atlas, key, latents, explanations, scores, decoders or {}) for key in keys]
+    draft = out.with_name(f".{out.name}.{os.getpid()}.draft")
+    try:
+        with guard_disk(out):
+            draft.mkdir(parents=True)
+            lost = chosen(config).write(parts, draft)
+            files = [path for path in draft.rglob("*") if path.is_file()]
+            n_bytes = sum(path.stat().st_size for path in files)
+            draft.rename(out)
+            sync_folder(out.parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    n_latents = sum(len(part.numbers) for part in parts)
+    return Exported(format, out, tuple(keys), n_latents, len(files), n_bytes, lost)
+
+
+def find_keys(atlas: Atlas, sae: str, *, several: bool) -> list[str]:
+    """The keys that a name stands for: itself, or `name@site` of every site. Raises ConfigError."""
+    keys = atlas.saes()
+    if sae in keys:
+        return [sae]
+    found = [key for key in keys if key.rpartition("@")[0] == sae]
+    if not found:
+        raise ConfigError(f'this atlas has no SAE "{sae}".{suggest(sae, keys)}\n  It has: {", ".join(keys)}')
+    if not several:
+        raise ConfigError(f"{sae} was scanned at several sites, and this format holds one.\n  Choose: {', '.join(found)}")
+    return sorted(found, key=lambda key: (atlas.latents(key).site.rpartition(".")[0], _layer(atlas, key)))
+
+
+def _layer(atlas: Atlas, key: str) -> int:
+    layer = atlas.latents(key).site.partition("@")[0].rpartition(".")[2]
+    return int(layer) if layer.isdigit() else 0
+
+
+def _part(
+    atlas: Atlas,
+    key: str,
+    numbers: Sequence[int] | None,
+    explanations: str | None,
+    scores: str | None,
+    decoders: Mapping[str, NDArray[np.float32]],
+) -> ExportPart:
+    about = atlas.latents(key)
+    said = _chosen(atlas, key, explanations, holds="explanations")
+    scored = _chosen(atlas, key, scores, holds="scores", of=said)
+    wanted = range(about.n_latents) if numbers is None else numbers
+    return ExportPart(about, atlas.text, numbers=wanted, explanations=said, scores=scored, decoder=decoders.get(key))
+
+
+def _chosen(atlas: Atlas, key: str, label: str | None, *, holds: str, of: Annotation | None = None) -> Annotation | None:
+    """The annotation of that label; None: the newest that fits, if there is one."""
+    if label is not None:
+        found = find_annotation(atlas, key, label)
+        if found.holds != holds:
+            raise ConfigError(f'"{label}" of {key} holds {found.holds}, not {holds}.')
+        return found
+    fitting = [annotation for annotation in atlas.annotations(key) if annotation.holds == holds]
+    if holds == "scores":
+        fitting = [found for found in fitting if of is not None and found.artifact.config.get("explanations") == of.label]
+    return fitting[0] if fitting else None

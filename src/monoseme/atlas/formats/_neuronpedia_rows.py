@@ -1,0 +1,146 @@
+"""The rows of Neuronpedia's tables, with its names for the columns."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from monoseme.atlas.formats._dashboard import activation_rows, feature_fields
+from monoseme.atlas.formats._part import ExportedLatent, ExportPart
+from monoseme.atlas.said import Explanation
+from monoseme.models.site import Site
+
+_HOOKS = {"resid_pre": "hook_resid_pre", "resid_post": "hook_resid_post", "mlp_out": "hook_mlp_out", "attn_out": "hook_attn_out"}
+_ID_LENGTH = 25
+
+
+class Named(NamedTuple):
+    """Names, creator and date of one source."""
+
+    model_id: str
+    set_name: str
+    source_id: str
+    """LAYER-SET"""
+    release: str
+    creator: str
+    creator_id: str
+    created_at: str
+
+    def made(self) -> dict[str, str]:
+        """What every row says of who made it, and when."""
+        return {"creatorId": self.creator_id, "createdAt": self.created_at}
+
+
+def hook_name(site: Site) -> str | None:
+    """The name of TransformerLens for a site; None where it has none of its own."""
+    hook = _HOOKS.get(site.kind)
+    return None if hook is None else f"blocks.{site.layer}.{hook}"
+
+
+def release_rows(named: Named, part: ExportPart, n_latents: int) -> dict[str, dict[str, Any]]:
+    """The rows of release, model, source set and source, by the name of their file."""
+    text = part.scanned_text()
+    source = {"id": named.source_id, "modelId": named.model_id, "setName": named.set_name, "visibility": "PUBLIC"}
+    told = {"num_prompts": text.n_contexts, "num_tokens_in_prompt": text.context_len, "dataset": text.corpus}
+    notes = f"{n_latents:,} latents of {part.key} at {part.site}, scanned over {part.latents.n_tokens:,} tokens by monoseme"
+    return {
+        "release": {
+            "name": named.release,
+            "description": named.release,
+            "descriptionShort": named.release,
+            "creatorName": named.creator,
+            "creatorNameShort": named.creator,
+            "visibility": "PUBLIC",
+            "urls": [],
+            **named.made(),
+        },
+        "model": {
+            "id": named.model_id,
+            "displayName": named.model_id,
+            "displayNameShort": named.model_id,
+            "instruct": named.model_id.endswith("-it"),
+            "visibility": "PUBLIC",
+            "updatedAt": named.created_at,
+            **named.made(),
+        },
+        "sourceset": {
+            "modelId": named.model_id,
+            "name": named.set_name,
+            "description": named.set_name,
+            "creatorName": named.creator,
+            "releaseName": named.release,
+            "visibility": "PUBLIC",
+            "hasDashboards": True,
+            **named.made(),
+        },
+        "source": {**source, "hasDashboards": True, "inferenceEnabled": False, **told, "notes": notes, **named.made()},
+    }
+
+
+def feature_row(page: ExportedLatent, part: ExportPart, named: Named) -> dict[str, Any]:
+    """The row of a latent."""
+    fields = feature_fields(page, part)
+    has_vector = bool(fields["vector"])
+    return {
+        "modelId": named.model_id,
+        "layer": named.source_id,
+        "index": str(page.latent),
+        "sourceSetName": named.set_name,
+        "maxActApprox": page.stats.max,
+        "hasVector": has_vector,
+        "vectorLabel": None,
+        "vectorDefaultSteerStrength": page.stats.max if has_vector else None,
+        "hookName": hook_name(part.site) if has_vector else None,
+        "topkCosSimIndices": [],
+        "topkCosSimValues": [],
+        **fields,
+        **named.made(),
+    }
+
+
+def activation_row(page: ExportedLatent, named: Named) -> Iterator[dict[str, Any]]:
+    """The rows of a latent's examples."""
+    for number, row in enumerate(activation_rows(page)):
+        yield {
+            "id": _id(named, "activation", page.latent, number),
+            "tokens": row.tokens,
+            "index": str(page.latent),
+            "layer": named.source_id,
+            "modelId": named.model_id,
+            "maxValue": max(row.values),
+            "maxValueTokenIndex": row.values.index(max(row.values)),
+            "minValue": min(row.values),
+            "values": row.values,
+            "dfaValues": [],
+            "dfaTargetIndex": None,
+            "dfaMaxValue": None,
+            "lossValues": [],
+            "logitContributions": None,
+            "binMin": row.bin_min,
+            "binMax": row.bin_max,
+            "binContains": row.bin_contains,
+            "qualifyingTokenIndex": row.focus,
+            "dataIndex": None,
+            "dataSource": None,
+            **named.made(),
+        }
+
+
+def explanation_row(said: Explanation, named: Named, *, method: str | None, model: str | None) -> dict[str, Any]:
+    """The row of an explanation."""
+    return {
+        "id": _id(named, "explanation", said.latent, 0),
+        "modelId": named.model_id,
+        "layer": named.source_id,
+        "index": str(said.latent),
+        "authorId": named.creator_id,
+        "description": said.text,
+        "embedding": None,
+        "typeName": method,
+        "explanationModelName": model,
+    }
+
+
+def _id(named: Named, kind: str, latent: int, number: int) -> str:
+    """An id of the length of Neuronpedia's, which follows from what it names."""
+    said = "\0".join((named.model_id, named.source_id, named.created_at, kind, str(latent), str(number)))
+    return "c" + hashlib.sha256(said.encode()).hexdigest()[: _ID_LENGTH - 1]
