@@ -221,6 +221,10 @@ class TextStore:
         turns = None if self.turns is None else np.asarray(self.turns[at])
         return TextWindow(self.tokens[at].astype(np.int64), np.asarray(self.mask[at]), place - first, roles, turns)
 
+    def segment(self, document: int, position: int) -> TextWindow:
+        """All tokens of the segment that a position is in: of a corpus of sentences, the sentence."""
+        return self.window(document, position, left=self.n_tokens, right=self.n_tokens)
+
     def gather(self, documents: NDArray[np.int64], positions: NDArray[np.int64], offsets: Sequence[int]) -> NDArray[np.int64]:
         """Token ids at positions + offsets, [n, len(offsets)]; -1 where the offset leaves the segment."""
         segment = self._segments_of(documents, positions)
