@@ -1,17 +1,19 @@
-"""Runs an explainer or a scorer over an atlas and appends what it says."""
+"""Runs an explainer or a scorer over an atlas and appends what it says; tells before what asking a judge would cost."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from monoseme.atlas.annotations import Annotation, check_free, read_explanations, write_explanations, write_scores
 from monoseme.atlas.atlas import Atlas
 from monoseme.atlas.explain import EXPLAINERS
 from monoseme.atlas.explain._base import Explainer
+from monoseme.atlas.said import Explanation
 from monoseme.atlas.score import SCORERS
 from monoseme.atlas.score._base import Scorer
 from monoseme.core.config import suggest, to_dict
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
+from monoseme.judges import Desk, Estimate
 
 T = TypeVar("T")
 
@@ -20,25 +22,27 @@ def explain_latents(
     atlas: Atlas,
     sae: str,
     *,
-    explainer: str = "offline",
+    explainer: str | Explainer = "offline",
     config: Explainer.Config | None = None,
     latents: Sequence[int] | None = None,
     label: str | None = None,
 ) -> Annotation:
     """Explain latents (None: all) and append the explanations under `label` (None: the explainer's name).
 
-    Raises ArtifactExistsError if the label is taken, UnknownPluginError, ConfigError.
+    An explainer that asks a judge is given made, with its desk; `config` goes with a name alone. What a judge answered before an
+    interruption is kept by the desk, so that the same call goes on and pays nothing twice.
+    Raises ArtifactExistsError if the label is taken, UnknownPluginError, ConfigError, and what `Desk.answers` raises.
     """
-    label = label or explainer
+    chosen = _made(EXPLAINERS.get(explainer)(config) if isinstance(explainer, str) else explainer, config)
     about = atlas.latents(sae)
-    path = check_free(atlas.path, sae, label)
-    chosen = EXPLAINERS.get(explainer)
-    config = config or chosen.Config()
+    path = check_free(atlas.path, sae, label or chosen.plugin_name)
     wanted = range(about.n_latents) if latents is None else latents
-    found = chosen(config).explain(atlas.evidence(sae), wanted)
-    described = {"explainer": explainer, "config": to_dict(config)}
-    write_explanations(path, _counted(found, f"explain {sae}", len(wanted), unit="latents"), about=about, config=described)
-    return find_annotation(atlas, sae, label)
+    found = _counted(chosen.explain(atlas.evidence(sae), wanted), f"explain {sae}", len(wanted), unit="latents")
+    described = {"explainer": chosen.plugin_name, "config": to_dict(chosen.config), **_asked(chosen.desk)}
+    if chosen.uses_heldout:
+        described["uses_heldout"] = True
+    write_explanations(path, found, about=about, config=described)
+    return find_annotation(atlas, sae, path.name)
 
 
 def score_explanations(
@@ -46,26 +50,51 @@ def score_explanations(
     sae: str,
     *,
     explanations: str = "offline",
-    scorer: str = "detection",
+    scorer: str | Scorer = "detection",
     config: Scorer.Config | None = None,
     label: str | None = None,
 ) -> Annotation:
-    """Score the explanations under a label and append the scores under `label` (None: `<scorer>.<explanations>`)."""
-    label = label or f"{scorer}.{explanations}"
+    """Score the explanations under a label and append the scores under `label` (None: `<scorer>.<explanations>`).
+
+    A scorer that asks a judge is given made, with its desk. What a judge said of every single excerpt is kept beside the scores.
+    """
+    chosen = _made(SCORERS.get(scorer)(config) if isinstance(scorer, str) else scorer, config)
     about = atlas.latents(sae)
-    path = check_free(atlas.path, sae, label)
-    source = find_annotation(atlas, sae, explanations)
-    if source.holds != "explanations":
-        raise ConfigError(f'"{explanations}" of {sae} holds {source.holds}, not explanations.')
-    said = read_explanations(source)
-    chosen = SCORERS.get(scorer)
-    config = config or chosen.Config()
+    path = check_free(atlas.path, sae, label or f"{chosen.plugin_name}.{explanations}")
+    source, said = find_explanations(atlas, sae, explanations)
     n_numbers = len(said) * len(chosen.definitions)
-    found = _counted(chosen(config).score(atlas.evidence(sae), said), f"score {sae}", n_numbers, unit="scores")
-    described = {"scorer": scorer, "config": to_dict(config), "definitions": dict(chosen.definitions)}
+    found = _counted(chosen.score(atlas.evidence(sae), said), f"score {sae}", n_numbers, unit="scores")
+    described = {"scorer": chosen.plugin_name, "config": to_dict(chosen.config), "definitions": dict(chosen.definitions)}
     described["headline"] = next(iter(chosen.definitions))  # a manifest sorts its keys, so the order would be lost
-    write_scores(path, found, about=about, explanations=source, config=described)
-    return find_annotation(atlas, sae, label)
+    described |= _asked(chosen.desk)
+    write_scores(path, found, about=about, explanations=source, config=described, judgements=chosen.judgements)
+    return find_annotation(atlas, sae, path.name)
+
+
+def cost_of_explaining(atlas: Atlas, sae: str, explainer: Explainer, latents: Sequence[int]) -> Estimate | None:
+    """What `explain_latents` would cost; nothing is asked. None for an explainer that asks no judge."""
+    return explainer.desk and explainer.desk.estimate(explainer.questions(atlas.evidence(sae), latents))
+
+
+def cost_of_scoring(atlas: Atlas, sae: str, scorer: Scorer, explanations: Sequence[Explanation]) -> Estimate | None:
+    """What scoring these explanations would cost; nothing is asked. None for a scorer that asks no judge."""
+    return scorer.desk and scorer.desk.estimate(scorer.questions(atlas.evidence(sae), explanations))
+
+
+def find_explanations(atlas: Atlas, sae: str, label: str) -> tuple[Annotation, list[Explanation]]:
+    """The explanations under a label.
+
+    Raises ConfigError if there are none, or if held-out documents made them, so that no score of them would be honest.
+    """
+    source = find_annotation(atlas, sae, label)
+    if source.holds != "explanations":
+        raise ConfigError(f'"{label}" of {sae} holds {source.holds}, not explanations.')
+    if source.artifact.config.get("uses_heldout"):
+        raise ConfigError(
+            f'"{label}" of {sae} was made from held-out documents too, so a score of it would say too much.\n'
+            "  Explain again without the setting that takes all documents, under another --label."
+        )
+    return source, read_explanations(source)
 
 
 def find_annotation(atlas: Atlas, sae: str, label: str) -> Annotation:
@@ -75,6 +104,21 @@ def find_annotation(atlas: Atlas, sae: str, label: str) -> Annotation:
         held = ", ".join(found) or "none yet; make one with:  monoseme explain"
         raise ConfigError(f'{sae} has no annotation "{label}".{suggest(label, found)}\n  It has: {held}')
     return found[label]
+
+
+P = TypeVar("P", Explainer, Scorer)
+
+
+def _made(plugin: P, config: object) -> P:
+    """The plug-in; raises ConfigError where settings were given beside one that has its own."""
+    if config is not None and plugin.config is not config:
+        raise ConfigError(f"{plugin.plugin_name} was made with settings of its own, so that `config` would not be used.")
+    return plugin
+
+
+def _asked(desk: Desk | None) -> dict[str, Any]:
+    """What a manifest says of the judge."""
+    return {} if desk is None else {"judge": desk.judge.identity}
 
 
 def _counted(items: Iterable[T], description: str, total: int, *, unit: str) -> Iterator[T]:

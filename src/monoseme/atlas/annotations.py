@@ -6,7 +6,7 @@ scanning, explaining and serving go on at once, and an annotation of another sca
 
 import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from monoseme.atlas.judgements import JUDGEMENTS, Judgement, judgements_table
 from monoseme.atlas.latents import Latents
 from monoseme.atlas.said import Condition, Explanation, Rule, Score
+from monoseme.atlas.score._judgement import Judgement
 from monoseme.core.artifact import MANIFEST, Artifact, new_artifact, open_artifact
 from monoseme.core.errors import ArtifactDamagedError, ArtifactExistsError, ConfigError
 from monoseme.core.files import typed
 
-_EXPLANATIONS, _SCORES = "explanations.parquet", "scores.parquet"
+_EXPLANATIONS, _SCORES, JUDGEMENTS_FILE = "explanations.parquet", "scores.parquet", "judgements.parquet"
 _EXPLANATION_TYPES = pa.schema(
     [
         ("latent", pa.int32()),
@@ -45,6 +47,23 @@ _SCORE_TYPES = pa.schema(
         ("low", pa.float64()),
         ("high", pa.float64()),
         ("decile", pa.int8()),
+    ]
+)
+_JUDGEMENT_TYPES = pa.schema(
+    [
+        ("latent", pa.int32()),
+        ("told", pa.string()),
+        ("told_of", pa.int32()),
+        ("question", pa.int32()),
+        ("kind", pa.string()),
+        ("document", pa.int64()),
+        ("position", pa.int64()),
+        ("decile", pa.int8()),
+        ("truth", pa.float64()),
+        ("answer", pa.float64()),
+        ("says", pa.bool_()),
+        ("failure", pa.string()),
+        ("details", pa.string()),
     ]
 )
 
@@ -99,14 +118,28 @@ def write_explanations(path: Path, explanations: Iterable[Explanation], *, about
 
 
 def write_scores(
-    path: Path, scores: Iterable[Score], *, about: Latents, explanations: Annotation, config: Mapping[str, Any]
+    path: Path,
+    scores: Iterable[Score],
+    *,
+    about: Latents,
+    explanations: Annotation,
+    config: Mapping[str, Any],
+    judgements: Sequence[Judgement] = (),
 ) -> None:
-    """Append a part of scores of one part of explanations; `config` has the scorer and the definitions of its numbers."""
+    """Append a part of scores of one part of explanations; `config` has the scorer and the definitions of its numbers.
+
+    `judgements` is read when all scores have come, so that it may grow with them; without any there is no file of them.
+    """
     rows = [{name: getattr(score, name) for name in _SCORE_TYPES.names} for score in scores]
     described = {"holds": "scores", "key": about.key, "explanations": explanations.label, **config}
     inputs = {"latents": about.content_hash, "explanations": explanations.artifact.content_hash}
     with new_artifact(path, kind="atlas", config=described, inputs=inputs) as draft:
         pq.write_table(pa.Table.from_pylist(rows, schema=_SCORE_TYPES), draft.folder / _SCORES, compression="zstd")
+        if judgements:
+            pq.write_table(judgements_table(judgements), draft.folder / JUDGEMENTS, compression="zstd")
+        if judgements:
+            table = pa.Table.from_pylist([asdict(judgement) for judgement in judgements], schema=_JUDGEMENT_TYPES)
+            pq.write_table(table, draft.folder / JUDGEMENTS_FILE, compression="zstd")
 
 
 def open_annotations(atlas: Path, about: Latents) -> list[Annotation]:
@@ -141,13 +174,24 @@ def read_scores(annotation: Annotation, *, latent: int | None = None) -> list[Sc
     return [Score(**row, source=annotation.label) for row in _rows(annotation, latent)]
 
 
+def read_judgements(annotation: Annotation, *, latent: int | None = None) -> list[Judgement]:
+    """Every single judgement behind the scores of a part, or of one latent of it; none where nothing was judged one by one."""
+    if JUDGEMENTS not in annotation.artifact.manifest["files"]:
+        return []
+    path = annotation.artifact.file(JUDGEMENTS)
+    return [Judgement(**row) for row in _picked(_table(path, annotation.artifact.content_hash), latent)]
+
+
 def table_path(annotation: Annotation) -> Path:
     """The Parquet file of a part, for queries."""
     return annotation.artifact.file(_EXPLANATIONS if annotation.holds == "explanations" else _SCORES)
 
 
 def _rows(annotation: Annotation, latent: int | None) -> list[dict[str, Any]]:
-    table = _table(table_path(annotation), annotation.artifact.content_hash)
+    return _picked(_table(table_path(annotation), annotation.artifact.content_hash), latent)
+
+
+def _picked(table: pa.Table, latent: int | None) -> list[dict[str, Any]]:
     if latent is not None:
         table = table.take(np.nonzero(table["latent"].to_numpy() == latent)[0])
     return table.to_pylist()
