@@ -77,3 +77,16 @@ def test_a_model_that_keeps_more_than_keys_and_values_is_refused(tokens: Tensor)
     mamba = LanguageModel.from_modules(random_modules(config), tiny_tokenizer())
     with pytest.raises(ModelError, match="share_prefix=False"):
         mamba.prefix(tokens[:, :7])
+
+
+def test_one_reading_serves_runs_at_any_position(model: LanguageModel, tokens: Tensor) -> None:
+    """As if each row were cut off there; a model that looks back over less than the whole reading says so."""
+    rows, at = torch.tensor([2, 0, 0, 1]), torch.tensor([12, 5, 0, 7])
+    prefix = model.prefix(tokens)
+    try:
+        found = prefix.run(tokens[rows, at][:, None], rows=rows, n_seen=at).logits
+    except ModelError as error:
+        assert "looks back over a window of fewer than 13 tokens" in str(error)
+        return
+    whole = model.run(tokens).logits[rows, at]
+    torch.testing.assert_close(found, whole, atol=1e-4, rtol=1e-4)

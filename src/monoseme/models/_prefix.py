@@ -51,6 +51,7 @@ class Prefix:
         tokens: Int[Tensor, "m s"],
         *,
         rows: Int[Tensor, " m"],
+        n_seen: Int[Tensor, " m"] | None = None,
         real: Bool[Tensor, "m s"] | None = None,
         edits: Sequence[Edit] = (),
         capture: Sequence[Site] = (),
@@ -58,13 +59,16 @@ class Prefix:
     ) -> LastLogits:
         """Runs what follows the prefix of each of `rows`, with gradients where they are enabled and asked for.
 
-        `skip_blocks` leaves out so many first blocks: an edit must then give the residual stream behind them.
+        `n_seen` lets each run see only so many first columns of its prefix, so that what follows stands at that position: one
+        reading of a text then serves runs at any of its positions. `skip_blocks` leaves out so many first blocks: an edit must
+        then give the residual stream behind them.
+        Raises ModelError for `n_seen` where a layer keeps fewer columns than the prefix has (a sliding window).
         """
         device = self._forward.device
         rows, tokens = rows.to(device), tokens.to(device)
         new = torch.ones_like(tokens, dtype=torch.bool) if real is None else real.to(device)
         call = Call(tokens, new, None, tuple(edits), tuple(capture))
-        attended = torch.cat([self._real[rows], new], dim=1)
+        attended = torch.cat([self._seen(rows, n_seen), new], dim=1)
         context = self._context(call, attended)
         with self._forward.skipping(skip_blocks):
             if self._cache is None:
@@ -72,6 +76,16 @@ class Prefix:
                 return LastLogits(logits, captured)
             step = self._forward.step(call, context, self._of(rows), attended)
         return LastLogits(step.logits, step.captured)
+
+    def _seen(self, rows: Tensor, n_seen: Tensor | None) -> Tensor:
+        """[m, P]: what of their prefixes the runs may look at."""
+        real = self._real[rows]
+        if n_seen is None:
+            return real
+        width = real.shape[1]
+        if self._cache is not None and any(layer.keys.shape[-2] < width for layer in self._cache.layers):
+            raise ModelError(f"this model looks back over a window of fewer than {width} tokens. Use shorter contexts.")
+        return real & (torch.arange(width, device=real.device) < n_seen.to(real.device)[:, None])
 
     def _read(self, call: Call) -> None:
         step = self._forward.step(call, self._context(call, self._real), None, self._real)
