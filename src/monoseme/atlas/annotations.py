@@ -18,12 +18,11 @@ import pyarrow.parquet as pq
 from monoseme.atlas.judgements import JUDGEMENTS, Judgement, judgements_table
 from monoseme.atlas.latents import Latents
 from monoseme.atlas.said import Condition, Explanation, Rule, Score
-from monoseme.atlas.score._judgement import Judgement
 from monoseme.core.artifact import MANIFEST, Artifact, new_artifact, open_artifact
 from monoseme.core.errors import ArtifactDamagedError, ArtifactExistsError, ConfigError
 from monoseme.core.files import typed
 
-_EXPLANATIONS, _SCORES, JUDGEMENTS_FILE = "explanations.parquet", "scores.parquet", "judgements.parquet"
+_EXPLANATIONS, _SCORES = "explanations.parquet", "scores.parquet"
 _EXPLANATION_TYPES = pa.schema(
     [
         ("latent", pa.int32()),
@@ -47,23 +46,6 @@ _SCORE_TYPES = pa.schema(
         ("low", pa.float64()),
         ("high", pa.float64()),
         ("decile", pa.int8()),
-    ]
-)
-_JUDGEMENT_TYPES = pa.schema(
-    [
-        ("latent", pa.int32()),
-        ("told", pa.string()),
-        ("told_of", pa.int32()),
-        ("question", pa.int32()),
-        ("kind", pa.string()),
-        ("document", pa.int64()),
-        ("position", pa.int64()),
-        ("decile", pa.int8()),
-        ("truth", pa.float64()),
-        ("answer", pa.float64()),
-        ("says", pa.bool_()),
-        ("failure", pa.string()),
-        ("details", pa.string()),
     ]
 )
 
@@ -137,9 +119,6 @@ def write_scores(
         pq.write_table(pa.Table.from_pylist(rows, schema=_SCORE_TYPES), draft.folder / _SCORES, compression="zstd")
         if judgements:
             pq.write_table(judgements_table(judgements), draft.folder / JUDGEMENTS, compression="zstd")
-        if judgements:
-            table = pa.Table.from_pylist([asdict(judgement) for judgement in judgements], schema=_JUDGEMENT_TYPES)
-            pq.write_table(table, draft.folder / JUDGEMENTS_FILE, compression="zstd")
 
 
 def open_annotations(atlas: Path, about: Latents) -> list[Annotation]:
