@@ -79,14 +79,15 @@ def test_a_model_that_keeps_more_than_keys_and_values_is_refused(tokens: Tensor)
         mamba.prefix(tokens[:, :7])
 
 
-def test_one_reading_serves_runs_at_any_position(model: LanguageModel, tokens: Tensor) -> None:
-    """As if each row were cut off there; a model that looks back over less than the whole reading says so."""
-    rows, at = torch.tensor([2, 0, 0, 1]), torch.tensor([12, 5, 0, 7])
-    prefix = model.prefix(tokens)
-    try:
-        found = prefix.run(tokens[rows, at][:, None], rows=rows, n_seen=at).logits
-    except ModelError as error:
-        assert "looks back over a window of fewer than 13 tokens" in str(error)
-        return
-    whole = model.run(tokens).logits[rows, at]
-    torch.testing.assert_close(found, whole, atol=1e-4, rtol=1e-4)
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "llama", "qwen3"])
+def test_one_reading_serves_runs_at_any_position(family: str, tokens: Tensor) -> None:
+    """As if each row were cut off there."""
+    model, rows, at = tiny_model(family), torch.tensor([2, 0, 0, 1]), torch.tensor([12, 5, 0, 7])
+    found = model.prefix(tokens).run(tokens[rows, at][:, None], rows=rows, n_seen=at).logits
+    torch.testing.assert_close(found, model.run(tokens).logits[rows, at], atol=1e-4, rtol=1e-4)
+
+
+def test_a_reading_longer_than_the_window_serves_runs_at_its_end_alone(tokens: Tensor) -> None:
+    prefix, row = tiny_model("mistral").prefix(tokens), torch.tensor([0])
+    with pytest.raises(ModelError, match="a window of fewer than 13 tokens"):
+        prefix.run(tokens[row, 5][:, None], rows=row, n_seen=torch.tensor([5]))
