@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from monoseme.atlas.evidence import Evidence
+from monoseme.atlas.judgements import Judgement
 from monoseme.atlas.said import Explanation, Score
-from monoseme.atlas.score._judgement import Coder, Judgement
+from monoseme.atlas.score._judgement import Coder
 from monoseme.core.errors import ConfigError
 from monoseme.judges import Answer, Desk, Question
 

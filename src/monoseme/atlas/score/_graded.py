@@ -15,12 +15,13 @@ import numpy as np
 
 from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.excerpts import Excerpts
+from monoseme.atlas.judgements import Judgement
 from monoseme.atlas.said import Explanation, Score
 from monoseme.atlas.score._base import Scorer
 from monoseme.atlas.score._choice import ChoiceConfig, why_missing
 from monoseme.atlas.score._controls import Version, others_of, versions
 from monoseme.atlas.score._grades import YES_FROM, grades_of
-from monoseme.atlas.score._judgement import Item, Judgement
+from monoseme.atlas.score._judgement import Item
 from monoseme.atlas.score._lookup import TokenLookup, TokenTable, best_threshold
 from monoseme.atlas.score._measured import Said, measured, missing
 from monoseme.core.errors import ConfigError

@@ -1,4 +1,4 @@
-"""What is put to a judge, and what it said of each: kept one by one, so that every score can be looked into."""
+"""What is put to a judge, one by one, and how new text is run through an SAE."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,35 +29,6 @@ class Item:
     def decile(self) -> int | None:
         """The tenth of the latent's activations that a firing excerpt is from; None for any other."""
         return self.excerpt.decile if self.fires else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """What was said of one item: a row of `judgements.parquet`. It has no text: document and position say where that is."""
-
-    latent: int
-    told: str
-    """Whose explanation was told: `own`, `other` (another latent's), `empty`; `lookup` for what the table of tokens says."""
-    told_of: int | None
-    """The latent whose explanation it was."""
-    question: int
-    """Number of the question among those of the latent; items of one question were judged together."""
-    kind: str
-    document: int | None
-    """None for text that a judge wrote."""
-    position: int | None
-    """Of the focus, or of the first token where there is none."""
-    decile: int | None
-    truth: float | None
-    """What is right: 1 yes, 0 no; or the largest real activation, where activations are what is said."""
-    answer: float | None
-    """What was said, as a number: a grade from 0 to 9, a similarity, an activation. None where there was no answer to use."""
-    says: bool | None
-    """What was said, as yes or no; None where no such thing was asked or said."""
-    failure: str | None = None
-    """Why there is no answer to use."""
-    details: str = "{}"
-    """What else was shown or said, as a JSON object: marked tokens, levels of each token, the sentence written."""
 
 
 class CodedText(NamedTuple):

@@ -1,0 +1,145 @@
+"""Embedding: is an explanation nearer to held-out excerpts in which the latent fires than to others, for a model of sentences?
+
+Explanation and excerpts become vectors: the mean over tokens of the last hidden state of a local transformers model. The score is
+the AUROC of their cosine similarity. Nothing is asked and nothing is paid; the model reads no instruction in the text.
+
+Source: delphi's embedding scorer (Paulo et al. 2024, arXiv:2410.13928); the words before the explanation are ours.
+Differs: real labels, held-out documents, controls, intervals. Models that want another pooling than the mean are not for it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monoseme.atlas.evidence import Evidence
+from monoseme.atlas.excerpts import Excerpts
+from monoseme.atlas.judgements import Judgement
+from monoseme.atlas.said import Explanation, Score
+from monoseme.atlas.score import _numbers as numbers
+from monoseme.atlas.score._base import Scorer
+from monoseme.atlas.score._choice import ChoiceConfig, firing_items, silent_items, why_missing
+from monoseme.atlas.score._controls import others_of, versions
+from monoseme.atlas.score._judgement import Item
+from monoseme.atlas.score._lookup import TokenLookup
+from monoseme.atlas.score._measured import missing, score_of
+from monoseme.atlas.sentence_model import SentenceModel
+from monoseme.core.errors import ConfigError
+from monoseme.judges import Desk
+
+_CONTROLS = ("other", "empty", "lookup")
+
+
+class Embedding(Scorer):
+    """AUROC of the similarity of explanation and excerpts, with two controls and the table of tokens."""
+
+    definitions = {  # noqa: RUF012 - a class constant of the contract
+        "auroc": "probability that a held-out firing excerpt is more similar to the explanation than another, ties half; in"
+        " [0, 1], higher is better, 0.5 is chance",
+        "auroc_other": "control: auroc of another latent's explanation; should be near 0.5",
+        "auroc_empty": "control: auroc of the words before the explanation alone",
+        "auroc_lookup": "the bar to beat: auroc of the table of the latent's tokens",
+    }
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(ChoiceConfig):
+        """Which model, and how many excerpts: they cost nothing, so there are more of them."""
+
+        model: str = ""
+        """Folder of a transformers model whose mean-pooled states are sentence vectors, such as all-MiniLM-L6-v2."""
+        before: str = "Find text that fits this description: "
+        """Words before the explanation; some models were trained with such."""
+        n_per_decile: int = 5
+        """Firing excerpts of each tenth of the latent's activations (count)."""
+        n_silent: int = 25
+        """Excerpts in which it does not fire, drawn at random (count)."""
+        n_near_misses: int = 25
+        """Excerpts in which it does not fire, but latents that mostly fire with it do (count)."""
+        batch_size: int = 64
+        """Texts in one forward (count)."""
+        device: str = "cpu"
+        """Where the model runs."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.batch_size < 1:
+                raise ConfigError(f"batch_size is {self.batch_size}, but must be at least 1.")
+
+    def __init__(self, config: Config | None = None, *, desk: Desk | None = None) -> None:
+        """Raises ConfigError without a model: none comes with the package."""
+        super().__init__(config, desk=desk)
+        self.config = config or self.Config()
+        if not self.config.model:
+            raise ConfigError("embedding has no model.\n  Give the folder of a sentence model with --scorer.model FOLDER")
+
+    def score(self, evidence: Evidence, explanations: Sequence[Explanation]) -> Iterator[Score]:
+        """All numbers of all explanations, in order, those of the tenths after the whole. Raises what loading a model raises."""
+        model = SentenceModel(self.config.model, device=self.config.device, batch_size=self.config.batch_size)
+        excerpts, lookup = Excerpts(evidence), TokenLookup(evidence)
+        others = others_of(explanations, seed=self.config.seed, scorer="embedding", is_told=lambda said: said.text)
+        for explanation, other in zip(explanations, others, strict=True):
+            latent = explanation.latent
+            evidence.latents.check_latent(latent)
+            items: list[Item] = []
+            if explanation.text is not None:
+                items = firing_items(excerpts, latent, self.config, heldout=True)
+                items += silent_items(excerpts, latent, self.config, heldout=True)
+            why = why_missing(excerpts, explanation, items)
+            if why is not None:
+                yield from missing(latent, list(self.definitions), why, n=len(items))
+                continue
+            told = versions(explanation, other, with_controls=self.config.controls)
+            vectors = model.vectors([item.excerpt.text for item in items] + [self.config.before + (v.text or "") for v in told])
+            table = lookup.table(latent)
+            found = {v.told: vectors[: len(items)] @ vector for v, vector in zip(told, vectors[len(items) :], strict=True)}
+            found |= {"lookup": np.array([table.strength(item) for item in items])}
+            of = {v.told: v.of for v in told} | {"lookup": latent}
+            self.judgements += [
+                j for name, strength in found.items() for j in _judgements(latent, items, name, of[name], strength)
+            ]
+            yield from self._scores(_Trial(latent, items), found)
+
+    def _scores(self, trial: "_Trial", found: dict[str, NDArray[np.float64]]) -> Iterator[Score]:
+        yield self._auroc(trial, found["own"], "auroc")
+        for control in _CONTROLS:
+            if control in found:
+                yield self._auroc(trial, found[control], f"auroc_{control}")
+            else:
+                why = "no other latent was explained" if self.config.controls else "no controls were asked for"
+                yield Score(latent=trial.latent, name=f"auroc_{control}", value=None, why_missing=why)
+        for decile in sorted({item.decile for item in trial.items if item.decile is not None}):
+            yield self._auroc(trial, found["own"], "auroc", decile=decile)
+
+    def _auroc(self, trial: "_Trial", strength: NDArray[np.float64], name: str, *, decile: int | None = None) -> Score:
+        wanted = np.array([not item.fires or decile in (None, item.decile) for item in trial.items])
+        fires = np.array([item.fires for item in trial.items])[wanted]
+        documents = np.array([item.excerpt.document for item in trial.items])[wanted]
+        weights = numbers.document_weights(documents, seed=self.config.seed)
+        estimate = numbers.estimate(numbers.weighted_auroc(strength[wanted], fires, weights))
+        return score_of(trial.latent, name, estimate, n=len(fires), why="no excerpts of both kinds", decile=decile)
+
+
+class _Trial(NamedTuple):
+    latent: int
+    items: list[Item]
+
+
+def _judgements(
+    latent: int, items: Sequence[Item], told: str, told_of: int | None, strength: NDArray[np.float64]
+) -> Iterator[Judgement]:
+    for item, value in zip(items, strength.tolist(), strict=True):
+        yield Judgement(
+            latent=latent,
+            told=told,
+            told_of=told_of,
+            question=-1,
+            kind=item.kind,
+            document=item.excerpt.document,
+            position=item.excerpt.position,
+            decile=item.decile,
+            truth=float(item.fires),
+            answer=value,
+            says=None,
+        )
