@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from monoseme.atlas.bins import bin_edges
 from monoseme.atlas.kept_codes import KeptCodes, open_kept_codes
 from monoseme.atlas.pages import Decile, Example, Histogram, LatentStats, TokenLogit
+from monoseme.atlas.role_counts import ROLES_TABLE
 from monoseme.atlas.roles import RoleFilter
 from monoseme.atlas.text_store import TextStore, TextWindow
 from monoseme.core.artifact import Artifact
@@ -134,7 +135,7 @@ class Latents:
         return tuple(TokenLogit(token=token, text=text, logit=logit) for token, text, logit in columns)
 
     def firings(self, latent: int) -> tuple[Example, ...] | None:
-        """The latent's firings in the uniform sample, in its order, which is random; None in an atlas that kept no windows of them."""
+        """The latent's firings in the uniform sample, in its random order; None in an atlas that kept no windows of them."""
         self.check_latent(latent)
         if self._firings is None:
             return None
@@ -160,6 +161,14 @@ class Latents:
     def densities(self) -> NDArray[np.float64]:
         """Density of each latent, [F]."""
         return self._table["density"].to_numpy()
+
+    def role_densities(self) -> dict[str, NDArray[np.float64]]:
+        """Density of each latent on the tokens of each role of a conversation, [F]; empty for plain text."""
+        if ROLES_TABLE not in self.artifact.manifest["files"]:
+            return {}
+        table = pq.read_table(self.artifact.file(ROLES_TABLE), columns=["role", "density"])
+        role, density = np.asarray(table["role"].to_pylist()), table["density"].to_numpy()
+        return {name: density[role == name] for name in dict.fromkeys(role.tolist())}
 
     def column(self, name: str) -> list[Any]:
         """One column of latents.parquet."""

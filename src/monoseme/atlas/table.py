@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
+import pyarrow as pa
 
 from monoseme.atlas.annotations import Annotation, table_path
 from monoseme.atlas.latents import Latents
@@ -44,6 +45,7 @@ class TableQuery:
         explained = [a for a in annotations if a.holds == "explanations"]
         shown = ", ".join(_quoted(name) for name in _SHOWN)
         self._connection.execute(f"CREATE TABLE latents AS SELECT {shown} FROM {_read(latents.artifact.file('latents.parquet'))}")
+        self._add_roles(latents)
         self._add_explanations(explained)
         for annotation in reversed(annotations):  # the newest last, so that its numbers are the ones that stay
             is_of_shown = bool(explained) and annotation.artifact.config.get("explanations") == explained[0].label
@@ -75,6 +77,17 @@ class TableQuery:
         rows = [dict(zip(self.columns, row, strict=True)) for row in cursor.execute(query, [*given, limit, offset]).fetchall()]
         counted = cursor.execute(f"SELECT count(*) FROM latents {where}", given).fetchone()
         return LatentTable(self.columns, rows, counted[0] if counted else 0)
+
+    def _add_roles(self, latents: Latents) -> None:
+        """A column `density_ROLE` for each role of a conversation."""
+        for role, densities in latents.role_densities().items():
+            column = _quoted(f"density_{role}")
+            self._connection.execute(f"ALTER TABLE latents ADD COLUMN {column} DOUBLE")
+            of_role = pa.table({"latent": pa.array(range(len(densities)), pa.int32()), "density": densities})
+            self._connection.register("of_role", of_role)
+            found = "of_role WHERE of_role.latent = latents.latent"
+            self._connection.execute(f"UPDATE latents SET {column} = of_role.density FROM {found}")
+            self._connection.unregister("of_role")
 
     def _add_explanations(self, explained: Sequence[Annotation]) -> None:
         self._connection.execute("ALTER TABLE latents ADD COLUMN explanation VARCHAR")

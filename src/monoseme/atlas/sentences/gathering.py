@@ -6,7 +6,6 @@ Written to `sentences/KEY/`, read by `reader.py`: `sentences.parquet`, or `argma
 Letters: F latents, U sentences, P pairs of a latent and a sentence.
 """
 
-import os
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -19,6 +18,7 @@ from monoseme.atlas.firings import Firings, Rows
 from monoseme.atlas.gatherer import GathererSpec
 from monoseme.atlas.keys import descending
 from monoseme.atlas.latents import LATENTS_PER_GROUP
+from monoseme.atlas.npz_file import read_npz, write_npz
 from monoseme.atlas.reservoir import Entries, Reservoir
 from monoseme.atlas.sentences.values import (
     AGGREGATIONS,
@@ -30,7 +30,6 @@ from monoseme.atlas.sentences.values import (
 )
 from monoseme.atlas.text_store import TextStore
 from monoseme.core.errors import ConfigError
-from monoseme.core.files import guard_disk
 
 PLACE = "sentences"
 N_BEST_AS_LLAMA3 = 100
@@ -90,20 +89,15 @@ class SentenceGatherer:
 
     def checkpoint(self, number: int) -> None:
         """Put the kept sentences down beside those before."""
-        kept, path = self._best.entries(), self._file(number)
-        draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-        with guard_disk(path), draft.open("wb") as file:
-            np.savez(file, allow_pickle=False, group=kept.group, key=kept.key, document=kept.document, position=kept.position)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        kept = self._best.entries()
+        write_npz(self._file(number), group=kept.group, key=kept.key, document=kept.document, position=kept.position)
         self._file(number - 2).unlink(missing_ok=True)
 
     def restore(self, number: int) -> None:
         """Take up the sentences of that checkpoint."""
         self._best = self._empty()
-        with np.load(self._file(number), allow_pickle=False) as kept:
-            self._best.offer(Entries(kept["group"], kept["key"], kept["document"], kept["position"], {}))
+        group, key, document, position = read_npz(self._file(number), "group", "key", "document", "position")
+        self._best.offer(Entries(group, key, document, position, {}))
 
     def merge(self, other: Self) -> None:
         """Take in the sentences of other contexts."""
