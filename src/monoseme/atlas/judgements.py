@@ -1,7 +1,7 @@
 """Every single judgement behind the scores of explanations: the rows of `judgements.parquet`, beside `scores.parquet`.
 
-Written by `annotate.score_explanations` from what a scorer collected; read by whoever wants to see why a score is what it is. A row
-has no text: document and position say where it is in the atlas, and the text store gives it.
+Written by `annotate.score_explanations` from what a scorer collected; read by whoever wants to see why a score is what it is. A
+row has no text: document and position say where it is in the atlas, and the text store gives it.
 """
 
 from collections.abc import Iterable

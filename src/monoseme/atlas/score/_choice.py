@@ -1,10 +1,13 @@
 """Which held-out excerpts explanations are scored on, and why a latent cannot be."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from monoseme.atlas.excerpts import Excerpt, Excerpts
 from monoseme.atlas.said import Explanation
 from monoseme.atlas.score._base import Scorer
+from monoseme.atlas.score._controls import Version, others_of, versions
 from monoseme.atlas.score._judgement import Item
 from monoseme.core.errors import ConfigError
 
@@ -65,7 +68,46 @@ def silent_items(excerpts: Excerpts, latent: int, config: ChoiceConfig, *, heldo
     return items + [Item(excerpt=excerpt, fires=False, kind="silent") for excerpt in plain]
 
 
-def why_missing(excerpts: Excerpts, explanation: Explanation, items: list[Item]) -> str | None:
+def plain_items(excerpts: Excerpts, latent: int, *, config: ChoiceConfig, heldout: bool) -> list[Item]:
+    """Firing excerpts of each tenth, and silent ones."""
+    return firing_items(excerpts, latent, config, heldout=heldout) + silent_items(excerpts, latent, config, heldout=heldout)
+
+
+class Chosen(NamedTuple):
+    """What one explanation is scored on."""
+
+    explanation: Explanation
+    items: list[Item]
+    told: list[Version]
+    """The explanation and its controls; none where there is no score."""
+    why_missing: str | None
+    """Why there is no score; None where there is."""
+
+
+def chosen(
+    excerpts: Excerpts,
+    explanations: Sequence[Explanation],
+    config: ChoiceConfig,
+    *,
+    scorer: str,
+    choose: Callable[[int], list[Item]],
+) -> Iterator[Chosen]:
+    """The held-out items of each explanation's latent, with the explanation and its controls, in order."""
+    others = others_of(explanations, seed=config.seed, scorer=scorer, is_told=lambda said: said.text)
+    for explanation, other in zip(explanations, others, strict=True):
+        excerpts.evidence.latents.check_latent(explanation.latent)
+        items = [] if explanation.text is None else choose(explanation.latent)
+        why = _why_missing(excerpts, explanation, items)
+        told = [] if why else versions(explanation, other, with_controls=config.controls)
+        yield Chosen(explanation, items, told, why)
+
+
+def why_no_control(control: str, config: ChoiceConfig) -> str:
+    """Why a control was not asked about."""
+    return "no other latent was explained" if control == "other" and config.controls else "no controls were asked for"
+
+
+def _why_missing(excerpts: Excerpts, explanation: Explanation, items: list[Item]) -> str | None:
     """Why these items give the explanation no score; None where they do."""
     if explanation.text is None:
         return f"not explained: {explanation.why_missing}"

@@ -5,6 +5,7 @@ questions, some excerpts each; from the grades the numbers, with intervals, over
 Everything is asked at once, so that a provider gets one batch.
 """
 
+import functools
 import json
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -18,8 +19,8 @@ from monoseme.atlas.excerpts import Excerpts
 from monoseme.atlas.judgements import Judgement
 from monoseme.atlas.said import Explanation, Score
 from monoseme.atlas.score._base import Scorer
-from monoseme.atlas.score._choice import ChoiceConfig, why_missing
-from monoseme.atlas.score._controls import Version, others_of, versions
+from monoseme.atlas.score._choice import ChoiceConfig, Chosen, chosen
+from monoseme.atlas.score._controls import Version
 from monoseme.atlas.score._grades import YES_FROM, grades_of
 from monoseme.atlas.score._judgement import Item
 from monoseme.atlas.score._lookup import TokenLookup, TokenTable, best_threshold
@@ -41,13 +42,11 @@ class Asked(NamedTuple):
 class Trial(NamedTuple):
     """All that is asked of one explanation."""
 
-    explanation: Explanation
-    items: list[Item]
-    """In the order in which they are shown."""
+    chosen: Chosen
+    """Its items in the order in which they are shown."""
     asked: list[Asked]
     lookup: Said | None
     """What the table of tokens says; None where nothing is asked."""
-    why_missing: str | None
 
 
 class GradedScorer(Scorer):
@@ -92,25 +91,19 @@ class GradedScorer(Scorer):
             yield from self._scores(trial, [next(answers) for _ in trial.asked])
 
     def _trials(self, evidence: Evidence, explanations: Sequence[Explanation]) -> Iterator[Trial]:
-        excerpts, lookup = Excerpts(evidence), TokenLookup(evidence)
-        others = others_of(explanations, seed=self.config.seed, scorer=self.plugin_name, is_told=lambda said: said.text)
-        for explanation, other in zip(explanations, others, strict=True):
-            latent = explanation.latent
-            evidence.latents.check_latent(latent)
-            items = [] if explanation.text is None else self.choose(excerpts, latent, heldout=True)
-            why = why_missing(excerpts, explanation, items)
-            if why is not None:
-                yield Trial(explanation, items, [], None, why)
+        excerpts, lookup, name = Excerpts(evidence), TokenLookup(evidence), self.plugin_name
+        choose = functools.partial(self.choose, excerpts, heldout=True)
+        for found in chosen(excerpts, explanations, self.config, scorer=name, choose=choose):
+            latent = found.explanation.latent
+            if found.why_missing is not None:
+                yield Trial(found, [], None)
                 continue
-            order = np.random.default_rng(derive_seed(self.config.seed, self.plugin_name, "order", latent)).permutation(
-                len(items)
-            )
-            items = [items[i] for i in order]
+            order = np.random.default_rng(derive_seed(self.config.seed, name, "order", latent)).permutation(len(found.items))
+            found = found._replace(items=[found.items[i] for i in order])
             table = lookup.table(latent)
-            told = versions(explanation, other, with_controls=self.config.controls)
-            asked = [asked for version in told for asked in self._asked(version, items)]
             threshold = best_threshold(table, self.choose(excerpts, latent, heldout=False))
-            yield Trial(explanation, items, asked, _looked_up(table, items, threshold), None)
+            asked = [asked for version in found.told for asked in self._asked(version, found.items)]
+            yield Trial(found, asked, _looked_up(table, found.items, threshold))
 
     def _asked(self, version: Version, items: list[Item]) -> Iterator[Asked]:
         n = self.config.items_per_question
@@ -119,22 +112,22 @@ class GradedScorer(Scorer):
             yield Asked(version, places, self.ask(version.text, [items[i] for i in places]))
 
     def _scores(self, trial: Trial, answers: Sequence[Answer]) -> Iterator[Score]:
-        latent = trial.explanation.latent
-        if trial.why_missing is not None or trial.lookup is None:
-            yield from missing(latent, list(self.definitions), str(trial.why_missing), n=len(trial.items))
+        _, items, told, why = trial.chosen
+        latent = trial.chosen.explanation.latent
+        if trial.lookup is None:
+            yield from missing(latent, list(self.definitions), str(why), n=len(items))
             return
-        told = dict.fromkeys(asked.version.told for asked in trial.asked)
-        said = {name: Said(np.full(len(trial.items), np.nan), np.zeros(len(trial.items), dtype=bool)) for name in told}
+        said = {version.told: Said(np.full(len(items), np.nan), np.zeros(len(items), dtype=bool)) for version in told}
         for number, (asked, answer) in enumerate(zip(trial.asked, answers, strict=True)):
             grades = grades_of(answer)
             for place, grade in zip(asked.places, grades or [None] * len(asked.places), strict=True):
                 if grade is not None:
                     said[asked.version.told].strength[place] = grade
                     said[asked.version.told].says[place] = grade >= YES_FROM
-                self.judgements.append(_judgement(latent, trial.items[place], asked, number, grade, answer))
-        self.judgements += _lookup_judgements(latent, trial.items, trial.lookup)
+                self.judgements.append(_judgement(latent, items[place], asked, number, grade, answer))
+        self.judgements += _lookup_judgements(latent, items, trial.lookup)
         own = [answer.value is None for asked, answer in zip(trial.asked, answers, strict=True) if asked.version.told == "own"]
-        whole = list(measured(latent, trial.items, said | {"lookup": trial.lookup}, seed=self.config.seed))
+        whole = list(measured(latent, items, said | {"lookup": trial.lookup}, self.config))
         yield from (score for score in whole if score.decile is None)
         yield Score(latent=latent, name="failed_fraction", value=sum(own) / len(own), n=len(own))
         yield from (score for score in whole if score.decile is not None)

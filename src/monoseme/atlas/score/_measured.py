@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from monoseme.atlas.said import Score
 from monoseme.atlas.score import _numbers as numbers
+from monoseme.atlas.score._choice import ChoiceConfig, why_no_control
 from monoseme.atlas.score._judgement import Item
 
 _CONTROLS = {"other": "another latent's explanation", "empty": "no explanation", "lookup": "the table of the latent's tokens"}
@@ -49,14 +50,20 @@ def definitions_of(item: str, says: str) -> dict[str, str]:
     }
 
 
-def measured(latent: int, items: Sequence[Item], said: Mapping[str, Said], *, seed: int) -> Iterator[Score]:
+def measured(latent: int, items: Sequence[Item], said: Mapping[str, Said], config: ChoiceConfig) -> Iterator[Score]:
     """All numbers of `definitions_of` but the last, then those of each tenth. `said` has `own`, and what controls there are."""
     documents = np.array([item.excerpt.document for item in items], dtype=np.int64)
     fires = np.array([item.fires for item in items], dtype=bool)
-    weights = numbers.document_weights(documents, seed=seed)
-    yield from _whole(latent, "own", said, _Trial(fires, weights))
+    weights = numbers.document_weights(documents, seed=config.seed)
+    trial = _Trial(fires, weights)
+    yield from _pair(latent, said["own"], trial)
+    yield from _rates(latent, said["own"], trial)
     for control in _CONTROLS:
-        yield from _whole(latent, control, said, _Trial(fires, weights))
+        if control in said:
+            yield from _pair(latent, said[control], trial, suffix=f"_{control}")
+        else:
+            names = [f"{name}_{control}" for name in ("balanced_accuracy", "auroc")]
+            yield from missing(latent, names, why_no_control(control, config))
     for decile in sorted({item.decile for item in items if item.decile is not None}):
         wanted = np.array([not item.fires or item.decile == decile for item in items], dtype=bool)
         part = Said(said["own"].strength[wanted], said["own"].says[wanted])
@@ -68,18 +75,6 @@ class _Trial(NamedTuple):
     """[n] what is true."""
     weights: NDArray[np.float64]
     """[W, n]"""
-
-
-def _whole(latent: int, told: str, said: Mapping[str, Said], trial: _Trial) -> Iterator[Score]:
-    suffix = "" if told == "own" else f"_{told}"
-    if told not in said:
-        why = "no other latent was explained" if told == "other" else "no controls were asked for"
-        names = [f"{name}{suffix}" for name in ("balanced_accuracy", "auroc")]
-        yield from (Score(latent=latent, name=name, value=None, why_missing=why) for name in names)
-        return
-    yield from _pair(latent, said[told], trial, suffix=suffix)
-    if told == "own":
-        yield from _rates(latent, said[told], trial)
 
 
 def _pair(latent: int, said: Said, trial: _Trial, *, suffix: str = "", decile: int | None = None) -> Iterator[Score]:

@@ -7,6 +7,7 @@ Source: delphi's embedding scorer (Paulo et al. 2024, arXiv:2410.13928); the wor
 Differs: real labels, held-out documents, controls, intervals. Models that want another pooling than the mean are not for it.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,8 +21,7 @@ from monoseme.atlas.judgements import Judgement
 from monoseme.atlas.said import Explanation, Score
 from monoseme.atlas.score import _numbers as numbers
 from monoseme.atlas.score._base import Scorer
-from monoseme.atlas.score._choice import ChoiceConfig, firing_items, silent_items, why_missing
-from monoseme.atlas.score._controls import others_of, versions
+from monoseme.atlas.score._choice import ChoiceConfig, chosen, plain_items, why_no_control
 from monoseme.atlas.score._judgement import Item
 from monoseme.atlas.score._lookup import TokenLookup
 from monoseme.atlas.score._measured import missing, score_of
@@ -78,28 +78,21 @@ class Embedding(Scorer):
         """All numbers of all explanations, in order, those of the tenths after the whole. Raises what loading a model raises."""
         model = SentenceModel(self.config.model, device=self.config.device, batch_size=self.config.batch_size)
         excerpts, lookup = Excerpts(evidence), TokenLookup(evidence)
-        others = others_of(explanations, seed=self.config.seed, scorer="embedding", is_told=lambda said: said.text)
-        for explanation, other in zip(explanations, others, strict=True):
-            latent = explanation.latent
-            evidence.latents.check_latent(latent)
-            items: list[Item] = []
-            if explanation.text is not None:
-                items = firing_items(excerpts, latent, self.config, heldout=True)
-                items += silent_items(excerpts, latent, self.config, heldout=True)
-            why = why_missing(excerpts, explanation, items)
-            if why is not None:
-                yield from missing(latent, list(self.definitions), why, n=len(items))
+        choose = functools.partial(plain_items, excerpts, config=self.config, heldout=True)
+        for found in chosen(excerpts, explanations, self.config, scorer="embedding", choose=choose):
+            latent, items, told = found.explanation.latent, found.items, found.told
+            if found.why_missing is not None:
+                yield from missing(latent, list(self.definitions), found.why_missing, n=len(items))
                 continue
-            told = versions(explanation, other, with_controls=self.config.controls)
             vectors = model.vectors([item.excerpt.text for item in items] + [self.config.before + (v.text or "") for v in told])
             table = lookup.table(latent)
-            found = {v.told: vectors[: len(items)] @ vector for v, vector in zip(told, vectors[len(items) :], strict=True)}
-            found |= {"lookup": np.array([table.strength(item) for item in items])}
+            strengths = {v.told: vectors[: len(items)] @ vector for v, vector in zip(told, vectors[len(items) :], strict=True)}
+            strengths |= {"lookup": np.array([table.strength(item) for item in items])}
             of = {v.told: v.of for v in told} | {"lookup": latent}
             self.judgements += [
-                j for name, strength in found.items() for j in _judgements(latent, items, name, of[name], strength)
+                j for name, strength in strengths.items() for j in _judgements(latent, items, name, of[name], strength)
             ]
-            yield from self._scores(_Trial(latent, items), found)
+            yield from self._scores(_Trial(latent, items), strengths)
 
     def _scores(self, trial: "_Trial", found: dict[str, NDArray[np.float64]]) -> Iterator[Score]:
         yield self._auroc(trial, found["own"], "auroc")
@@ -107,8 +100,7 @@ class Embedding(Scorer):
             if control in found:
                 yield self._auroc(trial, found[control], f"auroc_{control}")
             else:
-                why = "no other latent was explained" if self.config.controls else "no controls were asked for"
-                yield Score(latent=trial.latent, name=f"auroc_{control}", value=None, why_missing=why)
+                yield from missing(trial.latent, [f"auroc_{control}"], why_no_control(control, self.config))
         for decile in sorted({item.decile for item in trial.items if item.decile is not None}):
             yield self._auroc(trial, found["own"], "auroc", decile=decile)
 

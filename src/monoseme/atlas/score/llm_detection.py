@@ -10,7 +10,7 @@ Differs from both: documents that explain never score, every label is real, answ
 from collections.abc import Sequence
 
 from monoseme.atlas.excerpts import Excerpts
-from monoseme.atlas.score._choice import firing_items, silent_items
+from monoseme.atlas.score._choice import plain_items
 from monoseme.atlas.score._graded import GradedScorer
 from monoseme.atlas.score._grades import N_LOGPROBS, grades_type
 from monoseme.atlas.score._judgement import Item
@@ -32,8 +32,7 @@ class LlmDetection(GradedScorer):
 
     def choose(self, excerpts: Excerpts, latent: int, *, heldout: bool) -> list[Item]:
         """Firing excerpts of each tenth, and silent ones."""
-        firing = firing_items(excerpts, latent, self.config, heldout=heldout)
-        return firing + silent_items(excerpts, latent, self.config, heldout=heldout)
+        return plain_items(excerpts, latent, config=self.config, heldout=heldout)
 
     def ask(self, explanation: str | None, items: Sequence[Item]) -> Question:
         """The excerpts as plain text."""

@@ -8,6 +8,7 @@ log-probabilities where they are given).
 Differs: ten grades for eleven, so that each is one digit; excerpts from each tenth beside silent ones, for top and random ones.
 """
 
+import functools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ from monoseme.atlas.judgements import Judgement
 from monoseme.atlas.said import Explanation, Score
 from monoseme.atlas.score import _numbers as numbers
 from monoseme.atlas.score._base import Scorer
-from monoseme.atlas.score._choice import ChoiceConfig, firing_items, silent_items, why_missing
-from monoseme.atlas.score._controls import Version, others_of, versions
+from monoseme.atlas.score._choice import ChoiceConfig, chosen, plain_items, why_no_control
+from monoseme.atlas.score._controls import Version
 from monoseme.atlas.score._grades import N_LOGPROBS, grades_of, grades_type
 from monoseme.atlas.score._judgement import Item
 from monoseme.atlas.score._lookup import TokenLookup, TokenTable
@@ -77,27 +78,20 @@ class Simulation(Scorer):
         lookup = TokenLookup(evidence)
         for trial in trials:
             if trial.why_missing is not None:
-                yield from missing(trial.explanation.latent, list(self.definitions), trial.why_missing, n=len(trial.items))
+                yield from missing(trial.latent, list(self.definitions), trial.why_missing, n=len(trial.items))
             else:
-                table = lookup.table(trial.explanation.latent)
+                table = lookup.table(trial.latent)
                 yield from self._scores(trial, [next(answers) for _ in trial.asked], table)
 
     def _trials(self, evidence: Evidence, explanations: Sequence[Explanation]) -> Iterator["_Trial"]:
         excerpts = Excerpts(evidence)
-        others = others_of(explanations, seed=self.config.seed, scorer="simulation", is_told=lambda said: said.text)
-        for explanation, other in zip(explanations, others, strict=True):
-            latent = explanation.latent
-            evidence.latents.check_latent(latent)
-            items: list[Item] = []
-            if explanation.text is not None:
-                items = firing_items(excerpts, latent, self.config, heldout=True)
-                items += silent_items(excerpts, latent, self.config, heldout=True)
-            why = why_missing(excerpts, explanation, items)
-            told = [] if why else versions(explanation, other, with_controls=self.config.controls)
-            yield _Trial(explanation, items, [_Asked(v, i, ask(v.text, item)) for v in told for i, item in enumerate(items)], why)
+        choose = functools.partial(plain_items, excerpts, config=self.config, heldout=True)
+        for found in chosen(excerpts, explanations, self.config, scorer="simulation", choose=choose):
+            asked = [_Asked(v, i, ask(v.text, item)) for v in found.told for i, item in enumerate(found.items)]
+            yield _Trial(found.explanation.latent, found.items, asked, found.why_missing)
 
     def _scores(self, trial: "_Trial", answers: Sequence[Answer], table: TokenTable) -> Iterator[Score]:
-        latent = trial.explanation.latent
+        latent = trial.latent
         said: dict[str, list[NDArray[np.float64] | None]] = {"lookup": [_looked_up(table, item) for item in trial.items]}
         for number, (asked, answer) in enumerate(zip(trial.asked, answers, strict=True)):
             grades = grades_of(answer)
@@ -109,8 +103,7 @@ class Simulation(Scorer):
             if control in said:
                 yield self._correlation(trial, said[control], f"correlation_{control}")
             else:
-                why = "no other latent was explained" if self.config.controls else "no controls were asked for"
-                yield Score(latent=latent, name=f"correlation_{control}", value=None, why_missing=why)
+                yield from missing(latent, [f"correlation_{control}"], why_no_control(control, self.config))
         failed = [told is None for told in said["own"]]
         yield Score(latent=latent, name="failed_fraction", value=sum(failed) / len(failed), n=len(failed))
         for decile in sorted({item.decile for item in trial.items if item.decile is not None}):
@@ -130,7 +123,7 @@ class Simulation(Scorer):
         sums = numbers.pair_sums([(told, _real(item)) for item, told in wanted])
         found = numbers.estimate(numbers.pearson(sums, weights))
         why = "the guesses or the activations are the same on all tokens" if wanted else "no usable answer"
-        return score_of(trial.explanation.latent, name, found, n=len(wanted), why=why, decile=decile)
+        return score_of(trial.latent, name, found, n=len(wanted), why=why, decile=decile)
 
 
 class _Asked(NamedTuple):
@@ -144,7 +137,7 @@ class _Asked(NamedTuple):
 class _Trial(NamedTuple):
     """All that is asked of one explanation."""
 
-    explanation: Explanation
+    latent: int
     items: list[Item]
     asked: list[_Asked]
     why_missing: str | None
