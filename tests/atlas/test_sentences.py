@@ -10,7 +10,7 @@ import torch
 from atlas_fakes import SITE, WORDS, FakeSAE, FakeSource, make_block
 from safetensors.numpy import load_file
 
-from monoseme.atlas import Target, TextNames, open_atlas, scan
+from monoseme.atlas import PassOptions, Target, TextNames, open_atlas, scan
 from monoseme.atlas.firings import Firings, Rows, sort_firings
 from monoseme.atlas.sentences import AGGREGATIONS, Sentences, open_sentences, rank_sentences
 from monoseme.atlas.sentences.gathering import SentenceGatherer
@@ -139,7 +139,13 @@ def ranked(tmp_path: Path) -> Sentences:
     source = FakeSource([make_block(tokens, torch.arange(60)[:, None].expand(60, 3), torch.arange(3).expand(60, 3), x)])
     specs = [rank_sentences(), rank_sentences(argmax_as_llama3=True)]
     names = TextNames(texts=lambda ids: [WORDS[i] for i in ids])
-    scan(source, [Target("topk", FakeSAE(2), (SITE,))], tmp_path / "atlas", names=names, options=PassOptions(gatherers=tuple(specs)))
+    scan(
+        source,
+        [Target("topk", FakeSAE(2), (SITE,))],
+        tmp_path / "atlas",
+        names=names,
+        options=PassOptions(gatherers=tuple(specs)),
+    )
     return _opened(tmp_path / "atlas", as_llama3=False)
 
 

@@ -58,8 +58,8 @@ def _of(feed: Feed) -> LatentState:
 
 def _state(blocks: list[FakeBlock], config: StateConfig = CONFIG) -> LatentState:
     feed = _feed(FakeSAE(F), config, rows_per_encode=17)
-    for block in blocks:
-        feed.add(block.activations, block_rows(_grid(block), gap=config.gap))
+    for number, block in enumerate(blocks):
+        feed.add(number, block.activations, block_rows(_grid(block), gap=config.gap, first_context=100 * number))
     return _of(feed)
 
 
@@ -187,8 +187,8 @@ def test_documents_are_estimated_beyond_the_exact_count() -> None:
     source = random_source(n_blocks=5, n_contexts=47, seq_len=11, n_latents=2, n_documents=1175, seed=5, sparsity=0.0)
     config = StateConfig(n_counted_documents=101)
     feed = _feed(FakeSAE(2), config)
-    for block in source.given:
-        feed.add(block.activations, block_rows(_grid(block), gap=config.gap))
+    for number, block in enumerate(source.given):
+        feed.add(number, block.activations, block_rows(_grid(block), gap=config.gap, first_context=100 * number))
     # standard deviation about 1 / sqrt(100) of the count; three of them
     assert_allclose(_of(feed).n_documents(), 1175, rtol=0.3)
 
@@ -198,7 +198,7 @@ def test_negative_codes_are_counted_and_are_no_firings() -> None:
     signed = FakeSAE(F)
     signed.encode = lambda x: Codes({"all": -x.clamp(min=0)})  # type: ignore[method-assign]
     feed = _feed(signed)
-    feed.add(block.activations, block_rows(_grid(block), gap=CONFIG.gap))
+    feed.add(0, block.activations, block_rows(_grid(block), gap=CONFIG.gap))
     assert _of(feed).n_fired.sum() == 0
     assert _of(feed).n_negative.sum() == int((block.activations[SITE][block.mask] > 0).sum())
 
@@ -209,14 +209,14 @@ def test_codes_that_are_not_finite_are_refused() -> None:
     x[0, 3, 2] = torch.inf
     feed = _feed(FakeSAE(F))
     with pytest.raises(UndefinedMetricError, match="t gives codes that are not finite"):
-        feed.add({SITE: x}, block_rows(_grid(block), gap=CONFIG.gap))
+        feed.add(0, {SITE: x}, block_rows(_grid(block), gap=CONFIG.gap))
 
 
 @pytest.mark.parametrize("rows_per_encode", [1, 30, 4096])
 def test_an_sae_that_reads_contexts_is_given_whole_ones(rows_per_encode: int) -> None:
     block = SOURCE.given[0]
     feed = _feed(FakeContextSAE(F), rows_per_encode=rows_per_encode)
-    feed.add(block.activations, block_rows(_grid(block), gap=CONFIG.gap))
+    feed.add(0, block.activations, block_rows(_grid(block), gap=CONFIG.gap))
     feed.flush()
     seen = block.activations[SITE] * block.mask[..., None]
     expected = (seen.cummax(1).values[block.mask] > 0).sum(0)

@@ -27,7 +27,7 @@ def _fill(writer: TextWriter) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> TextStore:
     names = TextNames(texts=lambda ids: [WORDS[i] for i in ids], n_vocabulary=len(WORDS), sources={0: "one", 1: "two"})
-    return add_text(tmp_path / "atlas", _fill, names)
+    return add_text(tmp_path / "atlas", _fill, names, scratch=tmp_path / "scratch")
 
 
 def test_a_window_is_cut_where_the_context_ends(store: TextStore) -> None:
@@ -71,14 +71,15 @@ def test_a_position_that_is_not_stored_is_refused(store: TextStore, document: in
 
 def test_the_same_text_is_accepted_again_and_another_is_not(tmp_path: Path, store: TextStore) -> None:
     names = TextNames(texts=lambda ids: [WORDS[i] for i in ids], n_vocabulary=len(WORDS), sources={0: "one", 1: "two"})
-    assert add_text(tmp_path / "atlas", _fill, names).content_hash == store.content_hash
+    assert add_text(tmp_path / "atlas", _fill, names, scratch=tmp_path / "scratch").content_hash == store.content_hash
 
     def other(writer: TextWriter) -> None:
         writer.add(_grid()._replace(tokens=_grid().tokens + 1))
 
     with pytest.raises(ArtifactExistsError, match="atlas of another text"):
-        add_text(tmp_path / "atlas", other, names)
+        add_text(tmp_path / "atlas", other, names, scratch=tmp_path / "scratch")
     assert sorted(path.name for path in (tmp_path / "atlas").iterdir()) == ["text"]
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_nothing_is_left_when_the_pass_fails(tmp_path: Path) -> None:
@@ -87,8 +88,8 @@ def test_nothing_is_left_when_the_pass_fails(tmp_path: Path) -> None:
         raise RuntimeError("the power went")
 
     with pytest.raises(RuntimeError, match="the power went"):
-        add_text(tmp_path / "fresh", broken, TextNames())
-    assert list((tmp_path / "fresh").iterdir()) == []
+        add_text(tmp_path / "fresh", broken, TextNames(), scratch=tmp_path / "scratch")
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_only_bytes_that_are_no_text_are_replaced() -> None:

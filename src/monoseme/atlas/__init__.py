@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from monoseme.atlas.explain import EXPLAINERS
     from monoseme.atlas.explain._base import Explainer
     from monoseme.atlas.feed import Target
+    from monoseme.atlas.one_pass import PassOptions
     from monoseme.atlas.pages import Decile, Example, Histogram, LatentPage, LatentStats, TokenLogit
     from monoseme.atlas.said import Condition, Explanation, Rule, Score
-    from monoseme.atlas.scanning import ScanConfig, ScanResult, scan
+    from monoseme.atlas.scan_plan import ScanConfig
+    from monoseme.atlas.scanning import ScanResult, scan
     from monoseme.atlas.score import SCORERS
     from monoseme.atlas.score._base import Scorer
     from monoseme.atlas.state import LatentState, StateConfig, merge_states
@@ -37,6 +39,7 @@ __all__ = [
     "LatentState",
     "LatentStats",
     "LatentTable",
+    "PassOptions",
     "Rule",
     "ScanConfig",
     "ScanResult",
@@ -68,9 +71,11 @@ __getattr__ = lazy_attributes(
         "explain": ["EXPLAINERS"],
         "explain._base": ["Explainer"],
         "feed": ["Target"],
+        "one_pass": ["PassOptions"],
         "pages": ["Decile", "Example", "Histogram", "LatentPage", "LatentStats", "TokenLogit"],
         "said": ["Condition", "Explanation", "Rule", "Score"],
-        "scanning": ["ScanConfig", "ScanResult", "scan"],
+        "scan_plan": ["ScanConfig"],
+        "scanning": ["ScanResult", "scan"],
         "score": ["SCORERS"],
         "score._base": ["Scorer"],
         "state": ["LatentState", "StateConfig", "merge_states"],

@@ -89,12 +89,17 @@ class Feed:
         self._rows_per_encode = rows_per_encode
 
     @torch.no_grad()
-    def add(self, activations: Mapping[Site, Tensor], block: BlockRows) -> None:
-        """Encode the valid rows of a block, whole contexts at once. Raises UndefinedMetricError for codes that are not finite."""
+    def add(self, number: int, activations: Mapping[Site, Tensor], block: BlockRows) -> None:
+        """Encode the valid rows of block `number`, whole contexts at once, unless all of it was handed on before.
+
+        Raises UndefinedMetricError for codes that are not finite.
+        """
+        if number < self.next_block:
+            return
         valid = torch.from_numpy(block.valid)
         step = max(1, self._rows_per_encode // valid.shape[1])
         for gathered in self.gathered:
-            gathered.add_rows(block.rows)
+            gathered.add_rows(number, block.rows)
         for start in range(0, len(valid), step):
             part = slice(start, start + step)
             codes = self.placed.encode({site: activations[site][part] for site in self.placed.inputs}, valid[part])
@@ -103,6 +108,11 @@ class Feed:
                 gathered.add(of_site)
         for gathered in self.gathered:
             gathered.flush_if_full()
+
+    @property
+    def next_block(self) -> int:
+        """Number of the first block of which something was not handed on yet."""
+        return min(gathered.next_block for gathered in self.gathered)
 
     def flush(self) -> None:
         """Hand on what is collected; to be called once more after the last block."""
@@ -120,19 +130,25 @@ class Gathered:
         self.gatherers = dict(gatherers)
         self.n_rows = 0
         """Tokens that were handed on (count)."""
-        self._gap = gap
+        self.next_block = 0
+        """Number of the first block that was not handed on."""
+        self._gap, self._block, self._is_new = gap, 0, True
         self._rows: list[Rows] = []
         self._latent: list[NDArray[np.int32]] = []
         self._value: list[NDArray[np.float32]] = []
         self._row: list[NDArray[np.int64]] = []
         self._n_rows = self._n_entries = 0
 
-    def add_rows(self, rows: Rows) -> None:
-        """The rows of a block, whose codes are added next."""
-        self._rows.append(rows)
+    def add_rows(self, number: int, rows: Rows) -> None:
+        """The rows of block `number`, whose codes are added next; passed over if they were handed on before."""
+        self._block, self._is_new = number, number >= self.next_block
+        if self._is_new:
+            self._rows.append(rows)
 
     def add(self, codes: SparseCodes) -> None:
         """Codes of the next rows. Raises UndefinedMetricError for codes that are not finite."""
+        if not self._is_new:
+            return
         value = codes.values.float().cpu().numpy()
         if not np.isfinite(value).all():
             raise UndefinedMetricError(
@@ -159,8 +175,26 @@ class Gathered:
         value = np.concatenate([np.empty(0, np.float32), *self._value])
         row = np.concatenate([np.empty(0, np.int64), *self._row])
         self._rows, self._latent, self._value, self._row = [], [], [], []
-        self.n_rows += self._n_rows
+        self.n_rows, self.next_block = self.n_rows + self._n_rows, self._block + 1
         self._n_rows = self._n_entries = 0
         firings = sort_firings(latent, value, row)
         for gatherer in self.gatherers.values():
             gatherer.add(rows, firings)
+
+    def checkpoint(self, number: int) -> dict[str, int]:
+        """Put down what was handed on, as checkpoint `number`. What `restore` needs to know besides."""
+        for gatherer in self.gatherers.values():
+            gatherer.checkpoint(number)
+        return {"n_rows": self.n_rows, "next_block": self.next_block}
+
+    def restore(self, number: int, told: Mapping[str, int]) -> None:
+        """Go back to checkpoint `number`."""
+        for gatherer in self.gatherers.values():
+            gatherer.restore(number)
+        self.n_rows, self.next_block = told["n_rows"], told["next_block"]
+
+    def merge(self, other: "Gathered") -> None:
+        """Take in what another process gathered of other blocks."""
+        for name, gatherer in self.gatherers.items():
+            gatherer.merge(other.gatherers[name])
+        self.n_rows += other.n_rows

@@ -44,8 +44,8 @@ class MakeGatherer(Protocol):
     def __call__(self, n_latents: int, *, n_contexts: int, context_len: int, scratch: Path) -> Gatherer:
         """For an SAE of `n_latents`, over contexts of `context_len` tokens with ordinals below `n_contexts`.
 
-        An ordinal may belong to no context, where a source has blocks of different sizes. `scratch` exists, is the gatherer's own,
-        and goes when the scan is done.
+        An ordinal may belong to no context, where a source has blocks of different sizes. `scratch` exists, is the gatherer's
+        own, and goes when the scan is done.
         """
         ...
 

@@ -1,31 +1,45 @@
-"""One pass over the blocks of a source: the text is put down, and every SAE's gatherers get the codes of all of it.
+"""One pass over the blocks of a source: the text is logged, and every SAE's gatherers get the codes of all of it.
 
-Letters: n contexts of a block, S positions.
+It is put down between blocks. What was taken up again gathers the same to the bit: chunks of firings are cut where they would
+have been, because only what was handed on in whole chunks is put down, each SAE's with the number of its next block.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from monoseme.atlas.feed import Feed, Gathered, Target, block_rows
 from monoseme.atlas.gatherer import GathererSpec
+from monoseme.atlas.grid_log import GridLog
 from monoseme.atlas.needs import ScannedBlock, ScannedSource
 from monoseme.atlas.roles import RoleFilter
-from monoseme.atlas.text_store import TextWriter, TokenGrid
+from monoseme.atlas.scan_scratch import Pace, read_checkpoint, write_checkpoint
+from monoseme.atlas.text_store import TokenGrid
 from monoseme.core.display import get_display
-from monoseme.core.errors import ConfigError, EmptyCorpusError
+from monoseme.core.errors import ArtifactDamagedError, ConfigError, EmptyCorpusError, Interrupted
+from monoseme.core.interrupt import stop_wish
+from monoseme.tensors.processes import ALONE, Group
 
 
-class Contexts:
+class Contexts(NamedTuple):
     """Numbers the contexts of a source: block i holds those from i * per_block on."""
 
-    def __init__(self, source: ScannedSource, first: ScannedBlock) -> None:
-        """`first`: any block of the source."""
-        self.per_block = max([len(first.tokens), *_told(source.spec)])
-        self.total = source.n_blocks * self.per_block
-        """Ordinals are below this; some belong to no context where blocks differ in size."""
-        self.length = first.tokens.shape[1]
-        """Tokens of a context (S)."""
+    per_block: int
+    """Most contexts of a block (count)."""
+    total: int
+    """Ordinals are below this; some belong to no context where blocks differ in size."""
+    length: int
+    """Tokens of a context (S)."""
+
+    @classmethod
+    def of(cls, source: ScannedSource) -> Self:
+        """Looks at the first block of a source. Raises EmptyCorpusError if there is none."""
+        first = next(iter(source.blocks()), None)
+        if first is None:
+            raise EmptyCorpusError("the text holds no context, so there is nothing to scan.")
+        per_block = max([len(first.tokens), *_told(source.spec)])
+        return cls(per_block=per_block, total=source.n_blocks * per_block, length=first.tokens.shape[1])
 
     def first_of(self, block: int, tokens: ScannedBlock) -> int:
         """Ordinal of the first context of a block. Raises ConfigError for a block with more contexts than any should have."""
@@ -61,31 +75,107 @@ def make_feed(
     return Feed(target, gathered, rows_per_encode=rows_per_encode)
 
 
-def pass_over(
-    source: ScannedSource, writer: TextWriter, make: Callable[[Contexts], list[Feed]], *, gap: int, only: RoleFilter
-) -> list[Feed]:
-    """Give every block to the text and to all feeds, which `make` makes when the first block is there.
+class PassOptions(NamedTuple):
+    """How a pass goes by. What is in the files does not depend on it, but for means of float64 in their last digits."""
 
-    Raises EmptyCorpusError if no token reached the SAEs.
-    """
-    feeds: list[Feed] = []
-    contexts: Contexts | None = None
-    with get_display().progress("scan", total=source.n_blocks, unit="blocks") as progress:
-        for i, block in enumerate(source.blocks()):
-            if contexts is None:
-                contexts = Contexts(source, block)
-                feeds = make(contexts)
-            grid = _grid(block)
-            writer.add(grid)
-            rows = block_rows(grid, gap=gap, first_context=contexts.first_of(i, block), only=only)
-            for feed in feeds:
-                feed.add(block.activations, rows)
-            progress.advance()
-    for feed in feeds:
-        feed.flush()
-    if not any(feed.gathered[0].n_rows for feed in feeds):
-        raise EmptyCorpusError(f"no token of the text reached the SAEs: it is empty, or all of it is masked{only.told}.")
-    return feeds
+    gatherers: tuple[GathererSpec, ...] = ()
+    """What is gathered of each SAE beside what `store.py` and `kept_codes.py` tell of, into files of its own."""
+    resume: bool = False
+    """Go on from the last checkpoint of the same scan, if there is one."""
+    processes: Group = ALONE
+    """Those that share the pass: they take blocks in turn, and the first one merges and writes."""
+    checkpoint_seconds: float = 30.0
+    """Shortest time between two checkpoints; longer where they would take more than 2 % of the pass."""
+    resume_command: str = "the same scan with resume=True"
+    """What goes on with a scan that was interrupted, as the user types it."""
+
+
+class OnePass:
+    """A process's part of a pass: every n-th block, to the log of grids and to all feeds."""
+
+    def __init__(self, source: ScannedSource, contexts: Contexts, feeds: Sequence[Feed], own: Path, options: PassOptions) -> None:
+        """`own`: the process's folder, with its last checkpoint if it is to go on from there. Raises ArtifactDamagedError."""
+        self.feeds = tuple(feeds)
+        self._source, self._contexts, self._own, self._options = source, contexts, own, options
+        self._pace = Pace(options.checkpoint_seconds)
+        self._number = self._next_block = 0
+        told = read_checkpoint(own) if options.resume else None
+        if told is not None:
+            self._number, self._next_block = told["number"], told["next_block"]
+            for gathered in self._gathered():
+                gathered.restore(self._number, told["gathered"][gathered.key])
+        self._log = GridLog(grids_file(own), length=0 if told is None else told["log_bytes"])
+
+    def run(self, *, gap: int, only: RoleFilter) -> None:
+        """Give all blocks of this process to the feeds.
+
+        Raises Interrupted after Ctrl-C or SIGTERM, when a checkpoint is made.
+        """
+        with contextlib.closing(self._log):
+            self._run(gap=gap, only=only)
+            for feed in self.feeds:
+                feed.flush()
+            if self._number or self._options.processes.size > 1:  # what took long must outlive the writing; others merge it
+                self._checkpoint()
+
+    def take(self, own: Path, feeds: Sequence[Feed]) -> None:
+        """Merge what the process with the folder `own` gathered; `feeds` are new ones, of its folder."""
+        told = read_checkpoint(own)
+        if told is None:
+            raise ArtifactDamagedError(f"{own} holds no part of the scan. Scan again, without --resume.")
+        others = [gathered for feed in feeds for gathered in feed.gathered]
+        for mine, other in zip(self._gathered(), others, strict=True):
+            other.restore(told["number"], told["gathered"][other.key])
+            mine.merge(other)
+
+    def _run(self, *, gap: int, only: RoleFilter) -> None:
+        rank, size = self._options.processes.rank, self._options.processes.size
+        start = min([self._next_block, *(feed.next_block for feed in self.feeds)])
+        progress = get_display().progress("scan", total=len(range(rank, self._source.n_blocks, size)), unit="blocks")
+        with progress as bar, stop_wish() as wish:
+            bar.advance(len(range(rank, start, size)))
+            for number, block in _blocks(self._source, start, rank=rank, size=size):
+                self._add(number, block, gap=gap, only=only)
+                bar.advance()
+                if wish.asked or self._pace.is_due:
+                    self._checkpoint()
+                if wish.asked:
+                    raise Interrupted(f"interrupted; the scan is kept up to here.\n  Go on with:  {self._options.resume_command}")
+
+    def _gathered(self) -> list[Gathered]:
+        return [gathered for feed in self.feeds for gathered in feed.gathered]
+
+    def _add(self, number: int, block: ScannedBlock, *, gap: int, only: RoleFilter) -> None:
+        grid = _grid(block)
+        if number >= self._next_block:
+            self._log.append(grid)
+            self._next_block = number + 1
+        rows = block_rows(grid, gap=gap, first_context=self._contexts.first_of(number, block), only=only)
+        for feed in self.feeds:
+            feed.add(number, block.activations, rows)
+
+    def _checkpoint(self) -> None:
+        """Put down all that was handed on. Firings still on their way are not: their blocks are passed again."""
+        with self._pace.paid():
+            self._number += 1
+            gathered = {gathered.key: gathered.checkpoint(self._number) for gathered in self._gathered()}
+            told = {"number": self._number, "next_block": self._next_block, "gathered": gathered, "log_bytes": self._log.sync()}
+            write_checkpoint(self._own, told)
+
+
+def grids_file(own: Path) -> Path:
+    """Where a process logs the grids of its blocks."""
+    return own / "grids.bin"
+
+
+def _blocks(source: ScannedSource, start: int, *, rank: int, size: int) -> Iterator[tuple[int, ScannedBlock]]:
+    """Every size-th block, beginning with that of `rank`, from `start` on; each with its number."""
+    if size == 1:
+        yield from enumerate(source.blocks(start), start)
+        return
+    for number in range(rank, source.n_blocks, size):
+        if number >= start:
+            yield number, next(iter(source.blocks(number)))
 
 
 def _grid(block: ScannedBlock) -> TokenGrid:

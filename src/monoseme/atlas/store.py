@@ -111,7 +111,7 @@ def _example_texts(rows: ExampleRows, text: TextStore, n_latents: int) -> pa.Arr
 def _write_windows(
     folder: Path, name: str, latent: NDArray[np.int64], entries: Entries, n_latents: int, *, more: Mapping[str, Any]
 ) -> None:
-    """Write entries, sorted by latent, as NAMEs.parquet and NAME_offsets.npy. `more`: columns that stand after the latent's number.
+    """Write entries, sorted by latent, as NAMEs.parquet and NAME_offsets.npy. `more`: columns after the latent's number.
 
     A latent's row group is its number // LATENTS_PER_GROUP, so a group without entries is written too.
     """

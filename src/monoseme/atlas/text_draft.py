@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from monoseme.atlas.text_store import TextStore, TextWriter
 from monoseme.core.artifact import new_artifact, open_artifact
 from monoseme.core.errors import ArtifactExistsError
+from monoseme.core.files import sync_folder
 
 _SHOWN_CONFIG = {"holds": "text"}
 
@@ -43,15 +44,14 @@ def names_of(store: NamedText) -> TextNames:
     return TextNames(sources=dict(enumerate(store.source_names)), labels=store.document_labels)
 
 
-def add_text(folder: Path, fill: Callable[[TextWriter], None], names: TextNames) -> TextStore:
-    """Let `fill` write the text of a pass, and give back the text store of the atlas at `folder`.
+def add_text(folder: Path, fill: Callable[[TextWriter], None], names: TextNames, *, scratch: Path) -> TextStore:
+    """Let `fill` write the text of a pass, and give back the text store of the atlas at `folder`. `scratch`: a folder to work in.
 
     Raises ArtifactExistsError if the atlas was made from another text; whatever `fill` raises, with nothing left behind.
     """
-    path = folder / "text"
-    is_new = not path.exists()
-    written = path if is_new else folder / "text.compared"
-    shutil.rmtree(folder / "text.compared", ignore_errors=True)
+    path, written = folder / "text", scratch / "text"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(written, ignore_errors=True)
     with (
         new_artifact(written, kind="atlas", config=_SHOWN_CONFIG) as draft,
         TextWriter(draft.folder) as writer,
@@ -59,9 +59,21 @@ def add_text(folder: Path, fill: Callable[[TextWriter], None], names: TextNames)
         fill(writer)
         writer.finish_vocabulary(names.texts or _numbers, n_vocabulary=names.n_vocabulary)
         writer.finish_documents(names.sources, labels=names.labels)
-    if not is_new:
+    if not _moved(written, path):
         _compare(path, written)
     return TextStore(open_artifact(path, kind="atlas"))
+
+
+def _moved(written: Path, path: Path) -> bool:
+    """Whether the text became that of the atlas; False where there is one already, of a scan before or beside this one."""
+    try:
+        written.rename(path)
+    except OSError:
+        if not path.is_dir():
+            raise
+        return False
+    sync_folder(path.parent)
+    return True
 
 
 def _compare(path: Path, written: Path) -> None:

@@ -1,8 +1,8 @@
 """The atlas stages: one scan over the text for all SAEs of a run, then an explanation with its score for each latent."""
 
-from monoseme.atlas import Target, explain_latents, names_of, open_atlas, scan, score_explanations
-from monoseme.atlas.scanning import latents_folder
+from monoseme.atlas import PassOptions, Target, explain_latents, names_of, open_atlas, scan, score_explanations
 from monoseme.core.display import get_display
+from monoseme.core.files import typed
 from monoseme.pipeline._evaluate import run_config
 from monoseme.pipeline._explain_config import ExplainConfig
 from monoseme.pipeline._folder import RunFolder
@@ -14,12 +14,10 @@ def scan_run(run: RunFolder, *, materials: Materials | None = None, resume: bool
     """Writes the atlas of every SAE of the run. Raises ArtifactExistsError for one scanned before; `resume` keeps it instead."""
     materials = materials or Materials(run_config(run))
     targets = [_target(sae) for sae in open_saes(str(run.path), device=materials.sae_device)]
-    if resume:
-        targets = [target for target in targets if not all(latents_folder(run.atlas, key).exists() for key in target.keys)]
-    if targets:
-        keep, names = materials.config.atlas.scan, names_of(materials.text)
-        result = scan(materials.whole, targets, run.atlas, config=keep, model=materials.model, names=names, resume=resume)
-        get_display().say(f"scanned {result.n_tokens:,} tokens -> {run.atlas}")
+    options = PassOptions(resume=resume, resume_command=f"monoseme run --out {typed(run.path)} --resume")
+    keep, names = materials.config.atlas.scan, names_of(materials.text)
+    result = scan(materials.whole, targets, run.atlas, config=keep, model=materials.model, names=names, options=options)
+    get_display().say(f"scanned {result.n_tokens:,} tokens -> {run.atlas}")
     run.add({"atlas": "atlas"})
 
 
