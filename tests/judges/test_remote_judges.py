@@ -1,5 +1,6 @@
 """Both providers' judges, and that of compatible servers, over a real HTTP server: questions, failures, retries, keys."""
 
+import functools
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -32,10 +33,22 @@ class _Verdict(BaseModel):
 Make = Callable[..., Judge]
 
 
-@pytest.fixture
-def server() -> Iterator[JudgeServer]:
+@pytest.fixture(scope="module")
+def running() -> Iterator[JudgeServer]:
     with JudgeServer(key=_KEY) as started:
         yield started
+
+
+@pytest.fixture
+def server(running: JudgeServer) -> JudgeServer:
+    running.reset()
+    return running
+
+
+@functools.cache
+def _judge(kind: str, settings: tuple[tuple[str, object], ...]) -> Judge:
+    judge = JUDGES.get(kind)
+    return judge(from_dict(judge.Config, dict(settings)))
 
 
 @pytest.fixture
@@ -47,8 +60,7 @@ def make(server: JudgeServer, monkeypatch: pytest.MonkeyPatch) -> Make:
         url = server.anthropic_url if kind == "anthropic" else server.openai_url
         key = {"key_variable": "OTHER_KEY"} if kind == "compatible" else {}
         settings = {"model": "a-model", "base_url": url, "timeout_seconds": 5.0, "n_tries": 3, **key, **settings}
-        judge = JUDGES.get(kind)
-        return judge(from_dict(judge.Config, settings))
+        return _judge(kind, tuple(settings.items()))  # a client takes 40 ms to make
 
     return made
 
@@ -276,7 +288,7 @@ def test_no_proxy_stands_between_a_judge_and_this_machine(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    assert all(make(kind).answer(_question()).text == "fine" for kind in _KINDS)
+    assert all(make(kind, timeout_seconds=6.0).answer(_question()).text == "fine" for kind in _KINDS)
 
 
 def test_patience_moves_no_answer_and_settings_do(make: Make) -> None:

@@ -77,6 +77,7 @@ def generate(
     edits: tuple[Edit, ...],
     sampling: Sampling,
     on_token: Callable[[TokenEvent], None] | None,
+    steer: Callable[[int, Tensor], Tensor] | None = None,
 ) -> list[Generation]:
     """Continues all prompts in one batch. Raises ModelError for empty and for too long prompts."""
     if not prompts:
@@ -99,8 +100,9 @@ def generate(
             state=state,
         )
         logits, cache, _ = forward.step(Call(tokens, edits=edits), context, cache, attended)
-        for row, of_row in zip(rows, logits, strict=True):
-            row.extend(of_row)
+        for i, (row, of_row) in enumerate(zip(rows, logits, strict=True)):
+            if not row.is_ended:
+                row.extend(of_row if steer is None else steer(i, of_row))
         if all(row.is_ended for row in rows):
             break
         tokens = torch.tensor([[row.last] for row in rows], device=device)
@@ -136,9 +138,7 @@ class _Row:
         return self._new[-1]
 
     def extend(self, logits: Tensor) -> None:
-        """Chooses the next token from logits [V]; nothing once the row has ended."""
-        if self.is_ended:
-            return
+        """Chooses the next token from logits [V]."""
         token = choose(logits, self._sampling, self._generator)
         self._new.append(token)
         self.is_ended = token in self._end_ids

@@ -228,6 +228,21 @@ class LanguageModel:
         sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
         return generate(self._forward, self, ids, edits=tuple(edits), sampling=sampling, on_token=on_token)
 
+    def generate_steered(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        steer: Callable[[int, Float[Tensor, "V"]], Float[Tensor, "V"]],
+        sampling: Sampling,
+        on_token: Callable[[TokenEvent], None] | None = None,
+    ) -> list[Generation]:
+        """As `generate`, but each choice is made from what `steer` makes of the prompt's number and its next logits.
+
+        A token whose logit is -inf is never taken. Raises ModelError for empty or too long prompts.
+        """
+        ids = [[int(i) for i in prompt] for prompt in prompts]
+        return generate(self._forward, self, ids, edits=(), sampling=sampling, on_token=on_token, steer=steer)
+
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, with the special tokens that the tokenizer adds by default."""
         return list(self.tokenizer(text, verbose=False)["input_ids"])

@@ -77,11 +77,18 @@ class JudgeServer:
     ) -> None:
         """`answer` gives the simplest text that fits the question's schema if left out. `n_looks`: how often a batch is
         still in progress when it is looked at; `has_batches` False is a compatible server, such as vLLM's, that has none."""
-        self.key = key
-        self.answer = answer or wire.simplest
-        self.limits = limits or Limits()
-        self.n_looks = n_looks
-        self.has_batches = has_batches
+        self._settings = (answer or wire.simplest, key, limits or Limits(), n_looks, has_batches)
+        self.reset()
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self._http.judge_server = self  # pyright: ignore[reportAttributeAccessIssue]
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    def reset(self) -> None:
+        """As new: all is forgotten, and set as it was when the server was made."""
+        self.answer, self.key, self.limits, self.n_looks, self.has_batches = self._settings
         self.charges: list[Charge] = []
         self.requests: list[tuple[str, str]] = []
         """Method and path of all that came, refused ones too."""
@@ -90,15 +97,9 @@ class JudgeServer:
         self.batches: dict[str, _Batch] = {}
         self.files: dict[str, bytes] = {}
         self._next: deque[Given] = deque()
-        self._clock = clock
         self._taken: deque[tuple[float, int]] = deque()
         self._seen_prefixes: set[str] = set()
         self._n_in_work = 0
-        self._lock = threading.RLock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
-        self._http.judge_server = self  # pyright: ignore[reportAttributeAccessIssue]
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     def __enter__(self) -> "JudgeServer":
         self._thread.start()
