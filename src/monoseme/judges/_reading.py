@@ -1,10 +1,12 @@
 """Reading replies that may be of any form: what is not there, or of another type, is None or 0."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_MOST_TOKENS = 10**9
+_MOST = 10**10
+_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
 def at(told: Any, *path: str | int) -> Any:
@@ -20,9 +22,15 @@ def at(told: Any, *path: str | int) -> Any:
 
 
 def number(told: Any) -> int:
-    """A count of tokens; 0 for what is none."""
-    is_count = isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= _MOST_TOKENS
+    """A count of tokens or questions, or a time in whole seconds; 0 for what is none."""
+    is_count = isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= _MOST
     return told if is_count else 0
+
+
+def identifier(told: Any) -> str | None:
+    """The id that a provider gave a batch or a file; None for what is none, or would be more than a name in an address."""
+    found = at(told, "id")
+    return found if isinstance(found, str) and _ID.fullmatch(found) else None
 
 
 def texts(entries: Any, name: str, value: str) -> dict[str, float]:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from monoseme.core.errors import JudgeError
 from monoseme.judges._base import BatchJudge, BatchState, Question, Reply, SentBatch
 from monoseme.judges._calling import Caller, Refused, RemoteConfig, RemoteJudge, Unsure, import_sdk, key_from, new_client
-from monoseme.judges._reading import at, number
+from monoseme.judges._reading import at, identifier, number
 from monoseme.judges._schema import BOUNDS, strict_schema
 
 _HOME = "https://api.anthropic.com"
@@ -208,7 +208,7 @@ def _sent(batch: Any) -> SentBatch:
 
 
 def _id_of(batch: Any) -> str:
-    found = at(batch, "id")
-    if not isinstance(found, str) or not found:
+    found = identifier(batch)
+    if found is None:
         raise JudgeError("Anthropic names no batch in its reply.\n  Give the same command again.")
     return found

@@ -14,7 +14,7 @@ from monoseme.core.errors import JudgeError
 from monoseme.judges._base import BatchJudge, BatchState, Question, Reply, SentBatch
 from monoseme.judges._calling import Refused, RemoteConfig, Unsure, key_from
 from monoseme.judges._chat import chances_wanted, chat_messages, json_format, read_chat
-from monoseme.judges._reading import at, number
+from monoseme.judges._reading import at, identifier, number
 from monoseme.judges._remote_chat import RemoteChat
 
 _PATH = "/v1/chat/completions"
@@ -172,7 +172,7 @@ def _sent(batch: Any) -> SentBatch:
 
 
 def _id_of(told: Any) -> str:
-    found = at(told, "id")
-    if not isinstance(found, str) or not found:
+    found = identifier(told)
+    if found is None:
         raise JudgeError("the provider names no batch or file in its reply.\n  Give the same command again.")
     return found

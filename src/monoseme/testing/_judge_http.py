@@ -53,8 +53,12 @@ class Handler(BaseHTTPRequestHandler):
         content = self.rfile.read(int(self.headers.get("content-length", 0)))
         protocol: Protocol = "anthropic" if path.startswith("/v1/messages") else "openai"
         self._judge.note(method, path)
+        given, is_done = self._judge.fault(path) or (None, False)
+        self._instead: Given | None = given if is_done else None
         try:
             self._check_key()
+            if given is not None and not is_done:
+                raise _Refused(given)
             self._route(method, path, content, protocol)
         except _Refused as refused:
             self._send_error(protocol, refused.given)
@@ -176,6 +180,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, content: bytes, headers: Mapping[str, str], *, n_bytes: int | None = None) -> None:
         """One reply; with `n_bytes`, the connection is closed before all that was announced is sent."""
+        if (instead := self._instead) is not None:
+            status, content, headers, n_bytes = instead.status, instead.raw or content, instead.headers, instead.n_bytes
         try:
             self.send_response(status)
             for name, value in {"content-type": "application/json", **headers}.items():

@@ -97,6 +97,7 @@ class JudgeServer:
         self.batches: dict[str, _Batch] = {}
         self.files: dict[str, bytes] = {}
         self._next: deque[Given] = deque()
+        self._faults: list[tuple[str, Given, bool]] = []
         self._taken: deque[tuple[float, int]] = deque()
         self._seen_prefixes: set[str] = set()
         self._n_in_work = 0
@@ -124,6 +125,21 @@ class JudgeServer:
         """What the next requests are given, in turn, before `answer` is asked again; errors of the server among them."""
         with self._lock:
             self._next.extend(given)
+
+    def then_at(self, path: str, given: Given, *, is_done: bool) -> None:
+        """What the next request of a path (of batches, files or counts) is given. `is_done`: only after it was carried out,
+        as where a batch is made and the reply is lost."""
+        with self._lock:
+            self._faults.append((path, given, is_done))
+
+    def fault(self, path: str) -> tuple[Given, bool] | None:
+        """What `then_at` laid down for a path, once; asked by the handler."""
+        with self._lock:
+            for i, (wanted, given, is_done) in enumerate(self._faults):
+                if wanted == path:
+                    del self._faults[i]
+                    return given, is_done
+        return None
 
     @property
     def times_charged(self) -> Counter[str]:
