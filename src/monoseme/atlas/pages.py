@@ -111,6 +111,56 @@ class Related:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TokenChange:
+    """How ablating the latent moves the log-probability that a token comes next, as the mean over the ablated firings."""
+
+    token: int
+    text: str
+    log_p: float
+    """In nats; negative where the latent makes the token likelier."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """One firing without the latent, everything else of the activation kept."""
+
+    document: int
+    position: int
+    """Of the firing token, in its document."""
+    decile: int
+    """The tenth of the latent's activations it is from, 0 the weakest."""
+    value: float
+    """Activation of the firing token."""
+    next_token: int
+    next_text: str
+    loss: float
+    """Of predicting that token with the latent, in nats."""
+    loss_change: float
+    """Loss without the latent - loss; positive where the latent helps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentEffects:
+    """What the latent does for the next token: what changes when it alone is taken out, at the firing token alone."""
+
+    n: int
+    """Firings that were ablated (count), as many from each tenth of its activations."""
+    loss_change: float | None
+    """Mean change of the next token's loss, in nats; positive where the latent helps."""
+    standard_error: float | None
+    loss_change_by_decile: tuple[float | None, ...]
+    """The same for each tenth, the weakest first; None where none of its firings was ablated."""
+    risen: tuple[TokenChange, ...]
+    """Tokens that are likelier without the latent, the most risen first."""
+    fallen: tuple[TokenChange, ...]
+    """Tokens that are less likely without it, the most fallen first."""
+    ablations: tuple[Ablation, ...]
+    """Each ablated firing, by decile."""
+    why_missing: str | None
+    """Why nothing could be ablated; None where something was."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class LatentPage:
     """Everything the atlas knows of one latent."""
 

@@ -141,7 +141,7 @@ def test_slices_of_another_plan_are_not_taken(scanned):
     folder = scanned.path / "relations" / ".topk.slices"
     folder.mkdir(parents=True)
     (folder / "plan.json").write_text("{}")
-    (folder / "000000000.parquet").write_bytes(b"no table")
+    (folder / "000000000").mkdir()
     write(scanned)
 
 

@@ -6,7 +6,7 @@ killed run goes on with the next, and processes that share a disk may take slice
 Letters: F latents, w latents of a slice, C numbers that a latent writes (D, or L times D at L sites).
 """
 
-import shutil
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,12 @@ from monoseme.atlas.latents import LATENTS_PER_GROUP, Latents
 from monoseme.atlas.relations._nearest import best, cosines, unit_rows
 from monoseme.atlas.relations._pairs import Pairs, Sums, pairs_of, sums_of
 from monoseme.atlas.relations.reading import RANKS, RELATION_TYPES, RELATIONS_FILE, relations_folder
+from monoseme.atlas.slices import Slices
 from monoseme.core.artifact import exists_error, new_artifact
 from monoseme.core.config import to_dict
 from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactMissingError, ConfigError
-from monoseme.core.files import hash_bytes, read_json, typed, write_json
+from monoseme.core.files import hash_bytes, typed
 
 _NUMBERS_AT_ONCE = 1 << 21
 """Pairs of latents that are measured at once: about 200 MB at work."""
@@ -73,11 +74,11 @@ def relate_latents(atlas: Atlas, sae: str, *, written: Written, config: Relation
     if written.vectors is not None and len(written.vectors) != latents.n_latents:
         raise ConfigError(f"{sae} has {latents.n_latents:,} latents, but the vectors given are of {len(written.vectors):,}.")
     described = _described(latents, kept, written, config)
-    parts = _begin(path, {"latents": latents.content_hash, **described})
-    _relate(parts, kept, written, config, label=sae)
+    slices = Slices(path, {"latents": latents.content_hash, **described})
+    _relate(slices, kept, written, config, label=sae)
     with new_artifact(path, kind="atlas", config=described, inputs={"latents": latents.content_hash}) as draft:
-        _join(draft.folder / RELATIONS_FILE, parts)
-    shutil.rmtree(parts)
+        _join(draft.folder / RELATIONS_FILE, slices, latents.n_latents)
+    slices.remove()
     return path
 
 
@@ -95,31 +96,19 @@ def _described(latents: Latents, kept: KeptCodes, written: Written, config: Rela
     }
 
 
-def _begin(path: Path, plan: dict[str, Any]) -> Path:
-    """The folder of finished slices; those of another plan are removed."""
-    parts = path.with_name(f".{path.name}.slices")
-    if parts.exists() and (not (parts / "plan.json").is_file() or read_json(parts / "plan.json") != plan):
-        shutil.rmtree(parts)
-    write_json(parts / "plan.json", plan)
-    return parts
-
-
-def _relate(parts: Path, kept: KeptCodes, written: Written, config: RelationsConfig, *, label: str) -> None:
-    sums, slices = sums_of(kept), list(_slices(kept.n_latents))
+def _relate(slices: Slices, kept: KeptCodes, written: Written, config: RelationsConfig, *, label: str) -> None:
+    sums = sums_of(kept)
     unit = None if written.vectors is None else unit_rows(written.vectors)
     with get_display().progress(f"relate {label}", total=kept.n_latents, unit="latents") as progress:
-        for latents in slices:
-            part = parts / f"{latents.start:09d}.parquet"
-            if not part.is_file():
-                draft = part.with_suffix(".draft")
+        for latents in _ranges(kept.n_latents):
+            if not slices.has(latents.start):
                 pairs = pairs_of(kept, sums, latents)
                 cosine = np.full(pairs.jaccard.shape, np.nan, np.float32) if unit is None else cosines(unit, latents)
-                _write_slice(draft, _rows(pairs, cosine, sums, config.n_best), latents)
-                draft.replace(part)
+                slices.put(latents.start, {RELATIONS_FILE: _rows(pairs, cosine, sums, config.n_best)})
             progress.advance(len(latents))
 
 
-def _slices(n_latents: int) -> Iterator[range]:
+def _ranges(n_latents: int) -> Iterator[range]:
     """Slices of whole row groups."""
     width = max(1, _NUMBERS_AT_ONCE // n_latents // LATENTS_PER_GROUP) * LATENTS_PER_GROUP
     return (range(first, min(first + width, n_latents)) for first in range(0, n_latents, width))
@@ -152,18 +141,11 @@ def _rows(pairs: Pairs, cosine: NDArray[np.float32], sums: Sums, n_best: int) ->
     return pa.table({field.name: pa.array(columns[field.name]).cast(field.type) for field in RELATION_TYPES})
 
 
-def _write_slice(path: Path, table: pa.Table, latents: range) -> None:
-    starts = np.searchsorted(table["latent"].to_numpy(), [*range(latents.start, latents.stop, LATENTS_PER_GROUP), latents.stop])
+def _join(path: Path, slices: Slices, n_latents: int) -> None:
     with pq.ParquetWriter(path, RELATION_TYPES, compression="zstd") as writer:
-        for begin, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-            # an empty group is written too, so that a latent's group is its number // LATENTS_PER_GROUP
-            writer.write_table(table.slice(begin, end - begin), row_group_size=max(1, end - begin))
-
-
-def _join(path: Path, parts: Path) -> None:
-    with pq.ParquetWriter(path, RELATION_TYPES, compression="zstd") as writer:
-        for part in sorted(parts.glob("*.parquet")):
-            file = pq.ParquetFile(part)
-            for group in range(file.num_row_groups):
-                table = file.read_row_group(group)
-                writer.write_table(table, row_group_size=max(1, table.num_rows))
+        for latents, file in zip(_ranges(n_latents), slices.tables(RELATIONS_FILE), strict=True):
+            table = pq.read_table(file)
+            bounds = [*range(latents.start, latents.stop, LATENTS_PER_GROUP), latents.stop]
+            for begin, end in itertools.pairwise(np.searchsorted(table["latent"].to_numpy(), bounds).tolist()):
+                # an empty group is written too, so that a latent's group is its number // LATENTS_PER_GROUP
+                writer.write_table(table.slice(begin, end - begin), row_group_size=max(1, end - begin))
