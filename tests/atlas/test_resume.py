@@ -29,7 +29,7 @@ OTHER = Site.parse("mlp_in.1")
 CONFIG = ScanConfig(keep=StateConfig(n_top=3, n_sampled=5, n_background=13, left=3, right=2), n_kept_tokens=100, n_per_decile=1)
 
 
-class _KilledError(BaseException):
+class KilledError(BaseException):
     """Stands for a process that ends here."""
 
 
@@ -42,11 +42,11 @@ class _Mortal(FakeSource):
     def blocks(self, start: int = 0) -> Iterator[FakeBlock]:
         for i in range(start, len(self.given)):
             if i == self.dies_at:
-                raise _KilledError
+                raise KilledError
             yield self.given[i]
 
 
-def _source(dies_at: int | None = None) -> FakeSource:
+def make_source(dies_at: int | None = None) -> FakeSource:
     blocks = random_source(n_blocks=N_BLOCKS, n_contexts=3, seq_len=13, n_latents=F, n_documents=17, seed=5).given
     both = [
         block._replace(activations={SITE: block.activations[SITE], OTHER: block.activations[SITE].roll(1, -1)})
@@ -55,7 +55,7 @@ def _source(dies_at: int | None = None) -> FakeSource:
     return _Mortal(both, (SITE, OTHER), dies_at=dies_at)
 
 
-def _targets() -> list[Target]:
+def make_targets() -> list[Target]:
     return [
         Target("a", FakeSAE(F), (SITE,)),
         Target("layers", FakeLayersSAE(F), (SITE, OTHER)),
@@ -66,7 +66,7 @@ def _targets() -> list[Target]:
 def _scan(folder: Path, *, dies_at: int | None = None, resume: bool = True, seconds: float = 0.0) -> None:
     gatherers = (rank_sentences(),)
     options = PassOptions(gatherers, resume=resume, checkpoint_seconds=seconds)
-    scan(_source(dies_at), _targets(), folder, config=CONFIG, options=options)
+    scan(make_source(dies_at), make_targets(), folder, config=CONFIG, options=options)
 
 
 def _hashes(folder: Path) -> dict[str, str]:
@@ -101,7 +101,7 @@ def test_a_scan_killed_anywhere_goes_on_to_the_same_bits(
 ) -> None:
     folder = tmp_path_factory.mktemp("killed")
     for dies_at in sorted(deaths):  # one that is over before the last chunk of the one before cannot die again
-        with contextlib.suppress(_KilledError):
+        with contextlib.suppress(KilledError):
             _scan(folder, dies_at=dies_at)
         assert not (folder / "text").exists()
     _scan(folder)
@@ -109,10 +109,10 @@ def test_a_scan_killed_anywhere_goes_on_to_the_same_bits(
 
 
 def test_what_was_put_down_is_not_passed_again(tmp_path: Path) -> None:
-    with pytest.raises(_KilledError):
+    with pytest.raises(KilledError):
         _scan(tmp_path, dies_at=N_BLOCKS - 1)
     seen: list[int] = []
-    source = _source()
+    source = make_source()
     blocks = source.blocks
 
     def noted(start: int = 0) -> Iterator[FakeBlock]:
@@ -121,7 +121,7 @@ def test_what_was_put_down_is_not_passed_again(tmp_path: Path) -> None:
 
     source.blocks = noted  # type: ignore[method-assign]
     options = PassOptions((rank_sentences(),), resume=True, checkpoint_seconds=0)
-    scan(source, _targets(), tmp_path, config=CONFIG, options=options)
+    scan(source, make_targets(), tmp_path, config=CONFIG, options=options)
     assert seen[0] == 0  # a look at the first block, for the length of a context
     assert seen[1] >= N_BLOCKS - 4
 
@@ -134,10 +134,10 @@ def test_a_scan_killed_while_it_puts_down_goes_on_from_the_one_before(
 
     def dies(*args: object) -> None:
         if next(count) == 5:
-            raise _KilledError
+            raise KilledError
         write(*args)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(one_pass, "write_checkpoint", dies)
         _scan(tmp_path)
     _scan(tmp_path)
@@ -147,8 +147,8 @@ def test_a_scan_killed_while_it_puts_down_goes_on_from_the_one_before(
 def test_a_scan_killed_while_it_writes_keeps_what_is_complete(
     unbroken: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch, pytest.raises(_KilledError):
-        patch.setattr("monoseme.atlas.latent_gatherer.write_latents", lambda *_, **__: (_ for _ in ()).throw(_KilledError))
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr("monoseme.atlas.latent_gatherer.write_latents", lambda *_, **__: (_ for _ in ()).throw(KilledError))
         _scan(tmp_path)
     before = (tmp_path / "text" / MANIFEST).stat().st_mtime_ns
     _scan(tmp_path, dies_at=1)  # nothing is passed again
@@ -163,21 +163,21 @@ def test_a_stopped_scan_says_how_to_go_on_and_is_not_thrown_away(tmp_path: Path)
                 os.kill(os.getpid(), signal.SIGINT)
             yield block
 
-    source = _source()
+    source = make_source()
     blocks, source.blocks = source.blocks, stopped  # type: ignore[method-assign]
     options = PassOptions(resume_command="monoseme scan here --resume")
     with pytest.raises(Interrupted, match="Go on with:  monoseme scan here --resume"):
-        scan(source, _targets(), tmp_path, config=CONFIG, options=options)
+        scan(source, make_targets(), tmp_path, config=CONFIG, options=options)
     with pytest.raises(ArtifactExistsError, match=r"stopped before its end\. Go on with:  monoseme scan here --resume"):
-        scan(_source(), _targets(), tmp_path, config=CONFIG, options=options)
-    scan(_source(), _targets(), tmp_path, config=CONFIG, options=options._replace(resume=True))
+        scan(make_source(), make_targets(), tmp_path, config=CONFIG, options=options)
+    scan(make_source(), make_targets(), tmp_path, config=CONFIG, options=options._replace(resume=True))
     assert open_atlas(tmp_path).saes() == ["a", "contexts", "layers@mlp_in.1", "layers@resid_post.1"]
 
 
 def test_another_scan_does_not_meet_a_stopped_one(unbroken: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(_KilledError):
+    with pytest.raises(KilledError):
         _scan(tmp_path, dies_at=7)
-    scan(_source(), [Target("b", FakeSAE(F), (SITE,))], tmp_path, config=CONFIG, options=PassOptions(resume=True))
+    scan(make_source(), [Target("b", FakeSAE(F), (SITE,))], tmp_path, config=CONFIG, options=PassOptions(resume=True))
     assert open_atlas(tmp_path).saes() == ["b"]
     _scan(tmp_path)
     found = _hashes(tmp_path)
