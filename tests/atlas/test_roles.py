@@ -9,6 +9,8 @@ from atlas_fakes import SITE, FakeBlock, FakeSAE, FakeSource, make_block
 from torch import Tensor
 
 from monoseme.atlas import Atlas, ScanConfig, StateConfig, Target, open_atlas, scan
+from monoseme.atlas.firings import Rows, sort_firings
+from monoseme.atlas.role_counts import RoleCounts
 from monoseme.atlas.roles import RoleFilter, Speaker
 from monoseme.core.errors import ConfigError, EmptyCorpusError
 from monoseme.text import ROLES
@@ -107,3 +109,35 @@ def test_a_filter_that_nothing_passes_is_refused() -> None:
         RoleFilter(roles=("asistant",))
     with pytest.raises(ConfigError, match="turns 3 to 2: nothing passes"):
         RoleFilter(first_turn=3, last_turn=2)
+
+
+def test_densities_are_told_by_role_and_latents_are_sorted_by_them(tmp_path: Path) -> None:
+    """Latent 0 fires on every token, 1 on what the user says and on the first answer."""
+    source = chat_source()
+    x = source.given[0].activations[SITE]
+    second = torch.zeros_like(x)
+    second[:, 2:4], second[0, 5] = 1.0, 1.0
+    blocks = [block._replace(activations={SITE: torch.cat([x, second], -1)}) for block in source.given]
+    scan(FakeSource(blocks), [Target("topk", FakeSAE(2), (SITE,))], tmp_path / "atlas")
+    atlas = open_atlas(tmp_path / "atlas")
+    densities = atlas.latents("topk").role_densities()
+    assert {role: values.tolist() for role, values in densities.items()} == {
+        "template": [1.0, 0.0],
+        "user": [1.0, 1.0],
+        "assistant": [1.0, 0.1],
+    }
+    table = atlas.table("topk", sort="density_assistant")
+    assert [(row["latent"], row["density_assistant"]) for row in table.rows] == [(1, 0.1), (0, 1.0)]
+
+
+def test_counts_of_roles_merge_and_are_taken_up_again(tmp_path: Path) -> None:
+    rows = Rows(*(np.arange(4) for _ in range(4)), np.array([2, 3, 3, 2], np.int8))
+    firings = sort_firings(np.array([0, 1, 1]), np.array([1.0, 1.0, -1.0], np.float32), np.array([0, 1, 2]))
+    counts = RoleCounts(2, tmp_path)
+    counts.add(rows, firings)
+    counts.checkpoint(1)
+    counts.add(rows, firings)
+    counts.restore(1)
+    counts.merge(counts)
+    assert counts.n_tokens.tolist() == [0, 0, 4, 4, 0, 0, 0]
+    assert counts.n_fired.tolist() == [[0, 0, 2, 0, 0, 0, 0], [0, 0, 0, 2, 0, 0, 0]]

@@ -77,7 +77,15 @@ class Atlas:
         )
 
     def table(
-        self, sae: str, *, sort: str = "latent", descending: bool = False, search: str = "", limit: int = 50, offset: int = 0
+        self,
+        sae: str,
+        *,
+        sort: str = "latent",
+        descending: bool = False,
+        search: str = "",
+        where: str = "",
+        limit: int = 50,
+        offset: int = 0,
     ) -> LatentTable:
         """A page of the table of latents, see `TableQuery.page`."""
         latents, annotations = self.latents(sae), self.annotations(sae)
@@ -86,7 +94,7 @@ class Atlas:
             if sae not in self._tables or self._tables[sae].made_from != made_from:
                 self._tables[sae] = _Table(made_from, TableQuery(latents, annotations))
             query = self._tables[sae].query
-        return query.page(sort=sort, descending=descending, search=search, limit=limit, offset=offset)
+        return query.page(sort=sort, descending=descending, search=search, where=where, limit=limit, offset=offset)
 
     def annotations(self, sae: str) -> list[Annotation]:
         """Explanations and scores of one SAE, the newest first."""

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from monoseme.atlas.annotations import Annotation, table_path
 from monoseme.atlas.latents import Latents
+from monoseme.atlas.search.statistics import parse_condition
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
 
@@ -51,16 +52,25 @@ class TableQuery:
             is_of_shown = bool(explained) and annotation.artifact.config.get("explanations") == explained[0].label
             if annotation.holds == "scores" and is_of_shown:
                 self._add_scores(annotation)
-        described = self._connection.execute("SELECT * FROM latents LIMIT 0").description or []
-        self.columns = tuple(column[0] for column in described if column[0] != "searched")
+        described = self._connection.execute("DESCRIBE latents").fetchall()
+        self._types = {str(name): str(kind) for name, kind, *_ in described if name != "searched"}
+        self.columns = tuple(self._types)
 
     def page(
-        self, *, sort: str = "latent", descending: bool = False, search: str = "", limit: int = 50, offset: int = 0
+        self,
+        *,
+        sort: str = "latent",
+        descending: bool = False,
+        search: str = "",
+        where: str = "",
+        limit: int = 50,
+        offset: int = 0,
     ) -> LatentTable:
         """Rows `offset` to `offset + limit` in the order of a column; missing values come last, ties go by number.
 
         `search` finds latents with the text, case aside, in an explanation, in a token of their strongest examples or in a token
-        they raise most, and the latent whose number it is.
+        they raise most, and the latent whose number it is. `where` is a statement about columns, as `search.statistics` reads it.
+        Raises ConfigError for a column there is not, and for a statement that cannot be read.
         """
         if sort not in self.columns:
             raise ConfigError(
@@ -68,14 +78,21 @@ class TableQuery:
             )
         if limit < 0 or offset < 0:
             raise ConfigError(f"limit is {limit} and offset is {offset}; neither can be negative.")
-        where = "WHERE contains(searched, lower(?)) OR CAST(latent AS VARCHAR) = trim(?)" if search else ""
-        given = [search, search] if search else []
+        terms, given = ["TRUE"], list[Any]()
+        if search:
+            terms.append("(contains(searched, lower(?)) OR CAST(latent AS VARCHAR) = trim(?))")
+            given += [search, search]
+        if where:
+            condition = parse_condition(where, self._types)
+            terms.append(f"({condition.sql})")
+            given += condition.values
+        chosen = "WHERE " + " AND ".join(terms)
         order = f"{_quoted(sort)} {'DESC' if descending else 'ASC'} NULLS LAST, latent"
         shown = ", ".join(_quoted(name) for name in self.columns)
-        query = f"SELECT {shown} FROM latents {where} ORDER BY {order} LIMIT ? OFFSET ?"
+        query = f"SELECT {shown} FROM latents {chosen} ORDER BY {order} LIMIT ? OFFSET ?"
         cursor = self._connection.cursor()  # cursors may be used by several threads at once, a connection may not
         rows = [dict(zip(self.columns, row, strict=True)) for row in cursor.execute(query, [*given, limit, offset]).fetchall()]
-        counted = cursor.execute(f"SELECT count(*) FROM latents {where}", given).fetchone()
+        counted = cursor.execute(f"SELECT count(*) FROM latents {chosen}", given).fetchone()
         return LatentTable(self.columns, rows, counted[0] if counted else 0)
 
     def _add_roles(self, latents: Latents) -> None:

@@ -151,6 +151,15 @@ class TextWindow(NamedTuple):
     """Turn of each token; None in plain text."""
 
 
+class TextPlaces(NamedTuple):
+    """Tokens of a text store, arrays [n]."""
+
+    document: NDArray[np.int64]
+    position: NDArray[np.int64]
+    end: NDArray[np.int64]
+    """Offset of the first token after the segment that each is in."""
+
+
 class TextStore:
     """A finished text store, memory-mapped."""
 
@@ -192,6 +201,11 @@ class TextStore:
     def n_tokens(self) -> int:
         """Stored tokens (count), masked ones included."""
         return len(self.tokens)
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """What each token id is shown as, by id."""
+        return self._texts
 
     def token_text(self, token: int) -> str:
         """What a token id is shown as."""
@@ -243,6 +257,13 @@ class TextStore:
         """Where in `tokens` each context begins, ascending; None for a text stored before this was."""
         return None if self._begins is None else np.nonzero(self._begins)[0]
 
+    def places_at(self, offsets: NDArray[np.int64]) -> "TextPlaces":
+        """The documents and positions of the tokens at these offsets, and where their segments end."""
+        order, begins = self._by_offset
+        segment = order[np.searchsorted(begins, offsets, side="right") - 1]
+        begin = self._offset[segment]
+        return TextPlaces(self._document[segment], self._position[segment] + offsets - begin, begin + self._n_tokens[segment])
+
     def speaker_of(self, document: int, position: int) -> Speaker | None:
         """Whose the token at a position is; None in plain text."""
         if self.roles is None or self.turns is None:
@@ -256,6 +277,11 @@ class TextStore:
             return only.passed(None, None, like=documents)
         at = self.offsets_of(documents, positions)
         return only.passed(self.roles[at], self.turns[at], like=documents)
+
+    @functools.cached_property
+    def _by_offset(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        order = np.argsort(self._offset, kind="stable")
+        return order, self._offset[order]
 
     def _segments_of(self, documents: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
         wanted = documents * self._span + np.minimum(positions + 1, self._span - 1)

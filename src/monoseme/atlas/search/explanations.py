@@ -1,0 +1,59 @@
+"""Explanations by their words (BM25), or by their meaning (a local sentence model)."""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monoseme.atlas.said import Explanation
+from monoseme.atlas.sentence_model import SentenceModel
+
+_WORDS = re.compile(r"\w+|[^\w\s]")
+
+
+class ExplanationHit(NamedTuple):
+    """An explanation that was found."""
+
+    explanation: Explanation
+    score: float
+    """BM25, at least 0; or the cosine with the query, in [-1, 1]."""
+
+
+def search_explanations(said: Sequence[Explanation], query: str, *, n: int = 20) -> list[ExplanationHit]:
+    """The `n` explanations that go best with the query's words, the best first; only those with a word of it.
+
+    Words are runs of letters and digits, case aside; signs are words too, since latents fire on them. Ties go by order given.
+    Source: Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond", with Lucene's idf, k1 = 1.5 and
+    b = 0.75, as bm25s has them.
+    """
+    import bm25s
+
+    texts = [explanation.text or "" for explanation in said]
+    words = [_words(text) for text in texts]
+    known = set().union(*words)
+    wanted = [word for word in dict.fromkeys(_words(query)) if word in known]
+    if not wanted:
+        return []
+    index = bm25s.BM25(backend="numpy", auto_compile=False)
+    index.index(words, show_progress=False)
+    return _best(said, np.asarray(index.get_scores(wanted), dtype=np.float64), n=n, least=0.0)
+
+
+def search_by_meaning(said: Sequence[Explanation], query: str, model: SentenceModel, *, n: int = 20) -> list[ExplanationHit]:
+    """The `n` explanations whose vectors are nearest to the query's by cosine, the nearest first; missing ones are left out."""
+    found = [explanation for explanation in said if explanation.text]
+    if not found:
+        return []
+    vectors = model.vectors([explanation.text or "" for explanation in found])
+    return _best(found, vectors @ model.vectors([query])[0], n=n, least=-np.inf)
+
+
+def _best(said: Sequence[Explanation], scores: NDArray[np.float64], *, n: int, least: float) -> list[ExplanationHit]:
+    order = np.argsort(-scores, kind="stable")[:n].tolist()
+    return [ExplanationHit(said[i], float(scores[i])) for i in order if scores[i] > least]
+
+
+def _words(text: str) -> list[str]:
+    return _WORDS.findall(text.lower())
