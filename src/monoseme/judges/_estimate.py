@@ -21,8 +21,8 @@ class Estimate:
     """Tokens of their answers (count), if as long as this judge's earlier ones in the folder; None where there are none."""
     most_output_tokens: int
     """Tokens of their answers if each is as long as it may be (count)."""
-    least_cost: float | None
-    """US dollars for the input alone; None where tokens or price are not known."""
+    input_cost: float | None
+    """US dollars for the input alone, nothing of it read from the provider's cache; None where tokens or price are not known."""
     cost: float | None
     """US dollars for input and answers of the usual length; None where one of them is not known."""
     most_cost: float | None
@@ -56,6 +56,6 @@ class Estimate:
         return "\n".join(lines)
 
     def _money(self) -> str:
-        usual = "" if self.cost is None else f"about ${self.cost:.2f}; "
-        least = "" if self.least_cost is None else f"at least ${self.least_cost:.2f}, "
-        return f"{usual}{least}${self.most_cost:.2f} at the very most"
+        usual = "" if self.cost is None else f"about ${self.cost:.4f}; "
+        least = "" if self.input_cost is None else f"${self.input_cost:.4f} for the input alone, "
+        return f"{usual}{least}${self.most_cost:.4f} at the very most"
