@@ -48,7 +48,7 @@ def test_what_has_no_room_for_its_end_is_cut_off(local: Local) -> None:
 
 def test_questions_that_come_together_are_answered_as_alone(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds: list[type[BaseModel] | None] = [_Verdict, None, _Verdict, None, _Verdict]
-    questions = [_question(f"Say {i}." * (i + 1), answer_type=kind, max_tokens=9 + 5 * i) for i, kind in enumerate(kinds)]
+    questions = [_question(f"Say {i}." * (i + 1), answer_type=kind, max_tokens=5 + 4 * i) for i, kind in enumerate(kinds)]
     alone = [local.answer(question) for question in questions]
     sizes: list[int] = []
     write: Callable[..., None] = local._write

@@ -10,8 +10,9 @@ from pydantic import BaseModel, Field
 
 from monoseme.core.config import from_dict, to_dict
 from monoseme.core.errors import ConfigError, JudgeError
-from monoseme.judges import JUDGES, Judge, Message, Question
+from monoseme.judges import JUDGES, Judge, Message, Question, _calling
 from monoseme.judges._answers import read_reply
+from monoseme.judges._size import most_input_tokens
 from monoseme.testing.judge_server import Asked, Given, JudgeServer, Limits
 
 _KEY = "sk-test-0123456789abcdef"
@@ -182,6 +183,30 @@ def test_a_hanging_server_is_left_after_the_time_allowed_and_not_asked_again(ser
     assert "0.2 seconds" in reply.failure
     assert reply.may_be_charged
     assert len(server.requests) == len(server.charges) == 1
+
+
+@pytest.mark.parametrize("kind", ["anthropic", "openai"])
+def test_a_reply_that_drips_in_is_left_after_the_time_allowed(server: JudgeServer, make: Make, kind: str) -> None:
+    server.then(Given(text="slow " * 100, drip=0.02))
+    reply = make(kind, timeout_seconds=0.2).answer(_question())
+    assert (reply.failure or "").endswith("no whole reply in 0.2 seconds")
+    assert reply.may_be_charged
+
+
+@pytest.mark.parametrize("kind", ["anthropic", "openai"])
+def test_a_reply_without_end_is_left(server: JudgeServer, make: Make, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_calling, "_MOST_BYTES", 10_000)
+    server.then(Given(text="x" * 20_000), Given(text="x" * 5_000))
+    judge = make(kind)
+    assert "longer than 10,000 bytes" in (judge.answer(_question()).failure or "")
+    assert judge.answer(_question()).failure is None
+
+
+def test_a_server_that_names_no_price_of_a_good_answer_is_counted_at_the_most(server: JudgeServer, make: Make) -> None:
+    server.then(Given(raw=b'{"choices": [{"message": {"content": "fine"}}]}'))
+    reply = make("compatible").answer(_question(max_tokens=70))
+    assert (reply.text, reply.failure, reply.may_be_charged, reply.output_tokens) == ("fine", None, False, 70)
+    assert reply.input_tokens == most_input_tokens(_question())
 
 
 @pytest.mark.parametrize("kind", _KINDS)

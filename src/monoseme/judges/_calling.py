@@ -16,7 +16,7 @@ import time
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from monoseme.core.errors import ConfigError, ExtraMissingError, JudgeError
 from monoseme.judges._base import Judge, Question, Reply
 from monoseme.judges._reading import at
+from monoseme.judges._size import most_input_tokens
 
 _MOST_BYTES = 32 * 2**20
 _LONGEST_WAIT = 120.0
@@ -83,15 +84,22 @@ class RemoteJudge(Judge):
     def answer(self, question: Question) -> Reply:
         """One answer. Raises JudgeError where all questions would fail."""
         try:
-            return self._ask(question)
+            reply = self._ask(question)
         except Refused as refused:
             return Reply(text=None, failure=f"refused by the provider: {refused}")
         except Unsure as unsure:
             return Reply(text=None, failure=f"no answer that can be read: {unsure}", may_be_charged=True)
+        return _at_most(reply, question) if reply.failure is None and reply.may_be_charged else reply
 
     @abstractmethod
     def _ask(self, question: Question) -> Reply:
         """One reply. Raises Refused, Unsure and JudgeError, as `Caller.json` does."""
+
+
+def _at_most(reply: Reply, question: Question) -> Reply:
+    """A good reply of a server that does not say what it charged, with the most that it can be: else it could not be kept."""
+    n_input, n_output = most_input_tokens(question), question.max_tokens
+    return replace(reply, input_tokens=n_input, output_tokens=n_output, may_be_charged=False)
 
 
 def _check_address(base_url: str) -> None:
@@ -169,7 +177,8 @@ class Caller:
         `again` False: a request that the provider may have carried out is not repeated. Raises JudgeError where all questions
         would fail, Refused where this one does, Unsure where it may have been charged and no answer is there.
         """
-        content = self.scrub(b"".join(self._parts(request, body, again=again)).decode("utf-8", errors="replace"))
+        parts = self._parts(request, body, again=again, most=_MOST_BYTES)
+        content = self.scrub(b"".join(parts).decode("utf-8", errors="replace"))
         try:
             told = json.loads(content)
         except (ValueError, RecursionError):
@@ -181,7 +190,7 @@ class Caller:
     def lines(self, request: Callable[..., Any], /, **body: Any) -> Iterator[dict[str, Any]]:
         """The JSON objects in the lines of a reply of any length; lines that hold none are left out. Raises as `json` does."""
         rest = b""
-        for part in self._parts(request, body, most=None):
+        for part in self._parts(request, body):
             # Only here: a line may hold other characters at which text is split.
             *whole, rest = (rest + part).split(b"\n")
             if len(rest) > _MOST_BYTES:
@@ -202,9 +211,12 @@ class Caller:
         return text.replace(self._key, "[key]") if self._key else text
 
     def _parts(
-        self, request: Callable[..., Any], body: Mapping[str, Any], *, again: bool = True, most: int | None = _MOST_BYTES
+        self, request: Callable[..., Any], body: Mapping[str, Any], *, again: bool = True, most: int | None = None
     ) -> Iterator[bytes]:
-        """The reply's body as it comes, after as many tries as it takes for it to begin."""
+        """The reply's body as it comes, after as many tries as it takes for it to begin.
+
+        With `most` bytes, it must also be whole within the time allowed, however slowly it drips.
+        """
         try:
             with contextlib.ExitStack() as stack:
                 response = self._begun(lambda: stack.enter_context(request(**body)), again=again)

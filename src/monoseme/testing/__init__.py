@@ -6,6 +6,7 @@ from monoseme.core.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from monoseme.testing.conformance import SAE_CHECKS, check_sae
+    from monoseme.testing.judge_server import Asked, Given, JudgeServer, Limits
     from monoseme.testing.models import tiny_model, tiny_tokenizer
     from monoseme.testing.planted import PlantedDictionary, fit, planted_dictionary, recovery
     from monoseme.testing.sources import TensorSource, random_source
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SAE_CHECKS",
+    "Asked",
     "ConformanceError",
+    "Given",
+    "JudgeServer",
+    "Limits",
     "PlantedDictionary",
     "Subject",
     "TensorSource",
@@ -31,6 +36,7 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "conformance": ["SAE_CHECKS", "check_sae"],
+        "judge_server": ["Asked", "Given", "JudgeServer", "Limits"],
         "planted": ["PlantedDictionary", "fit", "planted_dictionary", "recovery"],
         "sources": ["TensorSource", "random_source"],
         "subject": ["ConformanceError", "Subject", "subject_of"],

@@ -117,7 +117,8 @@ class Handler(BaseHTTPRequestHandler):
         if outcome.given.status != 200:
             raise _Refused(outcome.given)
         content = json.dumps(wire.reply(*outcome, number=len(self._judge.charges))).encode()
-        self._send(200, outcome.given.raw or content, outcome.given.headers, n_bytes=outcome.given.n_bytes)
+        given = outcome.given
+        self._send(200, given.raw or content, given.headers, n_bytes=given.n_bytes, drip=given.drip)
 
     def _check_version(self, body: Mapping[str, Any], protocol: Protocol) -> None:
         """Anthropic's API takes no temperature from its version of October 2026 on."""
@@ -178,7 +179,9 @@ class Handler(BaseHTTPRequestHandler):
         content = json.dumps(wire.error(protocol, given.status, given.text)).encode()
         self._send(given.status, given.raw or content, given.headers, n_bytes=given.n_bytes)
 
-    def _send(self, status: int, content: bytes, headers: Mapping[str, str], *, n_bytes: int | None = None) -> None:
+    def _send(
+        self, status: int, content: bytes, headers: Mapping[str, str], *, n_bytes: int | None = None, drip: float | None = None
+    ) -> None:
         """One reply; with `n_bytes`, the connection is closed before all that was announced is sent."""
         if (instead := self._instead) is not None:
             status, content, headers, n_bytes = instead.status, instead.raw or content, instead.headers, instead.n_bytes
@@ -188,7 +191,9 @@ class Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.send_header("content-length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content[:n_bytes])
+            for part in [content[:n_bytes]] if drip is None else [content[i : i + 16] for i in range(0, len(content), 16)]:
+                self.wfile.write(part)
+                time.sleep(drip or 0.0)
         except ConnectionError:
             self.close_connection = True  # the client went away, as one that is killed does
         if n_bytes is not None:

@@ -71,6 +71,8 @@ class Given:
     """The connection is closed after so many bytes of the body; None: after all."""
     seconds: float = 0.0
     """How long the reply is kept back, after it was charged."""
+    drip: float | None = None
+    """Seconds between every 16 bytes of the body; None: all at once."""
     chances: Sequence[tuple[str, Mapping[str, float]]] = ()
     """Tokens with the log-probabilities at their places."""
     is_expired: bool = False
