@@ -1,13 +1,16 @@
 """Opens an atlas: pages and tables of latents for viewers, evidence for explainers."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from monoseme.atlas.annotations import Annotation, open_annotations, read_explanations, read_scores
+from monoseme.atlas.effects.reading import Effects, open_effects
 from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.latents import Latents
 from monoseme.atlas.pages import LatentPage
+from monoseme.atlas.relations.reading import Relations, open_relations
 from monoseme.atlas.said import Explanation, Score
 from monoseme.atlas.table import LatentTable, TableQuery
 from monoseme.atlas.text_store import TextStore
@@ -32,6 +35,7 @@ class Atlas:
         self.path, self.text = path, text
         self._opened: dict[str, Latents] = {}
         self._tables: dict[str, _Table] = {}
+        self._others: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -72,6 +76,8 @@ class Atlas:
             top_logits=latents.logits(row, "top"),
             bottom_logits=latents.logits(row, "bottom"),
             why_no_logits=row["why_no_logits"],
+            **self._relations(sae, latent),
+            **self._effects(sae, latent),
             explanations=_explanations(annotations, latent),
             scores=_scores(annotations, latent),
         )
@@ -99,6 +105,38 @@ class Atlas:
     def annotations(self, sae: str) -> list[Annotation]:
         """Explanations and scores of one SAE, the newest first."""
         return open_annotations(self.path, self.latents(sae))
+
+    def relations(self, sae: str) -> Relations | None:
+        """How its latents go together; None where that was not worked out."""
+        return self._beside("relations", sae, lambda latents: open_relations(self.path, latents))
+
+    def effects(self, sae: str) -> Effects | None:
+        """What ablating its latents does; None where that was not measured."""
+        return self._beside("effects", sae, lambda latents: open_effects(self.path, latents, self.text))
+
+    def _beside(self, what: str, sae: str, opened: Callable[[Latents], Any]) -> Any:
+        """What belongs to the latents of an SAE, opened once it is there."""
+        latents = self.latents(sae)
+        with self._lock:
+            found = self._others.get((what, sae)) or opened(latents)
+            if found is not None:
+                self._others[what, sae] = found
+            return found
+
+    def _relations(self, sae: str, latent: int) -> dict[str, Any]:
+        """The fields of a page that tell of relations."""
+        relations = self.relations(sae)
+        found = {} if relations is None else relations.of(latent)
+        names = {"coactive": "coactivation_rank", "correlated": "correlation_rank", "neighbours": "cosine_rank"}
+        why = "relations between latents were not worked out" if relations is None else relations.why_no_cosines
+        return {**{name: found.get(order, ()) for name, order in names.items()}, "why_no_relations": why}
+
+    def _effects(self, sae: str, latent: int) -> dict[str, Any]:
+        """The fields of a page that tell of effects."""
+        effects = self.effects(sae)
+        found = None if effects is None else effects.of(latent)
+        why = "the effects of latents were not measured" if effects is None else "this latent was not among those measured"
+        return {"effects": found, "why_no_effects": why if found is None else found.why_missing}
 
     def evidence(self, sae: str) -> Evidence:
         """What explainers and scorers read."""

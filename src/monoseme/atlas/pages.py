@@ -180,6 +180,15 @@ class LatentPage:
     top_logits: tuple[TokenLogit, ...]
     bottom_logits: tuple[TokenLogit, ...]
     why_no_logits: str | None
+    coactive: tuple[Related, ...]
+    """The latents that fire most often on the same tokens, by Jaccard index."""
+    correlated: tuple[Related, ...]
+    """The latents whose codes are most correlated with this one's, by the size of r."""
+    neighbours: tuple[Related, ...]
+    """The latents that write in the most similar direction, by cosine."""
+    why_no_relations: str | None
+    effects: LatentEffects | None
+    why_no_effects: str | None
     explanations: tuple[Explanation, ...]
     scores: tuple[Score, ...]
 

@@ -158,3 +158,17 @@ def test_what_cannot_be_related_is_said(scanned, tmp_path):
     scan(planted_source(), [Target("topk", FakeSAE(5), (SITE,))], tmp_path / "without", config=config)
     with pytest.raises(ArtifactMissingError, match="no kept codes"):
         write(open_atlas(tmp_path / "without"))
+
+
+def test_a_page_tells_of_the_others_and_says_where_that_is_missing(scanned):
+    page = scanned.latent("topk", 3)
+    assert page.coactive == page.correlated == page.neighbours == ()
+    assert "not worked out" in page.why_no_relations
+    assert page.effects is None
+    assert "not measured" in page.why_no_effects
+    write(scanned)
+    page = scanned.latent("topk", 3)
+    assert page.why_no_relations is None
+    assert page.coactive[0].jaccard >= page.coactive[1].jaccard
+    assert page.neighbours[0].cosine >= page.neighbours[-1].cosine
+    assert page.to_json()["correlated"][0]["other"] == page.correlated[0].other
