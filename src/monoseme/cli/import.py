@@ -1,12 +1,14 @@
-"""Take over activations that another tool has stored.
+"""Take over activations that another tool has stored, or what it says of latents.
 
     monoseme import PATH --out OUT                       the format is recognised by the files
     monoseme import PATH --out OUT --format NAME --help  the settings of a format
     monoseme import PATH --out OUT --site resid_post.12 --model google/gemma-2-2b
     monoseme import --out OUT --resume                   go on with an import that was interrupted
+    monoseme import PATH --atlas ATLAS                   explanations, scores and examples, as annotations of an atlas or a run
+    monoseme import PATH --atlas ATLAS --sae topk --label theirs
 
-Formats: monoseme ls activation_formats. Numbers keep their type, or --dtype float32, bfloat16, float16, int8. What a store does
-not hold is missing in ours and told; files that could run a program are never loaded.
+Formats: monoseme ls activation_formats; with --atlas, monoseme ls atlas_formats. Numbers keep their type, or --dtype float32,
+bfloat16, float16, int8. What a store does not hold is missing in ours and told; files that could run a program are never loaded.
 """
 
 import dataclasses
@@ -29,7 +31,11 @@ from monoseme.core.files import typed
 
 
 def main(words: list[str]) -> int:
-    """Imports a store of activations."""
+    """Imports a store of activations, or notes about latents into an atlas."""
+    if _value(words, "--atlas") is not None:
+        from monoseme.cli._import_notes import import_into_atlas  # tables and atlases are not needed for activations
+
+        return import_into_atlas(words, summary=document("import"))
     if not words or (wants_help(words) and _value(words, "--format") is None):
         formats = "\n".join(f"  {info.name:<22} {info.summary}" for info in ACTIVATION_FORMATS.infos())
         write(f"{document('import')}\n\nFormats:\n{formats}")

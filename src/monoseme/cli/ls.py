@@ -10,6 +10,7 @@ from typing import Any
 
 from monoseme.activations.formats import ACTIVATION_FORMATS
 from monoseme.atlas.explain import EXPLAINERS
+from monoseme.atlas.formats import ATLAS_FORMATS
 from monoseme.atlas.score import SCORERS
 from monoseme.cli._options import wants_help, write
 from monoseme.cli._verbs import document
@@ -25,7 +26,7 @@ from monoseme.saes import SAES
 from monoseme.studies import STUDIES
 from monoseme.training.trackers import TRACKERS
 
-_ALL = (SAES, EVALUATIONS, FAMILIES, ACTIVATION_FORMATS, EXPLAINERS, SCORERS, JUDGES, TRACKERS, PRESETS, STUDIES)
+_ALL = (SAES, EVALUATIONS, FAMILIES, ACTIVATION_FORMATS, EXPLAINERS, SCORERS, ATLAS_FORMATS, JUDGES, TRACKERS, PRESETS, STUDIES)
 KINDS: dict[str, Registry[Any]] = {registry.kind: registry for registry in _ALL}
 
 

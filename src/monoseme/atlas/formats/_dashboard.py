@@ -8,7 +8,7 @@ SAEDashboard 0.8 and Neuronpedia share these fields. What ours mean where the to
 | `freq_hist_data_bar_*` | 50 bars up to the largest activation; counts of our logarithmic bins, spread evenly inside each |
 | `pos_str`, `neg_str` | direct logit attribution with the final norm's scale, which SAEDashboard leaves out |
 | `bin_min`, `bin_max`, `bin_contains` | a tenth of the firings by rank, so 0.1; SAEDashboard cuts intervals of equal width |
-| `correlated_*_l1` | SAEDashboard's name for a cosine similarity |
+| `correlated_features_*` | of the kept codes, if latents were related; `_l1`, by which SAEDashboard means a cosine, is empty |
 
 Numbers have five significant digits: fixed decimals, as SAEDashboard has them, make small activations zero.
 """
@@ -26,6 +26,7 @@ N_BARS = 50
 """Bars of a histogram, as SAEDashboard has them."""
 _N_TOKENS = 10
 _N_ALIGNED = 3
+_N_CORRELATED = 3
 _TOP = -1
 
 
@@ -68,9 +69,7 @@ def feature_fields(page: ExportedLatent, part: ExportPart) -> dict[str, Any]:
         "correlated_neurons_indices": [],
         "correlated_neurons_pearson": [],
         "correlated_neurons_l1": [],
-        "correlated_features_indices": [],
-        "correlated_features_pearson": [],
-        "correlated_features_l1": [],
+        **_correlated(page, part),
         **_tokens("neg", page.bottom_logits),
         **_tokens("pos", page.top_logits),
         "frac_nonzero": page.stats.density,
@@ -110,6 +109,17 @@ def _row(example: Example, low: float, high: float, share: float) -> ActivationR
     values = shortened([value or 0.0 for value in example.values])
     low, high = shortened([low, high])
     return ActivationRow(list(example.texts), values, example.focus, low, high, share)
+
+
+def _correlated(page: ExportedLatent, part: ExportPart) -> dict[str, Any]:
+    """The latents whose activations go most with this one's."""
+    related = part.relations.of(page.latent)["correlation_rank"] if part.relations else ()
+    known = [(one.other, one.correlation) for one in related if one.correlation is not None][:_N_CORRELATED]
+    return {
+        "correlated_features_indices": [other for other, _ in known],
+        "correlated_features_pearson": shortened([correlation for _, correlation in known]),
+        "correlated_features_l1": [],
+    }
 
 
 def _tokens(end: str, logits: Sequence[TokenLogit]) -> dict[str, Any]:

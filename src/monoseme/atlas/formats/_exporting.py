@@ -102,11 +102,10 @@ def _part(
     scores: str | None,
     decoders: Mapping[str, NDArray[np.float32]],
 ) -> ExportPart:
-    about = atlas.latents(key)
     said = _chosen(atlas, key, explanations, holds="explanations")
     scored = _chosen(atlas, key, scores, holds="scores", of=said)
-    wanted = range(about.n_latents) if numbers is None else numbers
-    return ExportPart(about, atlas.text, numbers=wanted, explanations=said, scores=scored, decoder=decoders.get(key))
+    wanted = range(atlas.latents(key).n_latents) if numbers is None else numbers
+    return ExportPart(atlas, key, numbers=wanted, explanations=said, scores=scored, decoder=decoders.get(key))
 
 
 def _chosen(atlas: Atlas, key: str, label: str | None, *, holds: str, of: Annotation | None = None) -> Annotation | None:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from monoseme.atlas.formats._dashboard import activation_rows, feature_fields
+from monoseme.atlas.formats._dashboard import activation_rows, feature_fields, shortened
 from monoseme.atlas.formats._part import ExportedLatent, ExportPart
 from monoseme.atlas.said import Explanation
 from monoseme.models.site import Site
@@ -80,6 +80,8 @@ def feature_row(page: ExportedLatent, part: ExportPart, named: Named) -> dict[st
     """The row of a latent."""
     fields = feature_fields(page, part)
     has_vector = bool(fields["vector"])
+    related = part.relations.of(page.latent)["cosine_rank"] if part.relations else ()
+    alike = [one for one in related if one.cosine is not None]
     return {
         "modelId": named.model_id,
         "layer": named.source_id,
@@ -90,8 +92,8 @@ def feature_row(page: ExportedLatent, part: ExportPart, named: Named) -> dict[st
         "vectorLabel": None,
         "vectorDefaultSteerStrength": page.stats.max if has_vector else None,
         "hookName": hook_name(part.site) if has_vector else None,
-        "topkCosSimIndices": [],
-        "topkCosSimValues": [],
+        "topkCosSimIndices": [one.other for one in alike],
+        "topkCosSimValues": shortened([one.cosine or 0.0 for one in alike]),
         **fields,
         **named.made(),
     }

@@ -3,6 +3,7 @@
 Letters: F latents, D model width.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -10,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monoseme.atlas.annotations import Annotation, read_explanations, read_scores
-from monoseme.atlas.latents import Latents
+from monoseme.atlas.atlas import Atlas
 from monoseme.atlas.pages import Decile, Example, Histogram, LatentStats, TokenLogit
+from monoseme.atlas.relations.reading import Relations, open_relations
 from monoseme.atlas.said import Explanation, Score
-from monoseme.atlas.text_store import TextStore
+from monoseme.atlas.sentences.reader import Sentences, open_sentences
+from monoseme.core.errors import ArtifactMissingError
 from monoseme.models.site import Site
 
 
@@ -50,8 +53,8 @@ class ExportPart:
 
     def __init__(
         self,
-        latents: Latents,
-        text: TextStore,
+        atlas: Atlas,
+        key: str,
         *,
         numbers: Sequence[int],
         explanations: Annotation | None = None,
@@ -59,9 +62,12 @@ class ExportPart:
         decoder: NDArray[np.float32] | None = None,
     ) -> None:
         """`decoder` [F, D] is what latents write; None leaves vectors out. Raises ConfigError for a number without a latent."""
-        for number in numbers:
-            latents.check_latent(number)
-        self.latents, self.text, self.numbers = latents, text, tuple(numbers)
+        self.key = key
+        """The (SAE, part) in the atlas."""
+        self.latents, self.text, self.numbers = atlas.latents(key), atlas.text, tuple(numbers)
+        for number in self.numbers:
+            self.latents.check_latent(number)
+        self._atlas = atlas.path
         self.explanations, self.scores, self.decoder = explanations, scores, decoder
         chosen = set(self.numbers)
         said = read_explanations(explanations) if explanations else []
@@ -70,11 +76,6 @@ class ExportPart:
         for score in read_scores(scores) if scores else []:
             if score.latent in chosen and score.decile is None:
                 self.scored.setdefault(score.latent, {})[score.name] = score
-
-    @property
-    def key(self) -> str:
-        """The (SAE, part) in the atlas."""
-        return self.latents.key
 
     @property
     def site(self) -> Site:
@@ -99,6 +100,18 @@ class ExportPart:
         scanned = blocks * per_block if isinstance(blocks, int) and isinstance(per_block, int) else None
         name, length = corpus.get("source"), corpus.get("context_len")
         return ScannedText(None if name is None else str(name), length if isinstance(length, int) else None, scanned)
+
+    @functools.cached_property
+    def relations(self) -> Relations | None:
+        """How its latents go together; None where they were not related."""
+        return open_relations(self._atlas, self.latents)
+
+    def sentences(self) -> Sentences | None:
+        """Its ranked sentences, as llama3_interpretability_sae ranks them where they were; None where there are none."""
+        try:
+            return open_sentences(self._atlas, self.latents, self.text, as_llama3=True)
+        except ArtifactMissingError:
+            return open_sentences(self._atlas, self.latents, self.text)
 
     def pages(self) -> Iterator[ExportedLatent]:
         """The latents in the order of `numbers`; one is in memory at a time."""

@@ -205,9 +205,9 @@ def _examples_of_layer(file: BinaryIO, offsets: Sequence[int], layer: int) -> It
             raise ForeignError(f"{where} is said to lie from byte {begin} to {end}")
         file.seek(begin)
         content = file.read(end - begin)
-        length = _LENGTH.unpack(content[: _LENGTH.size])[0] if len(content) >= _LENGTH.size else -1
-        if length != len(content) - _LENGTH.size:
-            raise ForeignError(f"{where} has {len(content):,} bytes, but says that it has {length:,}")
+        length = int.from_bytes(content[: _LENGTH.size], "little")
+        if len(content) < _LENGTH.size or length != len(content) - _LENGTH.size:
+            raise ForeignError(f"{where} has {len(content):,} bytes, but says that {length:,} follow its length")
         found = parse_json(_inflated(content[_LENGTH.size :], where=where), where=where)
         yield from _examples(as_object(found, where=where), layer, feature, where=where)
 

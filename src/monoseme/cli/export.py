@@ -1,0 +1,85 @@
+"""Write latents of an atlas as other tools want them: dashboards, caches, explanations.
+
+    monoseme export ATLAS --format NAME --out OUT
+    monoseme export RUN --sae topk --format neuronpedia --out OUT --model_id gemma-2-2b --vectors
+    monoseme export RUN --sae topk --format saedashboard --out OUT --latents 0-99,512
+    monoseme export RUN --sae topk --format tsae --out OUT --explanations offline
+    monoseme export --format NAME --help     the settings of a format
+
+What a format cannot hold, or the atlas has not, is told. OUT is a new folder, whole or absent. --explanations and --scores name
+annotations by their labels (the newest, if not said); --vectors adds what latents write, from the SAEs of the run.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from monoseme.atlas import Atlas
+from monoseme.atlas.formats import ATLAS_FORMATS, export_atlas
+from monoseme.cli._atlas_words import atlas_at, chosen_sae, format_lines, latent_numbers, read_flags, value_of
+from monoseme.cli._options import wants_help, write
+from monoseme.cli._verbs import document
+from monoseme.core.display import counted, get_display
+from monoseme.core.errors import ConfigError
+from monoseme.pipeline import RUN_FILE, RunFolder
+
+_FLAGS: dict[str, tuple[Any, str, Any]] = {
+    "format": (str, "Format of OUT.", ""),
+    "out": (str | None, "New folder.", None),
+    "sae": (str | None, "Which SAE of the atlas; not needed where there is one.", None),
+    "latents": (str | None, "Numbers and ranges with commas: 7,100-199. None: all.", None),
+    "explanations": (str | None, "Label of the explanations. None: the newest, if there are any.", None),
+    "scores": (str | None, "Label of the scores. None: the newest of those explanations, if there are any.", None),
+    "vectors": (bool, "With what each latent writes, from the SAEs of the run.", False),
+}
+
+
+def main(words: list[str]) -> int:
+    """Exports the latents of one SAE."""
+    name = value_of(words, "--format")
+    if not words or (wants_help(words) and name is None):
+        write(f"{document('export')}\n\nFormats:\n{format_lines()}")
+        return 0
+    place, rest = (None, words) if words[0].startswith("-") else (words[0], words[1:])
+    if name is None:
+        raise ConfigError(f"export needs a format: --format NAME.\n  Allowed: {', '.join(ATLAS_FORMATS.names())}")
+    flags = read_flags(name, _FLAGS, rest, verb=f"export ATLAS --format {name}", summary=document("export"))
+    if place is None or flags.out is None:
+        raise ConfigError("export needs an atlas and a new folder.\n  Type:  monoseme export ATLAS --format NAME --out OUT")
+    atlas = atlas_at(place)
+    sae = chosen_sae(atlas, flags.sae)
+    found = export_atlas(
+        atlas,
+        sae,
+        Path(flags.out),
+        format=name,
+        config=flags.settings,
+        latents=None if flags.latents is None else latent_numbers(flags.latents),
+        explanations=flags.explanations,
+        scores=flags.scores,
+        decoders=_decoders(Path(place), atlas, sae) if flags.vectors else None,
+    )
+    display = get_display()
+    display.say(f"exported {counted(found.n_latents, 'latents')} of {', '.join(found.keys)} to {found.out} ({found.format})")
+    display.say(f"  files: {found.n_files:,}; bytes: {found.n_bytes:,}")
+    for line in found.lost:
+        display.say(f"  left out: {line}")
+    display.result({**found._asdict(), "out": str(found.out)})
+    return 0
+
+
+def _decoders(run: Path, atlas: Atlas, sae: str) -> dict[str, Any]:
+    """What the latents of each key write, from the SAEs of the run. Raises ConfigError where they are not there."""
+    if not (run / RUN_FILE).is_file():
+        raise ConfigError(f"--vectors needs the SAEs of a run, and {run} is an atlas alone. Name the run.")
+    keys = [key for key in atlas.saes() if key == sae or key.rpartition("@")[0] == sae]
+    return {key: _decoder(RunFolder(run).sae(str(atlas.latents(key).artifact.config["name"])), atlas, key) for key in keys}
+
+
+def _decoder(path: Path, atlas: Atlas, key: str) -> Any:
+    from monoseme.saes import load_sae  # torch comes with it
+
+    weights = load_sae(path).state_dict().get("W_dec")
+    n_latents = atlas.latents(key).n_latents
+    if weights is None or weights.ndim != 2 or len(weights) != n_latents:
+        raise ConfigError(f"{key} has no single vector that each of its {n_latents:,} latents writes. Leave --vectors out.")
+    return weights.float().numpy()
