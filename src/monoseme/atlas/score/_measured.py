@@ -92,7 +92,7 @@ def _pair(latent: int, said: Said, trial: _Trial, *, suffix: str = "", decile: i
 def _rates(latent: int, said: Said, trial: _Trial) -> Iterator[Score]:
     for name, is_wanted in (("hit_rate", trial.fires), ("false_alarm_rate", ~trial.fires)):
         chosen = is_wanted & said.is_known
-        found = numbers.estimate(numbers.share(said.says[chosen], trial.weights[:, chosen]))
+        found = numbers.estimate(numbers.mean(said.says[chosen], trial.weights[:, chosen]))
         yield score_of(latent, name, found, n=int(chosen.sum()), why="no usable answer about such excerpts")
 
 

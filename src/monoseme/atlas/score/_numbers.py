@@ -44,9 +44,9 @@ def document_weights(documents: NDArray[np.int64], *, seed: int, n_replicates: i
     return np.concatenate([np.ones((1, len(documents))), drawn[:, which.reshape(-1)].astype(np.float64)])
 
 
-def share(outcomes: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of the excerpts with that outcome under each weighting, [W]; NaN where none counts."""
-    return _ratio(weights @ outcomes, weights.sum(axis=1))
+def mean(values: NDArray[np.float64] | NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the excerpts (of outcomes: their share) under each weighting, [W]; NaN where none counts."""
+    return _ratio(weights @ values.astype(np.float64), weights.sum(axis=1))
 
 
 def balanced_accuracy(says: NDArray[np.bool_], fires: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -54,7 +54,7 @@ def balanced_accuracy(says: NDArray[np.bool_], fires: NDArray[np.bool_], weights
 
     In [0, 1], 0.5 for whoever always says the same. NaN where either kind does not count.
     """
-    return (share(says[fires], weights[:, fires]) + share(~says[~fires], weights[:, ~fires])) / 2
+    return (mean(says[fires], weights[:, fires]) + mean(~says[~fires], weights[:, ~fires])) / 2
 
 
 def weighted_auroc(strength: NDArray[np.float64], fires: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.float64]:
