@@ -41,6 +41,13 @@ class PayloadSpec(NamedTuple):
     shape: tuple[int, ...] = ()
 
 
+class _Places(NamedTuple):
+    """Where entries are stored."""
+
+    group: NDArray[np.int64]
+    place: NDArray[np.int64]
+
+
 class Reservoir:
     """Keeps the n smallest keys per group; memory O(G * N) whatever is offered."""
 
@@ -89,7 +96,7 @@ class Reservoir:
         row, place = np.nonzero(filled)
         at = (groups[row], place)
         payload = {name: column[at] for name, column in self._payload.items()}
-        return Entries(at[0], self._key[at], self._document[at], self._position[at], payload)
+        return Entries(at.group, self._key[at], self._document[at], self._position[at], payload)
 
     def _compact(self) -> None:
         if not self._pending:
@@ -99,18 +106,40 @@ class Reservoir:
         offered = offered.pick(self.may_enter(offered.group, offered.key))
         touched = np.zeros(self.n_groups, dtype=bool)
         touched[offered.group] = True
-        merged = join_entries([self._stored(np.nonzero(touched)[0]), offered])
+        groups, places = np.nonzero(touched[:, None] & (np.arange(self.size) < self._counts[:, None]))
+        stored = _Places(groups, places)
+        # what travels with entries is heavy: it is moved once it is known which of them stay, and where
+        merged = join_entries([self._columns(stored), offered._replace(payload={})])
         order, rank = _ranked(merged, distinct_documents=self.distinct_documents)
         kept = rank < self.size
-        self._scatter(merged.pick(order[kept]), rank[kept])
+        self._scatter(merged, order[kept], rank[kept], stored, offered.payload)
 
-    def _scatter(self, kept: Entries, rank: NDArray[np.int64]) -> None:
-        at = (kept.group, rank)
-        self._key[at], self._document[at], self._position[at] = kept.key, kept.document, kept.position
+    def _columns(self, at: "_Places") -> Entries:
+        """Stored entries at (groups, places), without what travels with them."""
+        return Entries(at[0], self._key[at], self._document[at], self._position[at], {})
+
+    def _scatter(
+        self,
+        merged: Entries,
+        kept: NDArray[np.int64],
+        rank: NDArray[np.int64],
+        stored: "_Places",
+        payload: Mapping[str, NDArray],
+    ) -> None:
+        """Store the entries `kept` of `merged`, which begins with those at `stored`; the payload of the others is given."""
+        n_stored = len(stored.group)
+        group, old = merged.group[kept], kept < n_stored
+        moved = ~old
+        moved[old] = stored.place[kept[old]] != rank[old]  # an entry that keeps its place stays untouched
+        kept, rank, group, old = kept[moved], rank[moved], group[moved], old[moved]
+        at = (group, rank)
+        from_old = (group[old], stored.place[kept[old]])
         for name, column in self._payload.items():
-            column[at] = kept.payload[name]
-        counts = np.bincount(kept.group, minlength=self.n_groups)
-        self._counts = np.where(counts > 0, counts, self._counts)
+            values = np.empty((len(kept), *column.shape[2:]), column.dtype)
+            values[old], values[~old] = column[from_old], payload[name][kept[~old] - n_stored]
+            column[at] = values
+        self._key[at], self._document[at], self._position[at] = merged.key[kept], merged.document[kept], merged.position[kept]
+        np.maximum.at(self._counts, group, rank + 1)
 
 
 def join_entries(parts: Sequence[Entries]) -> Entries:
@@ -133,16 +162,34 @@ class _Ranked(NamedTuple):
 
 def _ranked(entries: Entries, *, distinct_documents: bool) -> _Ranked:
     """The order by (group, key, document, position), and each entry's rank inside its group."""
-    order = np.lexsort((entries.position, entries.document, entries.key, entries.group))
-    if distinct_documents:
-        group, document = entries.group[order], entries.document[order]
-        by_document = np.lexsort((document, group))  # stable: the best entry of a document stays first
-        first = np.ones(len(order), dtype=bool)
-        group, document = group[by_document], document[by_document]
-        first[1:] = (group[1:] != group[:-1]) | (document[1:] != document[:-1])
-        is_best = np.zeros(len(order), dtype=bool)
-        is_best[by_document[first]] = True
-        order = order[is_best]
+    order = _ordered(entries)
+    if distinct_documents and len(order):
+        order = order[_first_of_documents(entries.group[order], entries.document[order])]
     group = entries.group[order]
     starts = np.searchsorted(group, group, side="left")
     return _Ranked(order, np.arange(len(order)) - starts)
+
+
+def _ordered(entries: Entries) -> NDArray[np.int64]:
+    """As np.lexsort by (group, key, document, position), in a fraction of its time: few keys are equal."""
+    order = np.argsort(entries.key)
+    for shift in range(0, int(entries.group.max(initial=0)).bit_length(), 16):  # a stable sort of 16 bits goes by counting
+        digit = (entries.group[order] >> shift).astype(np.uint16)
+        order = order[np.argsort(digit, kind="stable")]
+    group, key = entries.group[order], entries.key[order]
+    is_next = np.zeros(len(order) + 1, dtype=bool)
+    is_next[1:-1] = (group[1:] == group[:-1]) & (key[1:] == key[:-1])
+    tied = np.nonzero(is_next[1:] | is_next[:-1])[0]
+    among = order[tied]
+    columns = (entries.position[among], entries.document[among], entries.key[among], entries.group[among])
+    order[tied] = among[np.lexsort(columns)]
+    return order
+
+
+def _first_of_documents(group: NDArray[np.int64], document: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Indices, ascending, at which each (group, document) comes first."""
+    by_pair = np.argsort(group * (int(document.max()) + 1) + document)
+    group, document = group[by_pair], document[by_pair]
+    begins = np.ones(len(by_pair), dtype=bool)
+    begins[1:] = (group[1:] != group[:-1]) | (document[1:] != document[:-1])
+    return np.sort(np.minimum.reduceat(by_pair, np.nonzero(begins)[0]))

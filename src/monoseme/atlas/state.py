@@ -87,10 +87,9 @@ class LatentState:
         np.maximum.at(self.maximum, latent, value)
         self._add_moments(latent, value)
         hashed = hash_positions(self.config.seed, rows.document, rows.position)[row]
-        by_document = hash_documents(self.config.seed, rows.document)[row]
         self._offer(self.top, descending(value), fires, firings, rows)
         self._offer(self.sample, hashed, fires, firings, rows)
-        self._offer(self.documents, by_document, fires, firings, rows)
+        self._count_documents(latent, rows.document[row])
 
     @property
     def variance(self) -> NDArray[np.float64]:
@@ -114,6 +113,16 @@ class LatentState:
         new = np.ones(len(latent), dtype=bool)
         new[1:] = (latent[1:] != latent[:-1]) | (context[1:] != context[:-1])
         self.n_contexts += np.bincount(latent[new], minlength=self.n_latents)
+
+    def _count_documents(self, latent: NDArray[np.int64], document: NDArray[np.int64]) -> None:
+        """Offers each document of a latent's firings once for each stretch of them."""
+        new = np.ones(len(latent), dtype=bool)
+        new[1:] = (latent[1:] != latent[:-1]) | (document[1:] != document[:-1])
+        latent, document = latent[new], document[new]
+        key = hash_documents(self.config.seed, document)
+        entering = self.documents.may_enter(latent, key)
+        latent, key, document = latent[entering], key[entering], document[entering]
+        self.documents.offer(Entries(latent, key, document, np.zeros_like(document), {}))
 
     def _add_moments(self, latent: NDArray[np.int64], value: NDArray[np.float32]) -> None:
         count = np.bincount(latent, minlength=self.n_latents)
@@ -142,10 +151,8 @@ class LatentState:
         entering = reservoir.may_enter(firings.latent[fires], key)
         picked = fires[entering]
         row = firings.row[picked]
-        payload = {}
-        if "window" in reservoir.payload_specs:
-            found = windows(firings, rows, picked, left=self.config.left, right=self.config.right)
-            payload = {"value": firings.value[picked], "window": found}
+        found = windows(firings, rows, picked, left=self.config.left, right=self.config.right)
+        payload = {"value": firings.value[picked], "window": found}
         reservoir.offer(Entries(firings.latent[picked], key[entering], rows.document[row], rows.position[row], payload))
 
 
