@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from monoseme.core.errors import ConfigError, ExtraMissingError
 from monoseme.judges import JUDGES, Message, Question
 from monoseme.judges import _grammar as grammar
+from monoseme.judges import local as module
 from monoseme.judges._answers import read_reply
 from monoseme.judges._prompting import prompt_text, shortened
 from monoseme.judges.local import Local
@@ -58,6 +59,23 @@ def test_questions_that_come_together_are_answered_as_alone(local: Local, monkey
     assert [reply.text for reply in together] == [reply.text for reply in alone]
     assert sum(sizes) == len(questions)
     assert len(sizes) < len(questions)
+
+
+def test_a_batch_waits_a_moment_for_threads_that_come_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge, late = Local(Local.Config(batch_size=3)), iter(["second", "third", "fourth"])
+    judge._queue.append("first")  # type: ignore[arg-type]
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: judge._queue.append(next(late)))  # type: ignore[arg-type]
+    assert judge._next_batch() == ["first", "second", "third"]
+
+
+def test_texts_of_a_type_without_a_bound_get_one(local: Local) -> None:
+    class Names(BaseModel):
+        names: list[str] = Field(min_length=3, max_length=3)
+
+    short = Local(Local.Config(most_characters=2))
+    short.__dict__["_model"] = local._model
+    told = json.loads(short.answer(_question(answer_type=Names, max_tokens=60)).text or "")
+    assert [len(name) <= 2 for name in told["names"]] == [True] * 3
 
 
 def test_an_error_reaches_all_that_wait_and_the_judge_goes_on(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:

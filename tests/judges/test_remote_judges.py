@@ -219,6 +219,27 @@ def test_a_busy_server_is_asked_again_when_it_says(server: JudgeServer, make: Ma
     assert len(server.charges) == 1
 
 
+@pytest.mark.parametrize(
+    ("told", "least", "most"),
+    [
+        ("7", 7.0, 7.0),
+        ("100000", 120.0, 120.0),
+        ("Wed, 01 Jan 2020 00:00:00 GMT", 0.0, 0.0),
+        ("soon", 0.375, 1.0),
+        (None, 0.375, 1.0),
+    ],
+)
+def test_a_judge_waits_as_long_as_it_is_told_or_ever_longer(
+    server: JudgeServer, make: Make, told: str | None, least: float, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, waits = make("openai"), list[float]()
+    monkeypatch.setattr(judge._caller, "_sleep", waits.append)  # type: ignore[attr-defined]
+    server.then(*[Given(status=503, headers={} if told is None else {"retry-after": told})] * 2)
+    assert judge.answer(_question()).text == "fine"
+    assert least <= waits[0] <= waits[1] * 1.5
+    assert max(waits) <= most
+
+
 @pytest.mark.parametrize("kind", _KINDS)
 def test_a_server_that_stays_busy_ends_the_work_after_the_tries_allowed(server: JudgeServer, make: Make, kind: str) -> None:
     server.limits = Limits(requests=0, retry_after=0.0)

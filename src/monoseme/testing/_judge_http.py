@@ -116,7 +116,7 @@ class Handler(BaseHTTPRequestHandler):
             self._judge.works(-1)
         if outcome.given.status != 200:
             raise _Refused(outcome.given)
-        content = json.dumps(wire.reply(*outcome, number=len(self._judge.charges))).encode()
+        content = wire.encoded(wire.reply(*outcome, number=len(self._judge.charges)))
         given = outcome.given
         self._send(200, given.raw or content, given.headers, n_bytes=given.n_bytes, drip=given.drip)
 
@@ -173,10 +173,10 @@ class Handler(BaseHTTPRequestHandler):
         self._send_json(_describe(batch, is_ended=is_ended))
 
     def _send_json(self, told: Mapping[str, Any]) -> None:
-        self._send(200, json.dumps(told).encode(), {})
+        self._send(200, wire.encoded(told), {})
 
     def _send_error(self, protocol: Protocol, given: Given) -> None:
-        content = json.dumps(wire.error(protocol, given.status, given.text)).encode()
+        content = wire.encoded(wire.error(protocol, given.status, given.text))
         self._send(given.status, given.raw or content, given.headers, n_bytes=given.n_bytes)
 
     def _send(

@@ -335,7 +335,12 @@ def openai_results(results: Iterable[tuple[str, Any]], *, errors: bool) -> bytes
 
 def _line(told: Mapping[str, Any], given: Given) -> bytes:
     """One line of results; `given.raw` takes its place, as a damaged file would have it."""
-    return (json.dumps(told).encode() if given.raw is None else given.raw) + b"\n"
+    return (encoded(told) if given.raw is None else given.raw) + b"\n"
+
+
+def encoded(told: Mapping[str, Any]) -> bytes:
+    """JSON as providers send it: all characters as they are, among them some at which Python would split lines."""
+    return json.dumps(told, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def simplest(asked: Asked) -> str:
