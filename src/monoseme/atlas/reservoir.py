@@ -94,9 +94,8 @@ class Reservoir:
     def _stored(self, groups: NDArray[np.int64]) -> Entries:
         filled = np.arange(self.size)[None, :] < self._counts[groups, None]
         row, place = np.nonzero(filled)
-        at = (groups[row], place)
-        payload = {name: column[at] for name, column in self._payload.items()}
-        return Entries(at.group, self._key[at], self._document[at], self._position[at], payload)
+        at = _Places(groups[row], place)
+        return self._columns(at)._replace(payload={name: column[at] for name, column in self._payload.items()})
 
     def _compact(self) -> None:
         if not self._pending:
@@ -116,7 +115,7 @@ class Reservoir:
 
     def _columns(self, at: "_Places") -> Entries:
         """Stored entries at (groups, places), without what travels with them."""
-        return Entries(at[0], self._key[at], self._document[at], self._position[at], {})
+        return Entries(at.group, self._key[at], self._document[at], self._position[at], {})
 
     def _scatter(
         self,
