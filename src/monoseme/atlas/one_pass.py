@@ -146,7 +146,7 @@ class OnePass:
         return [gathered for feed in self.feeds for gathered in feed.gathered]
 
     def _add(self, number: int, block: ScannedBlock, *, gap: int, only: RoleFilter) -> None:
-        grid = _grid(block)
+        grid = grid_of(block)
         if number >= self._next_block:
             self._log.append(grid)
             self._next_block = number + 1
@@ -178,6 +178,7 @@ def _blocks(source: ScannedSource, start: int, *, rank: int, size: int) -> Itera
             yield number, next(iter(source.blocks(number)))
 
 
-def _grid(block: ScannedBlock) -> TokenGrid:
+def grid_of(block: ScannedBlock) -> TokenGrid:
+    """The tokens of a block and all that is known of them, as arrays."""
     columns = (block.tokens, block.mask, block.documents, block.positions, block.sources, block.roles, block.turns)
     return TokenGrid(*(column.cpu().numpy() for column in columns))
