@@ -1,4 +1,9 @@
-"""The rows of Neuronpedia's tables, with its names for the columns."""
+"""The rows of Neuronpedia's tables, with its names for the columns.
+
+A column that is named takes what the row says, null too; one that is not takes the table's default. Columns without a default
+must be there: layers and neurons of a model are 0 where they are not known, as in Neuronpedia's own converter. The strongest examples
+have binMin -1, by which its pages know them, and no binContains: its Python client refuses SAEDashboard's -1.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -58,6 +63,9 @@ def release_rows(named: Named, part: ExportPart, n_latents: int) -> dict[str, di
             "displayName": named.model_id,
             "displayNameShort": named.model_id,
             "instruct": named.model_id.endswith("-it"),
+            "layers": 0,
+            "neuronsPerLayer": 0,
+            "owner": "",
             "visibility": "PUBLIC",
             "updatedAt": named.created_at,
             **named.made(),
@@ -68,6 +76,7 @@ def release_rows(named: Named, part: ExportPart, n_latents: int) -> dict[str, di
             "description": named.set_name,
             "creatorName": named.creator,
             "releaseName": named.release,
+            "urls": [],
             "visibility": "PUBLIC",
             "hasDashboards": True,
             **named.made(),
@@ -119,7 +128,7 @@ def activation_row(page: ExportedLatent, named: Named) -> Iterator[dict[str, Any
             "logitContributions": None,
             "binMin": row.bin_min,
             "binMax": row.bin_max,
-            "binContains": row.bin_contains,
+            "binContains": row.bin_contains if row.bin_min >= 0 else None,
             "qualifyingTokenIndex": row.focus,
             "dataIndex": None,
             "dataSource": None,

@@ -10,7 +10,7 @@ the latent, `layer` the id of the source. Ids and dates follow from the atlas, s
 
 Who writes and reads it: `neuronpedia_export.py` of SAEDashboard, `neuronpedia_utils` of Neuronpedia, its published exports. The
 value of an explanation's `typeName` and `explanationModelName` must be known to the server it is imported to, so both are null
-unless they are said. Top examples have binMin and binContains -1, as SAEDashboard has them.
+unless they are said.
 """
 
 import functools
@@ -128,7 +128,8 @@ class Neuronpedia(AtlasFormat):
             write_rows(source / "features" / f"batch-{number}.jsonl.gz", features)
             examples = (row for page in pages for row in activation_row(page, named))
             write_rows(source / "activations" / f"batch-{number}.jsonl.gz", examples)
-        said = (one for one in part.explained.values() if one.text is not None)
+        fired = part.latents.column("n_fired")  # an explanation of a latent without a row of its own is not taken
+        said = (one for one in part.explained.values() if one.text is not None and fired[one.latent])
         for number, batch in enumerate(batched(said, size)):
             rows = [explanation_row(one, named, method=config.explanation_type, model=config.explanation_model) for one in batch]
             write_rows(source / "explanations" / f"batch-{number}.jsonl.gz", rows)
