@@ -40,8 +40,8 @@ _EXPLAIN = (
 )
 _SCORE = (
     "You study a neuron of a neural network. It activates on a word, a part of a word or a concept in short documents. You get"
-    " what it activates on, and {n} documents in random order. Answer with the numbers of those in which it should activate at least"
-    ' once, separated by commas, such as "{example}", and with nothing else. If there is none, answer "None".'
+    " what it activates on, and {n} documents in random order. Answer with the numbers of those in which it should activate at"
+    ' least once, separated by commas, such as "{example}", and with nothing else. If there is none, answer "None".'
 )
 
 

@@ -26,8 +26,8 @@ class FuzzingAsDelphi(DelphiScorer):
         return (
             "You get the explanation of a latent of a language model: a pattern in text, such as a word, a kind of phrase or a"
             " topic. Then you get texts, numbered from 0, in each of which some tokens stand between << and >>. For each, say 1"
-            " if the marked tokens are the ones that the pattern is about and 0 if they are not. Be strict. Answer with a list of 0s"
-            " and 1s in the order of the texts, such as [1,0,0,1,0], and nothing else."
+            " if the marked tokens are the ones that the pattern is about and 0 if they are not. Be strict. Answer with a list of"
+            " 0s and 1s in the order of the texts, such as [1,0,0,1,0], and nothing else."
         )
 
 
