@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from monoseme.core.display import Display, MuteDisplay, use_display
 from monoseme.core.launch import Launch
 
-VERBS = ("capture", "train", "run")
+VERBS = ("capture", "train", "run", "scan")
 """What several processes can share."""
 _GONE = "a process of this command is gone: killed, or out of memory.\n  What was saved is whole: go on with --resume."
 

@@ -6,7 +6,7 @@ from monoseme.core.lazy import lazy_attributes
 from monoseme.pipeline._folder import RUN_FILE, RunFolder
 
 if TYPE_CHECKING:
-    from monoseme.pipeline._atlas import explain_run, scan_run
+    from monoseme.pipeline._atlas import ScanRequest, explain_run, scan_run, scan_saes
     from monoseme.pipeline._capture import CaptureConfig, capture_run, captured_config
     from monoseme.pipeline._config import (
         AtlasConfig,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from monoseme.pipeline._report import report_run
     from monoseme.pipeline._run import run_all
     from monoseme.pipeline._saes import NamedSae, open_sae, open_saes
+    from monoseme.pipeline._scan_config import ScanSettings
     from monoseme.pipeline._train import train_run
 
 __all__ = [
@@ -42,6 +43,8 @@ __all__ = [
     "RunFolder",
     "RunSettings",
     "SaePart",
+    "ScanRequest",
+    "ScanSettings",
     "StreamConfig",
     "capture_run",
     "captured_config",
@@ -65,6 +68,7 @@ __all__ = [
     "run_config_to_dict",
     "run_of",
     "scan_run",
+    "scan_saes",
     "takes_several_sites",
     "train_run",
 ]
@@ -72,7 +76,7 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
-        "_atlas": ["explain_run", "scan_run"],
+        "_atlas": ["ScanRequest", "explain_run", "scan_run", "scan_saes"],
         "_capture": ["CaptureConfig", "capture_run", "captured_config"],
         "_config": [
             "AtlasConfig",
@@ -93,6 +97,7 @@ __getattr__ = lazy_attributes(
         "_report": ["report_run"],
         "_run": ["run_all"],
         "_saes": ["NamedSae", "open_sae", "open_saes"],
+        "_scan_config": ["ScanSettings"],
         "_train": ["train_run"],
     },
 )

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from monoseme.atlas import ScanConfig
 from monoseme.core.config import from_dict, to_dict
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation import EVALUATIONS
 from monoseme.evaluation.fidelity import Fidelity
 from monoseme.models import ModelConfig, expand_sites
 from monoseme.pipeline._explain_config import ExplainConfig
+from monoseme.pipeline._scan_config import ScanSettings
 from monoseme.saes import SAE, config_from_dict, config_to_dict
 from monoseme.text import CorpusConfig
 from monoseme.training import TrainConfig
@@ -76,13 +76,9 @@ class BesideConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AtlasConfig:
-    """How much text an atlas is made from, and what is kept of it."""
+class AtlasConfig(ScanSettings):
+    """How an atlas is made, and how its latents are explained."""
 
-    n_tokens: int = 500_000
-    """Tokens scanned, held-out ones included, as far as the corpus goes (count)."""
-    scan: ScanConfig = field(default_factory=ScanConfig)
-    """What is kept."""
     explain: ExplainConfig = field(default_factory=ExplainConfig)
     """How latents are explained."""
 
