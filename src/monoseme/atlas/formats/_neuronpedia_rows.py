@@ -1,7 +1,7 @@
 """The rows of Neuronpedia's tables, with its names for the columns.
 
 A column that is named takes what the row says, null too; one that is not takes the table's default. Columns without a default
-must be there: layers and neurons of a model are 0 where they are not known, as in Neuronpedia's own converter. The strongest examples
+must be there: layers and neurons of a model are 0 where they are not known, as in Neuronpedia's own converter. Top examples
 have binMin -1, by which its pages know them, and no binContains: its Python client refuses SAEDashboard's -1.
 """
 
