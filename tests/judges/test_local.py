@@ -68,14 +68,39 @@ def test_a_batch_waits_a_moment_for_threads_that_come_late(monkeypatch: pytest.M
     assert judge._next_batch() == ["first", "second", "third"]
 
 
-def test_texts_of_a_type_without_a_bound_get_one(local: Local) -> None:
-    class Names(BaseModel):
+def test_what_a_type_does_not_bound_comes_to_an_end_all_the_same(local: Local) -> None:
+    class Loose(BaseModel):
         names: list[str] = Field(min_length=3, max_length=3)
+        score: float
+        count: int
 
     short = Local(Local.Config(most_characters=2))
     short.__dict__["_model"] = local._model
-    told = json.loads(short.answer(_question(answer_type=Names, max_tokens=60)).text or "")
+    told = json.loads(short.answer(_question(answer_type=Loose, max_tokens=100)).text or "")
     assert [len(name) <= 2 for name in told["names"]] == [True] * 3
+    assert abs(told["score"]) <= 1e9
+    assert abs(told["count"]) <= 10**9
+
+
+@pytest.mark.parametrize(
+    ("schema", "taken", "refused"),
+    [
+        ({"type": "number"}, ["0.25", "-3", "1000000000"], ["0.12345", "0.500000", "1e9", "1000000001"]),
+        ({"type": "integer"}, ["0", "-77", "1000000000"], ["1000000001", "00", "1.0"]),
+        ({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, ["0.0001", "1"], ["0", "1.1"]),
+        ({"type": "string"}, ['"abc"', '"a\\nb"'], ['"abcd"']),
+        ({"type": "string", "minLength": 5}, ['"abcde"'], ['"abcdef"']),
+        ({"enum": ["much longer"]}, ['"much longer"'], ['"much"']),
+    ],
+)
+def test_values_are_bounded_and_no_further(local: Local, schema: dict[str, object], taken: list[str], refused: list[str]) -> None:
+    def fits(value: str) -> bool:
+        guide = local._grammars.guide({"type": "object", "properties": {"x": schema}}, most_characters=3)
+        tokens = local._grammars._tokenizer.tokenize_str(f'{{"x":{value}}}')
+        return guide._matcher.try_consume_tokens(tokens) == len(tokens) and guide._matcher.is_accepting()
+
+    assert [fits(value) for value in taken] == [True] * len(taken)
+    assert [fits(value) for value in refused] == [False] * len(refused)
 
 
 def test_an_error_reaches_all_that_wait_and_the_judge_goes_on(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,12 @@ def test_an_answer_is_held_to_its_type_by_the_providers_own_means(server: JudgeS
     )
 
 
+@pytest.mark.parametrize("kind", _KINDS)
+def test_long_answers_may_be_asked_for(server: JudgeServer, make: Make, kind: str) -> None:
+    # Anthropic's package refuses what it thinks takes over ten minutes, unless a time is set.
+    assert make(kind).answer(_question(max_tokens=120_000)).text == "fine"
+
+
 def test_objects_without_named_fields_are_refused_before_anything_is_asked(server: JudgeServer, make: Make) -> None:
     class Free(BaseModel):
         scores: dict[str, float]

@@ -17,6 +17,9 @@ from monoseme.models import LanguageModel
 # Without it a small model can write spaces for ever.
 _OPTIONS = {"whitespace_flexible": False}
 _MOST_ITEMS = 64
+_LARGEST = 10**9
+_FINEST = 0.0001
+"""Numbers have no more decimals than this."""
 
 
 def import_llguidance() -> ModuleType:
@@ -73,14 +76,29 @@ class Guide:
 
 
 def _bounded(schema: Any, most_characters: int) -> Any:
-    """The schema with a bound on every text and list that has none, so that an answer comes to an end."""
+    """The schema with a bound on every text, list and number that has none, so that an answer comes to an end."""
     if isinstance(schema, list):
         return [_bounded(below, most_characters) for below in schema]
     if not isinstance(schema, Mapping):
         return schema
     bounded = {key: below if key in ("enum", "const") else _bounded(below, most_characters) for key, below in schema.items()}
-    if schema.get("type") == "string" and not {"enum", "const", "pattern", "format"} & set(schema):
-        bounded.setdefault("maxLength", most_characters)
-    if schema.get("type") == "array" and schema.get("minItems", 0) <= _MOST_ITEMS:
-        bounded.setdefault("maxItems", _MOST_ITEMS)
+    if not {"enum", "const", "pattern", "format"} & set(schema):
+        for key, bound in _missing_bounds(schema, most_characters).items():
+            bounded.setdefault(key, bound)
     return bounded
+
+
+def _missing_bounds(schema: Mapping[str, Any], most_characters: int) -> dict[str, float]:
+    """Bounds by the type of a value, for those that the schema may lack."""
+    match schema.get("type"):
+        case "string":
+            return {"maxLength": max(most_characters, schema.get("minLength", 0))}
+        case "array":
+            return {"maxItems": max(_MOST_ITEMS, schema.get("minItems", 0))}
+        case "integer" | "number" as kind:
+            finest = {"multipleOf": _FINEST} if kind == "number" else {}
+            lowest = {} if "exclusiveMinimum" in schema else {"minimum": -_LARGEST}
+            highest = {} if "exclusiveMaximum" in schema else {"maximum": _LARGEST}
+            return {**finest, **lowest, **highest}
+        case _:
+            return {}

@@ -45,7 +45,8 @@ class Local(Judge):
         tells_schema: bool = True
         """Whether the JSON schema is also told in words where a grammar holds the answer."""
         most_characters: int = 600
-        """Length of each text in an answer held by a grammar, where its type sets no bound (count)."""
+        """Length of each text in an answer held by a grammar, where its type sets no bound (count). Lists and numbers without
+        a bound have one too: 64 items, and a thousand million with four decimals."""
         long_questions: Literal["fail", "cut"] = "fail"
         """What becomes of questions longer than the model reads: a failure, or what stands in their middle is left out."""
 
