@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from monoseme.cli import explain, score
 from monoseme.cli._verbs import document, names
 from monoseme.cli.main import _take_kernels
 from monoseme.cli.study import _read as read_flags  # pyright: ignore[reportPrivateUsage]
@@ -74,6 +75,8 @@ def test_a_command_in_the_docs_exists_with_its_options(words: list[str]) -> None
         _parse(verb, rest)
     elif verb == "study" and rest and rest[-1] not in ("--help", "--resume"):
         read_flags(rest[0], STUDIES.get(rest[0]), rest[1:])  # a wrong flag ends the program
+    elif verb in ("explain", "score") and "--help" not in rest:
+        {"explain": explain, "score": score}[verb].read_flags(rest)
     else:
         known = document(verb) + (ROOT / "docs" / "verbs" / f"{verb}.md").read_text()
         assert {flag for flag in flags if flag not in known} == set()

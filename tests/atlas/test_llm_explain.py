@@ -23,7 +23,7 @@ from monoseme.judges import Desk, Question, Reply
 OVER_EXCERPTS = ("llm_top", "llm_deciles", "llm_contrastive")
 
 
-def _says(explanation: str, certainty: float = 0.5) -> str:
+def _says(explanation: str, certainty: float = 5) -> str:
     return json.dumps({"reasoning": "they all do", "explanation": explanation, "certainty": certainty})
 
 
@@ -114,8 +114,8 @@ def test_contrast_needs_kept_codes(planted: Atlas, tmp_path: Path, monkeypatch: 
     [
         ("no JSON at all", "not what was asked for"),
         ('{"reasoning": "", "explanation": "x"}', "not what was asked for"),
-        (_says("x", certainty=1.5), "not what was asked for"),
-        (_says("x").replace("0.5", "NaN"), "not what was asked for"),
+        (_says("x", certainty=11), "not what was asked for"),
+        (_says("x").replace("5", "NaN"), "not what was asked for"),
         (_says("x")[:-1] + ', "more": 1}', "not what was asked for"),
         (_says(" \n\x07 "), "its explanation is empty"),
         (Reply(text=None, failure="cut off at max_tokens"), "cut off at max_tokens"),

@@ -32,7 +32,7 @@ SAID = {
     "outliers": [],
     "reasoning": "all of them",
     "common_semantic": "a cat that sits",
-    "certainty": 0.9,
+    "certainty": 9,
 }
 
 
@@ -64,9 +64,10 @@ def test_sentences_that_explain_are_shown_numbered_the_best_last(ranked: Atlas, 
     assert said[0].text == "a cat that sits"
     details = json.loads(said[0].details)
     assert details["shown"] == [[i, 0] for i in explaining]
-    assert {name: details[name] for name in SAID if name != "common_semantic"} == {
-        name: value for name, value in SAID.items() if name != "common_semantic"
+    assert {name: details[name] for name in ("key_words", "themes", "outliers", "reasoning")} == {
+        name: SAID[name] for name in ("key_words", "themes", "outliers", "reasoning")
     }
+    assert details["certainty"] == 0.9
     assert "fewer than 5 sentences" in str(said[1].why_missing)
     assert "never fired" in str(said[2].why_missing)
     (question,) = judge.asked
@@ -88,7 +89,7 @@ def test_as_llama3_shows_the_last_fifty_of_all_documents_and_is_not_scored(ranke
         score_explanations(ranked, "topk", explanations="peer")
 
 
-@pytest.mark.parametrize(("field", "bad"), [("common_semantic", " "), ("certainty", 1.2), ("certainty", "high"), ("themes", "x")])
+@pytest.mark.parametrize(("field", "bad"), [("common_semantic", " "), ("certainty", 11), ("certainty", "high"), ("themes", "x")])
 def test_an_answer_that_the_protocol_does_not_allow_is_a_failure(field: str, bad: object, ranked: Atlas, tmp_path: Path) -> None:
     judge = FakeJudge(lambda question: json.dumps(SAID | {field: bad}))
     (said,) = _explainer(judge, tmp_path).explain(ranked.evidence("topk"), [0])

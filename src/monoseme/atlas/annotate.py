@@ -38,10 +38,7 @@ def explain_latents(
     path = check_free(atlas.path, sae, label or chosen.plugin_name)
     wanted = range(about.n_latents) if latents is None else latents
     found = _counted(chosen.explain(atlas.evidence(sae), wanted), f"explain {sae}", len(wanted), unit="latents")
-    described = {"explainer": chosen.plugin_name, "config": to_dict(chosen.config), **_asked(chosen.desk)}
-    if chosen.uses_heldout:
-        described["uses_heldout"] = True
-    write_explanations(path, found, about=about, config=described)
+    write_explanations(path, found, about=about, config=explainer_facts(chosen))
     return find_annotation(atlas, sae, path.name)
 
 
@@ -64,10 +61,8 @@ def score_explanations(
     source, said = find_explanations(atlas, sae, explanations)
     n_numbers = len(said) * len(chosen.definitions)
     found = _counted(chosen.score(atlas.evidence(sae), said), f"score {sae}", n_numbers, unit="scores")
-    described = {"scorer": chosen.plugin_name, "config": to_dict(chosen.config), "definitions": dict(chosen.definitions)}
-    described["headline"] = next(iter(chosen.definitions))  # a manifest sorts its keys, so the order would be lost
-    described |= _asked(chosen.desk)
-    write_scores(path, found, about=about, explanations=source, config=described, judgements=chosen.judgements)
+    facts = scorer_facts(chosen)
+    write_scores(path, found, about=about, explanations=source, config=facts, judgements=chosen.judgements)
     return find_annotation(atlas, sae, path.name)
 
 
@@ -114,6 +109,19 @@ def _made(plugin: P, config: object) -> P:
     if config is not None and plugin.config is not config:
         raise ConfigError(f"{plugin.plugin_name} was made with settings of its own, so that `config` would not be used.")
     return plugin
+
+
+def explainer_facts(explainer: Explainer) -> dict[str, Any]:
+    """What the manifest of its explanations says of an explainer."""
+    facts = {"explainer": explainer.plugin_name, "config": to_dict(explainer.config), **_asked(explainer.desk)}
+    return facts | ({"uses_heldout": True} if explainer.uses_heldout else {})
+
+
+def scorer_facts(scorer: Scorer) -> dict[str, Any]:
+    """What the manifest of its scores says of a scorer."""
+    facts = {"scorer": scorer.plugin_name, "config": to_dict(scorer.config), "definitions": dict(scorer.definitions)}
+    # a manifest sorts its keys, so that the order of the definitions would be lost
+    return facts | {"headline": next(iter(scorer.definitions)), **_asked(scorer.desk)}
 
 
 def _asked(desk: Desk | None) -> dict[str, Any]:

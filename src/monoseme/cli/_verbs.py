@@ -15,6 +15,7 @@ _ORDER = (
     "eval",
     "scan",
     "explain",
+    "score",
     "export",
     "report",
     "serve",

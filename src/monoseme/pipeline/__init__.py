@@ -6,7 +6,7 @@ from monoseme.core.lazy import lazy_attributes
 from monoseme.pipeline._folder import RUN_FILE, RunFolder
 
 if TYPE_CHECKING:
-    from monoseme.pipeline._atlas import ScanRequest, explain_run, scan_run, scan_saes
+    from monoseme.pipeline._atlas import ScanRequest, scan_run, scan_saes
     from monoseme.pipeline._capture import CaptureConfig, capture_run, captured_config
     from monoseme.pipeline._config import (
         AtlasConfig,
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
         run_config_to_dict,
     )
     from monoseme.pipeline._evaluate import evaluate_run, evaluation_of, headline, measure, run_config
-    from monoseme.pipeline._explain_config import ExplainConfig
+    from monoseme.pipeline._explain import AtlasPlace, Outcome, explain_atlas, explain_run, outcome_facts, score_atlas
+    from monoseme.pipeline._explain_config import ExplainConfig, ScoreConfig
     from monoseme.pipeline._found import FoundSae, common_settings, different_text, find_saes, require_one_model, run_of
     from monoseme.pipeline._from_stores import from_stores
     from monoseme.pipeline._materials import Materials
@@ -33,18 +34,21 @@ if TYPE_CHECKING:
 __all__ = [
     "RUN_FILE",
     "AtlasConfig",
+    "AtlasPlace",
     "BesideConfig",
     "CaptureConfig",
     "ExplainConfig",
     "FoundSae",
     "Materials",
     "NamedSae",
+    "Outcome",
     "RunConfig",
     "RunFolder",
     "RunSettings",
     "SaePart",
     "ScanRequest",
     "ScanSettings",
+    "ScoreConfig",
     "StreamConfig",
     "capture_run",
     "captured_config",
@@ -52,6 +56,7 @@ __all__ = [
     "different_text",
     "evaluate_run",
     "evaluation_of",
+    "explain_atlas",
     "explain_run",
     "find_saes",
     "from_stores",
@@ -59,6 +64,7 @@ __all__ = [
     "measure",
     "open_sae",
     "open_saes",
+    "outcome_facts",
     "parted",
     "report_run",
     "require_one_model",
@@ -69,6 +75,7 @@ __all__ = [
     "run_of",
     "scan_run",
     "scan_saes",
+    "score_atlas",
     "takes_several_sites",
     "train_run",
 ]
@@ -76,7 +83,7 @@ __all__ = [
 __getattr__ = lazy_attributes(
     __name__,
     {
-        "_atlas": ["ScanRequest", "explain_run", "scan_run", "scan_saes"],
+        "_atlas": ["ScanRequest", "scan_run", "scan_saes"],
         "_capture": ["CaptureConfig", "capture_run", "captured_config"],
         "_config": [
             "AtlasConfig",
@@ -88,7 +95,8 @@ __getattr__ = lazy_attributes(
             "run_config_to_dict",
         ],
         "_evaluate": ["evaluate_run", "evaluation_of", "headline", "measure", "run_config"],
-        "_explain_config": ["ExplainConfig"],
+        "_explain": ["AtlasPlace", "Outcome", "explain_atlas", "explain_run", "outcome_facts", "score_atlas"],
+        "_explain_config": ["ExplainConfig", "ScoreConfig"],
         "_found": ["FoundSae", "common_settings", "different_text", "find_saes", "require_one_model", "run_of"],
         "_from_stores": ["from_stores"],
         "_materials": ["Materials"],

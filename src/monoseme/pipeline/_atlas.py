@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monoseme.atlas import PassOptions, Target, explain_latents, names_of, open_atlas, scan, score_explanations
+from monoseme.atlas import PassOptions, Target, names_of, open_atlas, scan
 from monoseme.atlas.effects import EffectsConfig, effects_folder, measure_effects
 from monoseme.atlas.relations import relate_latents, relations_folder, what_latents_write
 from monoseme.core.config import to_dict
@@ -15,7 +15,6 @@ from monoseme.core.files import typed
 from monoseme.models import ModelConfig
 from monoseme.pipeline._config import AtlasConfig, RunConfig
 from monoseme.pipeline._evaluate import run_config
-from monoseme.pipeline._explain_config import ExplainConfig
 from monoseme.pipeline._folder import RunFolder
 from monoseme.pipeline._found import common_settings, find_saes, require_one_model
 from monoseme.pipeline._materials import Materials
@@ -150,22 +149,3 @@ def _measure(materials: Materials, target: Target, folder: Path, *, resume: bool
         get_display().warn(f"{target.key} reads two models: what its latents do for the next token is not measured.")
         return
     measure_effects(open_atlas(folder), target, model, config=EffectsConfig(n_per_decile=n_firings))
-
-
-def explain_run(run: RunFolder, config: ExplainConfig | None = None, *, resume: bool = False) -> None:
-    """Explains the latents of every SAE in the run's atlas, and scores what it says. Needs neither model nor network.
-
-    Raises ArtifactMissingError before a scan, ArtifactExistsError for SAEs explained before (`resume` keeps those instead),
-    UnknownPluginError.
-    """
-    config = config or run_config(run).atlas.explain
-    for name in open_atlas(run.atlas).saes():
-        atlas = open_atlas(run.atlas)
-        most = config.most_latents
-        latents = None if most is None else range(min(most, atlas.latents(name).n_latents))
-        kept = {annotation.label for annotation in atlas.annotations(name)} if resume else set[str]()
-        if config.explainer not in kept:
-            explain_latents(atlas, name, explainer=config.explainer, latents=latents)
-        if config.scorer is not None and f"{config.scorer}.{config.explainer}" not in kept:
-            score_explanations(open_atlas(run.atlas), name, explanations=config.explainer, scorer=config.scorer)
-    get_display().say(f"explained the latents of {', '.join(open_atlas(run.atlas).saes())} -> {run.atlas}")

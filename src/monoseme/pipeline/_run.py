@@ -7,9 +7,10 @@ from typing import Any
 from monoseme.core.display import get_display
 from monoseme.core.errors import Interrupted
 from monoseme.core.files import typed
-from monoseme.pipeline._atlas import explain_run, scan_run
+from monoseme.pipeline._atlas import scan_run
 from monoseme.pipeline._config import RunConfig
 from monoseme.pipeline._evaluate import evaluate_run
+from monoseme.pipeline._explain import explain_run
 from monoseme.pipeline._folder import RUN_FILE, RunFolder
 from monoseme.pipeline._materials import Materials
 from monoseme.pipeline._report import report_run

@@ -1,14 +1,13 @@
 """What explainers that ask a language model share: a question for each latent, all asked at once, every answer checked."""
 
 import json
-import math
 import unicodedata
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.excerpts import Excerpts
@@ -24,14 +23,8 @@ _MOST_DETAILS = 4_000
 """Characters kept of what else a judge says in one field, or of an answer of no use (count)."""
 
 
-def _share(value: float) -> float:
-    """`value` where it is a share. Not a bound in the schema: providers refuse schemas that have some."""
-    if not (math.isfinite(value) and 0 <= value <= 1):
-        raise ValueError(f"certainty must be from 0 to 1, not {value}")
-    return value
-
-
-Certainty = Annotated[float, AfterValidator(_share)]
+Certainty = Literal[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+"""In tenths. A choice: providers refuse schemas with bounds, and a small model held to a grammar alone never ends a number."""
 
 
 class Explained(BaseModel):

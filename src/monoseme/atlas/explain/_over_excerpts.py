@@ -81,7 +81,7 @@ class ExcerptExplainer(AskingExplainer):
     def read(self, value: BaseModel) -> tuple[str, dict[str, Any]]:
         """The explanation; reasoning and certainty beside it."""
         said = Explained.model_validate(value, from_attributes=True)
-        return said.explanation, {"certainty": said.certainty, "reasoning": said.reasoning}
+        return said.explanation, {"certainty": said.certainty / 10, "reasoning": said.reasoning}
 
     def label(self, excerpt: Excerpt) -> str:
         """What stands before an excerpt on which it fires; nothing unless an explainer says more."""

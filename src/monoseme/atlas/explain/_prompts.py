@@ -22,7 +22,7 @@ MARKS = (
 ANSWER = (
     "The text before a token can matter; the text after it cannot. "
     "Answer in JSON: reasoning (at most two sentences), explanation (one phrase, as specific as fits most excerpts, about the"
-    " text and not about the unit), certainty (0 to 1)."
+    " text and not about the unit), certainty (0 to 10)."
 )
 
 

@@ -3,7 +3,7 @@
 Source: Pauls 2024, llama3_interpretability_sae (interpret_top_sentences_send_batches.py and its parser): numbered sentences in
 tags, the best last; instructions to list key words, group them into themes, name outliers, judge certainty and show reasoning;
 an answer with a common meaning that is not empty and a certainty in [0, 1]. The words are our own, and the answer is one
-structured object where the original takes the last {...} of a free text.
+structured object, with certainty in tenths, where the original takes the last {...} of a free text.
 
 Differs from it: held-out documents are left out, so that explanations can be scored, and latents with fewer than 50 sentences are
 explained too. `as_llama3` takes what the original takes: the last 50 of the best 100, whatever their documents, from sentences
@@ -38,7 +38,7 @@ active, the strongest last. Each is a JSON string.
 5. Weigh whether most sentences, the last ones above all, share one meaning, and how specific it is.
 6. Write down how you come to your conclusion in a few sentences (reasoning).
 7. Say in one phrase what the sentences have in common, in meaning or in form (common_semantic).
-8. Say how certain you are that this is what the unit stands for: 0 not at all, 1 completely (certainty).
+8. Say how certain you are that this is what the unit stands for: 0 not at all, 10 completely (certainty).
 Answer in one JSON object with these six fields."""
 
 
@@ -114,7 +114,7 @@ class LlmSentences(AskingExplainer):
     def read(self, value: BaseModel) -> tuple[str, dict[str, Any]]:
         """The common meaning; all else beside it."""
         said = CommonMeaning.model_validate(value, from_attributes=True).model_dump()
-        return said.pop("common_semantic"), said
+        return said.pop("common_semantic"), said | {"certainty": said["certainty"] / 10}
 
     def _shown(self, sentences: Sentences, latent: int) -> tuple[RankedSentence, ...]:
         """The sentences to show, the best last."""
