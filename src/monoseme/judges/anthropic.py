@@ -4,6 +4,7 @@ Structured answers by `output_config.format`. Temperature is not sent unless ask
 October 2026 on. Source: Anthropic's API reference (Messages, Message Batches, count tokens).
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -99,8 +100,7 @@ class Anthropic(RemoteJudge, BatchJudge):
     def collect(self, batch_id: str) -> Iterator[tuple[str, Reply]]:
         """Replies of an ended batch. Raises JudgeError where they break off: they can be collected again, for nothing."""
         try:
-            request = self._client.messages.batches.with_streaming_response.results
-            for line in self._caller.lines(request, message_batch_id=batch_id):
+            for line in self._caller.lines(self._results, batch_id=batch_id):
                 if isinstance(line.get("custom_id"), str):
                     yield line["custom_id"], _read_result(line.get("result"))
         except (Refused, Unsure) as error:
@@ -124,6 +124,15 @@ class Anthropic(RemoteJudge, BatchJudge):
             return self._caller.json(request, **words)
         except (Refused, Unsure) as error:
             raise JudgeError(f"Anthropic does not say how its batches are: {error}\n  Give the same command again.") from None
+
+    @contextlib.contextmanager
+    def _results(self, batch_id: str) -> Iterator[Any]:
+        """The reply with a batch's results as it comes; before version 1 the package has no `with_streaming_response` for it."""
+        lines = self._client.messages.batches.results(batch_id)
+        try:
+            yield lines.http_response
+        finally:
+            lines.close()
 
     @property
     def _headers(self) -> dict[str, str]:
