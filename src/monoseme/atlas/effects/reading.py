@@ -73,8 +73,8 @@ class Effects:
             return None
         group, within = divmod(place, LATENTS_PER_GROUP)
         with self._lock:  # a ParquetFile reads for one thread at a time
-            row = self._effects.read_row_group(group).slice(within, 1).to_pylist()[0]
-            firings = self._ablations.read_row_group(group)
+            row = self._effects.read_row_group(group, use_threads=False).slice(within, 1).to_pylist()[0]
+            firings = self._ablations.read_row_group(group, use_threads=False)
         begin, end = np.searchsorted(firings["latent"].to_numpy(), [latent, latent + 1]).tolist()
         return LatentEffects(
             n=row["n"],

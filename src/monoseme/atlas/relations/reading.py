@@ -66,7 +66,7 @@ class Relations:
     def of(self, latent: int) -> dict[str, tuple[Related, ...]]:
         """The latents that go with this one, the best first, in each of the orders RANKS."""
         with self._lock:  # a ParquetFile reads for one thread at a time
-            table = self._file.read_row_group(latent // LATENTS_PER_GROUP)
+            table = self._file.read_row_group(latent // LATENTS_PER_GROUP, use_threads=False)
         begin, end = np.searchsorted(table["latent"].to_numpy(), [latent, latent + 1]).tolist()
         rows: list[dict[str, Any]] = table.slice(begin, end - begin).to_pylist()
         return {order: _in_order(rows, order) for order in RANKS}
