@@ -165,8 +165,21 @@ def test_annotations_of_another_scan_are_told(planted: Atlas, tmp_path: Path) ->
     assert "annotations/topk/detection.offline scores other explanations than offline" in found
 
 
+def test_a_share_of_differences_may_be_rounding(planted: Atlas, tmp_path: Path) -> None:
+    folder = tmp_path / "atlas"
+    shutil.copytree(planted.path, folder)
+    _change_array("latents/topk/kept_token_values.npy", lambda a: a.__setitem__(7, 9.0))(folder)
+    _mend(folder)
+    assert not _verified(open_atlas(folder)).is_sound
+    found = _verified(open_atlas(folder), replace(ALL, rounding_share=1e-3))
+    assert found.is_sound
+    assert sum(check.n_bad for check in found.checks) == 1
+
+
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1 context"):
         VerifyConfig(n_contexts=0)
+    with pytest.raises(ConfigError, match="explains at most"):
+        VerifyConfig(rounding_share=0.5)
     with pytest.raises(ConfigError, match="at least 0 and below 1"):
         VerifyConfig(tolerance=1.0)

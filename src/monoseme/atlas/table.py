@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from monoseme.atlas.annotations import Annotation, table_path
 from monoseme.atlas.latents import Latents
@@ -122,13 +123,12 @@ class TableQuery:
 
     def _add_scores(self, annotation: Annotation) -> None:
         scorer = str(annotation.artifact.config["scorer"])
+        has_deciles = "decile" in pq.read_schema(table_path(annotation)).names  # those of an older layout have none
+        whole = "AND score.decile IS NULL" if has_deciles else ""
         for name in annotation.artifact.config["definitions"]:
             column = _quoted(f"{scorer}_{name}")
             self._connection.execute(f"ALTER TABLE latents ADD COLUMN IF NOT EXISTS {column} DOUBLE")
-            found = (
-                f"{_read(table_path(annotation))} AS score "
-                "WHERE score.latent = latents.latent AND score.name = ? AND score.decile IS NULL"
-            )
+            found = f"{_read(table_path(annotation))} AS score WHERE score.latent = latents.latent AND score.name = ? {whole}"
             self._connection.execute(f"UPDATE latents SET {column} = score.value FROM {found}", [name])
 
 

@@ -17,10 +17,12 @@ _ORDER = (
     "explain",
     "score",
     "export",
+    "search",
     "report",
     "serve",
     "show",
     "check",
+    "verify",
     "ls",
 )
 _FOLDER = Path(__file__).parent

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from monoseme.pipeline._saes import NamedSae, open_sae, open_saes
     from monoseme.pipeline._scan_config import ScanSettings
     from monoseme.pipeline._train import train_run
+    from monoseme.pipeline._verify import verify_place
 
 __all__ = [
     "RUN_FILE",
@@ -78,6 +79,7 @@ __all__ = [
     "score_atlas",
     "takes_several_sites",
     "train_run",
+    "verify_place",
 ]
 
 __getattr__ = lazy_attributes(
@@ -107,5 +109,6 @@ __getattr__ = lazy_attributes(
         "_saes": ["NamedSae", "open_sae", "open_saes"],
         "_scan_config": ["ScanSettings"],
         "_train": ["train_run"],
+        "_verify": ["verify_place"],
     },
 )

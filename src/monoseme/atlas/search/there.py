@@ -19,8 +19,8 @@ class FiringThere(NamedTuple):
     """What one latent does where the phrase stands."""
 
     latent: int
-    n_matches: int
-    """Matches with kept codes on which it fires (count)."""
+    n_matches: int | None
+    """Matches with kept codes on which it fires (count); None where no match has codes."""
     share: float | None
     """Of the matches with kept codes, those on which it fires; None where there are none."""
     density: float
@@ -61,7 +61,7 @@ def latents_there(latents: Latents, text: TextStore, matches: Matches, *, n: int
     found = [
         FiringThere(
             latent=j,
-            n_matches=int(counts[j]),
+            n_matches=int(counts[j]) if n_with_codes else None,
             share=float(share[j]) if n_with_codes else None,
             density=float(density[j]),
             mean_max=float(sums[j] / counts[j]) if counts[j] else None,

@@ -19,10 +19,17 @@ class Check:
     """Things compared (count); 0: the sample held none."""
     n_bad: int
     """Those that do not agree (count)."""
+    n_allowed: int
+    """Most of these that are taken for rounding (count)."""
     worst: float | None
     """Largest relative difference of two numbers that was seen; None where no numbers were compared."""
     problems: tuple[str, ...]
     """The first of them in words."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether no more differ than rounding explains."""
+        return self.n_bad <= self.n_allowed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +47,7 @@ class Verification:
     @property
     def is_sound(self) -> bool:
         """Whether nothing was wrong."""
-        return not any(check.n_bad for check in self.checks)
+        return all(check.is_sound for check in self.checks)
 
 
 @dataclass
@@ -48,6 +55,7 @@ class Tally:
     """A check while it is made."""
 
     what: str
+    rounding_share: float = 0.0
     n: int = 0
     n_bad: int = 0
     worst: float | None = None
@@ -72,4 +80,5 @@ class Tally:
 
     def done(self) -> Check:
         """The finished check."""
-        return Check(what=self.what, n=self.n, n_bad=self.n_bad, worst=self.worst, problems=tuple(self.problems))
+        n_allowed, problems = int(self.rounding_share * self.n), tuple(self.problems)
+        return Check(what=self.what, n=self.n, n_bad=self.n_bad, n_allowed=n_allowed, worst=self.worst, problems=problems)

@@ -25,15 +25,15 @@ _WINDOW_TOLERANCE = 2.0**-10
 class CodeComparer:
     """Takes the codes of contexts of the scan, each once, and compares all that was kept of them."""
 
-    def __init__(self, latents: Latents, *, tolerance: float) -> None:
+    def __init__(self, latents: Latents, *, tolerance: float, rounding_share: float) -> None:
         self._latents, self._tolerance = latents, tolerance
         keep = latents.artifact.config["scan"]["keep"]
         self._left, self._right = int(keep["left"]), int(keep["right"])
         name = latents.key
-        self._examples = Tally(f"{name}: activations of examples and sampled firings")
-        self._windows = Tally(f"{name}: activations around examples")
-        self._codes = Tally(f"{name}: all codes of kept and background tokens")
-        self._counts = Tally(f"{name}: counts, histograms and maxima")
+        self._examples = Tally(f"{name}: activations of examples and sampled firings", rounding_share)
+        self._windows = Tally(f"{name}: activations around examples", rounding_share)
+        self._codes = Tally(f"{name}: all codes of kept and background tokens", rounding_share)
+        self._counts = Tally(f"{name}: counts, histograms and maxima", rounding_share)
         self._n_tokens = 0
         self._n_negative = np.zeros(latents.n_latents, dtype=np.int64)
         self._histogram = np.zeros((latents.n_latents, N_BINS), dtype=np.int64)

@@ -39,6 +39,9 @@ class VerifyConfig:
     tolerance: float = 1e-4
     """Largest relative difference of an activation or a logit. On the machine of the scan all are equal; on others sums of
     float32 are taken in another order. A code that is missing on one side differs by 1."""
+    rounding_share: float = 0.0
+    """Share of codes, examples or counts that may differ by more. On another machine, or with another number of threads, a TopK
+    takes the other of two codes that are equal to rounding, and an activation crosses the edge of a bin: 1e-4 is ample then."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value out of range."""
@@ -46,6 +49,8 @@ class VerifyConfig:
             raise ConfigError(f"n_contexts is {self.n_contexts}, but at least 1 context must be computed again.")
         if not 0.0 <= self.tolerance < 1.0:
             raise ConfigError(f"tolerance is {self.tolerance}; it must be at least 0 and below 1.")
+        if not 0.0 <= self.rounding_share <= 0.01:
+            raise ConfigError(f"rounding_share is {self.rounding_share}; rounding explains at most 0.01.")
 
 
 def verify_atlas(
@@ -73,7 +78,7 @@ def verify_atlas(
         checks += found + [check_tables(latents) for latents in parts]
         if not any(check.n_bad for check in found):
             checks += _logit_checks(parts, target, model, config.tolerance)
-            own = [CodeComparer(latents, tolerance=config.tolerance) for latents in parts]
+            own = [_comparer(latents, config) for latents in parts]
             comparers += own
             feeds.append((_feed(target, parts, own), parts))
     text = Tally("tokens, masks, roles, turns and sources of the text")
@@ -83,6 +88,10 @@ def verify_atlas(
     checks += [text.done(), *(check for comparer in comparers for check in comparer.finish(is_all=is_all))]
     n_contexts = len(chosen) * contexts.per_block if feeds else 0
     return Verification(checks=tuple(checks), n_contexts=n_contexts, n_contexts_in_all=contexts.total, tolerance=config.tolerance)
+
+
+def _comparer(latents: Latents, config: VerifyConfig) -> CodeComparer:
+    return CodeComparer(latents, tolerance=config.tolerance, rounding_share=config.rounding_share)
 
 
 def _chosen_blocks(n_blocks: int, per_block: int, config: VerifyConfig) -> list[int]:
