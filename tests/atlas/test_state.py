@@ -20,7 +20,7 @@ from monoseme.core.errors import ArtifactDamagedError, ConfigError, UndefinedMet
 from monoseme.saes import Codes
 
 F = 7
-CONFIG = StateConfig(n_top=3, n_sampled=5, n_counted_documents=6, n_background=11, left=3, right=2, seed=1)
+CONFIG = StateConfig(n_top=3, n_spare=0, n_sampled=5, n_counted_documents=6, n_background=11, left=3, right=2, seed=1)
 SOURCE = random_source(n_blocks=3, n_contexts=5, seq_len=11, n_latents=F, n_documents=13, seed=2)
 
 

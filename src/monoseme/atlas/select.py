@@ -1,5 +1,8 @@
 """Which of the kept firings are shown: the strongest, and a few from each tenth of the activations.
 
+Each list has one example of a document, so no two windows of it overlap, and no near-duplicate by text of a better one
+(`near_duplicates.py`): more are kept than are shown, and those behind move up.
+
 Letters: F latents, E examples, W width of a window.
 """
 
@@ -9,10 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monoseme.atlas.bins import quantiles
+from monoseme.atlas.near_duplicates import says_something_new
 from monoseme.atlas.reservoir import Entries, Reservoir, join_entries
-from monoseme.atlas.state import LatentState
+from monoseme.atlas.state import LatentState, StateConfig
+from monoseme.atlas.text_store import TextStore
 
 N_DECILES = 10
+_CANDIDATES_PER_SHOWN = 2
+"""Firings of a decile that are looked at for each that is shown."""
 
 
 class ExampleRows(NamedTuple):
@@ -24,6 +31,14 @@ class ExampleRows(NamedTuple):
     rank: NDArray[np.int16]
     """Among the strongest: 0 is the strongest. In a decile: the order of the sample, which is random."""
     entries: Entries
+    n_near_duplicates: NDArray[np.int64]
+    """[F] firings that would have been shown, but for the text of a better one."""
+
+
+class _Shown(NamedTuple):
+    entries: Entries
+    dropped: NDArray[np.int64]
+    """The group of each entry that was left out for its text."""
 
 
 def decile_edges(state: LatentState) -> NDArray[np.float64]:
@@ -34,15 +49,36 @@ def decile_edges(state: LatentState) -> NDArray[np.float64]:
     return quantiles(state.histogram, np.linspace(0.0, 1.0, N_DECILES + 1), maximum=state.maximum)
 
 
-def choose_examples(state: LatentState, *, n_per_decile: int) -> ExampleRows:
-    """The strongest examples of each latent, each of another document, and `n_per_decile` of each decile, likewise."""
-    top = state.top.entries()
+def choose_examples(state: LatentState, text: TextStore, *, n_per_decile: int) -> ExampleRows:
+    """The strongest examples of each latent and `n_per_decile` of each decile."""
+    config = state.config
+    top = _shown(state.top.entries(), config.n_top, config, text)
     sample = state.sample.entries()
     inner = decile_edges(state)[:, 1:-1]
     decile = (sample.payload["value"][:, None] >= inner[sample.group]).sum(axis=1)
-    chosen = Reservoir(state.n_latents * N_DECILES, n_per_decile, distinct_documents=True, payload=state.sample.payload_specs)
+    size = n_per_decile * _CANDIDATES_PER_SHOWN
+    chosen = Reservoir(state.n_latents * N_DECILES, size, distinct_documents=True, payload=state.sample.payload_specs)
     chosen.offer(sample._replace(group=sample.group * N_DECILES + decile))
-    tenths = chosen.entries()
+    tenths = _shown(chosen.entries(), n_per_decile, config, text)
+    dropped = np.concatenate([top.dropped, tenths.dropped // N_DECILES])
+    return _in_order(top.entries, tenths.entries, np.bincount(dropped, minlength=state.n_latents))
+
+
+def _shown(entries: Entries, n: int, config: StateConfig, text: TextStore) -> _Shown:
+    """The first n entries of each group that say something new; all are of different documents."""
+    around = [offset for offset in range(-config.left, config.right + 1) if offset]
+
+    def tokens(at: NDArray[np.int64]) -> NDArray[np.int64]:
+        return text.gather(entries.document[at], entries.position[at], around)
+
+    is_new = says_something_new(entries.group, tokens)
+    counted = np.cumsum(is_new)
+    begins = np.searchsorted(entries.group, entries.group, side="left")
+    n_before = counted - is_new - (counted[begins] - is_new[begins])  # new ones of the same group before each entry
+    return _Shown(entries.pick(is_new & (n_before < n)), entries.group[~is_new & (n_before < n)])
+
+
+def _in_order(top: Entries, tenths: Entries, n_near_duplicates: NDArray[np.int64]) -> ExampleRows:
     group = np.concatenate(
         [top.group * (N_DECILES + 1), (tenths.group // N_DECILES) * (N_DECILES + 1) + 1 + tenths.group % N_DECILES]
     )
@@ -51,4 +87,4 @@ def choose_examples(state: LatentState, *, n_per_decile: int) -> ExampleRows:
     rank = np.arange(len(group)) - np.searchsorted(group, group, side="left")
     latent, place = np.divmod(group, N_DECILES + 1)
     entries = join_entries([top, tenths]).pick(order)
-    return ExampleRows(latent, (place - 1).astype(np.int8), rank.astype(np.int16), entries)
+    return ExampleRows(latent, (place - 1).astype(np.int8), rank.astype(np.int16), entries, n_near_duplicates)

@@ -24,7 +24,9 @@ class StateConfig:
     """What is kept per latent."""
 
     n_top: int = 24
-    """Strongest examples kept per latent (count), each of another document."""
+    """Strongest examples shown per latent (count), each of another document."""
+    n_spare: int = 12
+    """Strong firings kept beyond those (count): they move up where a better one has nearly the same text."""
     n_sampled: int = 100
     """Firings kept per latent as a uniform sample (count): the source of decile examples and of explanations."""
     n_counted_documents: int = 64
@@ -42,6 +44,8 @@ class StateConfig:
         for name in ("n_top", "n_sampled", "n_background"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but an atlas keeps at least 1.")
+        if self.n_spare < 0:
+            raise ConfigError(f"n_spare is {self.n_spare}, but must be at least 0.")
         if self.n_counted_documents < 2:
             raise ConfigError(f"n_counted_documents is {self.n_counted_documents}; it must be at least 2.")
         if self.left < 0 or self.right < 0:
@@ -54,12 +58,12 @@ class StateConfig:
 
 
 class LatentState:
-    """Statistics of F latents, growing by `add`; memory O(F * (n_top + n_sampled)) however long the text."""
+    """Statistics of F latents, growing by `add`; memory O(F * (n_top + n_spare + n_sampled)) however long the text."""
 
     def __init__(self, n_latents: int, config: StateConfig) -> None:
         self.n_latents, self.config = n_latents, config
         window = {"value": PayloadSpec("float32"), "window": PayloadSpec("float16", (config.left + 1 + config.right,))}
-        self.top = Reservoir(n_latents, config.n_top, distinct_documents=True, payload=window)
+        self.top = Reservoir(n_latents, config.n_top + config.n_spare, distinct_documents=True, payload=window)
         self.sample = Reservoir(n_latents, config.n_sampled, distinct_documents=False, payload=window)
         self.documents = Reservoir(n_latents, config.n_counted_documents, distinct_documents=True, payload={})
         self.background = Background(config.n_background, seed=config.seed)

@@ -40,8 +40,9 @@ class LogitFacts(NamedTuple):
 
 def write_latents(folder: Path, state: LatentState, *, logits: LogitFacts, text: TextStore, n_per_decile: int) -> None:
     """Write all files of a latents artifact into `folder`."""
-    examples = choose_examples(state, n_per_decile=n_per_decile)
-    columns = _latent_columns(state) | _logit_columns(logits, text, state.n_latents)
+    examples = choose_examples(state, text, n_per_decile=n_per_decile)
+    columns = _latent_columns(state) | {"n_near_duplicates": examples.n_near_duplicates}
+    columns |= _logit_columns(logits, text, state.n_latents)
     _write(folder / "latents.parquet", columns | {"example_texts": _example_texts(examples, text, state.n_latents)})
     ranks = {"decile": pa.array(examples.decile, pa.int8(), mask=examples.decile < 0), "rank": examples.rank}
     _write_windows(folder, "example", examples.latent, examples.entries, state.n_latents, more=ranks)
