@@ -178,3 +178,21 @@ def test_empty_and_too_long_prompts_are_refused(llama: LanguageModel) -> None:
 def test_an_edit_at_a_site_the_model_lacks_is_refused(llama: LanguageModel) -> None:
     with pytest.raises(SiteError):
         llama.generate(PROMPTS, edits=[FunctionEdit(Site("mlp_in", 7), _push)])
+
+
+def test_a_steered_choice_is_made_from_what_steering_gives(llama: LanguageModel) -> None:
+    prompts = [[1, 5, 9], [1, 7]]
+    sampling = Sampling(max_new_tokens=5)
+    plain = llama.generate(prompts, max_new_tokens=5)
+    seen: list[int] = []
+    as_is = llama.generate_steered(prompts, steer=lambda row, logits: seen.append(row) or logits, sampling=sampling)
+    assert as_is == plain
+    assert sorted(set(seen)) == [0, 1]
+    first = plain[0].token_ids[0]
+
+    def without_first(row: int, logits: torch.Tensor) -> torch.Tensor:
+        return logits.index_fill(0, torch.tensor([first]), float("-inf")) if row == 0 else logits
+
+    steered = llama.generate_steered(prompts, steer=without_first, sampling=sampling)
+    assert first not in steered[0].token_ids
+    assert steered[1] == plain[1]

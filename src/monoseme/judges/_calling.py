@@ -162,7 +162,7 @@ def _is_this_machine(base_url: str | None) -> bool:
 
 
 class Caller:
-    """Calls one provider's interface; a `request` gives a reply to be read, as a context (`.with_streaming_response` of a client)."""
+    """Calls one provider's interface. A `request` gives, as a context, a reply to be read (`.with_streaming_response`)."""
 
     def __init__(self, sdk: ModuleType, config: RemoteConfig, *, key: str, sleep: Callable[[float], None] = time.sleep) -> None:
         self._sdk = sdk

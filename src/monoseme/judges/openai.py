@@ -32,7 +32,7 @@ class OpenAI(RemoteChat, BatchJudge):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(RemoteConfig):
-        """A model of OpenAI's, such as gpt-5-mini."""
+        """A model of OpenAI's, such as gpt-5.4-mini."""
 
         key_variable: str = "OPENAI_API_KEY"
         """Environment variable that holds the key."""
