@@ -1,11 +1,12 @@
 """llama3_interpretability_sae's YAML: best sentences, answers of its judge, and the meanings made of them.
 
     top_sentences_{mean,max,last}.yaml     {latent: [[value, sentence], ...]}, the best last, of at most 100
-    BATCH.yaml                             {latent: {content, model, input_tokens, output_tokens}} or {latent: {canceled: true}}
+    responses/BATCH.yaml                   {latent: {content, model, input_tokens, output_tokens}} or {latent: {canceled: true}}
     latent_index_meaning.yaml              {latent: {common_semantic, certainty}}
 
 A sentence is its number in the data set. Who writes and reads it: Paul Pauls' llama3_interpretability_sae (2024). An answer ends
-with a JSON object that has exactly `common_semantic` and `certainty` in [0, 1]; one that does not is a failure.
+with a JSON object that has exactly `common_semantic` and `certainty` in [0, 1]; one that does not is a failure. An answer that is
+written is what the atlas keeps of it: all that was said beside the meaning, then that object.
 """
 
 import json
@@ -20,7 +21,7 @@ import yaml
 from monoseme.atlas.formats._base import AtlasFormat
 from monoseme.atlas.formats._notes import Notes
 from monoseme.atlas.formats._part import ExportPart
-from monoseme.atlas.formats._reading import as_latent, as_list, as_number, as_object, as_text, parse_json, read_yaml
+from monoseme.atlas.formats._reading import as_latent, as_list, as_number, as_object, as_text, read_yaml
 from monoseme.atlas.formats._writing import details_text
 from monoseme.atlas.said import Explanation
 from monoseme.atlas.sentences.reader import Sentences
@@ -29,7 +30,8 @@ from monoseme.core.errors import ConfigError, ForeignError
 
 _MEANINGS = "latent_index_meaning.yaml"
 _TOP = "top_sentences_{}.yaml"
-_LAST_OBJECT = re.compile(r"\{[^{}]*\}")
+_ANSWERS = "answers.yaml"
+_MOST_BRACES = 100
 _FIELDS = {"common_semantic", "certainty"}
 
 
@@ -71,6 +73,8 @@ class Llama3(AtlasFormat):
             lost.append(f"{len(meanings) - len(certain):,} explanations without a certainty, or a lower one than asked for")
         if certain:
             _write(folder / _MEANINGS, certain)
+            (folder / "responses").mkdir()
+            _write(folder / "responses" / _ANSWERS, _answers(part, certain))
         sentences = part.sentences()
         if sentences is not None:
             for aggregation in AGGREGATIONS:
@@ -80,7 +84,7 @@ class Llama3(AtlasFormat):
                 f"{part.key} has no explanation with a certainty, and no ranked sentences.\n"
                 "  Make some with:  monoseme explain --explainer llm_sentences"
             )
-        return (*lost, "answers of the judge as it gave them: an atlas keeps what they say")
+        return (*lost, "answers of the judge word by word, and their tokens: an explanation keeps what they say")
 
     def read(self, path: Path) -> Notes:
         """Meanings, or what answers say where there are no meanings. Files tell what they are by what they hold."""
@@ -137,6 +141,25 @@ def _meaning(said: Explanation) -> dict[str, Any] | None:
     return {"common_semantic": said.text, "certainty": float(certainty)}
 
 
+def _answers(part: ExportPart, meanings: Mapping[int, Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Answers from which the original's parser reads the meanings again; with the judge's model where the annotation names it."""
+    judge = part.explanations.artifact.config.get("judge") if part.explanations else None
+    model = judge.get("model") if isinstance(judge, dict) else None
+    found: dict[int, dict[str, Any]] = {}
+    for latent, meaning in meanings.items():
+        beside = {name: value for name, value in json.loads(part.explained[latent].details).items() if name != "certainty"}
+        lines = [f"{name}: {_words(value)}" for name, value in beside.items() if value]
+        content = "\n".join([*lines, json.dumps(meaning, ensure_ascii=False)])
+        found[latent] = {"content": content} | ({} if model is None else {"model": str(model)})
+    return found
+
+
+def _words(value: Any) -> str:
+    """A value in words, without the braces by which the meaning at the end is found."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.replace("{", "(").replace("}", ")")
+
+
 def _certainty(said: Explanation) -> float:
     meaning = _meaning(said)
     return 0.0 if meaning is None else meaning["certainty"]
@@ -155,20 +178,34 @@ def _answer(row: Mapping[str, Any], latent: int, *, where: str) -> Explanation:
     content = row.get("content")
     if not isinstance(content, str):
         return Explanation(latent=latent, text=None, why_missing="canceled" if "canceled" in row else "no answer")
-    objects = _LAST_OBJECT.findall(content)
+    found = _last_meaning(content)
+    if found is None:
+        return Explanation(latent=latent, text=None, why_missing="the answer does not end with a meaning and its certainty")
     try:
-        found = as_object(parse_json(objects[-1].encode(), where=where), where=where) if objects else {}
-        if found.keys() != _FIELDS:
-            return Explanation(latent=latent, text=None, why_missing="the answer does not end with a meaning and its certainty")
         return _said(found, latent, where=where)
     except ForeignError as error:
         return Explanation(latent=latent, text=None, why_missing=str(error).splitlines()[0])
 
 
+def _last_meaning(content: str) -> dict[str, Any] | None:
+    """The last JSON object with exactly the two fields; unlike the original's, its texts may hold braces."""
+    decoder = json.JSONDecoder()
+    begins = [match.start() for match in re.finditer(r"\{", content)]
+    for begin in reversed(begins[-_MOST_BRACES:]):
+        try:
+            found = decoder.raw_decode(content, begin)[0]
+        except (ValueError, RecursionError):
+            continue
+        if found.keys() == _FIELDS:
+            return found
+    return None
+
+
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path] if path.suffix in (".yaml", ".yml") else []
-    return [file for file in sorted(path.iterdir()) if file.suffix in (".yaml", ".yml")] if path.is_dir() else []
+    found = [*path.iterdir(), *path.glob("*responses/*")] if path.is_dir() else []
+    return sorted(file for file in found if file.suffix in (".yaml", ".yml") and file.is_file())
 
 
 def _write(path: Path, table: Mapping[int, Any]) -> None:
