@@ -2,6 +2,7 @@
 
 from collections import Counter
 from functools import cached_property
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.excerpts import Excerpt, Excerpts
 from monoseme.atlas.kept_codes import KeptCodes
 from monoseme.atlas.kept_windows import KeptWindows
+from monoseme.atlas.pages import Related
 from monoseme.atlas.split import is_heldout
 
 KINDS = ("top", "by_decile", "silent", "active", "random", "near_misses")
@@ -129,6 +131,18 @@ def test_an_atlas_without_kept_codes_says_so_and_calls_nothing_silent(planted: A
     assert len(without.top(0, 5, heldout=True)) == 5
 
 
+def test_latents_that_write_alike_make_near_misses_too(excerpts: Excerpts, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_codes = excerpts.near_misses(0, 3, heldout=True, length=5)
+    alike = Related(other=1, n_fired=1, n_other=1, n_together=0, jaccard=0.0, lift=None, correlation=None, cosine=0.999)
+    related = SimpleNamespace(of=lambda latent: {"cosine_rank": (alike,)})
+    monkeypatch.setattr(excerpts, "_relations", related)
+    found = excerpts.near_misses(0, 3, heldout=True, length=5)
+    assert found != by_codes
+    for excerpt in found:  # latent 1 fires after " the"
+        assert " the" in excerpt.texts[:-1]
+        assert not excerpt.is_active
+
+
 def _tiny() -> KeptCodes:
     """Two contexts; document 0 ends in the first, and position 2 of document 1 never reached the SAE."""
     document = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1])
@@ -155,4 +169,4 @@ def test_neighbours_are_those_that_fire_together_and_near_windows_where_they_fir
     # both fire on 3 tokens, 0 on 3 and 1 on 5
     assert windows.neighbours(0) == [(1, pytest.approx(3 / 5))]
     assert windows.neighbours(2) == []
-    assert windows.nearness(0).tolist() == pytest.approx([0.6 / 8, 0.0, 0.0, 0.6])
+    assert windows.nearness(windows.neighbours(0)).tolist() == pytest.approx([0.6 / 8, 0.0, 0.0, 0.6])

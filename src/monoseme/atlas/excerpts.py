@@ -4,6 +4,7 @@ Two halves of the documents never meet: excerpts are asked for with `heldout=Fal
 window counts as silent only where the latent's own codes say so, which an atlas knows of the contexts whose codes it keeps.
 """
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monoseme.atlas.evidence import Evidence
-from monoseme.atlas.kept_windows import KeptWindows
+from monoseme.atlas.kept_windows import KeptWindows, Neighbour
 from monoseme.atlas.pages import Example
+from monoseme.atlas.relations import Relations, open_relations
 from monoseme.atlas.split import is_heldout
 from monoseme.core.seeds import derive_seed
 
@@ -110,12 +112,13 @@ class Excerpts:
     def near_misses(self, latent: int, n: int, *, heldout: bool, length: int | None = None) -> tuple[Excerpt, ...]:
         """The n silent windows that are hardest to tell: where the latent's neighbours fire strongest, the hardest first.
 
-        Each of another document; fewer where its neighbours fire in fewer.
+        Neighbours are the latents that fire on the same kept tokens and, in an atlas with relations, those that write nearly the
+        same. Each window is of another document; fewer where neighbours fire in fewer.
         """
         windows = self._laid(length)
         if windows is None:
             return ()
-        near = windows.nearness(latent)
+        near = windows.nearness([*windows.neighbours(latent), *self._writing_alike(latent)])
         near[(windows.strongest(latent) > 0) | (windows.heldout != heldout)] = 0
         hardest = np.argsort(-near, kind="stable")[: int((near > 0).sum())]
         _, first = np.unique(windows.document[hardest], return_index=True)
@@ -130,6 +133,18 @@ class Excerpts:
             allowed &= (windows.strongest(latent) > 0) == (kind == "active")
         drawn = _shuffled(np.nonzero(allowed)[0], kind, latent, heldout=heldout, seed=seed)[:n]
         return tuple(self._window(latent, windows, int(window)) for window in drawn)
+
+    def _writing_alike(self, latent: int) -> list[Neighbour]:
+        """The latents whose decoder rows are nearest, as far as the atlas knows."""
+        if self._relations is None:
+            return []
+        related = self._relations.of(latent)["cosine_rank"]
+        return [Neighbour(one.other, one.cosine) for one in related if one.cosine is not None and one.cosine > 0]
+
+    @functools.cached_property
+    def _relations(self) -> Relations | None:
+        latents = self.evidence.latents
+        return open_relations(latents.artifact.path.parent.parent, latents)
 
     def _laid(self, length: int | None) -> KeptWindows | None:
         """The kept contexts in windows of that length; None where the atlas keeps none."""

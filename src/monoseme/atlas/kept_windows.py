@@ -3,6 +3,7 @@
 Letters: M kept tokens, W windows, E codes.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -47,11 +48,11 @@ class KeptTokens(Protocol):
 
 
 class Neighbour(NamedTuple):
-    """A latent that fires where another does."""
+    """A latent that fires where another does, or writes what it writes."""
 
     latent: int
-    jaccard: float
-    """Tokens on which both fire / tokens on which either fires, in [0, 1]."""
+    nearness: float
+    """Tokens on which both fire / tokens on which either fires, or the cosine of what they write; in [0, 1]."""
 
 
 class KeptWindows:
@@ -104,15 +105,15 @@ class KeptWindows:
         best = np.argsort(-jaccard, kind="stable")[:_MOST_NEIGHBOURS]
         return [Neighbour(int(latents[often][i]), float(jaccard[i])) for i in best]
 
-    def nearness(self, latent: int) -> NDArray[np.float64]:
-        """How hard each window is to tell from one in which the latent fires, [W]; 0 where none of its neighbours fires.
+    def nearness(self, neighbours: Iterable[Neighbour]) -> NDArray[np.float64]:
+        """How hard each window is to tell from one in which their latent fires, [W]; 0 where none of its neighbours fires.
 
-        The largest of (Jaccard of the neighbour) x (its activation there / its largest activation in all windows).
+        The largest of (nearness of the neighbour) x (its activation there / its largest activation in all windows).
         """
         near = np.zeros(len(self.first))
-        for neighbour in self.neighbours(latent):
+        for neighbour in neighbours:
             strength = self.strongest(neighbour.latent).astype(np.float64)
-            near = np.maximum(near, neighbour.jaccard * strength / max(float(strength.max(initial=0)), 1e-30))
+            near = np.maximum(near, neighbour.nearness * strength / max(float(strength.max(initial=0)), 1e-30))
         return near
 
     def _firings(self, latent: int) -> NDArray[np.integer]:
