@@ -35,7 +35,7 @@ def local() -> Local:
 
 
 def test_an_answer_of_the_bundled_model_fits_its_type(local: Local) -> None:
-    question = _question(answer_type=_Verdict, max_tokens=120)
+    question = _question(answer_type=_Verdict, max_tokens=70)
     answer = read_reply(question, local.answer(question))
     assert answer.failure is None
     assert isinstance(answer.value, _Verdict)
@@ -48,8 +48,8 @@ def test_what_has_no_room_for_its_end_is_cut_off(local: Local) -> None:
 
 
 def test_questions_that_come_together_are_answered_as_alone(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
-    kinds: list[type[BaseModel] | None] = [_Verdict, None, _Verdict, None, _Verdict]
-    questions = [_question(f"Say {i}." * (i + 1), answer_type=kind, max_tokens=5 + 4 * i) for i, kind in enumerate(kinds)]
+    kinds: list[type[BaseModel] | None] = [_Verdict, None, _Verdict]
+    questions = [_question(f"Say {i}." * (i + 1), answer_type=kind, max_tokens=4 + 3 * i) for i, kind in enumerate(kinds)]
     alone = [local.answer(question) for question in questions]
     sizes: list[int] = []
     write: Callable[..., None] = local._write
@@ -130,10 +130,10 @@ def test_chances_are_those_among_the_tokens_that_the_type_allows(local: Local) -
 
 
 def test_a_temperature_draws_the_same_answer_each_time_and_others_for_other_questions(local: Local) -> None:
-    question, other = (_question(text, temperature=1.0, max_tokens=12) for text in ("Tell me.", "Tell me!"))
+    question, other = (_question(text, temperature=1.0, max_tokens=7) for text in ("Tell me.", "Tell me!"))
     assert local.answer(question).text == local.answer(question).text
     assert local.answer(question).text != local.answer(other).text
-    assert local.answer(question).text != local.answer(_question("Tell me.", max_tokens=12)).text
+    assert local.answer(question).text != local.answer(_question("Tell me.", max_tokens=7)).text
 
 
 def test_counted_tokens_are_those_charged_and_nothing_is_paid(local: Local) -> None:
