@@ -108,7 +108,7 @@ def feature_row(page: ExportedLatent, part: ExportPart, named: Named) -> dict[st
     }
 
 
-def activation_row(page: ExportedLatent, named: Named) -> Iterator[dict[str, Any]]:
+def activation_rows_of(page: ExportedLatent, named: Named) -> Iterator[dict[str, Any]]:
     """The rows of a latent's examples."""
     for number, row in enumerate(activation_rows(page)):
         yield {

@@ -32,11 +32,6 @@ class ExportedLatent(NamedTuple):
     top_logits: tuple[TokenLogit, ...]
     bottom_logits: tuple[TokenLogit, ...]
 
-    @property
-    def is_dead(self) -> bool:
-        """Whether it never fired."""
-        return self.stats.n_fired == 0
-
 
 class ScannedText(NamedTuple):
     """What the manifest says of the text; None where it does not."""
@@ -113,9 +108,15 @@ class ExportPart:
         except ArtifactMissingError:
             return open_sentences(self._atlas, self.latents, self.text)
 
-    def pages(self) -> Iterator[ExportedLatent]:
-        """The latents in the order of `numbers`; one is in memory at a time."""
-        for number in self.numbers:
+    @functools.cached_property
+    def firing(self) -> tuple[int, ...]:
+        """The chosen latents that fired at all."""
+        fired = self.latents.column("n_fired")
+        return tuple(number for number in self.numbers if fired[number])
+
+    def pages(self, numbers: Sequence[int]) -> Iterator[ExportedLatent]:
+        """Some of the chosen latents, in that order; one is in memory at a time."""
+        for number in numbers:
             row = self.latents.row(number)
             shown = self.latents.examples(row)
             logits = (self.latents.logits(row, end) for end in ("top", "bottom"))

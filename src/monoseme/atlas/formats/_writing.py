@@ -1,9 +1,10 @@
 """Writes rows and texts of exports as they come, in drafts that the export makes whole."""
 
+import contextlib
 import gzip
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,16 +16,27 @@ def json_line(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
 
-def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Rows as JSON lines, gzipped where the name ends in .gz; the same rows are the same bytes."""
+@contextlib.contextmanager
+def row_file(path: Path) -> Iterator[Callable[[Mapping[str, Any]], object]]:
+    """Makes a file of JSON lines and gives what writes a row; gzipped where the name ends in .gz.
+
+    The same rows are the same bytes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         if path.suffix != ".gz":
-            file.writelines(json_line(row) for row in rows)
+            yield lambda row: file.write(json_line(row))
             return
         # without a name and with a fixed time, gzip writes nothing that differs between two runs
         with gzip.GzipFile(filename="", mode="wb", fileobj=file, compresslevel=5, mtime=0) as packed:
-            packed.writelines(json_line(row) for row in rows)
+            yield lambda row: packed.write(json_line(row))
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Rows as JSON lines, as `row_file` writes them."""
+    with row_file(path) as put:
+        for row in rows:
+            put(row)
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

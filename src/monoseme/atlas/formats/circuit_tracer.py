@@ -89,7 +89,7 @@ class CircuitTracer(AtlasFormat):
             if self.config.packed:
                 index[str(part.site.layer)] = self._pack(part, features)
             else:
-                for page in _alive(part):
+                for page in part.pages(part.firing):
                     name = f"{cantor(part.site.layer, page.latent)}.json"
                     (features / name).write_bytes(json_line(self._feature(page, part)))
         if self.config.packed:
@@ -113,7 +113,7 @@ class CircuitTracer(AtlasFormat):
         if order != list(part.numbers):
             raise ConfigError("circuit-tracer packs features in their order: name latents in ascending order.")
         with (folder / name).open("wb") as file:
-            for page in _alive(part):
+            for page in part.pages(part.firing):
                 packed = gzip.compress(json_line(self._feature(page, part)), compresslevel=6, mtime=0)
                 sizes[page.latent] = file.write(_LENGTH.pack(len(packed)) + packed)
         offsets = [0]
@@ -155,10 +155,6 @@ def from_cantor(number: int) -> tuple[int, int]:
     total = (isqrt(8 * number + 1) - 1) // 2
     feature = number - total * (total + 1) // 2
     return total - feature, feature
-
-
-def _alive(part: ExportPart) -> Iterator[ExportedLatent]:
-    return (page for page in part.pages() if not page.is_dead)
 
 
 def _example(example: Example) -> dict[str, Any]:

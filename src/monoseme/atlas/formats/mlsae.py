@@ -143,7 +143,7 @@ class Mlsae(AtlasFormat):
 
     def _rows(self, parts: Sequence[ExportPart]) -> Iterator[tuple[Any, ...]]:
         for layer, part in enumerate(parts):
-            for page in part.pages():
+            for page in part.pages(part.firing):
                 for example in page.top[: self.config.n_examples]:
                     yield _row(example, page.latent, layer)
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from monoseme.atlas.formats._base import AtlasFormat
-from monoseme.atlas.formats._neuronpedia_rows import Named, activation_row, explanation_row, feature_row, release_rows
+from monoseme.atlas.formats._neuronpedia_rows import Named, activation_rows_of, explanation_row, feature_row, release_rows
 from monoseme.atlas.formats._notes import NotedExample, Notes
 from monoseme.atlas.formats._part import ExportPart
 from monoseme.atlas.formats._reading import as_latent, as_numbers, as_text, as_texts, numbered, read_rows
-from monoseme.atlas.formats._writing import batched, details_text, write_rows
+from monoseme.atlas.formats._writing import batched, details_text, row_file, write_rows
 from monoseme.atlas.said import Explanation
 from monoseme.core.errors import ConfigError, ForeignError
 
@@ -122,14 +122,15 @@ class Neuronpedia(AtlasFormat):
 
     def _write_latents(self, part: ExportPart, named: Named, source: Path) -> None:
         config, size = self.config, self.config.latents_per_batch
-        alive = (page for page in part.pages() if not page.is_dead)
-        for number, pages in enumerate(batched(alive, size)):
-            features = (feature_row(page, part, named) for page in pages)
-            write_rows(source / "features" / f"batch-{number}.jsonl.gz", features)
-            examples = (row for page in pages for row in activation_row(page, named))
-            write_rows(source / "activations" / f"batch-{number}.jsonl.gz", examples)
-        fired = part.latents.column("n_fired")  # an explanation of a latent without a row of its own is not taken
-        said = (one for one in part.explained.values() if one.text is not None and fired[one.latent])
+        for number, batch in enumerate(batched(part.firing, size)):
+            name = f"batch-{number}.jsonl.gz"
+            with row_file(source / "features" / name) as put_feature, row_file(source / "activations" / name) as put_activation:
+                for page in part.pages(batch):
+                    put_feature(feature_row(page, part, named))
+                    for row in activation_rows_of(page, named):
+                        put_activation(row)
+        with_row = set(part.firing)  # an explanation of a latent without a row of its own is not taken
+        said = (one for one in part.explained.values() if one.text is not None and one.latent in with_row)
         for number, batch in enumerate(batched(said, size)):
             rows = [explanation_row(one, named, method=config.explanation_type, model=config.explanation_model) for one in batch]
             write_rows(source / "explanations" / f"batch-{number}.jsonl.gz", rows)

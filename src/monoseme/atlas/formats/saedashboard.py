@@ -77,11 +77,10 @@ class SaeDashboard(AtlasFormat):
             "layer": part.site.layer,
             "sae_set": self.config.sae_set or part.key,
         }
-        alive = (page for page in part.pages() if not page.is_dead)
-        for number, pages in enumerate(batched(alive, self.config.latents_per_batch)):
-            _write(folder / f"batch-{number}.json", named | {"features": [_feature(page, part) for page in pages]})
-        fired = part.latents.column("n_fired")
-        skipped = [latent for latent in part.numbers if not fired[latent]]
+        for number, batch in enumerate(batched(part.firing, self.config.latents_per_batch)):
+            features = [_feature(page, part) for page in part.pages(batch)]
+            _write(folder / f"batch-{number}.json", named | {"features": features})
+        skipped = sorted(set(part.numbers) - set(part.firing))
         told = named | {"layer": str(part.site.layer), "log_sparsity": None, "skipped_indexes": skipped}
         _write(folder / "skipped_indexes.json", told)
         _write(folder / "run_settings.json", {"made_by": "monoseme", "site": str(part.site), **to_dict(self.config)})

@@ -38,8 +38,7 @@ class TSae(AtlasFormat):
         if not said:
             raise ConfigError(f"{part.key} has no explanations to write.\n  Make some with:  monoseme explain")
         write_atomic(folder / _NAME, json.dumps(said, ensure_ascii=False, indent=2) + "\n")
-        fired = part.latents.column("n_fired")
-        n_mute = sum(fired[number] > 0 and str(number) not in said for number in part.numbers)
+        n_mute = sum(str(number) not in said for number in part.firing)
         return (f"{n_mute:,} latents that fire have no explanation: T-SAE takes them for dead",) if n_mute else ()
 
     def read(self, path: Path) -> Notes:
