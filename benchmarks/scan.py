@@ -71,16 +71,35 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
         result = scan(source, targets, Path(folder) / "atlas", config=kept, model=materials.model,
                       names=names_of(materials.text), options=options)  # fmt: skip
         whole = time.perf_counter() - began
+        pages = page_seconds(Path(folder) / "atlas", result.keys[0])
         n_bytes = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     return source.found() | {
         "tokens": result.n_tokens,
         "seconds_of_writing": whole - source.passing,
         "atlas_mb": n_bytes / 1e6,
+        "page_ms_median": 1e3 * pages[len(pages) // 2],
+        "page_ms_of_twenty_the_slowest": 1e3 * pages[-len(pages) // 20],
         "most_mb": max(source.memory),
         "memory_at_half_mb": source.memory[len(source.memory) // 2],
         "memory_at_end_mb": source.memory[-1],
         "memory_after_mb": own_memory_mb(),
     }
+
+
+def page_seconds(atlas: Path, key: str) -> list[float]:
+    """How long the pages of two hundred latents take, the quickest first."""
+    import numpy as np
+
+    from monoseme.atlas import open_atlas
+
+    opened = open_atlas(atlas)
+    found = []
+    opened.latent(key, 0)
+    for latent in np.random.default_rng(0).integers(0, opened.latents(key).n_latents, 200).tolist():
+        began = time.perf_counter()
+        opened.latent(key, latent)
+        found.append(time.perf_counter() - began)
+    return sorted(found)
 
 
 class Turns:
