@@ -141,3 +141,16 @@ def test_counts_of_roles_merge_and_are_taken_up_again(tmp_path: Path) -> None:
     counts.merge(counts)
     assert counts.n_tokens.tolist() == [0, 0, 4, 4, 0, 0, 0]
     assert counts.n_fired.tolist() == [[0, 0, 2, 0, 0, 0, 0], [0, 0, 0, 2, 0, 0, 0]]
+
+
+def test_a_page_can_be_kept_to_the_examples_of_a_role(tmp_path: Path) -> None:
+    atlas = scanned(tmp_path / "atlas", RoleFilter())
+    every = atlas.latent("topk", 0)
+    told = {example.role for decile in every.deciles for example in decile.examples}
+    assert {"user", "assistant", "template"} <= told
+    page = atlas.latent("topk", 0, only=RoleFilter(roles=("user",)))
+    kept = [example for decile in page.deciles for example in decile.examples]
+    assert kept == [e for decile in every.deciles for e in decile.examples if e.role == "user"]
+    assert kept
+    assert page.top == ()  # the strongest of each document is of the assistant
+    assert page.stats == every.stats

@@ -11,6 +11,7 @@ from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.latents import Latents
 from monoseme.atlas.pages import LatentPage
 from monoseme.atlas.relations.reading import Relations, open_relations
+from monoseme.atlas.roles import RoleFilter
 from monoseme.atlas.said import Explanation, Score
 from monoseme.atlas.table import LatentTable, TableQuery
 from monoseme.atlas.text_store import TextStore
@@ -57,11 +58,14 @@ class Atlas:
                 self._opened[sae] = Latents(sae, artifact, self.text)
             return self._opened[sae]
 
-    def latent(self, sae: str, latent: int) -> LatentPage:
-        """Everything known of one latent. Raises ConfigError for a number it does not have."""
+    def latent(self, sae: str, latent: int, *, only: RoleFilter | None = None) -> LatentPage:
+        """Everything known of one latent; `only` keeps to examples of some roles and turns of conversations.
+
+        Raises ConfigError for a number it does not have.
+        """
         latents = self.latents(sae)
         row = latents.row(latent)
-        shown = latents.examples(row)
+        shown = latents.examples(row, only=only)
         annotations = self.annotations(sae)
         return LatentPage(
             key=sae,

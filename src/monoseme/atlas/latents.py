@@ -83,7 +83,7 @@ class Latents:
         """The site the SAE reads."""
         return self.artifact.config["site"]
 
-    @property
+    @functools.cached_property
     def content_hash(self) -> str:
         """Names this scan in the manifests of what annotates it."""
         return self.artifact.content_hash
@@ -113,13 +113,15 @@ class Latents:
         edges = bin_edges()[first : last + 1]
         return Histogram(edges=tuple(edges.tolist()), counts=tuple(counts[first:last].tolist()))
 
-    def examples(self, row: dict[str, Any]) -> ShownExamples:
-        """The strongest examples and those of each decile."""
+    def examples(self, row: dict[str, Any], *, only: RoleFilter | None = None) -> ShownExamples:
+        """The strongest examples and those of each decile; `only` keeps those whose firing token is of some roles and turns."""
         latent = row["latent"]
         if self._offsets[latent] == self._offsets[latent + 1]:
             return ShownExamples((), ())
         rows = self._rows_of(self._examples, self._offsets, latent)
         shown = [(found["decile"], self._example(found)) for found in rows]
+        if only is not None:
+            shown = [(decile, example) for decile, example in shown if only.passes(example.role, example.turn)]
         edges = row["deciles"]
         deciles = [
             Decile(low=edges[i], high=edges[i + 1], examples=tuple(e for decile, e in shown if decile == i))
@@ -187,7 +189,7 @@ class Latents:
         """The latent's rows of a file with a row group for each LATENTS_PER_GROUP latents."""
         group, begin, end = latent // LATENTS_PER_GROUP, int(offsets[latent]), int(offsets[latent + 1])
         with self._lock:  # a ParquetFile reads for one thread at a time
-            table = file.read_row_group(group)
+            table = file.read_row_group(group, use_threads=False)  # so few rows that starting threads takes longer
         return table.slice(begin - int(offsets[group * LATENTS_PER_GROUP]), end - begin).to_pylist()
 
     def _reached(self, window: TextWindow) -> list[bool]:

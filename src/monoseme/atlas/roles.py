@@ -64,6 +64,12 @@ class RoleFilter:
         end = "the last" if self.last_turn is None else str(self.last_turn)
         return f", or no token is of {whose} in turns {self.first_turn} to {end}"
 
+    def passes(self, role: str | None, turn: int | None) -> bool:
+        """Whether one token passes; None and None: plain text."""
+        number = turn or 0
+        is_turn = number >= self.first_turn and (self.last_turn is None or number <= self.last_turn)
+        return is_turn and (self.roles is None or (role or ROLES[0]) in self.roles)
+
     def passed(self, roles: NDArray[np.int8] | None, turns: NDArray[np.int16] | None, *, like: NDArray) -> NDArray[np.bool_]:
         """Which tokens pass, in the shape of `like`; roles and turns that are None are those of plain text."""
         passed = np.ones(like.shape, dtype=bool)
