@@ -345,6 +345,8 @@ def test_no_proxy_stands_between_a_judge_and_this_machine(
 
 def test_patience_moves_no_answer_and_settings_do(make: Make) -> None:
     assert make("openai", n_tries=1, timeout_seconds=9.0).identity == make("openai").identity
+    assert make("anthropic", caches_system=True).identity == make("anthropic").identity
+    assert make("compatible", is_free=True).identity == make("compatible").identity
     assert make("openai", reasoning_effort="low").identity != make("openai").identity
 
 

@@ -32,6 +32,7 @@ _FATAL = (401, 402, 403, 404)
 _NOT_TAKEN = (408, 409, 425, 429, 529)
 _OWN_FAILURES = (500, 503)
 """Failures of a provider itself, which it does not charge; a gateway's (502, 504) may hide an answer that was."""
+_MOVES_NOTHING = ("timeout_seconds", "n_tries", "key_variable", "is_free", "caches_system")
 _HOPELESS = ("insufficient_quota", "billing_not_active", "billing_error", "unsupported_parameter", "unsupported_value")
 
 
@@ -77,9 +78,8 @@ class RemoteJudge(Judge):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """As of every judge; how patient it is moves no answer."""
-        said = super().identity
-        return {name: value for name, value in said.items() if name not in ("timeout_seconds", "n_tries", "key_variable")}
+        """As of every judge, without what moves no answer: patience, keys and money."""
+        return {name: value for name, value in super().identity.items() if name not in _MOVES_NOTHING}
 
     def answer(self, question: Question) -> Reply:
         """One answer. Raises JudgeError where all questions would fail."""
