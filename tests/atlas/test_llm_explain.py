@@ -10,7 +10,7 @@ from atlas_fakes import planted_atlas
 from judge_fakes import FakeJudge
 from test_excerpts import _Kept
 
-from monoseme.atlas import EXPLAINERS, Atlas, Explanation, explain_latents, open_atlas, score_explanations
+from monoseme.atlas import EXPLAINERS, SCORERS, Atlas, Explanation, explain_latents, open_atlas, score_explanations
 from monoseme.atlas.annotate import cost_of_explaining
 from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.excerpts import Excerpt, Excerpts
@@ -183,6 +183,12 @@ def test_an_annotation_names_the_judge_and_explanations_are_stored(tmp_path: Pat
     assert stored.text == "the word cat"
     with pytest.raises(ConfigError, match="settings of its own"):
         explain_latents(atlas, "topk", explainer=explainer, config=explainer.Config(), label="y")
+
+
+def test_text_without_rules_gets_no_score_of_rules(planted: Atlas) -> None:
+    said = Explanation(latent=0, text="the word cat", details='{"certainty": 0.7}')
+    scores = list(SCORERS.get("detection")().score(planted.evidence("topk"), [said]))
+    assert all(score.value is None and "score it with llm_detection" in str(score.why_missing) for score in scores)
 
 
 class _Everything(Explainer):

@@ -132,7 +132,7 @@ class LlmSentences(AskingExplainer):
             if found is None:
                 raise ConfigError(
                     f"the atlas {atlas} ranks no sentences of {evidence.latents.key}.\n"
-                    "  Scan with them:  monoseme scan RUN --sentences"
+                    "  Scan with them:  monoseme scan RUN --sentences best"
                 )
             self._opened[atlas] = found
         return self._opened[atlas]

@@ -80,6 +80,8 @@ class Detection(Scorer):
     def _why_missing(self, explanation: Explanation, n_firings: int, n_silent: int) -> str | None:
         if explanation.text is None:
             return f"not explained: {explanation.why_missing}"
+        if not explanation.rules and explanation.details != "{}":  # what a judge wrote: silence of rules would be no answer
+            return "its explanation is text without rules; score it with llm_detection"
         if n_firings < self.config.fewest_firings:
             return f"only {n_firings} sampled firings in held-out documents"
         return "no silent token in held-out documents" if n_silent == 0 else None
