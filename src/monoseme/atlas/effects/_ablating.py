@@ -101,7 +101,10 @@ class Ablator:
         batch = self._read(begins)
         sites = tuple(dict.fromkeys((*self._placed.inputs, *self._outputs)))
         prefix = self._model.prefix(batch.tokens, real=batch.real, capture=sites)
-        codes = _Scales.of(self._placed.encode(prefix.captured, torch.from_numpy(batch.mask)), batch.mask)
+        # only an SAE that reads whole contexts needs more of them than what is ablated
+        mask = batch.mask if self._target.sae.reads == "contexts" else np.zeros_like(batch.mask)
+        mask[of_run, at.numpy()] = True
+        codes = _Scales.of(self._placed.encode(prefix.captured, torch.from_numpy(mask)), mask)
         places, which = torch.unique(torch.stack([row, at], dim=1), dim=0, return_inverse=True)
         # the runs come token by token: a part of them needs few of the unchanged predictions
         for part in torch.arange(len(chosen)).split(self._runs_at_once):
