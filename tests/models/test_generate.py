@@ -43,6 +43,34 @@ def test_cached_batch_generation_with_edits_is_the_full_recompute(model: Languag
     assert done != model.generate(PROMPTS, max_new_tokens=N_NEW)
 
 
+@pytest.mark.parametrize("is_steered", [False, True])
+def test_logits_of_cached_generation_are_those_of_the_full_recompute(model: LanguageModel, is_steered: bool) -> None:
+    edits = [FunctionEdit(Site("resid_post", 0), _push), FunctionEdit(Site("mlp_out", 1), _push)] if is_steered else []
+    seen: list[list[torch.Tensor]] = [[] for _ in PROMPTS]
+    done = model.generate_steered(
+        PROMPTS,
+        edits=edits,
+        steer=lambda row, logits: seen[row].append(logits) or logits,
+        sampling=Sampling(max_new_tokens=N_NEW),
+    )
+    for prompt, generation, cached in zip(PROMPTS, done, seen, strict=True):
+        whole = model.run(torch.tensor([prompt + generation.token_ids]), edits=edits).logits[0, len(prompt) - 1 : -1]
+        torch.testing.assert_close(torch.stack(cached), whole, atol=1e-4, rtol=0)  # float32: sums in another order
+
+
+def test_the_last_token_is_read_for_edits_that_are_to_see_it(llama: LanguageModel) -> None:
+    def read(*, reads_last: bool) -> list[int]:
+        widths: list[int] = []
+        edit = FunctionEdit(Site("resid_pre", 0), lambda x, _: widths.append(x.shape[1]) or x)
+        llama.generate_steered(PROMPTS[:1], edits=[edit], sampling=Sampling(max_new_tokens=2), reads_last=reads_last)
+        return widths
+
+    assert read(reads_last=False) == [7, 1]
+    assert read(reads_last=True) == [7, 1, 1]
+    with pytest.raises(ModelError, match="at most 64"):
+        llama.generate_steered([[5] * 60], sampling=Sampling(max_new_tokens=5), reads_last=True)
+
+
 def test_sampled_rows_do_not_hang_on_their_batch(llama: LanguageModel) -> None:
     """Row 0 of a batch draws as row 0 alone."""
     together = llama.generate(PROMPTS, max_new_tokens=N_NEW, temperature=1.0, seed=5)

@@ -78,17 +78,21 @@ def generate(
     sampling: Sampling,
     on_token: Callable[[TokenEvent], None] | None,
     steer: Callable[[int, Tensor], Tensor] | None = None,
+    reads_last: bool = False,
 ) -> list[Generation]:
-    """Continues all prompts in one batch. Raises ModelError for empty and for too long prompts."""
+    """Continues all prompts in one batch. Raises ModelError for empty and for too long prompts.
+
+    The last new token needs no forward; with `reads_last` it has one all the same, so that edits see it.
+    """
     if not prompts:
         return []
-    _check_prompts(model, prompts, sampling.max_new_tokens)
+    _check_prompts(model, prompts, n_read=sampling.max_new_tokens - (0 if reads_last else 1), n_new=sampling.max_new_tokens)
     rows = [_Row(i, ids, model, sampling, on_token) for i, ids in enumerate(prompts)]
     state: tuple[dict[Any, Any], ...] = tuple({} for _ in rows)
     device = forward.device
     tokens, attended = pad_left(prompts, pad_id=_pad_id(model), device=device)
     cache: Any = None
-    for index in range(sampling.max_new_tokens):
+    for index in range(sampling.max_new_tokens + (1 if reads_last else 0)):
         width = tokens.shape[1]
         live = torch.tensor([[not row.is_ended] for row in rows], device=device)
         context = EditContext(
@@ -100,6 +104,8 @@ def generate(
             state=state,
         )
         logits, cache, _ = forward.step(Call(tokens, edits=edits), context, cache, attended)
+        if index == sampling.max_new_tokens:
+            break  # this forward was for the edits alone
         for i, (row, of_row) in enumerate(zip(rows, logits, strict=True)):
             if not row.is_ended:
                 row.extend(of_row if steer is None else steer(i, of_row))
@@ -170,12 +176,12 @@ def _pad_id(model: "LanguageModel") -> int:
     return next(iter((*as_ids(model.tokenizer.pad_token_id), *sorted(model.end_ids), 0)))
 
 
-def _check_prompts(model: "LanguageModel", prompts: Sequence[list[int]], max_new_tokens: int) -> None:
+def _check_prompts(model: "LanguageModel", prompts: Sequence[list[int]], *, n_read: int, n_new: int) -> None:
+    """`n_read`: how many of the `n_new` tokens the model reads."""
     for i, ids in enumerate(prompts):
         if not ids:
             raise ModelError(f"prompt {i} is empty, and this model's tokenizer adds no token that begins a text. Type some text.")
         try:
-            # The last new token is never read.
-            model.check_length(len(ids) + max(max_new_tokens - 1, 0))
+            model.check_length(len(ids) + max(n_read, 0))
         except ModelError as error:
-            raise ModelError(f"prompt {i} has {len(ids):,} tokens, and {max_new_tokens:,} more are asked for: {error}") from error
+            raise ModelError(f"prompt {i} has {len(ids):,} tokens, and {n_new:,} more are asked for: {error}") from error

@@ -232,16 +232,29 @@ class LanguageModel:
         self,
         prompts: Sequence[Sequence[int]],
         *,
-        steer: Callable[[int, Float[Tensor, "V"]], Float[Tensor, "V"]],
         sampling: Sampling,
+        steer: Callable[[int, Float[Tensor, "V"]], Float[Tensor, "V"]] | None = None,
+        edits: Sequence[Edit] = (),
         on_token: Callable[[TokenEvent], None] | None = None,
+        reads_last: bool = False,
     ) -> list[Generation]:
         """As `generate`, but each choice is made from what `steer` makes of the prompt's number and its next logits.
 
-        A token whose logit is -inf is never taken. Raises ModelError for empty or too long prompts.
+        A token whose logit is -inf is never taken. The last new token is read by no forward, unless `reads_last` says so, for
+        edits that are to see every token. Raises ModelError for empty or too long prompts, SiteError as `generate` does.
         """
-        ids = [[int(i) for i in prompt] for prompt in prompts]
-        return generate(self._forward, self, ids, edits=(), sampling=sampling, on_token=on_token, steer=steer)
+        for edit in edits:
+            self.spec.check(edit.site)
+        return generate(
+            self._forward,
+            self,
+            [[int(i) for i in prompt] for prompt in prompts],
+            edits=tuple(edits),
+            sampling=sampling,
+            on_token=on_token,
+            steer=steer,
+            reads_last=reads_last,
+        )
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, with the special tokens that the tokenizer adds by default."""

@@ -6,6 +6,7 @@ from monoseme.splice._contract import SAELike, as_computed
 from monoseme.splice._placed import Placed, Read, without_code
 from monoseme.splice._splice import Change, SAEEdit, Spliced, splice
 from monoseme.splice._tracked import SiteTensors, TrackedRun, run_with_saes
+from monoseme.splice._watch import Watched, latent_columns, watch
 from monoseme.splice._writes import written_by
 
 __all__ = [
@@ -18,13 +19,16 @@ __all__ = [
     "SiteTensors",
     "Spliced",
     "TrackedRun",
+    "Watched",
     "ablate_latents",
     "as_computed",
     "clamp_latents",
+    "latent_columns",
     "mean_ablation",
     "run_with_saes",
     "scale_latents",
     "splice",
+    "watch",
     "without_code",
     "written_by",
     "zero_ablation",
