@@ -23,10 +23,24 @@ from monoseme.judges import JUDGES
 from monoseme.models import FAMILIES
 from monoseme.presets import PRESETS
 from monoseme.saes import SAES
+from monoseme.steering import STEERING
 from monoseme.studies import STUDIES
 from monoseme.training.trackers import TRACKERS
 
-_ALL = (SAES, EVALUATIONS, FAMILIES, ACTIVATION_FORMATS, EXPLAINERS, SCORERS, ATLAS_FORMATS, JUDGES, TRACKERS, PRESETS, STUDIES)
+_ALL = (
+    SAES,
+    EVALUATIONS,
+    FAMILIES,
+    ACTIVATION_FORMATS,
+    EXPLAINERS,
+    SCORERS,
+    ATLAS_FORMATS,
+    JUDGES,
+    STEERING,
+    TRACKERS,
+    PRESETS,
+    STUDIES,
+)
 KINDS: dict[str, Registry[Any]] = {registry.kind: registry for registry in _ALL}
 
 

@@ -1,6 +1,6 @@
 """Ready-made changes of codes for `splice(change=...)`: clamp, scale or ablate some latents.
 
-Letters: B rows, F latents.
+Letters: B rows, F latents, m of them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,8 @@ from monoseme.core.errors import ConfigError
 from monoseme.models.edit import EditContext
 from monoseme.saes import Codes
 from monoseme.splice._splice import Change
-from monoseme.tensors.shapes import Tensor
+from monoseme.splice._watch import latent_columns
+from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
 
@@ -20,8 +21,9 @@ def clamp_latents(values: Mapping[int, float]) -> Change:
 
     def change(codes: Codes, _context: EditContext) -> Codes:
         code = codes.all
-        _check(values, code)
-        return codes.with_all(_clamped_sparse(code, values) if isinstance(code, SparseCodes) else _clamped_dense(code, values))
+        latents = torch.tensor(list(values), dtype=torch.int64)
+        rows = code.n_rows if isinstance(code, SparseCodes) else code[..., 0].numel()
+        return codes.with_all(with_latents(code, latents, torch.tensor(list(values.values())).expand(rows, -1)))
 
     return change
 
@@ -46,6 +48,30 @@ def ablate_latents(latents: Iterable[int]) -> Change:
     return scale_latents(dict.fromkeys(latents, 0.0))
 
 
+def latent_values(code: SparseCodes | Tensor, latents: Int[Tensor, " m"]) -> Float[Tensor, "B m"]:
+    """What some latents, each named once, are in each row. Raises ConfigError for one that is not there."""
+    latents = _at(code, latents)
+    if not isinstance(code, SparseCodes):
+        return code.reshape(-1, code.shape[-1])[:, latents]
+    return latent_columns(code, latents.tolist())
+
+
+def with_latents(code: SparseCodes | Tensor, latents: Int[Tensor, " m"], values: Float[Tensor, "B m"]) -> SparseCodes | Tensor:
+    """The code with other values of some latents, each named once. Raises ConfigError for one that is not there."""
+    latents = _at(code, latents)
+    if not isinstance(code, SparseCodes):
+        return code.index_copy(-1, latents, values.to(code).reshape(*code.shape[:-1], -1))
+    values = values.to(code.values)
+    keep = torch.isin(code.indices.long(), latents, invert=True)
+    every_row = torch.arange(code.n_rows, device=code.device)
+    rows = torch.cat([code.rows()[keep], every_row.repeat_interleave(len(latents))])
+    indices = torch.cat([code.indices[keep].long(), latents.repeat(code.n_rows)])
+    numbers = torch.cat([code.values[keep], values.reshape(-1)])
+    order = rows.argsort(stable=True)
+    made = SparseCodes.from_rows(rows[order], indices[order], numbers[order], n_rows=code.n_rows, n_latents=code.n_latents)
+    return made.reshape_leading(*code.leading)
+
+
 def _check(latents: Iterable[int], code: SparseCodes | Tensor) -> None:
     n_latents = code.n_latents if isinstance(code, SparseCodes) else code.shape[-1]
     for latent in latents:
@@ -60,19 +86,7 @@ def _per_latent(like: Tensor, factors: Mapping[int, float], n_latents: int | Non
     return all_factors
 
 
-def _clamped_dense(code: Tensor, values: Mapping[int, float]) -> Tensor:
-    columns = torch.tensor(list(values), dtype=torch.int64, device=code.device)
-    return code.index_copy(-1, columns, code.new_tensor(list(values.values())).expand(*code.shape[:-1], -1))
-
-
-def _clamped_sparse(code: SparseCodes, values: Mapping[int, float]) -> SparseCodes:
-    """The entries of other latents, and one entry per row for each clamped one."""
-    clamped = torch.tensor(list(values), dtype=torch.int32, device=code.device)
-    keep = torch.isin(code.indices, clamped, invert=True)
-    every_row = torch.arange(code.n_rows, device=code.device)
-    rows = torch.cat([code.rows()[keep], every_row.repeat_interleave(len(values))])
-    indices = torch.cat([code.indices[keep], clamped.repeat(code.n_rows)])
-    numbers = torch.cat([code.values[keep], code.values.new_tensor(list(values.values())).repeat(code.n_rows)])
-    order = rows.argsort(stable=True)
-    made = SparseCodes.from_rows(rows[order], indices[order], numbers[order], n_rows=code.n_rows, n_latents=code.n_latents)
-    return made.reshape_leading(*code.leading)
+def _at(code: SparseCodes | Tensor, latents: Int[Tensor, " m"]) -> Int[Tensor, " m"]:
+    """The latents where the code is. Raises ConfigError for one that is not there."""
+    _check(latents.tolist(), code)
+    return latents.to(code.device)

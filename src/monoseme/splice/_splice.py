@@ -12,6 +12,7 @@ from monoseme.models.edit import EditContext
 from monoseme.models.site import Site
 from monoseme.saes import Codes
 from monoseme.splice._contract import SAELike, as_computed
+from monoseme.splice._sequences import codes_of
 from monoseme.tensors.shapes import Bool, Float, Tensor
 
 Change = Callable[[Codes, EditContext], Codes]
@@ -55,10 +56,10 @@ class SAEEdit:
 
     def __call__(self, x: Float[Tensor, "n S D"], context: EditContext) -> Float[Tensor, "n S D"]:
         """The activations with the SAE's rows in place. Raises SiteError when widths or mask do not fit, and for the tokens
-        that a generation adds where the SAE reads whole contexts.
+        that a generation adds where the SAE reads whole contexts and cannot go on.
         """
         mask = self.where(x, context)
-        if not bool(mask.any()):
+        if not bool(mask.any()) and self.sae.reads == "tokens":
             return x
         given = as_computed(self.sae, x)
         read = mask.to(given.device)
@@ -77,16 +78,9 @@ class SAEEdit:
     def encode(self, x: Float[Tensor, "n S D"], mask: Bool[Tensor, "n S"], context: EditContext) -> Codes:
         """Codes [B, F] of the rows that the mask marks.
 
-        Raises SiteError for the tokens that a generation adds where the SAE reads whole contexts.
+        Raises SiteError for the tokens that a generation adds where the SAE reads whole contexts and cannot go on.
         """
-        if self.sae.reads == "tokens":
-            return self.sae.encode(x[mask])
-        if not bool(context.is_prompt.all()):
-            raise SiteError(
-                f"{type(self.sae).__name__} reads whole contexts, but a generation shows it one new token at a time. "
-                "Splice it into a run over the whole text."
-            )
-        return self.sae.encode_contexts(x, mask).select_rows(mask)
+        return codes_of(self.sae, x, mask, context, key=self)
 
     def where(self, x: Float[Tensor, "n S D"], context: EditContext) -> Bool[Tensor, "n S"]:
         """Where it acts in this forward. Raises SiteError when widths or mask do not fit."""
