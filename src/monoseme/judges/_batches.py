@@ -41,7 +41,8 @@ class Batches:
 
         Where the budget does not reach for all, what it did reach for is told before BudgetError is raised.
         """
-        wanted = {self._till.key(question): question for question in questions}
+        keyed = [(self._till.key(question), question) for question in questions]
+        wanted = dict(keyed)
         before = {key for key, question in wanted.items() if self._till.kept(key, question) is not None}
         stuck: BudgetError | None = None
         with stop_wish() as wish:
@@ -50,8 +51,7 @@ class Batches:
             except BudgetError as error:
                 stuck = error
         told = before
-        for question in questions:
-            key = self._till.key(question)
+        for key, question in keyed:
             reply = self._failed.get(key) or self._till.kept(key, question)
             if reply is None:
                 raise stuck or JudgeError("an answer that was written down is gone from the ledger")

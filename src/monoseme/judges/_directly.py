@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from monoseme.core.display import get_display
 from monoseme.core.errors import Interrupted, JudgeError
 from monoseme.core.interrupt import StopWish, stop_wish
 from monoseme.judges._base import Question, Reply
@@ -83,6 +84,8 @@ class Direct:
         """Sends what may be sent and takes what comes until the first question is answered."""
         while head.reply is None or wish.asked:
             if wish.asked:
+                if self._n_out:
+                    get_display().say("waiting for answers that are on their way; once more, and they are lost")
                 self._finish()
                 raise Interrupted("stopped while asking.\n  What was answered is kept: the same command goes on from here.")
             seconds = self._send()

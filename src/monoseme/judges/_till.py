@@ -137,8 +137,8 @@ class Till:
     def take(self, replies: Iterable[tuple[str, Question | None, Reply]], *, mark: str | None, is_batch: bool) -> list[Reply]:
         """Writes replies by the keys of their questions, and gives them back as they may be shown.
 
-        A failure that cost nothing is not written, so that its question is asked again another time; neither is one that may have
-        been charged: its intent stays open.
+        A failure that cost nothing is not written, so that its question is asked again another time; nor is one that may have
+        been charged, which stays an open intent. An answer whose cost is not told costs the most that it can.
         """
         records: list[dict[str, Any]] = []
         cleaned: list[Reply] = []
@@ -146,10 +146,14 @@ class Till:
             clean = clean_reply(reply, variables=self.secret_variables)
             cleaned.append(clean)
             if is_kept(clean):
-                cost = self._cost(clean, is_batch)
+                cost = (
+                    self.most(question, is_batch=is_batch) if clean.may_be_charged and question else self._cost(clean, is_batch)
+                )
                 self.taken.append((clean, cost))
                 self._asked_keys.add(key)
                 records.append(self._record(key, question, clean, mark=mark, cost=cost))
+            elif clean.may_be_charged and is_batch and question is not None:  # the batch's own intent is closed with the batch
+                self.open([key], most=self.most(question, is_batch=True), is_batch=False)
         if records:
             self.ledger.append(records)
         return cleaned
@@ -219,9 +223,9 @@ class Till:
 
 
 def is_kept(reply: Reply) -> bool:
-    """Whether a reply was paid for, or is good."""
+    """Whether a reply is good, or is known to be paid for."""
     n_tokens = reply.input_tokens + reply.cached_input_tokens + reply.written_input_tokens + reply.output_tokens
-    return not reply.may_be_charged and (reply.failure is None or n_tokens > 0)
+    return reply.failure is None or n_tokens > 0
 
 
 def _check(judge: Judge, settings: DeskSettings, price: Price | None) -> None:

@@ -136,8 +136,9 @@ class Local(Judge):
 
     def _too_long(self, n_tokens: int, longest: int) -> str:
         return (
-            f"the question has {n_tokens:,} tokens, and {self._own.model} reads {longest:,} with the answer: "
-            "show fewer examples, or set long_questions to cut"
+            f"the question has {n_tokens:,} tokens, and {self._own.model} reads {longest:,} with the answer; "
+            "ask less at once (--judge.no-tells-schema, --explainer.n_top 4 --explainer.n_tokens 8), or leave out what "
+            "stands in its middle (--judge.long_questions cut)"
         )
 
     def _next_batch(self) -> list["_Waiting"]:
