@@ -99,7 +99,7 @@ def test_detection_equals_a_slow_count(planted: Atlas) -> None:
 
 
 def test_an_empty_explanation_scores_exactly_a_half(planted: Atlas) -> None:
-    found = Detection().score(planted.evidence("topk"), [Explanation(latent=0, text="nothing")])
+    found = Detection().score(planted.evidence("topk"), [Explanation(latent=0, text="nothing", n_firings=9)])
     assert [score.value for score in found if score.name in ("balanced_accuracy", "auroc")] == [0.5, 0.5]
 
 

@@ -14,7 +14,7 @@ from monoseme.atlas import EXPLAINERS, SCORERS, open_atlas
 from monoseme.atlas.annotations import read_explanations, read_scores
 from monoseme.atlas.choice import LatentChoice
 from monoseme.core.display import SilentDisplay, use_display
-from monoseme.core.errors import ArtifactExistsError, ConfigError, Interrupted
+from monoseme.core.errors import ArtifactExistsError, ConfigError, Interrupted, JudgeError
 from monoseme.judges import JUDGES, Judge, Question, Reply
 from monoseme.pipeline import AtlasPlace, ExplainConfig, ScoreConfig, explain_atlas, outcome_facts, score_atlas
 
@@ -131,9 +131,17 @@ def test_chosen_latents_are_explained_and_then_scored_by_name(place: AtlasPlace)
         score_atlas(place, ScoreConfig())
     outcome = score_atlas(place, ScoreConfig(label="mine"), saes=["one"])
     assert outcome.labels == ("one/mine",)
+    assert score_atlas(place, ScoreConfig(explanations="few")).labels == ("one/detection.few",)
     annotations = {part.label: part for part in open_atlas(place.folder).annotations("one")}
     assert [said.latent for said in read_explanations(annotations["few"])] == [0, 1]
     assert {row.latent for row in read_scores(annotations["mine"])} == {0, 1}
+
+
+def test_a_judge_that_explains_nothing_takes_no_label(place: AtlasPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scripted, "answer", lambda *_: Reply(text=None, failure="the question is too long"))
+    with pytest.raises(JudgeError, match="explained none of 5 latents of one(.|\n)*too long"):
+        explain_atlas(place, CONFIG, saes=["one"])
+    assert not open_atlas(place.folder).annotations("one")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Runs an explainer or a scorer over an atlas and appends what it says; tells before what asking a judge would cost."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -7,15 +8,15 @@ from monoseme.atlas.annotations import Annotation, check_free, read_explanations
 from monoseme.atlas.atlas import Atlas
 from monoseme.atlas.explain import EXPLAINERS
 from monoseme.atlas.explain._base import Explainer
-from monoseme.atlas.said import Explanation
+from monoseme.atlas.said import Explanation, Score
 from monoseme.atlas.score import SCORERS
 from monoseme.atlas.score._base import Scorer
 from monoseme.core.config import suggest, to_dict
-from monoseme.core.display import get_display
-from monoseme.core.errors import ConfigError
+from monoseme.core.display import counted, get_display
+from monoseme.core.errors import ConfigError, JudgeError
 from monoseme.judges import Desk, Estimate
 
-T = TypeVar("T")
+S = TypeVar("S", Explanation, Score)
 
 
 def explain_latents(
@@ -37,7 +38,10 @@ def explain_latents(
     about = atlas.latents(sae)
     path = check_free(atlas.path, sae, label or chosen.plugin_name)
     wanted = range(about.n_latents) if latents is None else latents
-    found = _counted(chosen.explain(atlas.evidence(sae), wanted), f"explain {sae}", len(wanted), unit="latents")
+    found: Iterable[Explanation] = _counted(chosen.explain(atlas.evidence(sae), wanted), f"explain {sae}", len(wanted))
+    if chosen.asks_judge:
+        found = list(found)
+        _refuse_nothing(found, sae)
     write_explanations(path, found, about=about, config=explainer_facts(chosen))
     return find_annotation(atlas, sae, path.name)
 
@@ -59,8 +63,7 @@ def score_explanations(
     about = atlas.latents(sae)
     path = check_free(atlas.path, sae, label or f"{chosen.plugin_name}.{explanations}")
     source, said = find_explanations(atlas, sae, explanations)
-    n_numbers = len(said) * len(chosen.definitions)
-    found = _counted(chosen.score(atlas.evidence(sae), said), f"score {sae}", n_numbers, unit="scores")
+    found = _counted(chosen.score(atlas.evidence(sae), said), f"score {sae}", len(said))
     facts = scorer_facts(chosen)
     write_scores(path, found, about=about, explanations=source, config=facts, judgements=chosen.judgements)
     return find_annotation(atlas, sae, path.name)
@@ -129,8 +132,21 @@ def _asked(desk: Desk | None) -> dict[str, Any]:
     return {} if desk is None else {"judge": desk.judge.identity}
 
 
-def _counted(items: Iterable[T], description: str, total: int, *, unit: str) -> Iterator[T]:
-    with get_display().progress(description, total=total, unit=unit) as progress:
+def _refuse_nothing(found: Sequence[Explanation], sae: str) -> None:
+    """Raises JudgeError where the judge was asked and explained no latent: what says nothing shall not take a label."""
+    lacking = Counter(one.why_missing for one in found if one.text is None and one.n_firings)
+    if lacking and all(one.text is None for one in found):
+        why, n = lacking.most_common(1)[0]
+        none = f"none of {counted(len(found), 'latents')} of {sae}"
+        raise JudgeError(f"the judge explained {none}, so nothing was written.\n  {n:,} of them: {why}")
+
+
+def _counted(items: Iterable[S], description: str, n_latents: int) -> Iterator[S]:
+    """The items, in the order of their latents; a latent counts when its first item is there."""
+    last: int | None = None
+    with get_display().progress(description, total=n_latents, unit="latents") as progress:
         for item in items:
-            progress.advance()
+            if item.latent != last:
+                progress.advance()
+            last = item.latent
             yield item

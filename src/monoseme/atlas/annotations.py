@@ -81,7 +81,8 @@ def check_free(atlas: Path, key: str, label: str) -> Path:
     if path.exists():
         raise ArtifactExistsError(
             f"{key} has an annotation called {label} already, and annotations never change.\n"
-            "  Give the new one another label, or remove the old folder:  " + str(path)
+            f"  Give the new one another label, such as:  --label {label}-2\n"
+            f"  or remove the old folder and the scores of it:  {path}"
         )
     return path
 

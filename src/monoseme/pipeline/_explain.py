@@ -103,7 +103,7 @@ def score_atlas(place: AtlasPlace, config: ScoreConfig, *, saes: Sequence[str] =
     _refuse_idle(desk, scorer)
     atlas = open_atlas(place.folder)
     steps: list[Step] = []
-    for sae in _saes(atlas, saes):
+    for sae in _saes(atlas, saes) if saes else _explained(atlas, config.explanations):
         label = config.explanations or _newest(atlas, sae)
         step = _score_step(place, sae, scorer, label)
         steps.append(dataclasses.replace(step, label=config.label or step.label))
@@ -177,6 +177,12 @@ def _saes(atlas: Atlas, wanted: Sequence[str]) -> list[str]:
         if name not in names:
             raise ConfigError(f'this atlas has no SAE "{name}".{suggest(name, names)}\n  It has: {", ".join(names)}')
     return list(dict.fromkeys(wanted)) or names
+
+
+def _explained(atlas: Atlas, label: str | None) -> list[str]:
+    """The SAEs with that annotation; all where none has it (each then says what it has) or where no label is named."""
+    names = atlas.saes()
+    return [sae for sae in names if label in [part.label for part in atlas.annotations(sae)]] or names
 
 
 def _newest(atlas: Atlas, sae: str) -> str:

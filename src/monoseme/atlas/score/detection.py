@@ -80,7 +80,8 @@ class Detection(Scorer):
     def _why_missing(self, explanation: Explanation, n_firings: int, n_silent: int) -> str | None:
         if explanation.text is None:
             return f"not explained: {explanation.why_missing}"
-        if not explanation.rules and explanation.details != "{}":  # what a judge wrote: silence of rules would be no answer
+        is_counted = explanation.n_firings > 0 and explanation.details == "{}"
+        if not explanation.rules and not is_counted:  # of a judge or another tool: silence of rules would be no answer
             return "its explanation is text without rules; score it with llm_detection"
         if n_firings < self.config.fewest_firings:
             return f"only {n_firings} sampled firings in held-out documents"
