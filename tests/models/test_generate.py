@@ -8,6 +8,7 @@ import torch
 from monoseme.core.errors import ConfigError, ModelError, SiteError
 from monoseme.models import EditContext, FunctionEdit, LanguageModel, Site, TokenEvent
 from monoseme.models._generate import Sampling, choose
+from monoseme.models._stops import StopTexts
 
 PROMPTS = [[1, 85, 73, 70, 263, 99, 120], [1, 40], [1, 77, 31, 200]]
 """Ragged, and with what is generated longer than the sliding windows."""
@@ -224,3 +225,33 @@ def test_a_steered_choice_is_made_from_what_steering_gives(llama: LanguageModel)
     steered = llama.generate_steered(prompts, steer=without_first, sampling=sampling)
     assert first not in steered[0].token_ids
     assert steered[1] == plain[1]
+
+
+def test_a_stop_text_ends_a_row_and_is_left_out(llama: LanguageModel) -> None:
+    (whole,) = llama.generate(PROMPTS[:1], max_new_tokens=N_NEW)
+    stop = whole.text[4:7]
+    events: list[TokenEvent] = []
+    sampling = Sampling(max_new_tokens=N_NEW, stop=("never there", stop))
+    (done,) = llama.generate_steered(PROMPTS[:1], sampling=sampling, on_token=events.append)
+    assert done.is_ended
+    assert done.text == whole.text[: whole.text.index(stop)]
+    assert "".join(event.text for event in events) == done.text
+    assert done.token_ids == whole.token_ids[: len(done.token_ids)]
+    assert len(done.token_ids) < N_NEW
+    assert llama.generate_steered(PROMPTS[:1], sampling=sampling) == [done]  # also where nobody listens
+
+
+def test_what_may_become_a_stop_is_held_back_until_it_is_known() -> None:
+    stops = StopTexts(["\nHuman:", "END"])
+    assert [stops.push(piece) for piece in ("a\n", "Hu", "b", "\nHum", "an", ": x")] == [
+        ("a", False),
+        ("", False),
+        ("\nHub", False),
+        ("", False),
+        ("", False),
+        ("", True),
+    ]
+    assert stops.push("E") == ("", False)
+    assert stops.rest() == "E"
+    with pytest.raises(ConfigError, match="empty text"):
+        Sampling(stop=("",))

@@ -14,6 +14,7 @@ from monoseme.core.errors import ConfigError, ModelError
 from monoseme.core.seeds import generator
 from monoseme.models._forward import Call, Forward
 from monoseme.models._padding import pad_left, positions_of
+from monoseme.models._stops import StopTexts, first_stop
 from monoseme.models._tokens import TextStream, as_ids
 from monoseme.models.edit import Edit, EditContext
 
@@ -25,12 +26,12 @@ class Generation(NamedTuple):
     """One continued prompt."""
 
     text: str
-    """The new text, special tokens left out."""
+    """The new text, special tokens left out, up to the first stop text."""
     token_ids: list[int]
     """The new tokens, the end token included."""
     prompt_ids: list[int]
     is_ended: bool
-    """Whether the model itself ended the text."""
+    """Whether the model itself ended the text, by an end token or a stop text."""
 
 
 class TokenEvent(NamedTuple):
@@ -42,7 +43,8 @@ class TokenEvent(NamedTuple):
     """How many new tokens this row had before."""
     token_id: int
     text: str
-    """The text that this token completes; empty while a character lacks bytes, and for special tokens."""
+    """The text that this token completes; empty while a character lacks bytes, for special tokens, and while the text may yet
+    turn out to be a stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +59,13 @@ class Sampling:
     """Only the fewest likeliest tokens whose probabilities reach this sum are drawn from, in (0, 1]."""
     seed: int = 0
     """Row i draws from the stream (seed, "generate", i)."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a row, besides end tokens; they are left out."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError for settings out of range."""
+        if "" in self.stop:
+            raise ConfigError("stop holds an empty text, which would end everything at once")
         if self.max_new_tokens < 0:
             raise ConfigError(f"max_new_tokens is {self.max_new_tokens}: give 0 or more")
         if not 0.0 <= self.temperature < float("inf"):
@@ -137,6 +143,7 @@ class _Row:
         self._tokenizer = model.tokenizer
         self._on_token = on_token
         self._stream = TextStream(model.tokenizer)
+        self._stops = StopTexts(sampling.stop)
 
     @property
     def last(self) -> int:
@@ -147,13 +154,20 @@ class _Row:
         """Chooses the next token from logits [V]."""
         token = choose(logits, self._sampling, self._generator)
         self._new.append(token)
-        self.is_ended = token in self._end_ids
+        text, is_stopped = self._stops.push(self._stream.push(token)) if self._listens else ("", False)
+        self.is_ended = is_stopped or token in self._end_ids
         if self._on_token is not None:
-            self._on_token(TokenEvent(self._index, len(self._new) - 1, token, self._stream.push(token)))
+            is_last = self.is_ended or len(self._new) == self._sampling.max_new_tokens
+            self._on_token(TokenEvent(self._index, len(self._new) - 1, token, text + (self._stops.rest() if is_last else "")))
 
     def result(self) -> Generation:
-        text = self._tokenizer.decode(self._new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return Generation(text, self._new, self._prompt, self.is_ended)
+        text: str = self._tokenizer.decode(self._new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return Generation(text[: first_stop(text, self._sampling.stop)], self._new, self._prompt, self.is_ended)
+
+    @property
+    def _listens(self) -> bool:
+        """Whether text is needed while it comes: to be told, or for what ends it."""
+        return self._on_token is not None or bool(self._sampling.stop)
 
 
 def choose(logits: Tensor, sampling: Sampling, random: torch.Generator) -> int:
