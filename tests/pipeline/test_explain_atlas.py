@@ -139,7 +139,7 @@ def test_chosen_latents_are_explained_and_then_scored_by_name(place: AtlasPlace)
 
 def test_a_judge_that_explains_nothing_takes_no_label(place: AtlasPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Scripted, "answer", lambda *_: Reply(text=None, failure="the question is too long"))
-    with pytest.raises(JudgeError, match="explained none of 5 latents of one(.|\n)*too long"):
+    with pytest.raises(JudgeError, match=r"explained none of 5 latents of one(.|\n)*too long"):
         explain_atlas(place, CONFIG, saes=["one"])
     assert not open_atlas(place.folder).annotations("one")
 
