@@ -66,7 +66,7 @@ def _made(folder: Path, n_tokens: int) -> _Twin:
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(4_000, id="4k"),
+        pytest.param(2_000, id="2k"),
         pytest.param(100_000, id="100k", marks=pytest.mark.slow),  # twenty seconds
     ],
 )
@@ -77,7 +77,7 @@ def twin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def _alive(twin: _Twin) -> list[int]:
     alive = np.nonzero((twin.dense.codes > 0).any(axis=0))[0].tolist()
-    assert len(alive) > 40
+    assert len(alive) > 30
     return alive
 
 
@@ -110,7 +110,7 @@ def test_counts_moments_and_histograms_are_those_of_the_dense_codes(twin: _Twin)
 
 
 def test_the_strongest_examples_are_those_of_a_sort(twin: _Twin) -> None:
-    for latent in _alive(twin):
+    for latent in _alive(twin)[::2]:
         values, seen, expected = twin.dense.codes[:, latent], set[int](), []
         for i in np.lexsort((twin.dense.position, twin.dense.document, -values)):
             if values[i] > 0 and int(twin.dense.document[i]) not in seen and len(expected) < N_TOP:
@@ -121,7 +121,7 @@ def test_the_strongest_examples_are_those_of_a_sort(twin: _Twin) -> None:
 
 
 def test_deciles_and_their_examples_are_those_of_the_firings_with_the_smallest_hash(twin: _Twin) -> None:
-    for latent in _alive(twin):
+    for latent in _alive(twin)[::2]:
         values, page = twin.dense.codes[:, latent], twin.atlas.latent("topk", latent)
         edges = _edges(values[values > 0])
         np.testing.assert_allclose([decile.low for decile in page.deciles], edges[:-1], rtol=1e-12)

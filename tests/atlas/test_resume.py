@@ -95,7 +95,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @given(st.lists(st.integers(1, N_BLOCKS - 1), min_size=1, max_size=3))
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_scan_killed_anywhere_goes_on_to_the_same_bits(
     unbroken: dict[str, str], tmp_path_factory: pytest.TempPathFactory, deaths: list[int]
 ) -> None:

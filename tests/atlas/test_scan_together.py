@@ -62,6 +62,7 @@ def test_processes_that_were_killed_go_on_together(tmp_path: Path, alone: Path) 
     _assert_same(tmp_path / "both", alone)
 
 
+@pytest.mark.slow  # a second of twelve threads
 def test_a_process_without_a_block_adds_nothing(tmp_path: Path, alone: Path) -> None:
     in_threads(lambda mesh: scan_together(tmp_path / "many", mesh.rows), rows=12)  # for eleven blocks
     _assert_same(tmp_path / "many", alone)
