@@ -58,8 +58,9 @@ def test_forward_is_theirs_for_rows_and_for_contexts(v: Vectors) -> None:
 
 def test_a_latent_bias_steers_as_h_bias_does(v: Vectors) -> None:
     sae = _sae(v)
-    assert _close(sae.encode_steered(v["x"], v["h_bias"]).dense(), v["h_bias.h_sparse"])
-    assert _close(sae.decode(sae.encode_steered(v["x3d"], v["h_bias"])), v["h_bias.forward.x_hat"])
+    biased, biased_3d = (sae.encode_biased(x, v["h_bias"], sae.encode(x)) for x in (v["x"], v["x3d"]))
+    assert _close(biased.dense(), v["h_bias.h_sparse"])
+    assert _close(sae.decode(biased_3d), v["h_bias.forward.x_hat"])
     assert not _close(sae(v["x3d"]), v["h_bias.forward.x_hat"])
 
 
@@ -86,7 +87,7 @@ def _their_auxk(sae: NormalizedTopK, v: Vectors) -> torch.Tensor:
     top = pre.topk(int(v["k_aux"]), dim=1)
     codes = torch.zeros_like(pre).scatter(1, top.indices, top.values.relu())
     e_hat = codes @ sae.W_dec + sae.b_dec
-    residual = rows - sae.kernels.decode(sae._codes(rows, 5, sae.encoder), sae.W_dec, sae.b_dec)
+    residual = rows - sae.kernels.decode(sae._codes(rows, 5), sae.W_dec, sae.b_dec)
     return (residual.detach() - e_hat).square().mean()
 
 

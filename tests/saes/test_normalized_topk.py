@@ -88,11 +88,11 @@ def test_a_latent_bias_enters_before_the_choice() -> None:
     sae, x = _started(), _x()
     bias = torch.zeros(F, dtype=torch.float64)
     bias[3] = 20.0
-    codes = sae.encode_steered(x, bias)
+    codes = sae.encode_biased(x, bias, sae.encode(x))
     assert torch.allclose(sae.decode(codes), Twin(sae).reconstruction(x, bias), rtol=0, atol=1e-9)
     assert codes.dense()[:, 3].gt(10).all()
     assert codes.sparse().l0().max() <= K  # what the bias brings in takes another's place
-    unsteered = sae.encode_steered(x, torch.zeros(F, dtype=torch.float64))
+    unsteered = sae.encode_biased(x, torch.zeros(F, dtype=torch.float64), sae.encode(x))
     assert torch.equal(unsteered.dense(), sae.encode(x).dense())
 
 

@@ -1,6 +1,7 @@
 """Tiny models, and small SAEs for their residual stream."""
 
 import functools
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,9 @@ def small_sae(name: str = "topk", d_in: int = 20) -> SAE:
     if cls is TFA:
         config = TFA.Config(d_in=d_in, n_latents=24, k=5, n_heads=3, n_attention_layers=2, bottleneck=2)
     else:
-        kinds = {"k": 5} if "k" in cls.Config.__dataclass_fields__ else {}
+        kinds: dict[str, Any] = {"k": 5} if "k" in cls.Config.__dataclass_fields__ else {}
+        if "group_fractions" in cls.Config.__dataclass_fields__:
+            kinds["group_fractions"] = (0.4, 0.6)
         config = cls.Config(d_in=d_in, n_latents=F, **kinds)
     sae = cls(config)
     random = torch.Generator().manual_seed(2)

@@ -32,6 +32,7 @@ from torch import nn
 
 from monoseme.core.errors import ConfigError, TrainingError
 from monoseme.kernels import Encoder, Kernels, MeshKernels, default_choice, kernels_named, resolve
+from monoseme.saes._biased import encode_biased
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses
 from monoseme.saes._dead import count_tokens
 from monoseme.saes._dictionary import (
@@ -279,6 +280,13 @@ class SAE(nn.Module, ABC):
         An SAE that reads contexts keeps masked positions out of what the others see.
         """
         return self.encode(x)
+
+    def encode_biased(self, x: Float[Tensor, "*lead D"], latent_bias: Float[Tensor, " F"], codes: Codes) -> Codes:
+        """What `codes` of these rows were, had `latent_bias`, in their unit, been added to pre-activations before the choice.
+
+        Raises ConfigError for an architecture that does not choose among pre-activations.
+        """
+        return encode_biased(self, x, latent_bias)
 
     def use_k(self, k: int) -> None:
         """Another number of latents per row from here on, for use. Raises ConfigError where the architecture has no k."""

@@ -20,7 +20,6 @@ from typing import Any
 from torch import nn
 
 from monoseme.core.errors import ConfigError
-from monoseme.kernels import Encoder
 from monoseme.saes._auxk import AuxK, AuxKConfig
 from monoseme.saes._base import SAE
 from monoseme.saes._codes import DEFAULT_KNOBS, Codes, Knobs, Losses, add_up
@@ -77,16 +76,7 @@ class NormalizedTopK(SAE):
     def encode(self, x: Float[Tensor, "*lead D"], state: Any = None) -> Codes:
         """The k largest latents of each vector, where positive."""
         rows = self.normalise(x)
-        return self.public_codes(self._codes(rows.rows, self.config.k, self.encoder), rows)
-
-    def encode_steered(self, x: Float[Tensor, "*lead D"], latent_bias: Float[Tensor, " F"]) -> Codes:
-        """Codes with `latent_bias` added to the pre-activations, before the k largest are taken: the source's way to steer.
-
-        A bias counts in standard deviations of the vector, as the latents do (`h_bias` in the source).
-        """
-        rows = self.normalise(x)
-        biased = Encoder(self.W_enc, self.b_enc + latent_bias.to(self.b_enc.dtype), self.b_dec)
-        return self.public_codes(self._codes(rows.rows, self.config.k, biased), rows)
+        return self.public_codes(self._codes(rows.rows, self.config.k), rows)
 
     def loss(
         self, x: Float[Tensor, "*lead D"], knobs: Knobs = DEFAULT_KNOBS, *, mask: Bool[Tensor, "*lead"] | None = None
@@ -95,7 +85,7 @@ class NormalizedTopK(SAE):
         self.require_start()
         raw = rows_of(x, mask)
         rows = self.normalise(raw)
-        codes = self._codes(rows.rows, knobs.k or self.config.k, self.encoder)
+        codes = self._codes(rows.rows, knobs.k or self.config.k)
         x_hat = self.kernels.decode(codes, self.W_dec, self.b_dec)
         active = codes.detach()
         parts = {
@@ -108,8 +98,8 @@ class NormalizedTopK(SAE):
         """The same SAE: each vector has a normalisation of its own, which no weights can take in."""
         return folded_copy(self)
 
-    def _codes(self, rows: Float[Tensor, "B D"], k: int, encoder: Encoder) -> SparseCodes:
-        codes = self.kernels.encode_topk(rows, encoder, k)
+    def _codes(self, rows: Float[Tensor, "B D"], k: int) -> SparseCodes:
+        codes = self.kernels.encode_topk(rows, self.encoder, k)
         return codes.with_values(codes.values.relu())
 
     def _auxk(self, rows: Normalised, x_hat: Float[Tensor, "B D"], active: SparseCodes) -> Float[Tensor, ""]:

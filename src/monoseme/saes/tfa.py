@@ -24,7 +24,7 @@ Letters: n contexts, S positions, B valid positions, D model width, F latents, H
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -199,6 +199,15 @@ class TFA(SAE):
         """
         return self._encode(x, None, state)
 
+    def encode_biased(self, x: Float[Tensor, "*lead D"], latent_bias: Float[Tensor, " F"], codes: Codes) -> Codes:
+        """The novel code with a bias on relu(s r E) before any latents are chosen; the predicted code stays."""
+        rows, predicted = self.normalise(x), codes.dense("predicted")
+        code = self.input_factor * predicted.reshape(-1, self.n_latents)
+        residual = rows.rows - self.b_dec - code @ self.W_dec
+        novel = self._novel(residual, k=self.config.k, training=False, bias=self.input_factor * latent_bias.to(residual))
+        novel = novel.with_values(novel.values / self.input_factor).drop_zeros().reshape_leading(*x.shape[:-1])
+        return replace(codes, parts={"all": predicted + novel.to_dense(), "predicted": predicted, "novel": novel})
+
     def encode_contexts(self, x: Float[Tensor, "n S D"], mask: Bool[Tensor, "n S"]) -> Codes:
         """As `encode`, with masked positions not there: what follows them sees the last valid position as its previous one.
 
@@ -326,9 +335,12 @@ class TFA(SAE):
         offset, scale = (None if t is None else t.reshape(*lead, 1) for t in (rows.offset, rows.scale))
         return Codes({"all": predicted + novel.to_dense(), "predicted": predicted, "novel": novel}, offset, scale)
 
-    def _novel(self, residual: Float[Tensor, "B D"], *, k: int, training: bool) -> SparseCodes:
-        """The sparse code of what the context left over, in the normalised space."""
+    def _novel(
+        self, residual: Float[Tensor, "B D"], *, k: int, training: bool, bias: Float[Tensor, " F"] | None = None
+    ) -> SparseCodes:
+        """The sparse code of what the context left over, in the normalised space; `bias` is added to s r E."""
         encoder, scale = self._encoder, self.config.encoder_scale
+        encoder = encoder if bias is None else encoder._replace(bias=bias / scale)
         match self.config.novel:
             case "nullify":
                 none = residual.new_zeros(0, dtype=torch.int64)

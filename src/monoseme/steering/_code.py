@@ -17,12 +17,14 @@ from typing import ClassVar
 import torch
 
 from monoseme.core.errors import ConfigError
-from monoseme.models import Edit, EditContext, Site
+from monoseme.models import Edit, Site
 from monoseme.saes import Codes
-from monoseme.splice import Placed, SAEEdit, SAELike, as_computed, latent_values, with_latents
+from monoseme.splice import Placed, SAEEdit, SAELike, latent_values, with_latents
 from monoseme.steering._base import EVERYWHERE, Aim, SteeringMethod
+from monoseme.steering._code_edit import CodeEdit
 from monoseme.steering._conditions import Condition
-from monoseme.steering._residual import acting
+from monoseme.steering._residual import acting_sites
+from monoseme.steering._several import several_edits
 from monoseme.steering._writing import written
 from monoseme.tensors.shapes import Float, Int, Tensor
 
@@ -39,7 +41,7 @@ class Latents:
 
 
 class CodeMethod(SteeringMethod):
-    """One formula on the values of latents."""
+    """Changes the codes of an SAE."""
 
     needs_sae: ClassVar[bool] = True
 
@@ -53,19 +55,8 @@ class CodeMethod(SteeringMethod):
     config: Config
 
     @abstractmethod
-    def values(self, now: Float[Tensor, "B m"], amounts: Float[Tensor, " m"]) -> Float[Tensor, "B m"]:
-        """What the latents become where they are `now`."""
-
-    def steered(self, sae: SAELike, x: Float[Tensor, "B D"], codes: Codes, latents: Latents) -> Codes:
+    def steered(self, sae: SAELike, x: Float[Tensor, "*lead D"], codes: Codes, latents: Latents) -> Codes:
         """The codes of rows, changed; the same object where nothing changes."""
-        del sae, x
-        part = _NOVEL if _NOVEL in codes.parts else None
-        now = latent_values(codes.part(part), latents.numbers)
-        new = self.values(now, latents.amounts.to(now))
-        if torch.equal(new, now):
-            return codes
-        whole = now if part is None else latent_values(codes.all, latents.numbers)
-        return codes.with_all(with_latents(codes.all, latents.numbers, new if part is None else whole + (new - now)))
 
     def edits(
         self,
@@ -75,15 +66,15 @@ class CodeMethod(SteeringMethod):
         conditions: Condition = EVERYWHERE,
         sites: Sequence[Site] | None = None,
     ) -> list[Edit]:
-        """One edit for the SAE, behind what the conditions look at. Raises SiteError for an SAE of several sites."""
+        """One edit for the SAE, or one for each of its outputs, behind what the conditions look at."""
         if isinstance(place, Site):
-            raise ConfigError(
-                f"{self.plugin_name} changes the codes of an SAE: give one with --sae, or take a method for directions"
-            )
+            raise ConfigError(f"{self.plugin_name} changes the codes of an SAE: give one with --sae, or take additive")
+        change = _Steering(self, place.sae, self.latents(place, aims, acting_sites(place, sites)[0]))
+        observers = conditions.observers()
+        if place.sae.learns_from == "layers" or place.sae.reads == "layers":
+            return [*observers, *several_edits(place, change, conditions, sites)]
         site = place.outputs[0]
-        del sites
-        splice = SAEEdit(sae=place.sae, site=site)
-        return [*conditions.observers(), CodeEdit(site, self, splice, self.latents(place, aims, site), conditions)]
+        return [*observers, CodeEdit(site, SAEEdit(sae=place.sae, site=site), change, conditions)]
 
     def latents(self, placed: Placed, aims: Sequence[Aim], site: Site) -> Latents:
         """Latents and amounts. Raises ConfigError for directions, and for a latent named twice."""
@@ -101,37 +92,36 @@ class CodeMethod(SteeringMethod):
         return Latents(torch.tensor(numbers), torch.tensor(amounts))
 
 
+class ValueMethod(CodeMethod):
+    """One formula on the values of latents; each is changed by itself."""
+
+    @abstractmethod
+    def values(self, now: Float[Tensor, "B m"], amounts: Float[Tensor, " m"]) -> Float[Tensor, "B m"]:
+        """What the latents become where they are `now`."""
+
+    def steered(self, sae: SAELike, x: Float[Tensor, "*lead D"], codes: Codes, latents: Latents) -> Codes:
+        """The codes with other values of the latents."""
+        del sae, x
+        part = _NOVEL if _NOVEL in codes.parts else None
+        now = latent_values(codes.part(part), latents.numbers)
+        new = self.values(now, latents.amounts.to(now))
+        if torch.equal(new, now):
+            return codes
+        whole = now if part is None else latent_values(codes.all, latents.numbers)
+        return codes.with_all(with_latents(codes.all, latents.numbers, new if part is None else whole + (new - now)))
+
+
 @dataclass(frozen=True, eq=False)
-class CodeEdit:
-    """The edit of a `CodeMethod` at one site."""
+class _Steering:
+    """A method with the latents it is to change: a `Change`."""
 
-    site: Site
     method: CodeMethod
-    splice: SAEEdit
+    sae: SAELike
     latents: Latents
-    conditions: Condition
 
-    def __call__(self, x: Float[Tensor, "n S D"], context: EditContext) -> Float[Tensor, "n S D"]:
-        """The activations, changed where the conditions hold. Raises SiteError when widths do not fit."""
-        seen = self.splice.where(x, context)
-        where = acting(self.conditions, x, context)
-        sae = self.splice.sae
-        if sae.reads == "tokens":
-            seen = where
-            if not bool(where.any()):
-                return x
-        given = as_computed(sae, x)
-        codes = self.splice.encode(given, seen.to(given.device), context)
-        if not bool(where.any()):
-            return x
-        if seen is not where:
-            codes = codes.select_rows(where[seen].to(given.device))
-        return x.index_put((where,), self._rows(given[where.to(given.device)], codes).to(x))
+    @property
+    def error_term(self) -> bool:
+        return self.method.config.error_term
 
-    def _rows(self, x: Float[Tensor, "B D"], codes: Codes) -> Float[Tensor, "B D"]:
-        sae = self.splice.sae
-        changed = self.method.steered(sae, x, codes, self.latents)
-        if not self.method.config.error_term:
-            return sae.decode(changed)
-        # Adding a difference, not the error, leaves every bit as it was where nothing is changed.
-        return x if changed is codes else x + (sae.decode(changed) - sae.decode(codes))
+    def __call__(self, x: Float[Tensor, "*lead D"], codes: Codes) -> Codes:
+        return self.method.steered(self.sae, x, codes, self.latents)

@@ -125,10 +125,10 @@ def _vector(place: Placed | Site, aim: Aim, site: Site) -> Float[Tensor, " D"]:
         return aim.target.vector.detach().cpu().float()
     if isinstance(place, Site):
         raise ConfigError(f"{aim.name} is of no SAE here: give one with --sae, or a direction")
-    if is_standardised(place.sae) and aim.strength.unit != "norm":
+    if is_standardised(place.sae) and aim.strength.unit == "max":
         raise ConfigError(
             f"codes of {type(place.sae).__name__} count in each vector's own standard deviations, so {aim.strength} "
             f"of {aim.name} is no fixed vector.\n"
-            "  Give the strength as norm, or take a method that works on codes (clamp, h_bias)."
+            "  Give the strength as norm or raw (multiples of the decoder's row), or take a method that works on codes (clamp, h_bias)."
         )
     return written(place, [aim.target], site)[0]

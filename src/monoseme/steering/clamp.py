@@ -5,11 +5,11 @@
 Source: Templeton et al. 2024, "Scaling monosemanticity"; AxBench, arXiv:2501.17148 ("clamping", c in units of the maximum).
 """
 
-from monoseme.steering._code import CodeMethod
+from monoseme.steering._code import ValueMethod
 from monoseme.tensors.shapes import Float, Tensor
 
 
-class Clamp(CodeMethod):
+class Clamp(ValueMethod):
     """Every row gets the same value of the latent."""
 
     formula = "f := c"
