@@ -125,6 +125,7 @@ def test_no_key_reaches_the_ledger_an_answer_or_an_error(
 
 
 def test_a_judge_that_refuses_all_is_asked_once(judge: FolderJudge, tmp_path: Path) -> None:
+    judge.seconds = 0.02  # long enough for others to be sent meanwhile
     for n in range(20):
         judge.special[f"question {n}"] = JudgeError("wrong key")
     desk = _desk(judge, tmp_path, concurrency=7)

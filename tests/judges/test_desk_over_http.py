@@ -67,7 +67,7 @@ def _questions(n_questions: int) -> list[Question]:
 def test_a_dry_run_foretells_what_is_paid(server: JudgeServer, home: Path, provider: str, is_batch: bool) -> None:
     server.answer = lambda asked: '{"score": 3}'
     desk = _desk(server, provider, home, batch=is_batch)
-    questions = _questions(41)
+    questions = _questions(23)
     foretold = desk.estimate(questions)
     assert server.charges == []
     assert all(answer.value == Verdict(score=3) for answer in desk.answers(questions))
@@ -87,11 +87,11 @@ def test_a_dry_run_foretells_what_is_paid(server: JudgeServer, home: Path, provi
 def test_the_budget_holds_by_the_servers_own_bill(server: JudgeServer, home: Path, provider: str, is_batch: bool) -> None:
     server.limits = Limits(requests=8, retry_after=0.0)
     server.then(Given(status=529, text="overloaded"), Given(status=500, text="broken"))
-    budget = 0.04
+    budget = 0.02
     desk = _desk(server, provider, home, batch=is_batch, budget=budget, concurrency=5)
     server.limits = Limits()
     with pytest.raises(BudgetError):
-        list(desk.answers(_questions(400)))
+        list(desk.answers(_questions(200)))
     cost = server.cost(per_input=3e-6, per_output=15e-6, per_cached=0.3e-6)
     assert 0.5 * budget < cost <= budget
     assert desk.report().folder_cost == pytest.approx(cost, rel=1e-9)
