@@ -9,7 +9,7 @@ from tests.judges.killing import killed_until_done
 
 from monoseme.core.errors import BudgetError, JudgeError
 from monoseme.judges import Desk, DeskSettings, JudgeSettings, Message, Question, desk_of
-from monoseme.testing.judge_server import Asked, Given, JudgeServer, Limits
+from monoseme.testing.judge_server import Asked, Given, JudgeServer
 
 _KEY = "sk-test-0123456789abcdef"
 _PRICE = """
@@ -85,11 +85,9 @@ def test_a_dry_run_foretells_what_is_paid(server: JudgeServer, home: Path, provi
 @pytest.mark.parametrize("provider", _PROVIDERS)
 @pytest.mark.parametrize("is_batch", [False, True])
 def test_the_budget_holds_by_the_servers_own_bill(server: JudgeServer, home: Path, provider: str, is_batch: bool) -> None:
-    server.limits = Limits(requests=8, retry_after=0.0)
     server.then(Given(status=529, text="overloaded"), Given(status=500, text="broken"))
     budget = 0.02
     desk = _desk(server, provider, home, batch=is_batch, budget=budget, concurrency=5)
-    server.limits = Limits()
     with pytest.raises(BudgetError):
         list(desk.answers(_questions(200)))
     cost = server.cost(per_input=3e-6, per_output=15e-6, per_cached=0.3e-6)
