@@ -99,9 +99,9 @@ class Latents:
         return self._table.slice(latent, 1).to_pylist()[0]
 
     def stats(self, row: dict[str, Any]) -> LatentStats:
-        """The numbers in a row."""
+        """The numbers in a row; one of an older layout has not all."""
         names = [name for name in LatentStats.__dataclass_fields__ if name != "n_tokens"]
-        return LatentStats(n_tokens=self.n_tokens, **{name: row[name] for name in names})
+        return LatentStats(n_tokens=self.n_tokens, **{name: row[name] for name in names if name in row})
 
     def histogram(self, latent: int) -> Histogram | None:
         """The latent's activation histogram; None if it never fired."""

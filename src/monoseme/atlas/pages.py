@@ -34,6 +34,8 @@ class LatentStats:
     """Mean of the positive activations."""
     std: float | None
     """Standard deviation of the positive activations."""
+    n_near_duplicates: int | None = None
+    """Firings that are not shown because a better example has nearly the same text (count); None where it was not counted."""
 
 
 @dataclass(frozen=True, kw_only=True)

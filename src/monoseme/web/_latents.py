@@ -5,16 +5,20 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from monoseme.atlas import Annotation, Atlas, Example, LatentPage, Score, TokenLogit
 from monoseme.atlas.annotations import table_path
+from monoseme.atlas.pages import Related
 from monoseme.web import _schema as schema
 from monoseme.web._table import LatentsTable
 
 _TOP_TOKENS = 6
 """Tokens named per latent in the table (count)."""
 _CARD_EXAMPLES = 3
+_N_RELATED = 8
+"""Related latents, and tokens of an effect, that a page shows (count)."""
 
 
 class _Scored(NamedTuple):
@@ -61,8 +65,11 @@ def _texts(explained: Annotation | None, n: int) -> pa.Array:
 def _values(scored: _Scored, n: int) -> pa.Array:
     values: list[float | None] = [None] * n
     if scored.annotation is not None:
-        chosen = [("name", "==", scored.name)]
-        rows = pq.read_table(table_path(scored.annotation), columns=["latent", "value"], filters=chosen)
+        chosen = pc.field("name") == scored.name
+        path = table_path(scored.annotation)
+        if "decile" in pq.read_schema(path).names:  # those of an older layout have none
+            chosen &= pc.field("decile").is_null()
+        rows = pq.read_table(path, columns=["latent", "value"], filters=chosen)
         for latent, value in zip(rows["latent"].to_pylist(), rows["value"].to_pylist(), strict=True):
             values[latent] = value
     return pa.array(values, pa.float64())
@@ -87,6 +94,11 @@ def detail(page: LatentPage, annotations: Sequence[Annotation]) -> schema.Latent
         histogram=_histogram(page),
         logits=_logits(page),
         why_no_logits=page.why_no_logits,
+        related=_related(page),
+        why_no_relations=page.why_no_relations,
+        effects=_effects(page),
+        why_no_effects=page.why_no_effects,
+        n_near_duplicates=stats.n_near_duplicates,
         previous=page.latent - 1 if page.latent > 0 else None,
         next=page.latent + 1 if page.latent + 1 < page.n_latents else None,
     )
@@ -125,8 +137,14 @@ def _example(example: Example) -> schema.Example:
         peak=example.focus,
         document=example.document,
         position=example.position,
-        source=" · ".join(dict.fromkeys([*example.labels.values(), example.source])),
+        source=" · ".join(dict.fromkeys([*_speaker(example), *example.labels.values(), example.source])),
     )
+
+
+def _speaker(example: Example) -> list[str]:
+    """Who speaks in a conversation, and in which turn."""
+    turn = [] if example.turn is None else [f"turn {example.turn}"]
+    return turn if example.role is None else [example.role, *turn]
 
 
 def _histogram(page: LatentPage) -> schema.Histogram | None:
@@ -143,6 +161,40 @@ def _logits(page: LatentPage) -> schema.Logits | None:
 
 def _tokens(found: Sequence[TokenLogit]) -> list[schema.LogitToken]:
     return [schema.LogitToken(token=item.text, value=item.logit) for item in found]
+
+
+def _related(page: LatentPage) -> list[schema.RelatedGroup]:
+    """The nearest latents by what fires together, by correlation and by what they write; groups without any are left out."""
+    senses = (
+        ("Fire together", "Jaccard index: tokens on which both fire / tokens on which one does.", page.coactive, "jaccard"),
+        ("Correlated", "Pearson's r of the two codes over the kept tokens, zeros included.", page.correlated, "correlation"),
+        ("Write alike", "Cosine of what the two write into the model.", page.neighbours, "cosine"),
+    )
+    found = [schema.RelatedGroup(name=n, definition=d, latents=_nearest(related, by)) for n, d, related, by in senses]
+    return [group for group in found if group.latents]
+
+
+def _nearest(related: Sequence[Related], by: str) -> list[schema.RelatedLatent]:
+    values = [(one.other, getattr(one, by)) for one in related[:_N_RELATED]]
+    return [schema.RelatedLatent(index=other, value=value) for other, value in values if value is not None]
+
+
+def _effects(page: LatentPage) -> schema.Effects | None:
+    found = page.effects
+    if found is None:
+        return None
+    risen, fallen = (
+        [schema.LogitToken(token=token.text, value=token.log_p) for token in side[:_N_RELATED]]
+        for side in (found.risen, found.fallen)
+    )
+    return schema.Effects(
+        n=found.n,
+        loss_change=found.loss_change,
+        standard_error=found.standard_error,
+        why_missing=found.why_missing,
+        risen=risen,
+        fallen=fallen,
+    )
 
 
 def _explanations(page: LatentPage, annotations: Sequence[Annotation]) -> list[schema.ExplanationText]:
@@ -164,11 +216,13 @@ def _explanations(page: LatentPage, annotations: Sequence[Annotation]) -> list[s
 
 
 def _scores(part: Annotation, scores: Sequence[Score]) -> list[schema.Score]:
-    """The numbers of one scorer, its first one first and with the controls beside it."""
+    """The numbers of one scorer over all activations, its first one first and with what it is held against beside it."""
     definitions: dict[str, str] = part.artifact.config["definitions"]
-    controls = [score for score in scores if definitions.get(score.name, "").startswith("control")]
-    numbers = [score for score in scores if score not in controls]
     first = part.artifact.config["headline"]
+    whole = [score for score in scores if score.decile is None]
+    beside_it = [score for score in whole if definitions.get(score.name, "").startswith(("control", "the bar to beat"))]
+    numbers = [score for score in whole if score not in beside_it]
+    controls = [score for score in beside_it if score.name.startswith(f"{first}_")]
     numbers.sort(key=lambda score: score.name != first)
     beside = [
         schema.MetricValue(name=c.name, value=c.value, why_missing=c.why_missing, n=c.n, definition=definitions.get(c.name, ""))

@@ -171,6 +171,35 @@ class Logits(_Model):
     bottom: list[LogitToken]
 
 
+class RelatedLatent(_Model):
+    """Another latent, and how near it is in one sense."""
+
+    index: int
+    value: float
+
+
+class RelatedGroup(_Model):
+    """The latents nearest to one in one sense, the nearest first."""
+
+    name: str
+    definition: str
+    latents: list[RelatedLatent]
+
+
+class Effects(_Model):
+    """What changes in the prediction of the next token when the latent alone is taken out."""
+
+    n: int
+    """Firings that were ablated (count)."""
+    loss_change: float | None
+    """Mean rise of the loss, in nats; positive where the latent helps."""
+    standard_error: float | None
+    why_missing: str | None
+    risen: list[LogitToken]
+    """Tokens that become likelier without it, and the change of their log-probability."""
+    fallen: list[LogitToken]
+
+
 class Score(_Model):
     """How well an explanation predicts the latent, beside the controls that a real one has to beat."""
 
@@ -215,6 +244,12 @@ class LatentDetail(_Model):
     histogram: Histogram | None
     logits: Logits | None
     why_no_logits: str | None
+    related: list[RelatedGroup] = []
+    why_no_relations: str | None = None
+    effects: Effects | None = None
+    why_no_effects: str | None = None
+    n_near_duplicates: int | None = None
+    """Firings that are not among the examples because a better one has nearly the same text; null where not counted."""
     previous: int | None
     next: int | None
 

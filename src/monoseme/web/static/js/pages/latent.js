@@ -1,6 +1,7 @@
 // One latent: what it seems to mean and how well that predicts it, where it fires, how strongly, and what it writes.
 
 import { address, get } from "../api.js";
+import { latentLink } from "../card.js";
 import { chart } from "../chart.js";
 import { fill, h, unseen } from "../dom.js";
 import { term } from "../float.js";
@@ -31,7 +32,7 @@ export async function latentPage({ params, query, signal, router }) {
         "div",
         { class: "latent" },
         h("div", { class: "latent__main" }, dead ? deadNotice(latent) : examples(latent, context, router)),
-        h("aside", { class: "latent__side", "aria-label": "Numbers" }, facts(latent), !dead && histogram(latent, here, signal), logits(latent)),
+        h("aside", { class: "latent__side", "aria-label": "Numbers" }, facts(latent), !dead && histogram(latent, here, signal), logits(latent), !dead && related(latent, params), !dead && effects(latent)),
       ),
     ),
   };
@@ -95,6 +96,7 @@ function facts(latent) {
     latent.n_documents !== null && row("In", plural(latent.n_documents, "document"), "Documents with at least one firing."),
     row("Max", activation(latent.max), "Largest activation on the scanned text; the shading of tokens ends here."),
     row("Mean when active", activation(latent.mean), "Mean over the tokens on which it is not zero."),
+    latent.n_near_duplicates ? row("Near-duplicates", count(latent.n_near_duplicates), "Firings that are not among the examples because a better one has nearly the same text.") : null,
   );
 }
 
@@ -105,8 +107,18 @@ function histogram(latent, here, signal) {
 function logits(latent) {
   if (!latent.logits) return h("section", { class: "panel" }, h("h3", {}, "Direct effect on logits"), h("p", { class: "muted small" }, latent.why_no_logits ?? "Not computed."));
   const { top, bottom } = latent.logits;
-  const largest = Math.max(...[...top, ...bottom].map((item) => Math.abs(item.value)), 1e-9);
-  const list = (title, items, className) =>
+  return h(
+    "section",
+    { class: "panel" },
+    h("h3", {}, term("Direct effect on logits", "What one unit of this latent adds to the logit of each token through the final norm and the unembedding alone.")),
+    tokenPair(["Raises", top, "logits--up"], ["Lowers", bottom, "logits--down"]),
+  );
+}
+
+/** Two lists of tokens with a number each, side by side; bars share one scale. */
+function tokenPair(...lists) {
+  const largest = Math.max(...lists.flatMap(([, items]) => items.map((item) => Math.abs(item.value))), 1e-9);
+  const one = ([title, items, className]) =>
     h(
       "div",
       {},
@@ -117,11 +129,35 @@ function logits(latent) {
         items.map((item) => h("li", { vars: { "--share": `${((Math.abs(item.value) / largest) * 100).toFixed(1)}%` } }, h("span", { class: "logits__token mono", data: { tip: visible(item.token) } }, visible(item.token)), h("span", { class: "logits__value" }, number(item.value, 2)))),
       ),
     );
+  return h("div", { class: "logits__pair" }, lists.map(one));
+}
+
+/** The nearest latents, in each sense in which two can be near. */
+function related(latent, params) {
+  if (!latent.related.length) return latent.why_no_relations && h("section", { class: "panel" }, h("h3", {}, "Related latents"), h("p", { class: "muted small" }, `${latent.why_no_relations}.`));
+  const one = (group) =>
+    h(
+      "div",
+      {},
+      h("h4", {}, term(group.name, group.definition)),
+      h("ol", { class: "related__list" }, group.latents.map((item) => h("li", {}, latentLink(params.run, params.sae, item.index, item.index), h("span", { class: "logits__value" }, number(item.value, 2))))),
+    );
+  return h("section", { class: "panel" }, h("h3", {}, "Related latents"), h("div", { class: "related" }, latent.related.map(one)));
+}
+
+/** What the model predicts less well without the latent. */
+function effects(latent) {
+  const found = latent.effects;
+  if (found === null) return null;
+  const title = h("h3", {}, term("Without this latent", "The latent alone is taken out at one firing token; what changes is the prediction of the token that follows."));
+  if (found.loss_change === null) return h("section", { class: "panel" }, title, h("p", { class: "muted small" }, `${found.why_missing ?? "Not measured"}.`));
+  const { value, error } = measured(found.loss_change, found.standard_error);
   return h(
     "section",
     { class: "panel" },
-    h("h3", {}, term("Direct effect on logits", "What one unit of this latent adds to the logit of each token through the final norm and the unembedding alone.")),
-    h("div", { class: "logits__pair" }, list("Raises", top, "logits--up"), list("Lowers", bottom, "logits--down")),
+    title,
+    h("p", { class: "small" }, term("Loss of the next token", "Mean change in nats; positive where the latent helps the model."), " ", h("b", {}, `${found.loss_change > 0 ? "+" : ""}${value}`), error && h("span", { class: "error-bar" }, ` ± ${error}`), h("span", { class: "muted" }, ` over ${plural(found.n, "firing")}`)),
+    tokenPair(["Less likely", found.fallen, "logits--down"], ["Likelier", found.risen, "logits--up"]),
   );
 }
 
