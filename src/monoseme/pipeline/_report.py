@@ -1,10 +1,12 @@
 """The report stage: everything measured of a run, with some latents to look at, as one page, figures and report.json."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from monoseme.atlas import Atlas, open_atlas
 from monoseme.atlas.pages import Example, LatentPage
+from monoseme.atlas.score_summary import CONTROLS, ScoreSummary, summaries_of
 from monoseme.core.artifact import open_artifact
 from monoseme.core.display import get_display
 from monoseme.evaluation import read_report
@@ -68,35 +70,47 @@ def _sae_report(run: RunFolder, name: str, atlas: Atlas | None) -> SaeReport:
         "Trained on": f"{artifact.config['tokens_trained']:,} tokens",
         "Site": ", ".join(artifact.config.get("sites") or [artifact.config["site"]]),
     }
+    key = None if atlas is None else _key(atlas, name)
     return SaeReport(
         name=name,
         architecture=trained["architecture"],
         facts=facts,
         results=tuple(read_report(run.path / Path(path)) for path in evaluations.values()),
-        samples=() if atlas is None else _samples(atlas, name),
+        samples=() if key is None or atlas is None else _samples(atlas, key),
+        scores=() if key is None or atlas is None else _scores(atlas, key),
     )
 
 
-def _samples(atlas: Atlas, name: str) -> tuple[LatentSample, ...]:
-    """The best explained latents, for a first impression; it is the best that is shown, and the page says so.
+def _key(atlas: Atlas, name: str) -> str | None:
+    """What the atlas calls the SAE, at its first site where each has codes of its own; None where it was not scanned."""
+    return next((key for key in atlas.saes() if atlas.latents(key).artifact.config["name"] == name), None)
 
-    Of the first site where each has codes of its own; none where the SAE was not scanned.
-    """
-    key = next((key for key in atlas.saes() if atlas.latents(key).artifact.config["name"] == name), None)
-    if key is None:
-        return ()
+
+def _scores(atlas: Atlas, key: str) -> tuple[ScoreSummary, ...]:
+    """All scores of all explanations, the oldest first."""
+    return tuple(summary for part in reversed(atlas.annotations(key)) for summary in summaries_of(part))
+
+
+def _samples(atlas: Atlas, key: str) -> tuple[LatentSample, ...]:
+    """The best explained latents, for a first impression; it is the best that is shown, and the page says so."""
     sort = _COLUMN if _COLUMN in atlas.table(key, limit=0).columns else "max"
     rows = atlas.table(key, sort=sort, descending=True, limit=_N_SAMPLES).rows
-    return tuple(_sample(atlas.latent(key, row["latent"])) for row in rows if not row["is_dead"])
+    scored = {part.label: part.artifact.config["explanations"] for part in atlas.annotations(key) if part.holds == "scores"}
+    return tuple(_sample(atlas.latent(key, row["latent"]), scored) for row in rows if not row["is_dead"])
 
 
-def _sample(page: LatentPage) -> LatentSample:
-    explanation = next((said.text for said in page.explanations if said.text is not None), None)
+def _sample(page: LatentPage, scored: Mapping[str, str]) -> LatentSample:
+    """With its newest explanation that has a score; `scored`: label of scores -> label of the explanations that they are of."""
+    known = [score for score in page.scores if score.name == _SCORE and score.decile is None and score.value is not None]
+    score = known[0] if known else None
+    wanted = [said for said in page.explanations if score is None or said.source == scored[score.source]]
+    controls = [f"{_SCORE}_{control}" for control in CONTROLS]
     return LatentSample(
         latent=page.latent,
         density=page.stats.density,
-        explanation=explanation,
-        score=next((score for score in page.scores if score.name == _SCORE), None),
+        explanation=next((said.text for said in wanted if said.text is not None), None),
+        score=score,
+        controls=tuple(other for other in page.scores if score and other.source == score.source and other.name in controls),
         top_tokens=tuple(logit.text for logit in page.top_logits),
         bottom_tokens=tuple(logit.text for logit in page.bottom_logits),
         examples=tuple(_example(example) for example in page.top[:_N_EXAMPLES]),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from monoseme.atlas.said import Score
+from monoseme.atlas.score_summary import ScoreSummary
 from monoseme.evaluation import EvalResult, Metric
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class LatentSample:
     """None where nobody explained it."""
     score: Score | None = None
     """How well the explanation predicts the firing."""
+    controls: tuple[Score, ...] = ()
+    """The same number of what it is held against: another latent's explanation, none, the table of tokens."""
     top_tokens: tuple[str, ...] = ()
     """Tokens whose logits it raises most."""
     bottom_tokens: tuple[str, ...] = ()
@@ -58,6 +61,8 @@ class SaeReport:
     """Label -> value: latents, k, tokens it was trained on."""
     results: tuple[EvalResult, ...] = ()
     samples: tuple[LatentSample, ...] = ()
+    scores: tuple[ScoreSummary, ...] = ()
+    """How well its explanations do over all scored latents, beside their controls."""
 
     def metrics(self) -> Iterator[Metric]:
         """All metrics of all evaluations, in their order."""

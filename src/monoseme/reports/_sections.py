@@ -8,6 +8,7 @@ from monoseme.reports.figures import (
     fvu_against_l0,
     l0_distribution,
     model_losses,
+    scores_by_decile,
     training_curves,
     variation_over_time,
 )
@@ -22,7 +23,8 @@ def figures_of(report: RunReport) -> list[Figure]:
     life = dictionary_life(report.training, list(order))
     over_time = {sae.name: table.to_pylist() for sae in report.saes if (table := sae.table("parts")) is not None}
     variation = [variation_over_time(over_time)] if over_time else []
-    return [*_quality(report.saes), *variation, *_latents(report.saes), *training_curves(training), *life]
+    explained = scores_by_decile({sae.name: sae.scores for sae in report.saes})
+    return [*_quality(report.saes), *variation, *_latents(report.saes), *explained, *training_curves(training), *life]
 
 
 def _quality(saes: tuple[SaeReport, ...]) -> list[Figure]:

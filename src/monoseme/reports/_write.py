@@ -5,7 +5,9 @@ Written by the pipeline and `monoseme report`; `report.json` is read by users' o
     report.json      {"schema": 1, "title": "demo", "facts": {...},
                       "saes": {"topk": {"architecture": "topk", "facts": {...},
                                         "metrics": [{name, value, why_missing, unit, better, n, n_documents, standard_error,
-                                                     definition}, ...]}}}
+                                                     definition}, ...],
+                                        "explanations": [{explanations, scorer, name, definition, own, controls, deciles,
+                                                          n_missing}, ...]}}}; own and the others are {mean, low, high, n_latents}
     index.html       self-contained; opens from disk without a network
     figures/*.{svg,json}   the same figures as files; the JSON is the Vega-Lite specification (png and pdf on request)
 """
@@ -14,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from monoseme.atlas.pages import plain
 from monoseme.core.artifact import new_artifact
 from monoseme.core.files import write_atomic, write_json
 from monoseme.core.schema import SCHEMAS
@@ -30,6 +33,7 @@ def report_json(report: RunReport) -> dict[str, Any]:
             "architecture": sae.architecture,
             "facts": dict(sae.facts),
             "metrics": metrics_to_json(tuple(sae.metrics())),
+            "explanations": plain(sae.scores),
         }
         for sae in report.saes
     }

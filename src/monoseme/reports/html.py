@@ -4,7 +4,9 @@ import json
 
 from markupsafe import Markup
 
+from monoseme.atlas.score_summary import CONTROLS
 from monoseme.reports._data import RunReport
+from monoseme.reports._explained import controls_of, explained_rows
 from monoseme.reports._inline import chart_data, json_for_html, own, policy, template, vega_bundle, visible_token
 from monoseme.reports._sections import figures_of
 from monoseme.reports._shading import passages
@@ -24,6 +26,9 @@ def render_html(report: RunReport) -> str:
         tables=tables(report),
         domains=domain_rows(report),
         domain_metrics=DOMAIN_METRICS,
+        explained=explained_rows(report),
+        controls=CONTROLS,
+        controls_of=controls_of,
         passages=passages,
         config=json.dumps(report.config, indent=2, ensure_ascii=False, default=str),
         style=Markup(own("report.css")),

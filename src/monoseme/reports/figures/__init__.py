@@ -2,6 +2,7 @@
 
 from monoseme.reports.figures._figure import FORMATS, Figure
 from monoseme.reports.figures._style import DARK, LIGHT, theme
+from monoseme.reports.figures.explained import scores_by_decile
 from monoseme.reports.figures.heat import Cell, HeatScale, heat_map
 from monoseme.reports.figures.intervals import Estimate, interval_dots
 from monoseme.reports.figures.latents import density_histogram, l0_distribution
@@ -26,6 +27,7 @@ __all__ = [
     "l0_distribution",
     "metric_bars",
     "model_losses",
+    "scores_by_decile",
     "theme",
     "training_curves",
     "variation_over_time",
