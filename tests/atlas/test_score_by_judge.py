@@ -11,9 +11,9 @@ import pytest
 from score_fakes import Desks, kept_evidence, lines, reader, told
 
 from monoseme.atlas import SCORERS, Atlas, Explanation, Score
+from monoseme.atlas.coder import CodedText
 from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.score._base import Scorer
-from monoseme.atlas.score._judgement import CodedText
 from monoseme.atlas.split import is_heldout
 from monoseme.core.errors import ConfigError
 from monoseme.judges import Question, Reply

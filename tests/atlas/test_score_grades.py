@@ -5,8 +5,8 @@ import math
 import pytest
 from pydantic import ValidationError
 
+from monoseme.atlas.prompts import described, shown
 from monoseme.atlas.score._grades import grades_of, grades_type
-from monoseme.atlas.score._prompts import described, shown
 from monoseme.judges import Answer, Message, Question, Reply, TokenChance, read_reply
 
 QUESTION = Question(messages=(Message("user", "?"),), answer_type=grades_type(2, name="excerpt"))

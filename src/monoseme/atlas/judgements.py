@@ -38,8 +38,8 @@ class Judgement:
     """Whose explanation was told: `own`, `other` (another latent's), `empty`; `lookup` for what the table of tokens says."""
     told_of: int | None
     """The latent whose explanation it was."""
-    question: int
-    """Number of the question among those of the latent, -1 where none was asked; excerpts of one were judged together."""
+    question: int | None
+    """Number of the question among those of the latent; excerpts of one were judged together. None where nothing was asked."""
     kind: str
     document: int | None
     """None for text that a judge wrote."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from monoseme.atlas import Target
-from monoseme.atlas.score._judgement import CodedText, Coder
+from monoseme.atlas.coder import CodedText, Coder
 from monoseme.core.errors import ConfigError
 from monoseme.models import LanguageModel
 from monoseme.pipeline._evaluate import run_config

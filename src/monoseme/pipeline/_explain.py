@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from monoseme.atlas import EXPLAINERS, SCORERS, Atlas, Explainer, Scorer, open_atlas
-from monoseme.atlas.score._judgement import Coder
+from monoseme.atlas.coder import Coder
 from monoseme.core.config import from_dict, suggest
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError

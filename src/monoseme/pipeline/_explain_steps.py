@@ -16,7 +16,7 @@ from monoseme.atlas.annotate import (
     scorer_facts,
 )
 from monoseme.atlas.annotations import check_free, read_explanations, read_scores
-from monoseme.atlas.score._judgement import Coder
+from monoseme.atlas.coder import Coder
 from monoseme.core.errors import ConfigError
 from monoseme.judges import Estimate
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from monoseme.atlas.excerpts import Excerpt, Excerpts
 from monoseme.atlas.explain._asking import Asked, AskingExplainer, Explained
 from monoseme.atlas.explain._prompts import ANSWER, MARKS, UNIT, cropped, line, quoted, unit_of
-from monoseme.atlas.score._prompts import numbered, question
+from monoseme.atlas.prompts import numbered, question
 from monoseme.core.errors import ConfigError
 from monoseme.judges import Desk
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from monoseme.atlas.excerpts import Excerpt
-from monoseme.atlas.score._prompts import CLOSE, OPEN, shown
+from monoseme.atlas.prompts import CLOSE, OPEN, shown
 
 _MOST_STRENGTHS = 8
 """Tokens of an excerpt whose strength is told, the strongest ones (count)."""

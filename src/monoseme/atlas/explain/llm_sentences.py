@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.excerpts import Excerpts
 from monoseme.atlas.explain._asking import Asked, AskingExplainer, Certainty
-from monoseme.atlas.score._prompts import question
+from monoseme.atlas.prompts import question
 from monoseme.atlas.sentences import RankedSentence, Sentences, open_sentences
 from monoseme.atlas.split import is_heldout
 from monoseme.core.errors import ConfigError

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from monoseme.atlas.coder import Coder
 from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.judgements import Judgement
 from monoseme.atlas.said import Explanation, Score
-from monoseme.atlas.score._judgement import Coder
 from monoseme.core.errors import ConfigError
 from monoseme.judges import Answer, Desk, Question
 

@@ -8,7 +8,7 @@ from monoseme.atlas.excerpts import Excerpt, Excerpts
 from monoseme.atlas.said import Explanation
 from monoseme.atlas.score._base import Scorer
 from monoseme.atlas.score._controls import Version, others_of, versions
-from monoseme.atlas.score._judgement import Item
+from monoseme.atlas.score._items import Item
 from monoseme.core.errors import ConfigError
 
 _FEWEST = 4

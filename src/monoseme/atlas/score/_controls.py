@@ -12,8 +12,8 @@ import numpy as np
 from monoseme.atlas.said import Explanation
 from monoseme.core.seeds import derive_seed
 
-Told = Literal["own", "other", "empty"]
-"""Whose explanation a judge was given: the latent's own, another latent's, none."""
+Told = Literal["own", "other", "empty", "lookup"]
+"""Whose explanation a judge was given: the latent's own, another latent's, none; `lookup`: no judge, the table of its tokens."""
 
 
 class Version(NamedTuple):

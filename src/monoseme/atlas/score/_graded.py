@@ -22,7 +22,7 @@ from monoseme.atlas.score._base import Scorer
 from monoseme.atlas.score._choice import ChoiceConfig, Chosen, chosen
 from monoseme.atlas.score._controls import Version
 from monoseme.atlas.score._grades import YES_FROM, grades_of
-from monoseme.atlas.score._judgement import Item
+from monoseme.atlas.score._items import Item, Verdict, judgement_of
 from monoseme.atlas.score._lookup import TokenLookup, TokenTable, best_threshold
 from monoseme.atlas.score._measured import Said, measured, missing
 from monoseme.core.errors import ConfigError
@@ -124,7 +124,9 @@ class GradedScorer(Scorer):
                 if grade is not None:
                     said[asked.version.told].strength[place] = grade
                     said[asked.version.told].says[place] = grade >= YES_FROM
-                self.judgements.append(_judgement(latent, items[place], asked, number, grade, answer))
+                self.judgements.append(
+                    _judgement(latent, items[place], asked, number=number, grade=grade, failure=answer.failure)
+                )
         self.judgements += _lookup_judgements(latent, items, trial.lookup)
         own = [answer.value is None for asked, answer in zip(trial.asked, answers, strict=True) if asked.version.told == "own"]
         whole = list(measured(latent, items, said | {"lookup": trial.lookup}, self.config))
@@ -138,36 +140,13 @@ def _looked_up(table: TokenTable, items: Sequence[Item], threshold: float) -> Sa
     return Said(strength, (strength >= threshold) & (strength > 0))
 
 
-def _judgement(latent: int, item: Item, asked: Asked, number: int, grade: float | None, answer: Answer) -> Judgement:
-    return Judgement(
-        latent=latent,
-        told=asked.version.told,
-        told_of=asked.version.of,
-        question=number,
-        kind=item.kind,
-        document=item.excerpt.document,
-        position=item.excerpt.position,
-        decile=item.decile,
-        truth=float(item.fires),
-        answer=grade,
-        says=None if grade is None else grade >= YES_FROM,
-        failure=answer.failure,
-        details=json.dumps({"marked": item.marked}) if item.marked else "{}",
-    )
+def _judgement(latent: int, item: Item, asked: Asked, *, number: int, grade: float | None, failure: str | None) -> Judgement:
+    details = json.dumps({"marked": item.marked}) if item.marked else "{}"
+    verdict = Verdict(grade, None if grade is None else grade >= YES_FROM, failure, details)
+    return judgement_of(item, verdict, latent=latent, version=asked.version, question=number)
 
 
 def _lookup_judgements(latent: int, items: Sequence[Item], lookup: Said) -> Iterator[Judgement]:
+    version = Version("lookup", None, latent)
     for item, strength, says in zip(items, lookup.strength.tolist(), lookup.says.tolist(), strict=True):
-        yield Judgement(
-            latent=latent,
-            told="lookup",
-            told_of=latent,
-            question=-1,
-            kind=item.kind,
-            document=item.excerpt.document,
-            position=item.excerpt.position,
-            decile=item.decile,
-            truth=float(item.fires),
-            answer=strength,
-            says=says,
-        )
+        yield judgement_of(item, Verdict(strength, says), latent=latent, version=version, question=None)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monoseme.atlas.evidence import Evidence
-from monoseme.atlas.score._judgement import Item
+from monoseme.atlas.score._items import Item
 
 
 class TokenTable(NamedTuple):

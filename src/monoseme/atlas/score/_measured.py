@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from monoseme.atlas.said import Score
 from monoseme.atlas.score import _numbers as numbers
 from monoseme.atlas.score._choice import ChoiceConfig, why_no_control
-from monoseme.atlas.score._judgement import Item
+from monoseme.atlas.score._items import Item
 
 _CONTROLS = {"other": "another latent's explanation", "empty": "no explanation", "lookup": "the table of the latent's tokens"}
 

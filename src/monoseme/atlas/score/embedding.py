@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.excerpts import Excerpts
-from monoseme.atlas.judgements import Judgement
 from monoseme.atlas.said import Explanation, Score
 from monoseme.atlas.score import _numbers as numbers
 from monoseme.atlas.score._base import Scorer
 from monoseme.atlas.score._choice import ChoiceConfig, chosen, plain_items, why_no_control
-from monoseme.atlas.score._judgement import Item
+from monoseme.atlas.score._controls import Version
+from monoseme.atlas.score._items import Item, Verdict, judgement_of
 from monoseme.atlas.score._lookup import TokenLookup
 from monoseme.atlas.score._measured import missing, score_of
 from monoseme.atlas.sentence_model import SentenceModel
@@ -88,9 +88,10 @@ class Embedding(Scorer):
             table = lookup.table(latent)
             strengths = {v.told: vectors[: len(items)] @ vector for v, vector in zip(told, vectors[len(items) :], strict=True)}
             strengths |= {"lookup": np.array([table.strength(item) for item in items])}
-            of = {v.told: v.of for v in told} | {"lookup": latent}
             self.judgements += [
-                j for name, strength in strengths.items() for j in _judgements(latent, items, name, of[name], strength)
+                judgement_of(item, Verdict(similarity), latent=latent, version=version, question=None)
+                for version in [*told, Version("lookup", None, latent)]
+                for item, similarity in zip(items, strengths[version.told].tolist(), strict=True)
             ]
             yield from self._scores(_Trial(latent, items), strengths)
 
@@ -116,22 +117,3 @@ class Embedding(Scorer):
 class _Trial(NamedTuple):
     latent: int
     items: list[Item]
-
-
-def _judgements(
-    latent: int, items: Sequence[Item], told: str, told_of: int | None, strength: NDArray[np.float64]
-) -> Iterator[Judgement]:
-    for item, value in zip(items, strength.tolist(), strict=True):
-        yield Judgement(
-            latent=latent,
-            told=told,
-            told_of=told_of,
-            question=-1,
-            kind=item.kind,
-            document=item.excerpt.document,
-            position=item.excerpt.position,
-            decile=item.decile,
-            truth=float(item.fires),
-            answer=value,
-            says=None,
-        )

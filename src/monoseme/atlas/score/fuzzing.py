@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from monoseme.atlas.excerpts import Excerpts
+from monoseme.atlas.prompts import CLOSE, OPEN, described, numbered, question, shown
 from monoseme.atlas.score._choice import firing_items, silent_items
 from monoseme.atlas.score._graded import GradedScorer
 from monoseme.atlas.score._grades import N_LOGPROBS, grades_type
-from monoseme.atlas.score._judgement import Item
+from monoseme.atlas.score._items import Item
 from monoseme.atlas.score._measured import definitions_of
-from monoseme.atlas.score._prompts import CLOSE, OPEN, described, numbered, question, shown
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import derive_seed
 from monoseme.judges import Desk, Question

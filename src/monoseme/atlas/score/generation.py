@@ -14,19 +14,18 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, create_model
 
+from monoseme.atlas.coder import CodedText, Coder
 from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.judgements import Judgement
+from monoseme.atlas.prompts import described, question
 from monoseme.atlas.said import Explanation, Score
 from monoseme.atlas.score import _numbers as numbers
 from monoseme.atlas.score._base import Scorer
 from monoseme.atlas.score._controls import others_of
-from monoseme.atlas.score._judgement import CodedText
 from monoseme.atlas.score._lookup import TokenLookup
 from monoseme.atlas.score._measured import missing, score_of
-from monoseme.atlas.score._prompts import described, question
 from monoseme.core.errors import ConfigError
 from monoseme.judges import Answer, Desk, Question
 
@@ -111,9 +110,11 @@ class Generation(Scorer):
                 "empty": empty,
                 "lookup": _Written(tuple(evidence.text.token_text(token) for token in surest), "it fires on no sampled token"),
             }
-            yield from self._scores(_Trial(latent, float(largest[latent]), None if other is None else other.latent), texts)
+            yield from self._scores(
+                _Trial(latent, float(largest[latent]), None if other is None else other.latent), texts, self.coder
+            )
 
-    def _scores(self, trial: "_Trial", texts: Mapping[str, "_Written"]) -> Iterator[Score]:
+    def _scores(self, trial: "_Trial", texts: Mapping[str, "_Written"], coder: Coder) -> Iterator[Score]:
         for told in _TOLD:
             suffix = "" if told == "own" else f"_{told}"
             written = texts[told]
@@ -121,17 +122,13 @@ class Generation(Scorer):
                 names = [f"{name}{suffix}" for name in ("fire_rate", "strength")]
                 yield from missing(trial.latent, names, written.why_missing or "nothing was written")
                 continue
-            coded = self._coded(written.texts, trial.latent)
+            coded = coder(written.texts, [trial.latent])
             strongest = np.array([float(text.values.max(initial=0.0)) for text in coded])
-            of = {"own": trial.latent, "other": trial.other}.get(told)
-            self.judgements += _judgements(trial, told, of, coded, strongest)
+            self.judgements += [_judgement(trial, told, text) for text in coded]
             weights = numbers.document_weights(np.arange(len(strongest)), seed=self.config.seed)  # texts are what varies
             for name, found in (("fire_rate", (strongest > 0).astype(np.float64)), ("strength", strongest / trial.largest)):
                 estimate = numbers.estimate(numbers.mean(found, weights))
                 yield score_of(trial.latent, f"{name}{suffix}", estimate, n=len(found), why="nothing was written")
-
-    def _coded(self, texts: Sequence[str], latent: int) -> Sequence[CodedText]:
-        return [] if self.coder is None else self.coder(texts, [latent])
 
 
 class _Trial(NamedTuple):
@@ -164,21 +161,19 @@ def _written(answer: Answer) -> _Written:
     return _Written(tuple(text[:_MOST_CHARACTERS] for text in answer.value.model_dump().values()), None)
 
 
-def _judgements(
-    trial: _Trial, told: str, told_of: int | None, coded: Sequence[CodedText], strongest: NDArray[np.float64]
-) -> Iterator[Judgement]:
-    for text, value in zip(coded, strongest.tolist(), strict=True):
-        yield Judgement(
-            latent=trial.latent,
-            told=told,
-            told_of=told_of,
-            question=0,
-            kind="written",
-            document=None,
-            position=None,
-            decile=None,
-            truth=value,
-            answer=None,
-            says=value > 0,
-            details=json.dumps({"tokens": text.texts, "values": np.round(text.values[:, 0], 4).tolist()}, ensure_ascii=False),
-        )
+def _judgement(trial: _Trial, told: str, text: CodedText) -> Judgement:
+    strongest = float(text.values.max(initial=0.0))
+    return Judgement(
+        latent=trial.latent,
+        told=told,
+        told_of={"own": trial.latent, "other": trial.other}.get(told),
+        question=0,
+        kind="written",
+        document=None,
+        position=None,
+        decile=None,
+        truth=strongest,
+        answer=None,
+        says=strongest > 0,
+        details=json.dumps({"tokens": text.texts, "values": np.round(text.values[:, 0], 4).tolist()}, ensure_ascii=False),
+    )

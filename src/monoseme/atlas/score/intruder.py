@@ -20,14 +20,14 @@ from pydantic import BaseModel, ConfigDict, create_model
 from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.excerpts import Excerpts
 from monoseme.atlas.judgements import Judgement
+from monoseme.atlas.prompts import numbered, question, shown
 from monoseme.atlas.said import Explanation, Score
 from monoseme.atlas.score import _numbers as numbers
 from monoseme.atlas.score._base import Scorer
 from monoseme.atlas.score._choice import ChoiceConfig, firing_items
-from monoseme.atlas.score._judgement import Item
+from monoseme.atlas.score._items import Item
 from monoseme.atlas.score._lookup import TokenLookup, TokenTable
 from monoseme.atlas.score._measured import missing, score_of
-from monoseme.atlas.score._prompts import numbered, question, shown
 from monoseme.core.errors import ConfigError
 from monoseme.core.seeds import derive_seed
 from monoseme.judges import Answer, Desk, Question

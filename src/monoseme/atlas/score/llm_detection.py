@@ -10,12 +10,12 @@ Differs from both: documents that explain never score, every label is real, answ
 from collections.abc import Sequence
 
 from monoseme.atlas.excerpts import Excerpts
+from monoseme.atlas.prompts import described, numbered, question, shown
 from monoseme.atlas.score._choice import plain_items
 from monoseme.atlas.score._graded import GradedScorer
 from monoseme.atlas.score._grades import N_LOGPROBS, grades_type
-from monoseme.atlas.score._judgement import Item
+from monoseme.atlas.score._items import Item
 from monoseme.atlas.score._measured import definitions_of
-from monoseme.atlas.score._prompts import described, numbered, question, shown
 from monoseme.judges import Question
 
 _SYSTEM = (

@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.excerpts import Excerpts
 from monoseme.atlas.judgements import Judgement
+from monoseme.atlas.prompts import described, numbered, question, shown
 from monoseme.atlas.said import Explanation, Score
 from monoseme.atlas.score import _numbers as numbers
 from monoseme.atlas.score._base import Scorer
 from monoseme.atlas.score._choice import ChoiceConfig, chosen, plain_items, why_no_control
 from monoseme.atlas.score._controls import Version
 from monoseme.atlas.score._grades import N_LOGPROBS, grades_of, grades_type
-from monoseme.atlas.score._judgement import Item
+from monoseme.atlas.score._items import Item, Verdict, judgement_of
 from monoseme.atlas.score._lookup import TokenLookup, TokenTable
 from monoseme.atlas.score._measured import missing, score_of
-from monoseme.atlas.score._prompts import described, numbered, question, shown
 from monoseme.judges import Answer, Desk, Question
 
 _SYSTEM = (
@@ -97,7 +97,9 @@ class Simulation(Scorer):
             grades = grades_of(answer)
             told = said.setdefault(asked.version.told, [None] * len(trial.items))
             told[asked.place] = None if grades is None else np.array(grades)
-            self.judgements.append(_judgement(latent, trial.items[asked.place], asked, number, grades, answer))
+            self.judgements.append(
+                _judgement(latent, trial.items[asked.place], asked, number=number, grades=grades, failure=answer.failure)
+            )
         yield self._correlation(trial, said["own"], "correlation")
         for control in _CONTROLS:
             if control in said:
@@ -161,19 +163,9 @@ def _looked_up(table: TokenTable, item: Item) -> NDArray[np.float64]:
     return table.of([token for token, value in pairs if value is not None])
 
 
-def _judgement(latent: int, item: Item, asked: _Asked, number: int, grades: list[float] | None, answer: Answer) -> Judgement:
-    return Judgement(
-        latent=latent,
-        told=asked.version.told,
-        told_of=asked.version.of,
-        question=number,
-        kind=item.kind,
-        document=item.excerpt.document,
-        position=item.excerpt.position,
-        decile=item.decile,
-        truth=item.excerpt.strongest,
-        answer=None if grades is None else max(grades, default=0.0),
-        says=None,
-        failure=answer.failure,
-        details=json.dumps({"real": _real(item).tolist(), "said": grades}),
-    )
+def _judgement(
+    latent: int, item: Item, asked: _Asked, *, number: int, grades: list[float] | None, failure: str | None
+) -> Judgement:
+    details = json.dumps({"real": _real(item).tolist(), "said": grades})
+    verdict = Verdict(None if grades is None else max(grades, default=0.0), None, failure, details)
+    return judgement_of(item, verdict, latent=latent, version=asked.version, question=number, truth=item.excerpt.strongest)

@@ -1,4 +1,4 @@
-"""The words that scorers put to judges. Text of models and corpora is shown as JSON strings, which nothing in it can end.
+"""What all questions to judges share. Text of models and corpora is shown as JSON strings, which nothing in it can end.
 
 Short on purpose: a judge may be a small local model with a short context.
 """
