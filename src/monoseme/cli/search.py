@@ -30,6 +30,7 @@ _OPTIONS = ("--sae", "--n", "--label", "--model", "--text", "--roles", "--where"
 _SWITCHES = ("--match-case", "--descending")
 _GOES_WITH = {"--roles": "--text", "--match-case": "--text", "--sort": "--where", "--descending": "--where"}
 _SHOWN_COLUMNS = ("latent", "density", "max", "explanation")
+_WORDS = ("text", "explanation")
 _N_PLACES = 5
 """Places of a phrase that are shown (count)."""
 _AROUND = 12
@@ -135,14 +136,19 @@ def _around(atlas: Atlas, document: int, position: int) -> str:
 
 
 def _lines(found: Mapping[str, Any]) -> Sequence[str]:
-    """Facts, places and hits, a line each."""
+    """Facts and places, a line each; then the hits as a table, what is said of a latent last."""
     facts = {name: value for name, value in found.items() if name not in ("places", "hits") and value is not None}
     lines = ["  " + ", ".join(f"{name} {_told(value)}" for name, value in facts.items())]
     lines += [f"  document {one['document']}, {one['position']}: {_told(one['text'])}" for one in found.get("places", ())]
-    for hit in found["hits"]:
-        others = [f"{name} {_told(value)}" for name, value in hit.items() if name not in ("latent", "text", "explanation")]
-        text = _told(hit.get("text", hit.get("explanation", "")))
-        lines.append("  " + "  ".join([f"{hit['latent']:>7}", *others, text]).rstrip())
+    if not found["hits"]:
+        return lines
+    numbers = [name for name in found["hits"][0] if name not in _WORDS]
+    words = [name for name in found["hits"][0] if name in _WORDS]
+    rows = [[*numbers, *words], *([_told(hit[name]) for name in (*numbers, *words)] for hit in found["hits"])]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(numbers))]
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=False)]
+        lines.append("  " + "  ".join([*cells, *row[len(numbers) :]]).rstrip())
     return lines
 
 

@@ -224,6 +224,8 @@ def _scores(part: Annotation, scores: Sequence[Score]) -> list[schema.Score]:
     numbers = [score for score in whole if score not in beside_it]
     controls = [score for score in beside_it if score.name.startswith(f"{first}_")]
     numbers.sort(key=lambda score: score.name != first)
+    if all(score.value is None for score in numbers):
+        numbers = numbers[:1]  # one reason says it for all
     beside = [
         schema.MetricValue(name=c.name, value=c.value, why_missing=c.why_missing, n=c.n, definition=definitions.get(c.name, ""))
         for c in controls
@@ -231,6 +233,7 @@ def _scores(part: Annotation, scores: Sequence[Score]) -> list[schema.Score]:
     return [
         schema.Score(
             name=score.name,
+            scorer=part.artifact.config["scorer"],
             value=score.value,
             standard_error=score.standard_error,
             n=score.n,

@@ -204,6 +204,8 @@ class Score(_Model):
     """How well an explanation predicts the latent, beside the controls that a real one has to beat."""
 
     name: str
+    scorer: str = ""
+    """Who measured it; empty where that is not known."""
     value: float | None
     standard_error: float | None = None
     n: int | None = None

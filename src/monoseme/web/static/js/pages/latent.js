@@ -62,7 +62,16 @@ function header(latent, params, go, random) {
 }
 
 function explanation(item, large) {
-  return h("div", { class: "explained" }, h("p", { class: large ? "latent__words" : "lead" }, item.text ?? h("span", { class: "muted" }, `Not explained: ${item.why_missing ?? "no reason given"}.`)), h("p", { class: "explained__by" }, h("span", { class: "muted small" }, `by ${item.explainer}`), item.text === null ? null : item.scores.map(score)));
+  return h("div", { class: "explained" }, h("p", { class: large ? "latent__words" : "lead" }, item.text ?? h("span", { class: "muted" }, `Not explained: ${item.why_missing ?? "no reason given"}.`)), h("p", { class: "explained__by" }, h("span", { class: "muted small" }, `by ${item.explainer}`)), item.text === null ? null : scorers(item.scores).map(scored));
+}
+
+/** The scores of each scorer. */
+function scorers(scores) {
+  return [...new Set(scores.map((item) => item.scorer))].map((name) => [name, scores.filter((item) => item.scorer === name)]);
+}
+
+function scored([name, scores]) {
+  return h("p", { class: "explained__by" }, name && h("span", { class: "muted small" }, name.replaceAll("_", " ")), scores.map(score));
 }
 
 /** A score and, at its side, what an explanation without content would get. */
