@@ -9,7 +9,7 @@ from monoseme.atlas.score_summary import ScoreSummary
 from monoseme.reports.figures._figure import Figure
 from monoseme.reports.figures._scales import by_sae
 
-_PANEL_WIDTH, _PANEL_HEIGHT = 300, 190
+_PANEL_WIDTH, _PANEL_HEIGHT = 400, 180
 
 
 def scores_by_decile(summaries: "Mapping[str, Sequence[ScoreSummary]]") -> list[Figure]:
@@ -23,7 +23,7 @@ def scores_by_decile(summaries: "Mapping[str, Sequence[ScoreSummary]]") -> list[
         "Means over latents with 95 % intervals. Explanations are mostly made from strong firings; where the line falls to the"
         " left, weak ones are not what the explanation says. Chance is 0.5 for accuracies and AUROC, 0 for correlations."
     )
-    chart: Any = alt.concat(*charts, columns=2, spacing=28)
+    chart: Any = alt.concat(*charts, columns=1, spacing=24)
     return [Figure(name="explained", title="Scores by strength of firing", caption=caption, chart=chart, has_own_size=True)]
 
 
@@ -41,8 +41,11 @@ def _panel(rows: list[dict[str, Any]], panel: str, saes: Mapping[str, object]) -
         x=alt.X("decile:O", title="tenth of the activations, 10 the strongest", axis=alt.Axis(labelAngle=0)),
         color=by_sae(saes),
     )
-    y = alt.Y("value:Q", scale=alt.Scale(zero=False))
-    low = alt.Y("low:Q", title="mean over latents", scale=alt.Scale(zero=False))
+    # a number that is the same everywhere (0.5, of a judge who always says no) has no spread to make an axis of
+    ends = [end for row in rows for end in (row["value"], row["low"], row["high"]) if end is not None]
+    scale = alt.Scale(zero=False, domain=[min(ends) - 0.05, max(ends) + 0.05])
+    y = alt.Y("value:Q", scale=scale)
+    low = alt.Y("low:Q", title="mean over latents", scale=scale)
     bars = base.mark_rule(strokeWidth=1.5).encode(y=low, y2="high:Q")
     line = base.mark_line(point=alt.OverlayMarkDef(size=45), strokeWidth=2).encode(
         y=y,
