@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 
-import pytest
 import torch
 from tests.steering.conftest import SITE, small_sae
 from torch import Tensor
 
-from monoseme.models import Edit, LanguageModel, Site
+from monoseme.models import Edit, FunctionEdit, LanguageModel, Site
 from monoseme.splice import Placed
 from monoseme.steering import STEERING, Aim, Strength
 
 PROMPTS = [[1, 85, 73, 70, 263, 99, 120], [1, 40], [1, 77, 31, 200]]
-N_NEW = 6
+N_NEW = 4
 
 
 def edits(method: str, place: Placed, *aims: tuple[int, float]) -> list[Edit]:
@@ -32,29 +31,41 @@ def recomputed(model: LanguageModel, prompt: Sequence[int], steering: Sequence[E
 def test_addition_of_nothing_is_no_steering_bit_by_bit(model: LanguageModel, tokens: Tensor) -> None:
     steering = edits("additive", Placed(small_sae("topk", model.spec.d_model), (SITE,)), (3, 0.0), (7, 0.0))
     assert torch.equal(model.run(tokens, edits=steering).logits, model.run(tokens).logits)
-    assert model.generate(PROMPTS, edits=steering, max_new_tokens=N_NEW) == model.generate(PROMPTS, max_new_tokens=N_NEW)
 
 
 def test_clamping_is_decoding_with_the_error_put_back(llama: LanguageModel, tokens: Tensor) -> None:
     sae = small_sae()
     x = llama.capture(tokens, [SITE])[SITE]
-    after = llama.capture(tokens, [SITE], edits=edits("clamp", Placed(sae, (SITE,)), (3, 4.0), (9, -1.0)))[SITE]
+    after = llama.capture(tokens, [SITE], edits=edits("clamp", Placed(sae, (SITE,)), (4, 4.0), (15, -1.0)))[SITE]
     codes = sae.encode(x)
     dense = codes.dense()
     error = x - sae.decode(codes)
-    dense[..., 3], dense[..., 9] = 4.0, -1.0
+    assert (dense[:, 1:, [4, 15]] > 0).any()
+    dense[..., 4], dense[..., 15] = 4.0, -1.0
     wanted = sae.decode(codes.with_all(dense)) + error
     torch.testing.assert_close(after[:, 1:], wanted[:, 1:], atol=1e-5, rtol=1e-5)
-    f = codes.dense()[..., [3, 9]]
-    formula = x + (torch.tensor([4.0, -1.0]) - f) @ sae.W_dec[[3, 9]]
+    f = codes.dense()[..., [4, 15]]
+    formula = x + (torch.tensor([4.0, -1.0]) - f) @ sae.W_dec[[4, 15]]
     torch.testing.assert_close(after[:, 1:], formula[:, 1:], atol=1e-5, rtol=1e-5)
     assert torch.equal(after[:, 0], x[:, 0])  # BOS keeps its own
 
 
-@pytest.mark.parametrize("method", ["additive", "clamp"])
-def test_steered_generation_with_a_cache_is_the_full_recompute(model: LanguageModel, method: str) -> None:
-    site = Site("resid_post", 1)
-    steering = edits(method, Placed(small_sae("topk", model.spec.d_model), (site,)), (3, 6.0), (7, 2.0))
+def test_steered_generation_with_a_cache_is_the_full_recompute(model: LanguageModel) -> None:
+    place = Placed(small_sae("topk", model.spec.d_model), (SITE,))
+    steering = [*edits("additive", place, (3, 6.0), (7, 2.0)), *edits("clamp", place, (4, 5.0))]
     done = model.generate(PROMPTS, edits=steering, max_new_tokens=N_NEW)
     assert [g.token_ids for g in done] == [recomputed(model, p, steering) for p in PROMPTS]
     assert done != model.generate(PROMPTS, max_new_tokens=N_NEW)
+
+
+def test_cached_logits_are_those_of_the_whole_text_and_a_replay_repeats_its_tokens(llama: LanguageModel) -> None:
+    place = Placed(small_sae(), (SITE,))
+    steering = [*edits("h_bias", place, (4, 9.0)), *edits("projection_cap", place, (15, 1.0))]
+    for edits_of in ([], steering):
+        seen: list[Tensor] = []
+        note = FunctionEdit(Site("resid_post", 2), lambda x, _, seen=seen: seen.append(x[:, -1]) or x)
+        (done,) = llama.generate(PROMPTS[:1], edits=[*edits_of, note], max_new_tokens=N_NEW, temperature=1.0, seed=3)
+        whole = torch.tensor([[*done.prompt_ids, *done.token_ids]])
+        logits = llama.run(whole, edits=edits_of).logits[0, len(done.prompt_ids) - 1 : -1]
+        torch.testing.assert_close(llama.unembed(torch.cat(seen)), logits, atol=1e-4, rtol=0)
+        assert llama.generate(PROMPTS[:1], edits=edits_of, max_new_tokens=N_NEW, temperature=1.0, seed=3) == [done]

@@ -60,6 +60,10 @@ class Random(SAE):
         rows = self.normalise(x)
         return self.public_codes(self._codes(rows.rows, self.config.k), rows)
 
+    def encode_biased(self, x: Float[Tensor, "*lead D"], latent_bias: Float[Tensor, " F"], codes: Codes) -> Codes:
+        """As the base class; projections are multiplied by s after the choice, so the bias is divided by it before."""
+        return super().encode_biased(x, latent_bias / self.size.clamp_min(torch.finfo(self.size.dtype).tiny), codes)
+
     @torch.no_grad()
     def start(self, sample: Float[Tensor, "*lead D"]) -> None:
         """Fits s besides what the base class measures; its sums are in float64. Raises TrainingError as there."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         probe_direction,
         random_direction,
     )
+    from monoseme.steering._exported import export_vectors, read_vectors
+    from monoseme.steering._facts import mean_norm, measured_facts
 
 __all__ = [
     "EVERYWHERE",
@@ -45,8 +47,12 @@ __all__ = [
     "WhileFires",
     "decoder_direction",
     "difference_in_means",
+    "export_vectors",
+    "mean_norm",
+    "measured_facts",
     "probe_direction",
     "random_direction",
+    "read_vectors",
 ]
 
 __getattr__ = lazy_attributes(
@@ -64,5 +70,7 @@ __getattr__ = lazy_attributes(
             "WhileFires",
         ],
         "_directions": ["Direction", "decoder_direction", "difference_in_means", "probe_direction", "random_direction"],
+        "_exported": ["export_vectors", "read_vectors"],
+        "_facts": ["mean_norm", "measured_facts"],
     },
 )

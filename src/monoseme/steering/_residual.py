@@ -129,6 +129,6 @@ def _vector(place: Placed | Site, aim: Aim, site: Site) -> Float[Tensor, " D"]:
         raise ConfigError(
             f"codes of {type(place.sae).__name__} count in each vector's own standard deviations, so {aim.strength} "
             f"of {aim.name} is no fixed vector.\n"
-            "  Give the strength as norm or raw (multiples of the decoder's row), or take a method that works on codes (clamp, h_bias)."
+            "  Give the strength as norm or raw (multiples of the decoder's row), or take clamp or h_bias."
         )
     return written(place, [aim.target], site)[0]
