@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from monoseme.atlas import open_atlas
-from monoseme.cli._atlas_words import latent_numbers
 from monoseme.cli.main import main
-from monoseme.core.errors import ConfigError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "atlas"))
 
@@ -45,6 +43,7 @@ def test_an_export_goes_out_and_comes_in_again(atlas: Path, tmp_path: Path, caps
         (["export", "ATLAS", "--format", "tsea", "--out", "x"], 'no atlas_formats plug-in is named "tsea". Did you mean "tsae"'),
         (["export", "ATLAS", "--format", "tsae", "--out", "x", "--sae", "topp"], 'Did you mean "topk"'),
         (["export", "ATLAS", "--format", "neuronpedia", "--out", "x", "--vectors"], "needs the SAEs of a run"),
+        (["export", "ATLAS", "--format", "tsae", "--out", "x", "--latents", "9"], "no latent 9"),
         (["export", "nowhere", "--format", "tsae", "--out", "x"], "no atlas or run at nowhere"),
         (["export", "ATLAS", "--format", "tsae", "--out", "x", "--explanations", "detection.offline"], "holds scores"),
         (["import", "nowhere", "--atlas", "ATLAS"], "no file or folder nowhere"),
@@ -64,11 +63,3 @@ def test_help_names_the_formats_and_the_settings_of_one(capsys: pytest.CaptureFi
     with pytest.raises(SystemExit):
         main(["export", "--format", "delphi", "--help"])
     assert "--n_splits" in capsys.readouterr().out
-
-
-def test_latents_are_written_as_numbers_and_ranges() -> None:
-    assert latent_numbers("7") == [7]
-    assert latent_numbers("9,0-2, 1-3") == [0, 1, 2, 3, 9]
-    for wrong in ("", "a", "3-1", "-1", "1-2-3", "1.5"):
-        with pytest.raises(ConfigError, match="names no latents"):
-            latent_numbers(wrong)

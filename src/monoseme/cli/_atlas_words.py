@@ -1,19 +1,17 @@
-"""The words of commands that exchange an atlas with other tools: which atlas, which SAE, which latents, which format."""
+"""The words of commands that exchange an atlas with other tools: which atlas, which SAE, which format."""
 
 import dataclasses
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from monoseme.atlas import Atlas, open_atlas
 from monoseme.atlas.formats import ATLAS_FORMATS
+from monoseme.cli._ask_flags import flag
 from monoseme.cli._options import parse, settings, take_files
 from monoseme.core.errors import ArtifactMissingError, ConfigError
 from monoseme.pipeline import RUN_FILE, RunFolder
-
-_RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 
 
 def atlas_at(word: str) -> Atlas:
@@ -35,22 +33,11 @@ def chosen_sae(atlas: Atlas, name: str | None) -> str:
     raise ConfigError(f"this atlas has {len(names)} SAEs.\n  Choose one with --sae: {', '.join(names)}")
 
 
-def latent_numbers(text: str) -> list[int]:
-    """Numbers of latents written as `7`, `0-99` (both ends) or several with commas, ascending. Raises ConfigError."""
-    found: set[int] = set()
-    for part in text.split(","):
-        match = _RANGE.fullmatch(part.strip())
-        if match is None or int(match[2] or match[1]) < int(match[1]):
-            raise ConfigError(f'"{part}" names no latents.\n  Write numbers and ranges: 7,12,100-199')
-        found.update(range(int(match[1]), int(match[2] or match[1]) + 1))
-    return sorted(found)
-
-
 def value_of(words: Sequence[str], wanted: str) -> str | None:
     """What a flag says, before the others can be read."""
     for word, following in itertools.zip_longest(words, words[1:]):
-        flag, equals, value = word.partition("=")
-        if flag == wanted:
+        given, equals, value = word.partition("=")
+        if given == wanted:
             return value if equals else following
     return None
 
@@ -62,15 +49,13 @@ def format_lines() -> str:
 
 def read_flags(name: str, flags: Mapping[str, tuple[Any, str, Any]], words: Sequence[str], *, verb: str, summary: str) -> Any:
     """The flags of a command and, without a prefix, the settings of the format `name`: flag -> (type, help, default)."""
-    import tyro  # reads types of the formats' settings; --help and lists do without
-
     said, rest = take_files(words)
     config = ATLAS_FORMATS.get(name).Config
     fields: list[Any] = [
-        (flag, Annotated[kind, tyro.conf.arg(help=told)], default) for flag, (kind, told, default) in flags.items()
+        (word, flag(kind, told, name="" if dataclasses.is_dataclass(kind) else None), default)
+        for word, (kind, told, default) in flags.items()
     ]
-    own = Annotated[config, tyro.conf.arg(name="")]
-    fields.append(("settings", own, dataclasses.field(default_factory=config)))
+    fields.append(("settings", flag(config, "", name=""), dataclasses.field(default_factory=config)))
     made = dataclasses.make_dataclass("Flags", fields, frozen=True, kw_only=True)
     default = made(format=name, settings=settings(config(), said, where="config"))
     return parse(made, rest, verb=verb, summary=summary, default=default)

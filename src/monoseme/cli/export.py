@@ -13,9 +13,13 @@ annotations by their labels (the newest, if not said); --vectors adds what laten
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from monoseme.atlas import Atlas
-from monoseme.atlas.formats import ATLAS_FORMATS, export_atlas
-from monoseme.cli._atlas_words import atlas_at, chosen_sae, format_lines, latent_numbers, read_flags, value_of
+from monoseme.atlas.choice import LatentChoice
+from monoseme.atlas.formats import ATLAS_FORMATS, ExportChoice, export_atlas
+from monoseme.cli._atlas_words import atlas_at, chosen_sae, format_lines, read_flags, value_of
 from monoseme.cli._options import wants_help, write
 from monoseme.cli._verbs import document
 from monoseme.core.display import counted, get_display
@@ -26,7 +30,7 @@ _FLAGS: dict[str, tuple[Any, str, Any]] = {
     "format": (str, "Format of OUT.", ""),
     "out": (str | None, "New folder.", None),
     "sae": (str | None, "Which SAE of the atlas; not needed where there is one.", None),
-    "latents": (str | None, "Numbers and ranges with commas: 7,100-199. None: all.", None),
+    "which": (LatentChoice, "", LatentChoice()),
     "explanations": (str | None, "Label of the explanations. None: the newest, if there are any.", None),
     "scores": (str | None, "Label of the scores. None: the newest of those explanations, if there are any.", None),
     "vectors": (bool, "With what each latent writes, from the SAEs of the run.", False),
@@ -53,9 +57,7 @@ def main(words: list[str]) -> int:
         Path(flags.out),
         format=name,
         config=flags.settings,
-        latents=None if flags.latents is None else latent_numbers(flags.latents),
-        explanations=flags.explanations,
-        scores=flags.scores,
+        choice=ExportChoice(which=flags.which, explanations=flags.explanations, scores=flags.scores),
         decoders=_decoders(Path(place), atlas, sae) if flags.vectors else None,
     )
     display = get_display()
@@ -67,7 +69,7 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def _decoders(run: Path, atlas: Atlas, sae: str) -> dict[str, Any]:
+def _decoders(run: Path, atlas: Atlas, sae: str) -> dict[str, NDArray[np.float32]]:
     """What the latents of each key write, from the SAEs of the run. Raises ConfigError where they are not there."""
     if not (run / RUN_FILE).is_file():
         raise ConfigError(f"--vectors needs the SAEs of a run, and {run} is an atlas alone. Name the run.")
@@ -75,7 +77,7 @@ def _decoders(run: Path, atlas: Atlas, sae: str) -> dict[str, Any]:
     return {key: _decoder(RunFolder(run).sae(str(atlas.latents(key).artifact.config["name"])), atlas, key) for key in keys}
 
 
-def _decoder(path: Path, atlas: Atlas, key: str) -> Any:
+def _decoder(path: Path, atlas: Atlas, key: str) -> NDArray[np.float32]:
     from monoseme.saes import load_sae  # torch comes with it
 
     weights = load_sae(path).state_dict().get("W_dec")

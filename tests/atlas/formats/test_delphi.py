@@ -10,7 +10,8 @@ from safetensors.numpy import save_file
 
 from monoseme.atlas import Atlas, open_atlas
 from monoseme.atlas.annotations import write_scores
-from monoseme.atlas.formats import ATLAS_FORMATS, export_atlas, read_notes
+from monoseme.atlas.choice import LatentChoice
+from monoseme.atlas.formats import ATLAS_FORMATS, ExportChoice, export_atlas, read_notes
 from monoseme.atlas.formats._delphi_cache import cache_grid, read_cache
 from monoseme.atlas.judgements import Judgement
 from monoseme.atlas.said import Score
@@ -55,7 +56,9 @@ def test_a_text_stored_before_contexts_were_gives_what_reached_the_sae(planted: 
 
 def test_only_the_chosen_latents_are_cached(planted: Atlas, tmp_path: Path) -> None:
     config = ATLAS_FORMATS.get("delphi").Config(n_splits=1)
-    export_atlas(planted, "topk", tmp_path / "run", format="delphi", config=config, latents=[1, 4])
+    export_atlas(
+        planted, "topk", tmp_path / "run", format="delphi", config=config, choice=ExportChoice(which=LatentChoice(latents="1,4"))
+    )
     (split,) = read_cache(tmp_path / "run" / "latents" / "layers.1")
     assert np.unique(split.locations[:, 2]).tolist() == [1, 4]
     assert [one.latent for one in read_notes(tmp_path / "run").explanations] == [1, 4]
@@ -138,7 +141,7 @@ def test_judgements_go_out_as_they_would_come_in(planted: Atlas, tmp_path: Path)
     path = tmp_path / "atlas" / "annotations" / "topk" / "llm"
     score = Score(latent=3, name="balanced_accuracy", value=0.75)
     write_scores(path, [score], about=atlas.latents("topk"), explanations=explained, config=config, judgements=judged)
-    out = export_atlas(atlas, "topk", tmp_path / "run", format="delphi", scores="llm").out
+    out = export_atlas(atlas, "topk", tmp_path / "run", format="delphi", choice=ExportChoice(scores="llm")).out
     items = json.loads((out / "scores" / "detection" / "layers.1_latent3.txt").read_text())
     assert [(item["activating"], item["prediction"], item["distance"]) for item in items] == [
         (True, True, 10),

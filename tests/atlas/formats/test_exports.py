@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monoseme.atlas import Atlas, ScanConfig, Target, TextNames, open_atlas, scan
-from monoseme.atlas.formats import ATLAS_FORMATS, Exported, export_atlas, read_notes
+from monoseme.atlas.choice import LatentChoice
+from monoseme.atlas.formats import ATLAS_FORMATS, ExportChoice, Exported, export_atlas, read_notes
 from monoseme.atlas.formats._dashboard import linear_bars
 from monoseme.atlas.formats._mlsae_dists import LayerDists, read_dists
 from monoseme.atlas.formats.circuit_tracer import cantor, from_cantor
@@ -67,7 +68,7 @@ def test_an_export_that_fails_leaves_nothing_and_none_is_written_over(planted: A
     with pytest.raises(ConfigError, match="no explanation with a certainty"):
         _export(planted, tmp_path / "out", "llama3")
     with pytest.raises(ConfigError, match="no latent 5"):
-        _export(planted, tmp_path / "out", "tsae", latents=[5])
+        _export(planted, tmp_path / "out", "tsae", choice=ExportChoice(which=LatentChoice(latents="5")))
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "out").mkdir()
     with pytest.raises(ArtifactExistsError):

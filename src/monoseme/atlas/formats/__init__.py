@@ -7,7 +7,7 @@ from monoseme.core.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from monoseme.atlas.formats._base import AtlasFormat
-    from monoseme.atlas.formats._exporting import Exported, export_atlas
+    from monoseme.atlas.formats._exporting import ExportChoice, Exported, export_atlas
     from monoseme.atlas.formats._importing import ImportedNotes, find_atlas_format, import_notes, read_notes
     from monoseme.atlas.formats._notes import NotedExample, Notes
     from monoseme.atlas.formats._part import ExportPart
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ATLAS_FORMATS",
     "AtlasFormat",
+    "ExportChoice",
     "ExportPart",
     "Exported",
     "ImportedNotes",
@@ -30,7 +31,7 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "_base": ["AtlasFormat"],
-        "_exporting": ["Exported", "export_atlas"],
+        "_exporting": ["ExportChoice", "Exported", "export_atlas"],
         "_importing": ["ImportedNotes", "find_atlas_format", "import_notes", "read_notes"],
         "_notes": ["NotedExample", "Notes"],
         "_part": ["ExportPart"],

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from monoseme.atlas.annotate import find_annotation
 from monoseme.atlas.annotations import Annotation
 from monoseme.atlas.atlas import Atlas
+from monoseme.atlas.choice import LatentChoice
 from monoseme.atlas.formats._base import AtlasFormat
 from monoseme.atlas.formats._part import ExportPart
 from monoseme.atlas.formats._registry import ATLAS_FORMATS
@@ -36,6 +38,18 @@ class Exported(NamedTuple):
     """What the format cannot hold, or the atlas has not."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportChoice:
+    """Which latents go out, and what is said of them."""
+
+    which: LatentChoice = field(default_factory=LatentChoice)
+    """Which latents; by default all of them."""
+    explanations: str | None = None
+    """Label of the explanations. None: the newest, if there are any."""
+    scores: str | None = None
+    """Label of the scores. None: the newest of those explanations, if there are any."""
+
+
 def export_atlas(
     atlas: Atlas,
     sae: str,
@@ -43,15 +57,13 @@ def export_atlas(
     *,
     format: str,
     config: AtlasFormat.Config | None = None,
-    latents: Sequence[int] | None = None,
-    explanations: str | None = None,
-    scores: str | None = None,
+    choice: ExportChoice | None = None,
     decoders: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> Exported:
-    """Write latents (None: all) of `sae` into the new folder `out`; a kill leaves no folder.
+    """Write latents of `sae` (`choice` None: all) into the new folder `out`; a kill leaves no folder.
 
     `sae` is a key of the atlas, or the name of an SAE that was scanned at several sites, for formats that hold these together.
-    `explanations` and `scores` are labels of annotations (None: the newest, if any). `decoders` [F, D] of keys add vectors.
+    `decoders` [F, D] of keys add vectors.
 
     Raises ArtifactExistsError, ConfigError, UnknownPluginError, DiskFullError.
     """
@@ -60,7 +72,7 @@ def export_atlas(
         raise exists_error(out)
     chosen = ATLAS_FORMATS.get(format)
     keys = find_keys(atlas, sae, several=chosen.several_sites)
-    parts = [_part(atlas, key, latents, explanations, scores, decoders or {}) for key in keys]
+    parts = [_part(atlas, key, choice or ExportChoice(), (decoders or {}).get(key)) for key in keys]
     draft = out.with_name(f".{out.name}.{os.getpid()}.draft")
     try:
         with guard_disk(out):
@@ -94,18 +106,11 @@ def _layer(atlas: Atlas, key: str) -> int:
     return int(layer) if layer.isdigit() else 0
 
 
-def _part(
-    atlas: Atlas,
-    key: str,
-    numbers: Sequence[int] | None,
-    explanations: str | None,
-    scores: str | None,
-    decoders: Mapping[str, NDArray[np.float32]],
-) -> ExportPart:
-    said = _chosen(atlas, key, explanations, holds="explanations")
-    scored = _chosen(atlas, key, scores, holds="scores", of=said)
-    wanted = range(atlas.latents(key).n_latents) if numbers is None else numbers
-    return ExportPart(atlas, key, numbers=wanted, explanations=said, scores=scored, decoder=decoders.get(key))
+def _part(atlas: Atlas, key: str, choice: ExportChoice, decoder: NDArray[np.float32] | None) -> ExportPart:
+    said = _chosen(atlas, key, choice.explanations, holds="explanations")
+    scored = _chosen(atlas, key, choice.scores, holds="scores", of=said)
+    numbers = choice.which.of(atlas.latents(key))
+    return ExportPart(atlas, key, numbers=numbers, explanations=said, scores=scored, decoder=decoder)
 
 
 def _chosen(atlas: Atlas, key: str, label: str | None, *, holds: str, of: Annotation | None = None) -> Annotation | None:
