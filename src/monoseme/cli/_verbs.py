@@ -18,6 +18,8 @@ _ORDER = (
     "score",
     "export",
     "search",
+    "generate",
+    "chat",
     "report",
     "serve",
     "show",

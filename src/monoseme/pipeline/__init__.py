@@ -8,6 +8,7 @@ from monoseme.pipeline._folder import RUN_FILE, RunFolder
 if TYPE_CHECKING:
     from monoseme.pipeline._atlas import ScanRequest, scan_run, scan_saes
     from monoseme.pipeline._capture import CaptureConfig, capture_run, captured_config
+    from monoseme.pipeline._chat_form import ChatForm
     from monoseme.pipeline._config import (
         AtlasConfig,
         BesideConfig,
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
         run_config_from_dict,
         run_config_to_dict,
     )
+    from monoseme.pipeline._conversation import Answer, Conversation
     from monoseme.pipeline._evaluate import evaluate_run, evaluation_of, headline, measure, run_config
     from monoseme.pipeline._explain import AtlasPlace, Outcome, explain_atlas, explain_run, outcome_facts, score_atlas
     from monoseme.pipeline._explain_config import ExplainConfig, ScoreConfig
-    from monoseme.pipeline._found import FoundSae, common_settings, different_text, find_saes, require_one_model, run_of
+    from monoseme.pipeline._found import OF_RUN, FoundSae, common_settings, different_text, find_saes, require_one_model, run_of
     from monoseme.pipeline._from_stores import from_stores
+    from monoseme.pipeline._known_saes import KnownSaes, SteeringConfig
+    from monoseme.pipeline._latent_words import LatentWord, SteerWord, steer_words, watch_words
     from monoseme.pipeline._materials import Materials
     from monoseme.pipeline._parted import SaePart, parted
     from monoseme.pipeline._places import takes_several_sites
@@ -29,20 +33,31 @@ if TYPE_CHECKING:
     from monoseme.pipeline._run import run_all
     from monoseme.pipeline._saes import NamedSae, open_sae, open_saes
     from monoseme.pipeline._scan_config import ScanSettings
+    from monoseme.pipeline._sessions import Arm, Session, SessionConfig, open_session
     from monoseme.pipeline._train import train_run
     from monoseme.pipeline._verify import verify_place
+    from monoseme.pipeline._writer import Listener, PlacedLatent, TokenValues, Writer, Written
 
 __all__ = [
+    "OF_RUN",
     "RUN_FILE",
+    "Answer",
+    "Arm",
     "AtlasConfig",
     "AtlasPlace",
     "BesideConfig",
     "CaptureConfig",
+    "ChatForm",
+    "Conversation",
     "ExplainConfig",
     "FoundSae",
+    "KnownSaes",
+    "LatentWord",
+    "Listener",
     "Materials",
     "NamedSae",
     "Outcome",
+    "PlacedLatent",
     "RunConfig",
     "RunFolder",
     "RunSettings",
@@ -50,7 +65,14 @@ __all__ = [
     "ScanRequest",
     "ScanSettings",
     "ScoreConfig",
+    "Session",
+    "SessionConfig",
+    "SteerWord",
+    "SteeringConfig",
     "StreamConfig",
+    "TokenValues",
+    "Writer",
+    "Written",
     "capture_run",
     "captured_config",
     "common_settings",
@@ -65,6 +87,7 @@ __all__ = [
     "measure",
     "open_sae",
     "open_saes",
+    "open_session",
     "outcome_facts",
     "parted",
     "report_run",
@@ -77,9 +100,11 @@ __all__ = [
     "scan_run",
     "scan_saes",
     "score_atlas",
+    "steer_words",
     "takes_several_sites",
     "train_run",
     "verify_place",
+    "watch_words",
 ]
 
 __getattr__ = lazy_attributes(
@@ -99,8 +124,12 @@ __getattr__ = lazy_attributes(
         "_evaluate": ["evaluate_run", "evaluation_of", "headline", "measure", "run_config"],
         "_explain": ["AtlasPlace", "Outcome", "explain_atlas", "explain_run", "outcome_facts", "score_atlas"],
         "_explain_config": ["ExplainConfig", "ScoreConfig"],
-        "_found": ["FoundSae", "common_settings", "different_text", "find_saes", "require_one_model", "run_of"],
+        "_found": ["OF_RUN", "FoundSae", "common_settings", "different_text", "find_saes", "require_one_model", "run_of"],
+        "_chat_form": ["ChatForm"],
+        "_conversation": ["Answer", "Conversation"],
         "_from_stores": ["from_stores"],
+        "_known_saes": ["KnownSaes", "SteeringConfig"],
+        "_latent_words": ["LatentWord", "SteerWord", "steer_words", "watch_words"],
         "_materials": ["Materials"],
         "_parted": ["SaePart", "parted"],
         "_places": ["takes_several_sites"],
@@ -108,7 +137,9 @@ __getattr__ = lazy_attributes(
         "_run": ["run_all"],
         "_saes": ["NamedSae", "open_sae", "open_saes"],
         "_scan_config": ["ScanSettings"],
+        "_sessions": ["Arm", "Session", "SessionConfig", "open_session"],
         "_train": ["train_run"],
         "_verify": ["verify_place"],
+        "_writer": ["Listener", "PlacedLatent", "TokenValues", "Writer", "Written"],
     },
 )

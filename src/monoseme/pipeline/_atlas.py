@@ -8,7 +8,6 @@ from typing import Any
 from monoseme.atlas import PassOptions, Target, names_of, open_atlas, scan
 from monoseme.atlas.effects import EffectsConfig, effects_folder, measure_effects
 from monoseme.atlas.relations import relate_latents, relations_folder, what_latents_write
-from monoseme.core.config import to_dict
 from monoseme.core.display import get_display
 from monoseme.core.errors import Interrupted
 from monoseme.core.files import typed
@@ -16,16 +15,13 @@ from monoseme.models import ModelConfig
 from monoseme.pipeline._config import AtlasConfig, RunConfig
 from monoseme.pipeline._evaluate import run_config
 from monoseme.pipeline._folder import RunFolder
-from monoseme.pipeline._found import common_settings, find_saes, require_one_model
+from monoseme.pipeline._found import OF_RUN, common_settings, find_saes, model_asked, require_one_model
 from monoseme.pipeline._materials import Materials
 from monoseme.pipeline._parted import WHOLE, parted
 from monoseme.pipeline._saes import NamedSae, open_saes
 from monoseme.pipeline._scan_config import ScanSettings
 from monoseme.tensors.processes import ALONE, Group
 from monoseme.text import CorpusConfig
-
-OF_RUN = "run"
-"""As a model or a corpus: the one of the SAEs' run."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,10 +83,7 @@ def scan_saes(request: ScanRequest, *, processes: Group = ALONE, resume: bool = 
 
 def _requested(base: RunConfig, request: ScanRequest) -> RunConfig:
     """The settings of a run with the user's model and text in them; SAEs are found elsewhere, activations are made anew."""
-    model, corpus = request.model, request.corpus
-    if model.model == OF_RUN:
-        said = {key: value for key, value in to_dict(model).items() if value != getattr(ModelConfig(), key) and key != "model"}
-        model = dataclasses.replace(base.model, **said)
+    model, corpus = model_asked(request.model, base.model), request.corpus
     corpus = base.corpus if corpus.source == OF_RUN else corpus
     stream = dataclasses.replace(base.stream, activations=(), weights=None)
     changed = dataclasses.replace(base, model=model, corpus=corpus, stream=stream, sites=None, start_from=(), saes=())

@@ -1,5 +1,6 @@
 """Lists and patterns of SAEs: every SAE that several words mean, each under a name of its own, with the run it belongs to."""
 
+import dataclasses
 import glob
 from collections import Counter
 from collections.abc import Sequence
@@ -10,10 +11,14 @@ import torch
 
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ArtifactMissingError, ConfigError
+from monoseme.models import ModelConfig
 from monoseme.pipeline._config import RunConfig
 from monoseme.pipeline._evaluate import run_config
 from monoseme.pipeline._folder import RUN_FILE, RunFolder
 from monoseme.pipeline._saes import NamedSae, open_saes
+
+OF_RUN = "run"
+"""As a model or a corpus: the one of the SAEs' run."""
 
 
 class FoundSae(NamedTuple):
@@ -65,6 +70,14 @@ def common_settings(found: Sequence[FoundSae]) -> RunConfig:
         names = ", ".join(sae.named.name for sae in found)
         raise ConfigError(f"{names}: no run to take the model and the text from.\n  Give --model and --corpus.")
     return RunConfig.of(runs[0].settings, ())
+
+
+def model_asked(asked: ModelConfig, of_run: ModelConfig) -> ModelConfig:
+    """The model that is asked for; where its name is `run`, that of the run with what else is asked for in place of its own."""
+    if asked.model != OF_RUN:
+        return asked
+    said = {key: value for key, value in to_dict(asked).items() if value != getattr(ModelConfig(), key) and key != "model"}
+    return dataclasses.replace(of_run, **said)
 
 
 def different_text(found: Sequence[FoundSae]) -> list[str]:
