@@ -61,7 +61,7 @@ def test_latents_are_chosen_by_number_density_and_draw() -> None:
         (("--latents", "a-b"), "names no latents"),
         (("--sample", "0"), "sample must be at least 1"),
         (("--min-density", "2"), "share of tokens"),
-        (("--budget", "-1"), "budget must be above 0"),
+        (("--budget", "-1"), "budget must be finite and above 0"),
     ],
 )
 def test_words_that_cannot_be_are_refused(words: tuple[str, ...], why: str) -> None:

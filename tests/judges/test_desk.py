@@ -225,7 +225,17 @@ def test_a_damaged_line_is_named(judge: FolderJudge, tmp_path: Path) -> None:
         list(_desk(judge, tmp_path).answers(asked(3)))
 
 
-@pytest.mark.parametrize("settings", [{"budget": 0.0}, {"concurrency": 0}, {"requests_per_minute": -1.0}, {"poll_seconds": -1.0}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"budget": 0.0},
+        {"budget": float("nan")},
+        {"budget": float("inf")},
+        {"concurrency": 0},
+        {"requests_per_minute": -1.0},
+        {"poll_seconds": float("nan")},
+    ],
+)
 def test_settings_out_of_range_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"desk\."):
         DeskSettings(**settings)

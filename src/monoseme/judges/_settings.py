@@ -1,5 +1,6 @@
 """What a user sets about asking a judge: which one, how, and for how much money at most."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,11 +38,11 @@ class DeskSettings:
             raise ConfigError(f"desk.concurrency must be at least 1, not {self.concurrency}")
         for name in ("budget", "requests_per_minute", "tokens_per_minute"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ConfigError(f"desk.{name} must be above 0, not {value}")
+            if value is not None and not 0 < value < math.inf:  # nor NaN, which no sum is ever above
+                raise ConfigError(f"desk.{name} must be finite and above 0, not {value}")
         for name in ("poll_seconds", "settle_seconds"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"desk.{name} must be 0 or more, not {getattr(self, name)}")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"desk.{name} must be finite and 0 or more, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -249,6 +249,11 @@ def test_meanings_stand_above_answers_and_sentences_are_read_apart(tmp_path: Pat
         "a: {b: c}",
         "&a [*a]",
         "3: [[1]]",
+        "3: {common_semantic: x, certainty: 0x" + "f" * 300 + "}",
+        "3: {<<: {common_semantic: x, certainty: 1}}",
+        "3: {common_semantic: [&a0 [x], "
+        + ", ".join(f"&a{i} [{'*a%d, ' % (i - 1) * 9}]" for i in range(1, 13))
+        + "], certainty: 1}",
     ],
 )
 def test_yaml_that_is_not_of_llama3_is_refused(tmp_path: Path, content: str) -> None:
@@ -256,3 +261,8 @@ def test_yaml_that_is_not_of_llama3_is_refused(tmp_path: Path, content: str) -> 
     read: Callable[[Path], object] = read_top_sentences if content == "3: [[1]]" else read_notes
     with pytest.raises(ForeignError):
         read(file)
+
+
+def test_yaml_is_not_read_below_a_depth(tmp_path: Path) -> None:
+    with pytest.raises(ForeignError, match="50 deep"):
+        read_notes(_write(tmp_path / "x.yaml", "3: " + "[" * 60 + "]" * 60))

@@ -4,6 +4,7 @@ import gzip
 import json
 import math
 import re
+import reprlib
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,11 @@ MOST_LINE_BYTES = 1 << 26
 MOST_CHARACTERS = 20_000
 """Texts are cut at this length: an explanation is a sentence or a page, not a book."""
 _MOST_LATENT = 2**31 - 1
+_MOST_WHOLE = 10**308
+"""Whole numbers of YAML and JSON have no bound, floats have."""
+_MOST_DEPTH = 50
+"""Tables and lists of a YAML file may be nested this deep: its parser takes time by the square of the depth."""
+_YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is not built everywhere
 
 
 def read_bytes(path: Path, *, most: int = MOST_BYTES) -> bytes:
@@ -51,9 +57,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 def read_yaml(path: Path) -> Any:
     """The YAML in a file: plain values only; tags that make objects are refused. Raises ForeignError."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is not built everywhere
     try:
-        return yaml.load(read_bytes(path), Loader=loader)
+        return yaml.load(read_bytes(path), Loader=_PlainLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ForeignError(f"{path} is not valid YAML ({str(error)[:200]})") from error
 
@@ -102,7 +107,7 @@ def as_latent(value: Any, *, where: str) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST_LATENT:
-        raise ForeignError(f"{where} names no latent: {str(value)[:60]!r}")
+        raise ForeignError(f"{where} names no latent: {_shown(value)}")
     return value
 
 
@@ -115,6 +120,8 @@ def as_text(value: Any, *, where: str) -> str:
 
 def as_number(value: Any, *, where: str) -> float:
     """A finite number. Raises ForeignError."""
+    if isinstance(value, int) and abs(value) > _MOST_WHOLE:
+        raise ForeignError(f"{where} should be a number, but is larger than any float")
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ForeignError(f"{where} should be a number, but is {_kind(value)}")
     return float(value)
@@ -143,4 +150,35 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _kind(value: Any) -> str:
-    return "missing" if value is None else f"{type(value).__name__} {str(value)[:60]!r}"
+    return "missing" if value is None else f"{type(value).__name__} {_shown(value)}"
+
+
+def _shown(value: Any) -> str:
+    """Its beginning. What holds others is not written out: a small file can say a list of lists without end by their names."""
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "that is too large"
+    return repr((value if isinstance(value, str) else reprlib.repr(value))[:60])
+
+
+class _PlainLoader(_YamlLoader):
+    """Plain values that take no more room and time than their text lets one think."""
+
+    _depth = 0
+
+    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
+        """Called at every node on the way down."""
+        self._depth += 1
+        if self._depth > _MOST_DEPTH:
+            raise yaml.YAMLError(f"nested more than {_MOST_DEPTH} deep")
+        super().descend_resolver(current_node, current_index)
+
+    def ascend_resolver(self) -> None:
+        """Called at every node on the way up."""
+        self._depth -= 1
+        super().ascend_resolver()
+
+    def flatten_mapping(self, node: Any) -> None:
+        """Refuses `<<`, by which ten short lines make a table of a thousand million rows."""
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.YAMLError("tables that are merged into others (<<) are not read")
+        super().flatten_mapping(node)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from monoseme.atlas.roles import RoleFilter
-from monoseme.atlas.text_store import TextStore
+from monoseme.atlas.text_store import TextStore, clean_text
 from monoseme.core.errors import ConfigError
 
 _MOST_CHARACTERS = 1_000
@@ -47,10 +47,12 @@ class _Partial(NamedTuple):
 def find_phrase(text: TextStore, phrase: str, *, match_case: bool = False, only: RoleFilter | None = None) -> Matches:
     """Every place of the phrase; `only` keeps those whose first token is of some roles and turns.
 
-    Raises ConfigError for an empty phrase and for one of more than 1,000 characters.
+    Raises ConfigError for an empty phrase, for one of more than 1,000 characters, and for bytes that are no text.
     """
     if not phrase or len(phrase) > _MOST_CHARACTERS:
         raise ConfigError(f"a phrase of {len(phrase):,} characters cannot be searched for: 1 to {_MOST_CHARACTERS:,} can.")
+    if clean_text(phrase) != phrase:  # a command line gives bytes that are no UTF-8 as lone surrogates
+        raise ConfigError("a phrase that is not valid UTF-8 is in no text.")
     vocabulary = _Vocabulary(text.vocabulary, phrase, match_case=match_case)
     found = [vocabulary.matched(text, first) for first in range(0, text.n_tokens, _SLICE)]
     offset = np.concatenate([np.empty(0, np.int64), *(part[0] for part in found)])
