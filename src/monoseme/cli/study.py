@@ -15,6 +15,7 @@
     monoseme study absorption --sae "runs/widths/saes/*"
     monoseme study attribution --sae runs/three_layers --prompt "Once upon a"
     monoseme study tpp --sae runs/demo --corpus news.csv --label class
+    monoseme study steering --sae runs/demo/saes/topk
     monoseme study card --sae runs/demo
     monoseme study synthetic
     monoseme study architectures --sae topk,batchtopk --l0 16,32

@@ -26,7 +26,7 @@ def explanations_of(words: Sequence[str], found: Sequence[FoundSae]) -> Explaine
     """The newest explanation of each latent, from the atlases of the runs that the SAEs belong to."""
     names = {sae.named.content_hash or "": sae.named.name for sae in found}
     texts: dict[str, dict[int, str]] = {}
-    for folder in _atlases(words):
+    for folder in atlases_of(words):
         atlas = open_atlas(folder)
         for key in atlas.saes():
             scanned = open_artifact(folder / "latents" / key, kind="atlas").inputs.get("sae")
@@ -37,7 +37,8 @@ def explanations_of(words: Sequence[str], found: Sequence[FoundSae]) -> Explaine
     return Explained({name: held for name, held in texts.items() if held})
 
 
-def _atlases(words: Sequence[str]) -> list[Path]:
+def atlases_of(words: Sequence[str]) -> list[Path]:
+    """The atlases of the runs that words name SAEs of."""
     paths = [path for word in words for path in (sorted(glob.glob(word)) or [word])]  # noqa: PTH207 - as `find_saes` reads them
     folders = dict.fromkeys(run_of(path).atlas for path in paths)
     return [folder for folder in folders if (folder / "text").is_dir()]

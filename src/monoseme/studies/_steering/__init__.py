@@ -1,0 +1,1 @@
+"""What the study `steering` is made of; `steering.py` beside this folder puts it together."""
