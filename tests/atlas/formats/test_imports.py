@@ -251,9 +251,7 @@ def test_meanings_stand_above_answers_and_sentences_are_read_apart(tmp_path: Pat
         "3: [[1]]",
         "3: {common_semantic: x, certainty: 0x" + "f" * 300 + "}",
         "3: {<<: {common_semantic: x, certainty: 1}}",
-        "3: {common_semantic: [&a0 [x], "
-        + ", ".join(f"&a{i} [{'*a%d, ' % (i - 1) * 9}]" for i in range(1, 13))
-        + "], certainty: 1}",
+        "3: {common_semantic: [&a0 [x], " + ", ".join(f"&a{i} [{f'*a{i - 1}, ' * 9}]" for i in range(1, 13)) + "], certainty: 1}",
     ],
 )
 def test_yaml_that_is_not_of_llama3_is_refused(tmp_path: Path, content: str) -> None:
