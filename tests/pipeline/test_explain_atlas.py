@@ -172,6 +172,12 @@ def test_a_larger_draw_holds_the_smaller_one(place: AtlasPlace) -> None:
     assert LatentChoice(max_density=0.0).of(latents) == [2]
     with pytest.raises(ConfigError, match="no latent"):
         LatentChoice(min_density=0.9).of(latents)
+    assert LatentChoice(latents="4,0-1, 1-3").of(latents) == [0, 1, 2, 3, 4]
+    for wrong in ("", "a", "-1", "1-2-3", "1.5"):
+        with pytest.raises(ConfigError, match="names no latents"):
+            LatentChoice(latents=wrong)
+    with pytest.raises(ConfigError, match="Write:  1-3"):
+        LatentChoice(latents="3-1").of(latents)
 
 
 def test_every_plug_in_that_asks_tells_its_questions() -> None:

@@ -63,6 +63,7 @@ def score_explanations(
     about = atlas.latents(sae)
     path = check_free(atlas.path, sae, label or f"{chosen.plugin_name}.{explanations}")
     source, said = find_explanations(atlas, sae, explanations)
+    chosen.judgements.clear()  # a scorer may score several SAEs, each with a file of its own
     found = _counted(chosen.score(atlas.evidence(sae), said), f"score {sae}", len(said))
     facts = scorer_facts(chosen)
     write_scores(path, found, about=about, explanations=source, config=facts, judgements=chosen.judgements)

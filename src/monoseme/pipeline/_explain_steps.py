@@ -128,7 +128,6 @@ class ScoreStep(Step):
                     "  Name the run that it is of instead of its atlas."
                 )
             self.scorer.coder = self.coder(self.sae)
-        self.scorer.judgements.clear()
         return score_explanations(atlas, self.sae, explanations=self.explanations, scorer=self.scorer, label=self.label)
 
     def made(self, annotation: Annotation, atlas: Atlas) -> bool:

@@ -79,7 +79,8 @@ def measure_effects(
         if effects_folder(atlas.path, key).exists():
             raise exists_error(effects_folder(atlas.path, key))
         _check(atlas, atlas.latents(key), target, model)
-    return [_measure_key(atlas, target, number, model, latents, config) for number in range(len(target.keys))]
+    numbers = range(len(target.keys))
+    return [_measure_key(atlas, target, number, model=model, latents=latents, config=config) for number in numbers]
 
 
 def _check(atlas: Atlas, latents: Latents, target: Target, model: LanguageModel) -> None:
@@ -93,13 +94,13 @@ def _check(atlas: Atlas, latents: Latents, target: Target, model: LanguageModel)
 
 
 def _measure_key(
-    atlas: Atlas, target: Target, number: int, model: LanguageModel, latents: Sequence[int] | None, config: EffectsConfig
+    atlas: Atlas, target: Target, number: int, *, model: LanguageModel, latents: Sequence[int] | None, config: EffectsConfig
 ) -> Path:
     opened = atlas.latents(target.keys[number])
     chosen = list(range(opened.n_latents)) if latents is None else sorted(set(latents))
     for latent in chosen:
         opened.check_latent(latent)
-    work = _Work.of(atlas, opened, target, number, model, config)
+    work = _Work.of(atlas, opened, target, number, model=model, config=config)
     described = {"holds": "effects", "name": opened.key, "effects": to_dict(config), "latents": chosen}
     inputs = {"latents": opened.content_hash, "model": model.content_hash()}
     path = effects_folder(atlas.path, opened.key)
@@ -132,7 +133,7 @@ class _Work(NamedTuple):
 
     @classmethod
     def of(
-        cls, atlas: Atlas, opened: Latents, target: Target, number: int, model: LanguageModel, config: EffectsConfig
+        cls, atlas: Atlas, opened: Latents, target: Target, number: int, *, model: LanguageModel, config: EffectsConfig
     ) -> "_Work":
         """For one of the keys of `target`."""
         kept = opened.kept_codes()
