@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monoseme.atlas.bins import quantiles
+from monoseme.atlas.bins import N_BINS, bin_of, locate, quantiles
 from monoseme.atlas.near_duplicates import says_something_new
 from monoseme.atlas.reservoir import Entries, Reservoir, join_entries
 from monoseme.atlas.state import LatentState, StateConfig
@@ -44,9 +44,31 @@ class _Shown(NamedTuple):
 def decile_edges(state: LatentState) -> NDArray[np.float64]:
     """The 11 edges of the tenths of each latent's positive activations, [F, 11]; NaN where it never fired.
 
-    Read from the histogram, so they are those of all firings and not of the sample.
+    The histogram says, of all firings, in which bin an edge lies and how many firings of the bin are below it; where in the bin,
+    the sampled firings say. Of a latent all of whose firings are sampled, the edges are those of its firings.
     """
-    return quantiles(state.histogram, np.linspace(0.0, 1.0, N_DECILES + 1), maximum=state.maximum)
+    levels = np.linspace(0.0, 1.0, N_DECILES + 1)
+    by_bin = quantiles(state.histogram, levels, maximum=state.maximum)
+    sample = state.sample.entries()
+    value = sample.payload["value"]
+    order = np.lexsort((value, sample.group))
+    ordered = value[order].astype(np.float64)
+    cell = sample.group[order] * N_BINS + bin_of(value[order])
+    at, share = locate(state.histogram, levels)
+    wanted = np.arange(state.n_latents)[:, None] * N_BINS + at
+    first = np.searchsorted(cell, wanted, side="left")
+    n_sampled = np.searchsorted(cell, wanted, side="right") - first
+    # the middle of the gap between the sampled firings below the edge and those above it
+    place = np.clip(share * n_sampled - 0.5, 0.0, np.maximum(n_sampled - 1, 0))
+    below = first + np.floor(place).astype(np.int64)
+    above = first + np.ceil(place).astype(np.int64)
+    if not len(ordered):
+        return by_bin
+    last = len(ordered) - 1
+    low, high = ordered[np.minimum(below, last)], ordered[np.minimum(above, last)]
+    edges = np.where(n_sampled > 0, low + (place - np.floor(place)) * (high - low), by_bin)
+    edges[:, -1] = by_bin[:, -1]  # the maximum, which may not be sampled
+    return edges
 
 
 def choose_examples(state: LatentState, text: TextStore, *, n_per_decile: int) -> ExampleRows:
