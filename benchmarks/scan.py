@@ -44,9 +44,9 @@ def main() -> None:
 def measured(args: argparse.Namespace) -> dict[str, Any]:
     """Runs both in turns."""
     from monoseme.atlas import ScanConfig, names_of
-    from monoseme.atlas.one_pass import Contexts, PassOptions
-    from monoseme.atlas.scan_plan import ScanPlan
-    from monoseme.atlas.scanning import scan
+    from monoseme.atlas.scanning.one_pass import Contexts, PassOptions
+    from monoseme.atlas.scanning.plan import ScanPlan
+    from monoseme.atlas.scanning.running import scan
     from monoseme.core.memory import own_memory_mb
     from monoseme.pipeline._atlas import _target
     from monoseme.pipeline._evaluate import run_config
@@ -119,8 +119,8 @@ class Turns:
 
     def warm_up(self, feeds: Any) -> None:
         """So that neither pays for what is compiled or loaded once."""
-        from monoseme.atlas.feed import block_rows
-        from monoseme.atlas.one_pass import grid_of
+        from monoseme.atlas.scanning.feed import block_rows
+        from monoseme.atlas.scanning.one_pass import grid_of
 
         for i in range(2):
             block = self.source.block(i)

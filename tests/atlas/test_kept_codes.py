@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monoseme.atlas import kept_codes_writer
-from monoseme.atlas.firings import Rows, sort_firings
 from monoseme.atlas.kept_codes import KEPT_FILES, kept_file, open_kept_codes, sampled_contexts
-from monoseme.atlas.kept_codes_writer import KeptCodesWriter, keep_codes
+from monoseme.atlas.scanning import kept_codes_writer
+from monoseme.atlas.scanning.firings import Rows, sort_firings
+from monoseme.atlas.scanning.kept_codes_writer import KeptCodesWriter, keep_codes
 from monoseme.core.artifact import new_artifact, open_artifact
 from monoseme.core.errors import ArtifactDamagedError, ConfigError
 

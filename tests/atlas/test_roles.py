@@ -9,9 +9,9 @@ from atlas_fakes import SITE, FakeBlock, FakeSAE, FakeSource, make_block
 from torch import Tensor
 
 from monoseme.atlas import Atlas, ScanConfig, StateConfig, Target, open_atlas, scan
-from monoseme.atlas.firings import Rows, sort_firings
-from monoseme.atlas.role_counts import RoleCounts
 from monoseme.atlas.roles import RoleFilter, Speaker
+from monoseme.atlas.scanning.firings import Rows, sort_firings
+from monoseme.atlas.scanning.role_counts import RoleCounts
 from monoseme.core.errors import ConfigError, EmptyCorpusError
 from monoseme.text import ROLES
 

@@ -11,7 +11,7 @@ from atlas_fakes import SITE, WORDS, FakeSAE, FakeSource, make_block
 from safetensors.numpy import load_file
 
 from monoseme.atlas import PassOptions, Target, TextNames, open_atlas, scan
-from monoseme.atlas.firings import Firings, Rows, sort_firings
+from monoseme.atlas.scanning.firings import Firings, Rows, sort_firings
 from monoseme.atlas.sentences import AGGREGATIONS, Sentences, open_sentences, rank_sentences
 from monoseme.atlas.sentences.gathering import SentenceGatherer
 from monoseme.core.errors import ConfigError

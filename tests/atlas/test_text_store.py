@@ -7,7 +7,7 @@ import pytest
 from atlas_fakes import WORDS
 
 from monoseme.atlas import Atlas, TextNames, TextStore
-from monoseme.atlas.text_draft import add_text
+from monoseme.atlas.scanning.text_draft import add_text
 from monoseme.atlas.text_store import TextWriter, TokenGrid, clean_text
 from monoseme.core.errors import ArtifactDamagedError, ArtifactExistsError
 

@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from monoseme.atlas.atlas import Atlas, check_atlas, open_atlas
     from monoseme.atlas.explain import EXPLAINERS
     from monoseme.atlas.explain._base import Explainer
-    from monoseme.atlas.feed import Target
-    from monoseme.atlas.one_pass import PassOptions
     from monoseme.atlas.pages import Decile, Example, Histogram, LatentPage, LatentStats, TokenLogit
     from monoseme.atlas.said import Condition, Explanation, Rule, Score
-    from monoseme.atlas.scan_plan import ScanConfig
-    from monoseme.atlas.scanning import ScanResult, scan
+    from monoseme.atlas.scanning.feed import Target
+    from monoseme.atlas.scanning.one_pass import PassOptions
+    from monoseme.atlas.scanning.plan import ScanConfig
+    from monoseme.atlas.scanning.running import ScanResult, scan
+    from monoseme.atlas.scanning.state import LatentState, StateConfig, merge_states
+    from monoseme.atlas.scanning.state_file import load_state, save_state
+    from monoseme.atlas.scanning.text_draft import TextNames, names_of
     from monoseme.atlas.score import SCORERS
     from monoseme.atlas.score._base import Scorer
-    from monoseme.atlas.state import LatentState, StateConfig, merge_states
-    from monoseme.atlas.state_file import load_state, save_state
     from monoseme.atlas.table import LatentTable
-    from monoseme.atlas.text_draft import TextNames, names_of
     from monoseme.atlas.text_store import TextStore, TextWindow
 
 __all__ = [
@@ -70,18 +70,18 @@ __getattr__ = lazy_attributes(
         "atlas": ["Atlas", "check_atlas", "open_atlas"],
         "explain": ["EXPLAINERS"],
         "explain._base": ["Explainer"],
-        "feed": ["Target"],
-        "one_pass": ["PassOptions"],
+        "scanning.feed": ["Target"],
+        "scanning.one_pass": ["PassOptions"],
         "pages": ["Decile", "Example", "Histogram", "LatentPage", "LatentStats", "TokenLogit"],
         "said": ["Condition", "Explanation", "Rule", "Score"],
-        "scan_plan": ["ScanConfig"],
-        "scanning": ["ScanResult", "scan"],
+        "scanning.plan": ["ScanConfig"],
+        "scanning.running": ["ScanResult", "scan"],
         "score": ["SCORERS"],
         "score._base": ["Scorer"],
-        "state": ["LatentState", "StateConfig", "merge_states"],
-        "state_file": ["load_state", "save_state"],
+        "scanning.state": ["LatentState", "StateConfig", "merge_states"],
+        "scanning.state_file": ["load_state", "save_state"],
         "table": ["LatentTable"],
-        "text_draft": ["TextNames", "names_of"],
+        "scanning.text_draft": ["TextNames", "names_of"],
         "text_store": ["TextStore", "TextWindow"],
     },
 )

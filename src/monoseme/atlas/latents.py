@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from monoseme.atlas.bins import bin_edges
 from monoseme.atlas.kept_codes import KeptCodes, open_kept_codes
 from monoseme.atlas.pages import Decile, Example, Histogram, LatentStats, TokenLogit
-from monoseme.atlas.role_counts import ROLES_TABLE
 from monoseme.atlas.roles import RoleFilter
+from monoseme.atlas.scanning.role_counts import ROLES_TABLE
 from monoseme.atlas.text_store import TextStore, TextWindow
 from monoseme.core.artifact import Artifact
 from monoseme.core.errors import ArtifactDamagedError, ConfigError

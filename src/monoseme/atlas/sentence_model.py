@@ -52,9 +52,12 @@ class SentenceModel:
 def _loaded(folder: Path, device: str) -> tuple[Any, Any]:
     from transformers import AutoModel, AutoTokenizer
 
+    from monoseme.models._loading import without_progress_bar
+
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModel.from_pretrained(folder, local_files_only=True).to(device).eval()
+        with without_progress_bar():
+            model = AutoModel.from_pretrained(folder, local_files_only=True).to(device).eval()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"{folder} holds no model that transformers can load: {str(error)[:300]}") from error
     if tokenizer.pad_token is None:

@@ -24,8 +24,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from monoseme.atlas.npy_stream import NpyAppender
 from monoseme.atlas.roles import RoleFilter, Speaker
+from monoseme.atlas.scanning.npy_stream import NpyAppender
 from monoseme.core.artifact import Artifact
 from monoseme.core.errors import ArtifactDamagedError
 from monoseme.text.document import ROLES

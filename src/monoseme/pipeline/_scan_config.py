@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from monoseme.atlas import ScanConfig
-from monoseme.atlas.gatherer import GathererSpec
+from monoseme.atlas.scanning.gatherer import GathererSpec
 from monoseme.atlas.sentences.gathering import rank_sentences
 from monoseme.core.errors import ConfigError
 

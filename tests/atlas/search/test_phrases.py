@@ -7,8 +7,8 @@ import pytest
 
 from monoseme.atlas import Atlas, TextNames, TextStore
 from monoseme.atlas.roles import RoleFilter
+from monoseme.atlas.scanning.text_draft import add_text
 from monoseme.atlas.search import find_phrase, latents_there
-from monoseme.atlas.text_draft import add_text
 from monoseme.atlas.text_store import TextWriter, TokenGrid
 from monoseme.core.errors import ConfigError
 

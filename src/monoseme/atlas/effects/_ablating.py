@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monoseme.atlas.feed import Target
 from monoseme.atlas.kept_codes import KeptCodes
 from monoseme.atlas.roles import RoleFilter
+from monoseme.atlas.scanning.feed import Target
 from monoseme.atlas.text_store import TextStore
 from monoseme.models import Edit, EditContext, FunctionEdit, LanguageModel, Site, replacement
 from monoseme.models._prefix import Prefix

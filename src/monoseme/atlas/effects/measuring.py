@@ -21,9 +21,9 @@ from monoseme.atlas.atlas import Atlas
 from monoseme.atlas.effects._ablating import Ablator, Runs
 from monoseme.atlas.effects._draw import N_DECILES, Drawn, draw_firings, next_tokens
 from monoseme.atlas.effects.reading import ABLATION_TYPES, ABLATIONS_FILE, EFFECT_TYPES, EFFECTS_FILE, effects_folder
-from monoseme.atlas.feed import Target
 from monoseme.atlas.kept_codes import KeptCodes
 from monoseme.atlas.latents import LATENTS_PER_GROUP, Latents
+from monoseme.atlas.scanning.feed import Target
 from monoseme.atlas.slices import Slices
 from monoseme.core.artifact import exists_error, new_artifact
 from monoseme.core.config import to_dict

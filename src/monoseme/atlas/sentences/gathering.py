@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from monoseme.atlas.firings import Firings, Rows
-from monoseme.atlas.gatherer import GathererSpec
 from monoseme.atlas.keys import descending
 from monoseme.atlas.latents import LATENTS_PER_GROUP
-from monoseme.atlas.npz_file import read_npz, write_npz
-from monoseme.atlas.reservoir import Entries, Reservoir
+from monoseme.atlas.scanning.firings import Firings, Rows
+from monoseme.atlas.scanning.gatherer import GathererSpec
+from monoseme.atlas.scanning.npz_file import read_npz, write_npz
+from monoseme.atlas.scanning.reservoir import Entries, Reservoir
 from monoseme.atlas.sentences.values import (
     AGGREGATIONS,
     SentenceRows,

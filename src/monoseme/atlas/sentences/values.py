@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monoseme.atlas.firings import Firings, Rows
+from monoseme.atlas.scanning.firings import Firings, Rows
 
 AGGREGATIONS = ("mean", "max", "last")
 """Over the tokens of a sentence: the mean, the largest, that of the last token. A token without a code counts as zero."""

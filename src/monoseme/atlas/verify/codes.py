@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from monoseme.atlas.bins import N_BINS, bin_of
-from monoseme.atlas.firings import Firings, Rows, windows
 from monoseme.atlas.latents import Latents
+from monoseme.atlas.scanning.firings import Firings, Rows, windows
 from monoseme.atlas.text_store import TextStore
 from monoseme.atlas.verify.checks import Check, Tally
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from monoseme.atlas.atlas import Atlas, check_atlas
-from monoseme.atlas.feed import Target
 from monoseme.atlas.latents import Latents
-from monoseme.atlas.needs import ScannedModel
-from monoseme.atlas.scan_files import sae_hash
+from monoseme.atlas.scanning.feed import Target
+from monoseme.atlas.scanning.files import sae_hash
+from monoseme.atlas.scanning.needs import ScannedModel
 from monoseme.atlas.verify.checks import Check, Tally
 from monoseme.core.artifact import MANIFEST, open_artifact
 

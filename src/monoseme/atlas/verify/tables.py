@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from monoseme.atlas.bins import bin_of
 from monoseme.atlas.latents import Latents
-from monoseme.atlas.logits import LatentLogits
+from monoseme.atlas.scanning.logits import LatentLogits
 from monoseme.atlas.verify.checks import Check, Tally
 
 

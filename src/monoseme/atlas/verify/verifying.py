@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monoseme.atlas.atlas import Atlas
-from monoseme.atlas.feed import Feed, Gathered, Target, block_rows
 from monoseme.atlas.latents import Latents
-from monoseme.atlas.needs import ScannedModel, ScannedSource
-from monoseme.atlas.one_pass import Contexts, grid_of
-from monoseme.atlas.target_logits import target_logits
+from monoseme.atlas.scanning.feed import Feed, Gathered, Target, block_rows
+from monoseme.atlas.scanning.needs import ScannedModel, ScannedSource
+from monoseme.atlas.scanning.one_pass import Contexts, grid_of
+from monoseme.atlas.scanning.target_logits import target_logits
 from monoseme.atlas.text_store import TextStore, TokenGrid
 from monoseme.atlas.verify.checks import Check, Tally, Verification
 from monoseme.atlas.verify.codes import CodeComparer

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 
-from monoseme.atlas.logits import Unembedding, direct_logits, why_no_logits
+from monoseme.atlas.scanning.logits import Unembedding, direct_logits, why_no_logits
 from monoseme.attribution.graph import AttributionGraph, GraphSae, GraphScores, Node, Pruned
 from monoseme.evaluation import Metric
 from monoseme.models import LanguageModel

@@ -4,19 +4,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from monoseme.atlas.feed import Feed, Target
-from monoseme.atlas.gatherer import GathererSpec
-from monoseme.atlas.kept_codes_writer import MOST_KEPT_TOKENS, keep_codes
-from monoseme.atlas.latent_gatherer import LatentGatherer
-from monoseme.atlas.needs import ScannedModel, ScannedSource
-from monoseme.atlas.one_pass import Contexts, PassOptions, make_feed
-from monoseme.atlas.role_counts import count_roles
 from monoseme.atlas.roles import RoleFilter
-from monoseme.atlas.scan_files import LATENTS, gathered_folder, sae_hash
-from monoseme.atlas.scan_scratch import scratch_folder
-from monoseme.atlas.state import StateConfig
-from monoseme.atlas.store import LogitFacts
-from monoseme.atlas.target_logits import target_logits
+from monoseme.atlas.scanning.feed import Feed, Target
+from monoseme.atlas.scanning.files import LATENTS, gathered_folder, sae_hash
+from monoseme.atlas.scanning.gatherer import GathererSpec
+from monoseme.atlas.scanning.kept_codes_writer import MOST_KEPT_TOKENS, keep_codes
+from monoseme.atlas.scanning.latent_gatherer import LatentGatherer
+from monoseme.atlas.scanning.needs import ScannedModel, ScannedSource
+from monoseme.atlas.scanning.one_pass import Contexts, PassOptions, make_feed
+from monoseme.atlas.scanning.role_counts import count_roles
+from monoseme.atlas.scanning.scratch import scratch_folder
+from monoseme.atlas.scanning.state import StateConfig
+from monoseme.atlas.scanning.store import LogitFacts
+from monoseme.atlas.scanning.target_logits import target_logits
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ConfigError
 

@@ -7,7 +7,7 @@ is gathered is the same however often the pass was killed and went on, and for s
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
-from monoseme.atlas.firings import Firings, Rows
+from monoseme.atlas.scanning.firings import Firings, Rows
 from monoseme.atlas.text_store import TextStore
 
 

@@ -15,9 +15,9 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from monoseme.atlas.firings import Firings, Rows
-from monoseme.atlas.gatherer import GathererSpec
 from monoseme.atlas.kept_codes import kept_file, sampled_contexts
+from monoseme.atlas.scanning.firings import Firings, Rows
+from monoseme.atlas.scanning.gatherer import GathererSpec
 from monoseme.atlas.text_store import TextStore
 from monoseme.core.errors import ConfigError
 from monoseme.core.files import read_json, write_json

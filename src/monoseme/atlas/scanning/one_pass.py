@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from monoseme.atlas.feed import Feed, Gathered, Target, block_rows
-from monoseme.atlas.gatherer import GathererSpec
-from monoseme.atlas.grid_log import GridLog
-from monoseme.atlas.needs import ScannedBlock, ScannedSource
 from monoseme.atlas.roles import RoleFilter
-from monoseme.atlas.scan_scratch import Pace, read_checkpoint, write_checkpoint
+from monoseme.atlas.scanning.feed import Feed, Gathered, Target, block_rows
+from monoseme.atlas.scanning.gatherer import GathererSpec
+from monoseme.atlas.scanning.grid_log import GridLog
+from monoseme.atlas.scanning.needs import ScannedBlock, ScannedSource
+from monoseme.atlas.scanning.scratch import Pace, read_checkpoint, write_checkpoint
 from monoseme.atlas.text_store import TokenGrid
 from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactDamagedError, ConfigError, EmptyCorpusError, Interrupted

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from monoseme.atlas import ScanConfig, StateConfig, Target, open_atlas, scan
-from monoseme.atlas.near_duplicates import SAME_FRACTION, says_something_new
+from monoseme.atlas.scanning.near_duplicates import SAME_FRACTION, says_something_new
 
 
 def _slow(group: list[int], tokens: np.ndarray) -> list[bool]:

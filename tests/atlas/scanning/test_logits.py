@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from monoseme.atlas.logits import Unembedding, direct_logits, why_no_logits
+from monoseme.atlas.scanning.logits import Unembedding, direct_logits, why_no_logits
 from monoseme.models.site import Site
 
 F, D, V = 7, 5, 13
@@ -34,7 +34,7 @@ def test_logits_are_the_decoder_row_through_the_norms_scale_and_the_unembedding(
 def test_slices_of_latents_give_what_one_piece_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     w_dec, unembedding = _case(is_centred=False)
     whole = direct_logits(w_dec, unembedding, n_tokens=2)
-    monkeypatch.setattr("monoseme.atlas.logits._MOST_BYTES", 4 * V * 2)
+    monkeypatch.setattr("monoseme.atlas.scanning.logits._MOST_BYTES", 4 * V * 2)
     sliced = direct_logits(w_dec, unembedding, n_tokens=2)
     assert (whole.top_tokens == sliced.top_tokens).all()
 

@@ -16,8 +16,9 @@ from atlas_fakes import SITE, FakeBlock, FakeContextSAE, FakeLayersSAE, FakeSAE,
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monoseme.atlas import PassOptions, ScanConfig, StateConfig, Target, feed, one_pass, open_atlas, scan, scan_scratch
-from monoseme.atlas.grid_log import GridLog, read_grids
+from monoseme.atlas import PassOptions, ScanConfig, StateConfig, Target, open_atlas, scan
+from monoseme.atlas.scanning import feed, one_pass, scratch
+from monoseme.atlas.scanning.grid_log import GridLog, read_grids
 from monoseme.atlas.sentences import rank_sentences
 from monoseme.atlas.text_store import TokenGrid
 from monoseme.core.artifact import MANIFEST, open_artifact
@@ -79,7 +80,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A chunk is of some blocks of about 80 entries, of others for each SAE; a checkpoint comes after every block."""
     monkeypatch.setattr(feed, "_ENTRIES_PER_CHUNK", 150)
-    monkeypatch.setattr(scan_scratch, "_MOST_OF_THE_PASS", 1e9)
+    monkeypatch.setattr(scratch, "_MOST_OF_THE_PASS", 1e9)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,9 @@ def test_a_scan_killed_while_it_writes_keeps_what_is_complete(
     unbroken: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr("monoseme.atlas.latent_gatherer.write_latents", lambda *_, **__: (_ for _ in ()).throw(KilledError))
+        patch.setattr(
+            "monoseme.atlas.scanning.latent_gatherer.write_latents", lambda *_, **__: (_ for _ in ()).throw(KilledError)
+        )
         _scan(tmp_path)
     before = (tmp_path / "text" / MANIFEST).stat().st_mtime_ns
     _scan(tmp_path, dies_at=1)  # nothing is passed again
@@ -211,8 +214,9 @@ def test_a_log_gives_back_its_grids_in_order(tmp_path: Path) -> None:
 @pytest.mark.slow  # ten processes that import torch
 def test_a_scan_killed_by_the_system_ten_times_goes_on_to_the_same_bits(unbroken: dict[str, str], tmp_path: Path) -> None:
     code = (
-        "import sys, time; sys.path.insert(0, sys.argv[1]); import test_resume as t; from pathlib import Path\n"
-        "t.feed._ENTRIES_PER_CHUNK = 150; t.scan_scratch._MOST_OF_THE_PASS = 1e9; add = t.one_pass.OnePass._add\n"
+        "import sys, time; from pathlib import Path; here = Path(sys.argv[1]); sys.path[:0] = [str(here), str(here.parent)]\n"
+        "import test_resume as t\n"
+        "t.feed._ENTRIES_PER_CHUNK = 150; t.scratch._MOST_OF_THE_PASS = 1e9; add = t.one_pass.OnePass._add\n"
         "def slow(self, *args, **given): time.sleep(0.05); add(self, *args, **given)\n"
         "t.one_pass.OnePass._add = slow; print('begins', flush=True); t._scan(Path(sys.argv[2]))"
     )

@@ -8,8 +8,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from monoseme.atlas.firings import Firings, Rows
 from monoseme.atlas.keys import LAST_KEY, hash_positions
+from monoseme.atlas.scanning.firings import Firings, Rows
 
 _COMPACT_AT = 4
 """Pending rows, in multiples of the size, at which the sample is cut back."""

@@ -1,9 +1,9 @@
 """Direct logit attribution of an SAE's latents at one of its sites, or the reason why there is none."""
 
-from monoseme.atlas.feed import Target
-from monoseme.atlas.logits import Unembedding, direct_logits, why_no_logits
-from monoseme.atlas.needs import ScannedModel
-from monoseme.atlas.store import LogitFacts
+from monoseme.atlas.scanning.feed import Target
+from monoseme.atlas.scanning.logits import Unembedding, direct_logits, why_no_logits
+from monoseme.atlas.scanning.needs import ScannedModel
+from monoseme.atlas.scanning.store import LogitFacts
 from monoseme.core.errors import ModelError
 
 

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monoseme.atlas.firings import Rows, join_rows, sort_firings
-from monoseme.atlas.gatherer import Gatherer
-from monoseme.atlas.needs import ScannedSAE
 from monoseme.atlas.roles import RoleFilter
+from monoseme.atlas.scanning.firings import Rows, join_rows, sort_firings
+from monoseme.atlas.scanning.gatherer import Gatherer
+from monoseme.atlas.scanning.needs import ScannedSAE
 from monoseme.atlas.text_store import TokenGrid, segment_starts
 from monoseme.core.errors import UndefinedMetricError
 from monoseme.models.site import Site

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from test_resume import CONFIG, make_source, make_targets
 
-from monoseme.atlas import PassOptions, feed, scan
+from monoseme.atlas import PassOptions, scan
+from monoseme.atlas.scanning import feed
 from monoseme.atlas.sentences import rank_sentences
 from monoseme.tensors.processes import Group, everyone
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from monoseme.atlas.background import Background
 from monoseme.atlas.bins import N_BINS, bin_of
-from monoseme.atlas.firings import Firings, Rows, windows
 from monoseme.atlas.keys import descending, hash_documents, hash_positions
-from monoseme.atlas.reservoir import Entries, PayloadSpec, Reservoir
+from monoseme.atlas.scanning.background import Background
+from monoseme.atlas.scanning.firings import Firings, Rows, windows
+from monoseme.atlas.scanning.reservoir import Entries, PayloadSpec, Reservoir
 from monoseme.core.errors import ConfigError
 
 

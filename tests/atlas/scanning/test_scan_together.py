@@ -10,7 +10,8 @@ import pytest
 from _two_scans import scan_together
 from test_resume import CONFIG, KilledError, make_source, make_targets
 
-from monoseme.atlas import PassOptions, check_atlas, feed, scan, scan_scratch
+from monoseme.atlas import PassOptions, check_atlas, scan
+from monoseme.atlas.scanning import feed, scratch
 from monoseme.atlas.sentences import rank_sentences
 from monoseme.testing.processes import in_threads
 
@@ -20,7 +21,7 @@ _MOMENTS = ("mean", "std")
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "_ENTRIES_PER_CHUNK", 150)
-    monkeypatch.setattr(scan_scratch, "_MOST_OF_THE_PASS", 1e9)
+    monkeypatch.setattr(scratch, "_MOST_OF_THE_PASS", 1e9)
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monoseme.atlas.bins import N_BINS, bin_of, locate, quantiles
-from monoseme.atlas.near_duplicates import says_something_new
-from monoseme.atlas.reservoir import Entries, Reservoir, join_entries
-from monoseme.atlas.state import LatentState, StateConfig
+from monoseme.atlas.scanning.near_duplicates import says_something_new
+from monoseme.atlas.scanning.reservoir import Entries, Reservoir, join_entries
+from monoseme.atlas.scanning.state import LatentState, StateConfig
 from monoseme.atlas.text_store import TextStore
 
 N_DECILES = 10

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from monoseme.atlas.firings import Rows, sort_firings
-from monoseme.atlas.select import decile_edges
-from monoseme.atlas.state import LatentState, StateConfig
+from monoseme.atlas.scanning.firings import Rows, sort_firings
+from monoseme.atlas.scanning.select import decile_edges
+from monoseme.atlas.scanning.state import LatentState, StateConfig
 
 
 def _state(values: np.ndarray, *, n_sampled: int) -> LatentState:

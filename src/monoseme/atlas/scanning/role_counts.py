@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from monoseme.atlas.firings import Firings, Rows
-from monoseme.atlas.gatherer import GathererSpec
-from monoseme.atlas.npz_file import read_npz, write_npz
+from monoseme.atlas.scanning.firings import Firings, Rows
+from monoseme.atlas.scanning.gatherer import GathererSpec
+from monoseme.atlas.scanning.npz_file import read_npz, write_npz
 from monoseme.atlas.text_store import TextStore
 from monoseme.text.document import ROLES
 

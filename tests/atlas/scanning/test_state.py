@@ -13,8 +13,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from monoseme.atlas import LatentState, StateConfig, Target, load_state, merge_states, save_state
 from monoseme.atlas.bins import N_BINS, bin_of
-from monoseme.atlas.feed import Feed, Gathered, block_rows
 from monoseme.atlas.keys import hash_positions
+from monoseme.atlas.scanning.feed import Feed, Gathered, block_rows
 from monoseme.atlas.text_store import TokenGrid
 from monoseme.core.errors import ArtifactDamagedError, ConfigError, UndefinedMetricError
 from monoseme.saes import Codes

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from monoseme.atlas.feed import Target
-from monoseme.atlas.grid_log import read_grids
-from monoseme.atlas.needs import ScannedModel, ScannedSource
-from monoseme.atlas.one_pass import Contexts, OnePass, PassOptions, grids_file
-from monoseme.atlas.scan_files import LATENTS, gathered_folder, write_gathered
-from monoseme.atlas.scan_plan import ScanConfig, ScanPlan
-from monoseme.atlas.scan_scratch import held_scratch, rank_folder
-from monoseme.atlas.text_draft import TextNames, add_text
+from monoseme.atlas.scanning.feed import Target
+from monoseme.atlas.scanning.files import LATENTS, gathered_folder, write_gathered
+from monoseme.atlas.scanning.grid_log import read_grids
+from monoseme.atlas.scanning.needs import ScannedModel, ScannedSource
+from monoseme.atlas.scanning.one_pass import Contexts, OnePass, PassOptions, grids_file
+from monoseme.atlas.scanning.plan import ScanConfig, ScanPlan
+from monoseme.atlas.scanning.scratch import held_scratch, rank_folder
+from monoseme.atlas.scanning.text_draft import TextNames, add_text
 from monoseme.atlas.text_store import TextWriter
 from monoseme.core.artifact import exists_error, open_artifact
 from monoseme.core.config import to_dict

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from monoseme.atlas.firings import Firings, Rows
-from monoseme.atlas.state import LatentState, StateConfig, merge_states
-from monoseme.atlas.state_file import load_state, save_state
-from monoseme.atlas.store import LogitFacts, write_latents
+from monoseme.atlas.scanning.firings import Firings, Rows
+from monoseme.atlas.scanning.state import LatentState, StateConfig, merge_states
+from monoseme.atlas.scanning.state_file import load_state, save_state
+from monoseme.atlas.scanning.store import LogitFacts, write_latents
 from monoseme.atlas.text_store import TextStore
 
 

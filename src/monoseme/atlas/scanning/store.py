@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from monoseme.atlas.latents import LATENTS_PER_GROUP
-from monoseme.atlas.logits import LatentLogits
-from monoseme.atlas.reservoir import Entries
-from monoseme.atlas.select import ExampleRows, choose_examples, decile_edges
-from monoseme.atlas.state import LatentState
+from monoseme.atlas.scanning.logits import LatentLogits
+from monoseme.atlas.scanning.reservoir import Entries
+from monoseme.atlas.scanning.select import ExampleRows, choose_examples, decile_edges
+from monoseme.atlas.scanning.state import LatentState
 from monoseme.atlas.text_store import TextStore
 
 

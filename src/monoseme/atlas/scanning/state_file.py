@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from monoseme.atlas.background import BackgroundRows
-from monoseme.atlas.reservoir import Entries, Reservoir
-from monoseme.atlas.state import COUNTERS, RESERVOIRS, LatentState, StateConfig
+from monoseme.atlas.scanning.background import BackgroundRows
+from monoseme.atlas.scanning.reservoir import Entries, Reservoir
+from monoseme.atlas.scanning.state import COUNTERS, RESERVOIRS, LatentState, StateConfig
 from monoseme.core.errors import ArtifactDamagedError
 from monoseme.core.files import guard_disk
 

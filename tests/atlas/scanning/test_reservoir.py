@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monoseme.atlas.keys import descending, hash_positions
-from monoseme.atlas.reservoir import Entries, PayloadSpec, Reservoir
+from monoseme.atlas.scanning.reservoir import Entries, PayloadSpec, Reservoir
 
 N_GROUPS, SIZE = 3, 5
 # few distinct keys and documents, so that ties and repeated documents are common; (document, position) pairs are distinct

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from monoseme.atlas.feed import Feed, Gathered, Target
-from monoseme.atlas.gatherer import GathererSpec
-from monoseme.atlas.needs import ScannedModel
+from monoseme.atlas.scanning.feed import Feed, Gathered, Target
+from monoseme.atlas.scanning.gatherer import GathererSpec
+from monoseme.atlas.scanning.needs import ScannedModel
 from monoseme.atlas.text_store import TextStore
 from monoseme.core.artifact import new_artifact, open_artifact
 
