@@ -8,8 +8,10 @@ from score_fakes import kept_evidence
 
 from monoseme.atlas import SCORERS, Atlas, Explanation
 from monoseme.atlas.sentence_model import SentenceModel
-from monoseme.bundled.places import MODEL
+from monoseme.bundled.places import model_folder
 from monoseme.core.errors import ConfigError, ModelError, ModelNotFoundError
+
+MODEL = model_folder()
 
 
 def test_vectors_have_length_one_and_do_not_hang_on_their_batch() -> None:
