@@ -82,11 +82,18 @@ def test_saes_may_be_parted_by_commas_and_a_file_gives_settings(tmp_path: Path) 
     assert (said.config.label, said.config.explainer_config["per_decile"]) == ("filed", 2)
 
 
+def test_the_scorer_of_a_run_is_for_its_own_explainer() -> None:
+    assert explain.read_flags(["run", "--explainer", "llm_top", "--judge", "local"], OF_RUN).config.scorer is None
+    named = explain.read_flags(["run", "--explainer", "llm_top", "--judge", "local", "--scorer", "detection"], OF_RUN)
+    assert named.config.scorer == "detection"
+
+
 def test_score_has_the_same_words() -> None:
     said = score.read_flags(
         ["a", "b", "--scorer", "llm_detection", "--judge", "local", "--explanations", "llm", "--scorer.seed", "4"]
     )
     assert said.paths == ("a", "b")
     assert (said.config.scorer, said.config.explanations, said.config.scorer_config["seed"]) == ("llm_detection", "llm", 4)
+    assert score.read_flags(["a", "--latents", "3-5"]).config.which.latents == "3-5"
     with pytest.raises(ConfigError, match="needs a scorer"):
         score.read_flags(["a", "--scorer=none"])

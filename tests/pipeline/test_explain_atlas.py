@@ -132,9 +132,13 @@ def test_chosen_latents_are_explained_and_then_scored_by_name(place: AtlasPlace)
     outcome = score_atlas(place, ScoreConfig(label="mine"), saes=["one"])
     assert outcome.labels == ("one/mine",)
     assert score_atlas(place, ScoreConfig(explanations="few")).labels == ("one/detection.few",)
+    score_atlas(place, ScoreConfig(explanations="few", label="second", which=LatentChoice(latents="1-2")))
     annotations = {part.label: part for part in open_atlas(place.folder).annotations("one")}
     assert [said.latent for said in read_explanations(annotations["few"])] == [0, 1]
     assert {row.latent for row in read_scores(annotations["mine"])} == {0, 1}
+    assert {row.latent for row in read_scores(annotations["second"])} == {1}
+    with pytest.raises(ConfigError, match="explains none of the 1 latents"):
+        score_atlas(place, ScoreConfig(explanations="few", label="third", which=LatentChoice(latents="2")))
 
 
 def test_a_judge_that_explains_nothing_takes_no_label(place: AtlasPlace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,7 +174,7 @@ class _InterruptedAt(SilentDisplay):
 def test_ctrl_c_in_a_late_stage_says_how_to_go_on(run: RunFolder, tmp_path: Path) -> None:
     killed = _copy_unrecorded(run, tmp_path / "a run", without="explanations")
     shutil.rmtree(killed.atlas / "annotations")
-    with use_display(_InterruptedAt("explained")), pytest.raises(Interrupted, match=r"--out '.*a run' --resume"):
+    with use_display(_InterruptedAt("wrote")), pytest.raises(Interrupted, match=r"--out '.*a run' --resume"):
         run_all(run_config(run), killed.path, resume=True)
     assert run_all(run_config(run), killed.path, resume=True).record()["artifacts"]["report"] == "report"
 

@@ -53,16 +53,18 @@ def score_explanations(
     explanations: str = "offline",
     scorer: str | Scorer = "detection",
     config: Scorer.Config | None = None,
+    latents: Sequence[int] | None = None,
     label: str | None = None,
 ) -> Annotation:
-    """Score the explanations under a label and append the scores under `label` (None: `<scorer>.<explanations>`).
+    """Score the explanations under a label, and append the scores under `label` (None: `<scorer>.<explanations>`).
 
+    `latents` are those whose explanations are scored; None takes all.
     A scorer that asks a judge is given made, with its desk. What a judge said of every single excerpt is kept beside the scores.
     """
     chosen = _made(SCORERS.get(scorer)(config) if isinstance(scorer, str) else scorer, config)
     about = atlas.latents(sae)
     path = check_free(atlas.path, sae, label or f"{chosen.plugin_name}.{explanations}")
-    source, said = find_explanations(atlas, sae, explanations)
+    source, said = find_explanations(atlas, sae, explanations, latents=latents)
     chosen.judgements.clear()  # a scorer may score several SAEs, each with a file of its own
     found = _counted(chosen.score(atlas.evidence(sae), said), f"score {sae}", len(said))
     facts = scorer_facts(chosen)
@@ -80,8 +82,10 @@ def cost_of_scoring(atlas: Atlas, sae: str, scorer: Scorer, explanations: Sequen
     return scorer.desk and scorer.desk.estimate(scorer.questions(atlas.evidence(sae), explanations))
 
 
-def find_explanations(atlas: Atlas, sae: str, label: str) -> tuple[Annotation, list[Explanation]]:
-    """The explanations under a label.
+def find_explanations(
+    atlas: Atlas, sae: str, label: str, *, latents: Sequence[int] | None = None
+) -> tuple[Annotation, list[Explanation]]:
+    """The explanations under a label, of some latents or of all.
 
     Raises ConfigError if there are none, or if held-out documents made them, so that no score of them would be honest.
     """
@@ -93,7 +97,13 @@ def find_explanations(atlas: Atlas, sae: str, label: str) -> tuple[Annotation, l
             f'"{label}" of {sae} was made from held-out documents too, so a score of it would say too much.\n'
             "  Explain again without the setting that takes all documents, under another --label."
         )
-    return source, read_explanations(source)
+    said = read_explanations(source)
+    if latents is not None:
+        wanted = set(latents)
+        said = [one for one in said if one.latent in wanted]
+        if not said:
+            raise ConfigError(f'"{label}" of {sae} explains none of the {len(wanted):,} latents that are asked for.')
+    return source, said
 
 
 def find_annotation(atlas: Atlas, sae: str, label: str) -> Annotation:

@@ -14,7 +14,7 @@ environment. Interrupted, the same command goes on and pays nothing twice.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,20 @@ def main(words: list[str]) -> int:
         if outcome.labels and place.run is not None:
             place.run.add({"explanations": "atlas/annotations"})
             get_display().say(f"  look at them:  monoseme serve {typed(word)}")
+        if outcome.labels and said.config.scorer is None:
+            label = typed(said.config.label or said.config.explainer)
+            get_display().say(
+                f"  score them:  monoseme score {typed(word)} --explanations {label} --scorer NAME (monoseme ls scorers)"
+            )
     get_display().result({"atlases": [str(AtlasPlace.at(Path(word)).folder) for word in first.paths], "told": told})
     return 0
+
+
+def _usual_scorer(explainer: str | None, start: ExplainConfig, base: ExplainConfig) -> tuple[str | None, Mapping[str, Any]]:
+    """The scorer where the words name none: the run's own is for its own explainer, and another one goes without."""
+    if explainer != base.explainer and (start.scorer, start.scorer_config) == (base.scorer, base.scorer_config):
+        return None, {}
+    return start.scorer, start.scorer_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +81,7 @@ def read_flags(words: Sequence[str], base: ExplainConfig | None = None) -> _Said
     said, rest = take_files(words)
     start: ExplainConfig = with_file(base or ExplainConfig(), said)
     explainer, rest = take_name(rest, PluginFlag("explainer", EXPLAINERS, start.explainer, start.explainer_config))
-    scorer, rest = take_name(rest, PluginFlag("scorer", SCORERS, start.scorer, start.scorer_config))
+    scorer, rest = take_name(rest, PluginFlag("scorer", SCORERS, *_usual_scorer(explainer.name, start, base or ExplainConfig())))
     judge, rest = take_name(rest, PluginFlag("judge", JUDGES, start.judge, start.judge_config))
     if explainer.name is None:
         raise ConfigError(f"explain needs an explainer.\n  Allowed: {', '.join(EXPLAINERS.names())}")

@@ -4,7 +4,7 @@
     monoseme score RUN --explanations llm_top --scorer detection
     monoseme score RUN --explanations llm_top --scorer llm_detection --judge anthropic --judge.model claude-haiku-4-5 --dry-run
     monoseme score RUN --explanations llm_top --scorer fuzzing --judge openai --judge.model gpt-5-mini --budget 5 --batch
-    monoseme score ATLAS --sae topk --scorer llm_detection --judge local --judge.model FOLDER
+    monoseme score ATLAS --sae topk --scorer llm_detection --judge local --judge.model FOLDER --sample 50
     monoseme score --scorer simulation --judge local --help       the settings of these plug-ins
 
 Without --explanations the newest are scored. A score that a judge gives comes with two controls, another latent's explanation
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from monoseme.atlas import SCORERS
+from monoseme.atlas.choice import LatentChoice
 from monoseme.cli._ask_flags import PluginFlag, flag, parse_flags, settings_of, take_name, with_file
 from monoseme.cli._options import take_files
 from monoseme.cli._verbs import document
@@ -70,10 +71,11 @@ def read_flags(words: Sequence[str]) -> _Said:
         "explanations": (flag(str | None, "Label of the explanations. None: the newest."), base.explanations),
         "label": (flag(str | None, "What the scores are called. None: SCORER.EXPLANATIONS."), base.label),
         "dry_run": (flag(bool, "Tell what asking would cost, and stop."), False),
+        "which": (flag(LatentChoice, "", name=""), base.which),
         "desk": (flag(DeskSettings, "", name=""), base.desk),
     }
     plugins = (scorer, judge)
     flags = parse_flags(rest, fields, plugins, verb="score", summary=document("score"))
     chosen = {name: value for plugin in plugins for name, value in settings_of(flags, plugin).items()}
-    others = {name: getattr(flags, name) for name in ("explanations", "label", "desk")}
+    others = {name: getattr(flags, name) for name in ("explanations", "label", "which", "desk")}
     return _Said(flags.paths, flags.sae, ScoreConfig(**chosen, **others), flags.dry_run)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from monoseme.atlas import EXPLAINERS, SCORERS, Atlas, Explainer, Scorer, open_atlas
+from monoseme.atlas.choice import LatentChoice
 from monoseme.atlas.coder import Coder
 from monoseme.core.config import from_dict, suggest
 from monoseme.core.display import get_display
@@ -106,7 +107,8 @@ def score_atlas(place: AtlasPlace, config: ScoreConfig, *, saes: Sequence[str] =
     for sae in _saes(atlas, saes) if saes else _explained(atlas, config.explanations):
         label = config.explanations or _newest(atlas, sae)
         step = _score_step(place, sae, scorer, label)
-        steps.append(dataclasses.replace(step, label=config.label or step.label))
+        latents = None if config.which == LatentChoice() else config.which.of(atlas.latents(sae))
+        steps.append(dataclasses.replace(step, label=config.label or step.label, latents=latents))
     return _take(atlas, steps, desk, resume=False, dry_run=dry_run)
 
 

@@ -66,3 +66,5 @@ class ScoreConfig(AskConfig):
     """Settings of the scorer by name."""
     label: str | None = None
     """What the scores are called in the atlas. None: SCORER.EXPLANATIONS."""
+    which: LatentChoice = field(default_factory=LatentChoice)
+    """The latents whose explanations are scored."""

@@ -101,6 +101,8 @@ class ScoreStep(Step):
     explanations: str
     planned: Sequence[int] = ()
     """The latents that will be explained under that label, where they are not yet."""
+    latents: Sequence[int] | None = None
+    """Those whose explanations are scored; None: all that were explained."""
     coder: Callable[[str], Coder] | None = None
     """Gives what runs the SAE of that name on new text; None where no model is known."""
 
@@ -114,7 +116,7 @@ class ScoreStep(Step):
         if self.scorer.desk is None:
             return None
         if any(part.label == self.explanations for part in atlas.annotations(self.sae)):
-            _, said = find_explanations(atlas, self.sae, self.explanations)
+            _, said = find_explanations(atlas, self.sae, self.explanations, latents=self.latents)
         else:
             said = [Explanation(latent=latent, text=f"{_TYPICAL} {latent}") for latent in self.planned]
         return cost_of_scoring(atlas, self.sae, self.scorer, said)
@@ -128,13 +130,18 @@ class ScoreStep(Step):
                     "  Name the run that it is of instead of its atlas."
                 )
             self.scorer.coder = self.coder(self.sae)
-        return score_explanations(atlas, self.sae, explanations=self.explanations, scorer=self.scorer, label=self.label)
+        return score_explanations(
+            atlas, self.sae, explanations=self.explanations, scorer=self.scorer, latents=self.latents, label=self.label
+        )
 
     def made(self, annotation: Annotation, atlas: Atlas) -> bool:
         """Whether it scores these explanations with these settings."""
         source = find_annotation(atlas, self.sae, self.explanations)
         of = annotation.artifact.inputs.get("explanations")
-        return _holds(annotation, scorer_facts(self.scorer)) and of == source.artifact.content_hash
+        if of != source.artifact.content_hash or not _holds(annotation, scorer_facts(self.scorer)):
+            return False
+        _, said = find_explanations(atlas, self.sae, self.explanations, latents=self.latents)
+        return {score.latent for score in read_scores(annotation)} == {one.latent for one in said}
 
     def lacking(self, annotation: Annotation) -> Mapping[str, int]:
         """Latents without the scorer's first number."""
