@@ -14,6 +14,7 @@ from monoseme.activations.store.writer import write_store
 from monoseme.core.config import from_dict, to_dict
 from monoseme.core.errors import ConfigError, ForeignError, UndefinedMetricError
 from monoseme.core.folder import is_address, open_folder
+from monoseme.core.recognise import recognised
 from monoseme.models.site import Site
 from monoseme.tensors.shapes import Float, Tensor
 
@@ -52,19 +53,7 @@ def find_format(path: str | Path, name: str | None = None) -> str:
     path = Path(path)
     if not path.is_dir():
         raise ForeignError(f"there is no folder {path}")
-    if name is not None:
-        ACTIVATION_FORMATS.source(name)
-        return name
-    kinds = {known: ACTIVATION_FORMATS.get(known) for known in ACTIVATION_FORMATS.names()}
-    found = [known for known, kind in kinds.items() if kind().recognises(path)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ForeignError(f"{path} could be {' or '.join(found)}.\n  Say which with --format {found[0]}")
-    looked = "\n".join(f"    {known:<20} {kind.looks_for}" for known, kind in kinds.items())
-    raise ForeignError(
-        f"{path} holds no store of activations of a known format. Looked for:\n{looked}\n  Say which with --format NAME"
-    )
+    return recognised(ACTIVATION_FORMATS, path, name, unknown="holds no store of activations of a known format")
 
 
 def import_activations(

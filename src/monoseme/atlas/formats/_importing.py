@@ -19,6 +19,7 @@ from monoseme.atlas.latents import Latents
 from monoseme.core.artifact import new_artifact
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ConfigError, ForeignError
+from monoseme.core.recognise import recognised
 
 _ROWS_PER_GROUP = 4096
 _EXAMPLE_TYPES = pa.schema(
@@ -54,17 +55,7 @@ def find_atlas_format(path: Path, name: str | None = None) -> str:
     """
     if not path.exists():
         raise ForeignError(f"there is no file or folder {path}")
-    if name is not None:
-        ATLAS_FORMATS.source(name)
-        return name
-    kinds = {known: ATLAS_FORMATS.get(known) for known in ATLAS_FORMATS.names()}
-    found = [known for known, kind in kinds.items() if kind().recognises(path)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise ForeignError(f"{path} could be {' or '.join(found)}.\n  Say which with --format {found[0]}")
-    looked = "\n".join(f"    {known:<20} {kind.looks_for}" for known, kind in kinds.items())
-    raise ForeignError(f"{path} says nothing of latents in a known format. Looked for:\n{looked}\n  Say which with --format NAME")
+    return recognised(ATLAS_FORMATS, path, name, unknown="says nothing of latents in a known format")
 
 
 def read_notes(path: Path, *, format: str | None = None, config: AtlasFormat.Config | None = None) -> Notes:
