@@ -49,7 +49,7 @@ def examine(model: LanguageModel, exam: Examination, subject: str, edits: Sequen
 def _written(
     model: LanguageModel, exam: Examination, prompts: Sequence[Prompt], edits: Sequence[Edit]
 ) -> dict[str, Written] | None:
-    """None for an SAE of whole contexts, which cannot follow a text as it is written, and for edits of the words alone."""
+    """None for an SAE of whole contexts that cannot follow a text as it is written, and for edits of the words alone."""
     if edits and exam.where == "words":
         return None
     try:
