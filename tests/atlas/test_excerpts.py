@@ -1,13 +1,12 @@
 """Excerpts: real values on every token, two halves that never meet, silence only where the codes say so."""
 
 from collections import Counter
-from functools import cached_property
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from atlas_fakes import SITE, planted_source
+from score_fakes import kept_codes, kept_evidence
 
 from monoseme.atlas import Atlas
 from monoseme.atlas.evidence import Evidence
@@ -20,46 +19,9 @@ from monoseme.atlas.split import is_heldout
 KINDS = ("top", "by_decile", "silent", "active", "random", "near_misses")
 
 
-def kept_codes(document: np.ndarray, position: np.ndarray, context: np.ndarray, dense: np.ndarray) -> KeptCodes:
-    """Kept codes of tokens with dense codes [M, F]."""
-    rows, latents = np.nonzero(dense)
-    by_latent = np.lexsort((rows, latents))
-    starts = np.nonzero(np.diff(context, prepend=-1))[0]
-    return KeptCodes(
-        document=document,
-        position=position,
-        contexts=np.append(starts, len(document)),
-        ordinals=context[starts],
-        token_offsets=np.searchsorted(rows, np.arange(len(document) + 1)),
-        token_latents=latents.astype(np.int32),
-        token_values=dense[rows, latents].astype(np.float32),
-        latent_offsets=np.searchsorted(latents[by_latent], np.arange(dense.shape[1] + 1)),
-        latent_rows=rows[by_latent].astype(np.int32),
-        latent_values=dense[rows, latents][by_latent].astype(np.float32),
-    )
-
-
-class _Kept(Evidence):
-    """Evidence that keeps the codes of all contexts of the planted source."""
-
-    @cached_property
-    def kept(self) -> KeptCodes:
-        found = [
-            (
-                block.documents[block.mask],
-                block.positions[block.mask],
-                number * 11 + contexts,
-                block.activations[SITE][block.mask],
-            )
-            for number, block in enumerate(planted_source().given)
-            for contexts in [torch.arange(11)[:, None].expand_as(block.mask)[block.mask]]
-        ]
-        return kept_codes(*(torch.cat(column).numpy() for column in zip(*found, strict=True)))
-
-
 @pytest.fixture(scope="module")
 def excerpts(planted: Atlas) -> Excerpts:
-    return Excerpts(_Kept(planted.latents("topk"), planted.text))
+    return Excerpts(kept_evidence(planted))
 
 
 def _all(excerpts: Excerpts, kind: str, latent: int, *, heldout: bool) -> tuple[Excerpt, ...]:
