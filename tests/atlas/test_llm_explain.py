@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from atlas_fakes import planted_atlas
 from judge_fakes import FakeJudge
-from test_excerpts import _Kept
+from score_fakes import kept_evidence
 
 from monoseme.atlas import EXPLAINERS, SCORERS, Atlas, Explanation, explain_latents, open_atlas, score_explanations
 from monoseme.atlas.annotate import cost_of_explaining
@@ -34,7 +34,7 @@ def _made(name: str, judge: FakeJudge, folder: Path, **settings: object) -> Expl
 
 @pytest.fixture(scope="module")
 def evidence(planted: Atlas) -> Evidence:
-    return _Kept(planted.latents("topk"), planted.text)
+    return kept_evidence(planted)
 
 
 @pytest.mark.parametrize("name", OVER_EXCERPTS)

@@ -17,6 +17,10 @@ N_BINS = (_HIGH_EXPONENT - _LOW_EXPONENT) * _BINS_PER_OCTAVE
 """Bins of every histogram: 160, from 2^-20 (about 1e-6) to 2^20 (about 1e6)."""
 
 
+N_DECILES = 10
+"""Tenths into which the activations of a latent are told apart."""
+
+
 def bin_edges() -> NDArray[np.float64]:
     """The N_BINS + 1 edges: bin i holds edges[i] <= value < edges[i + 1]."""
     bits = (np.arange(N_BINS + 1, dtype=np.uint32) + np.uint32(_FIRST)) << np.uint32(_SHIFT)

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from monoseme.atlas.bins import N_DECILES
 from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.kept_windows import KeptWindows, Neighbour
 from monoseme.atlas.pages import Example
@@ -21,7 +22,6 @@ from monoseme.atlas.split import is_heldout
 from monoseme.core.seeds import derive_seed
 
 _Kind = Literal["silent", "active", "random"]
-N_DECILES = 10
 
 
 @dataclass(frozen=True, kw_only=True)

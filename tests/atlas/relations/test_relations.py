@@ -1,5 +1,6 @@
 """Relations between latents: exact on the kept codes, the same however often the work was cut off, and found again by page."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -138,11 +139,14 @@ def test_killed_between_slices_it_goes_on_and_ends_with_the_same_bits(scanned, t
 
 
 def test_slices_of_another_plan_are_not_taken(scanned):
+    whole = (write(scanned) / "relations.parquet").read_bytes()
+    shutil.rmtree(scanned.path / "relations")
     folder = scanned.path / "relations" / ".topk.slices"
     folder.mkdir(parents=True)
     (folder / "plan.json").write_text("{}")
     (folder / "000000000").mkdir()
-    write(scanned)
+    assert (write(scanned) / "relations.parquet").read_bytes() == whole
+    assert not folder.exists()
 
 
 def test_what_cannot_be_related_is_said(scanned, tmp_path):

@@ -189,7 +189,9 @@ def test_another_scan_does_not_meet_a_stopped_one(unbroken: dict[str, str], tmp_
 
 def test_a_finished_scan_is_not_passed_again(tmp_path: Path) -> None:
     _scan(tmp_path)
-    _scan(tmp_path, dies_at=0)
+    before = _hashes(tmp_path)
+    _scan(tmp_path, dies_at=0)  # a pass would die at its first block
+    assert _hashes(tmp_path) == before
 
 
 def test_a_log_gives_back_its_grids_in_order(tmp_path: Path) -> None:

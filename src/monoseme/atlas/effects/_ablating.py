@@ -59,6 +59,15 @@ class _Batch(NamedTuple):
     """[n, S]: what reached the SAE."""
 
 
+class AtOnce(NamedTuple):
+    """What bounds the memory of the runs."""
+
+    contexts: int
+    """Contexts read at a time (count)."""
+    runs: int
+    """Ablations run at a time (count)."""
+
+
 class Ablator:
     """Runs ablations of one (SAE, part) at one site with codes of its own, `number` in the order of `target.keys`."""
 
@@ -71,13 +80,12 @@ class Ablator:
         kept: KeptCodes,
         text: TextStore,
         only: RoleFilter,
-        contexts_at_once: int,
-        runs_at_once: int,
+        at_once: AtOnce,
     ) -> None:
         self._model, self._target, self._number = model, target, number
         self._placed = target.placed
         self._kept, self._text, self._only = kept, text, only
-        self._contexts_at_once, self._runs_at_once = contexts_at_once, runs_at_once
+        self._at_once = at_once
         outputs = self._placed.outputs
         self._outputs = (outputs[number],) if target.sae.codes_per_site else outputs
 
@@ -87,8 +95,8 @@ class Ablator:
         context = self._kept.context_of(runs.row)
         order = np.lexsort((runs.latent, runs.row))
         wanted = np.unique(context)
-        for first in range(0, len(wanted), self._contexts_at_once):
-            some = wanted[first : first + self._contexts_at_once]
+        for first in range(0, len(wanted), self._at_once.contexts):
+            some = wanted[first : first + self._at_once.contexts]
             yield from self._of_contexts(order[np.isin(context[order], some)], runs)
 
     def _of_contexts(self, chosen: NDArray[np.int64], runs: Runs) -> Iterator[Change]:
@@ -107,7 +115,7 @@ class Ablator:
         codes = _Scales.of(self._placed.encode(prefix.captured, torch.from_numpy(mask)), mask)
         places, which = torch.unique(torch.stack([row, at], dim=1), dim=0, return_inverse=True)
         # the runs come token by token: a part of them needs few of the unchanged predictions
-        for part in torch.arange(len(chosen)).split(self._runs_at_once):
+        for part in torch.arange(len(chosen)).split(self._at_once.runs):
             needed, place = torch.unique(which[part], return_inverse=True)
             before = self._log_p(prefix, batch, places[needed], None)
             latent, value = (torch.from_numpy(each[chosen[part.numpy()]]) for each in (runs.latent, runs.value))

@@ -8,11 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from monoseme.atlas.bins import N_DECILES
 from monoseme.atlas.kept_codes import KeptCodes
 from monoseme.atlas.keys import hash_positions
 from monoseme.atlas.text_store import TextStore
-
-N_DECILES = 10
 
 
 class Drawn(NamedTuple):

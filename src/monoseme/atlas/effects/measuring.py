@@ -18,8 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from monoseme.atlas.atlas import Atlas
-from monoseme.atlas.effects._ablating import Ablator, Runs
-from monoseme.atlas.effects._draw import N_DECILES, Drawn, draw_firings, next_tokens
+from monoseme.atlas.bins import N_DECILES
+from monoseme.atlas.effects._ablating import Ablator, AtOnce, Runs
+from monoseme.atlas.effects._draw import Drawn, draw_firings, next_tokens
 from monoseme.atlas.effects.reading import ABLATION_TYPES, ABLATIONS_FILE, EFFECT_TYPES, EFFECTS_FILE, effects_folder
 from monoseme.atlas.kept_codes import KeptCodes
 from monoseme.atlas.latents import LATENTS_PER_GROUP, Latents
@@ -145,8 +146,7 @@ class _Work(NamedTuple):
             kept=kept,
             text=atlas.text,
             only=opened.only,
-            contexts_at_once=config.contexts_at_once,
-            runs_at_once=config.runs_at_once,
+            at_once=AtOnce(config.contexts_at_once, config.runs_at_once),
         )
         following = next_tokens(kept, atlas.text)
         return cls(kept, opened.column("deciles"), following, ablator, config, model.spec.vocab_size)

@@ -11,13 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monoseme.atlas.bins import N_BINS, bin_of, locate, quantiles
+from monoseme.atlas.bins import N_BINS, N_DECILES, bin_of, locate, quantiles
 from monoseme.atlas.scanning.near_duplicates import says_something_new
 from monoseme.atlas.scanning.reservoir import Entries, Reservoir, join_entries
 from monoseme.atlas.scanning.state import LatentState, StateConfig
 from monoseme.atlas.text_store import TextStore
 
-N_DECILES = 10
 _CANDIDATES_PER_SHOWN = 2
 """Firings of a decile that are looked at for each that is shown."""
 
