@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 from monoseme.atlas import open_atlas
 from monoseme.core.artifact import open_artifact
@@ -17,7 +18,7 @@ from monoseme.saes.mlsae import MLSAE
 from monoseme.saes.tfa import TFA
 from monoseme.saes.transcoder import Transcoder
 from monoseme.saes.tsae import TSAE
-from monoseme.web._run import FolderRun
+from monoseme.web import create_app
 from tests.pipeline.conftest import tiny_config
 
 _SAES = tuple(kind.Config(n_latents=40, k=4) for kind in (TSAE, TFA, MLSAE, Transcoder))
@@ -72,13 +73,14 @@ def test_a_scan_killed_between_two_sites_goes_on(views: RunFolder, tmp_path: Pat
 
 
 def test_the_app_lists_and_reads_each_of_them(views: RunFolder) -> None:
-    run = FolderRun(views.path, id="views", model_loader=None)
-    shown = {sae.name: sae for sae in run.overview().saes}
+    client = TestClient(create_app([views.path]), base_url="http://127.0.0.1")
+    (run,) = client.get("/api/runs").json()
+    shown = {sae["name"]: sae for sae in client.get(f"/api/runs/{run['id']}").json()["saes"]}
     assert sorted(shown) == open_atlas(views.atlas).saes()
-    assert all(sae.has_atlas for sae in shown.values())
+    assert all(sae["has_atlas"] for sae in shown.values())
     for name in shown:
-        reading = run.read_prompt(name, "The cat saw the dog.")
-        assert sum(token.n_firings for token in reading.tokens) > 0, name
+        reading = client.get(f"/api/runs/{run['id']}/saes/{name}/prompt", params={"text": "The cat saw the dog."}).json()
+        assert sum(token["n_firings"] for token in reading["tokens"]) > 0, name
 
 
 def test_other_evaluations_can_be_added_later(views: RunFolder) -> None:

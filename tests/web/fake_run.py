@@ -1,13 +1,19 @@
 """A run out of thin air: reads like a real one, needs no model, and holds every kind of text that could break a page."""
 
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 
-from monoseme.web import _schema as schema
-from monoseme.web._data import LatentQuery, NotFoundError, UnavailableError
-from monoseme.web._table import LatentsTable
+from monoseme.web.latent.answers import ExampleGroup, ExplanationText, LatentCard, LatentDetail, Logits, Score
+from monoseme.web.latents import LatentQuery
+from monoseme.web.latents._table import LatentsTable
+from monoseme.web.latents.answers import LatentTable
+from monoseme.web.overview.answers import Chart, Fact, RunOverview, RunSummary, SaeSummary
+from monoseme.web.prompt.answers import Firing, PromptLatent, PromptReading, PromptToken
+from monoseme.web.run_files import NotFoundError, UnavailableError
+from monoseme.web.values import Example, Histogram, LogitToken, MetricValue
 
 HOSTILE = '<script>window.hacked = 1</script><img src=x onerror="window.hacked=1"> \'single\' "double" &amp; </td>'
 TEXT = """ the dog ran to a big red house and said hello , it was very happy . One day Lily found an old key in her garden ↵
@@ -24,29 +30,27 @@ class FakeRun:
         self.id, self._with_model, self._saes = id, with_model, saes
         self._table = LatentsTable(pa.Table.from_pylist([_row(i) for i in range(N_LATENTS)]), sae="topk", score_name="detection")
 
-    def summary(self) -> schema.RunSummary:
-        return schema.RunSummary(
+    def summary(self) -> RunSummary:
+        return RunSummary(
             id=self.id, name=self.id, path=f"runs/{self.id}", model="bundled", site="resid_post.3", saes=list(self._saes)
         )
 
-    def overview(self) -> schema.RunOverview:
-        return schema.RunOverview(
+    def overview(self) -> RunOverview:
+        return RunOverview(
             id=self.id,
             name=f"run {HOSTILE}",
             model="bundled",
             site="resid_post.3",
             corpus="bundled",
             facts=[
-                schema.Fact(label="Tokens", value="1,000,000", help="Read in training."),
-                schema.Fact(label="Seed", value="0"),
+                Fact(label="Tokens", value="1,000,000", help="Read in training."),
+                Fact(label="Seed", value="0"),
             ],
             saes=[_sae(name, i) for i, name in enumerate(self._saes)],
             charts=[
-                schema.Chart(name="fvu", title="FVU", group="training"),
-                schema.Chart(name="loss", title="Loss", group="training"),
-                schema.Chart(
-                    name="density", title="How often latents fire", group="measured", caption="Dead latents are not shown."
-                ),
+                Chart(name="fvu", title="FVU", group="training"),
+                Chart(name="loss", title="Loss", group="training"),
+                Chart(name="density", title="How often latents fire", group="measured", caption="Dead latents are not shown."),
             ],
         )
 
@@ -63,17 +67,30 @@ class FakeRun:
         }
         return {"data": {"values": values}, "mark": {"type": "line", "tooltip": True}, "encoding": encoding}
 
-    def latents(self, sae: str, query: LatentQuery) -> schema.LatentTable:
+    def page(self, reader: type) -> Any:
+        """What a page asks, by the name of its reader."""
+
+        async def read(sae: str, text: str) -> PromptReading:
+            return self.read_prompt(sae, text)
+
+        return {
+            "OverviewReader": self,
+            "LatentsReader": SimpleNamespace(page=self.latents, random=self.random_latent),
+            "LatentReader": SimpleNamespace(detail=self.latent, card=self.card, chart=self.latent_chart),
+            "PromptReader": SimpleNamespace(read=read),
+        }[reader.__name__]
+
+    def latents(self, sae: str, query: LatentQuery) -> LatentTable:
         self._check(sae)
         return self._table.page(query)
 
-    def latent(self, sae: str, index: int) -> schema.LatentDetail:
+    def latent(self, sae: str, index: int) -> LatentDetail:
         self._check(sae, index)
         row, dead = _row(index), index == DEAD
         top = row["max"] or 0.0
-        strong = schema.ExampleGroup(name="Strongest", low=None, high=None, examples=_examples(index, top, 12))
+        strong = ExampleGroup(name="Strongest", low=None, high=None, examples=_examples(index, top, 12))
         tenths = [
-            schema.ExampleGroup(
+            ExampleGroup(
                 name=f"Decile {10 - i}",
                 low=top * 0.09 * (9 - i),
                 high=top * 0.09 * (10 - i),
@@ -82,7 +99,7 @@ class FakeRun:
             for i in range(10)
             if not dead
         ]
-        return schema.LatentDetail(
+        return LatentDetail(
             sae=sae,
             index=index,
             n_latents=N_LATENTS,
@@ -106,10 +123,10 @@ class FakeRun:
         self._check(sae, index)
         return _histogram([400, 200, 100, 60, 30, 20, 8, 3, 1])
 
-    def card(self, sae: str, index: int) -> schema.LatentCard:
+    def card(self, sae: str, index: int) -> LatentCard:
         self._check(sae, index)
         row, dead = _row(index), index == DEAD
-        return schema.LatentCard(
+        return LatentCard(
             sae=sae,
             index=index,
             density=row["density"],
@@ -128,16 +145,16 @@ class FakeRun:
         assert index is not None
         return index
 
-    def read_prompt(self, sae: str, text: str) -> schema.PromptReading:
+    def read_prompt(self, sae: str, text: str) -> PromptReading:
         self._check(sae)
         if not self._with_model:
             raise UnavailableError("the model of this run is not at models/gone\n  Put it back, or serve where it is.")
         words = ["<s>", *(f" {word}" if i else word for i, word in enumerate(text.split(" ")))]
         tokens = [
-            schema.PromptToken(text=word, special=i == 0, firings=_firings(i, word), n_firings=6 if i else 0)
+            PromptToken(text=word, special=i == 0, firings=_firings(i, word), n_firings=6 if i else 0)
             for i, word in enumerate(words)
         ]
-        return schema.PromptReading(
+        return PromptReading(
             sae=sae,
             text=text,
             tokens=tokens,
@@ -171,7 +188,7 @@ def _row(index: int) -> dict[str, Any]:
     }
 
 
-def _examples(seed: int, top: float, n: int) -> list[schema.Example]:
+def _examples(seed: int, top: float, n: int) -> list[Example]:
     rng = random.Random(seed)
     found = []
     for i in range(n):
@@ -181,47 +198,47 @@ def _examples(seed: int, top: float, n: int) -> list[schema.Example]:
         values[20] = top * (1 - i / 20)
         values[21], values[8] = values[20] / 3, -values[20] / 8
         found.append(
-            schema.Example(
+            Example(
                 tokens=tokens, values=values, peak=20, document=rng.randrange(900), position=rng.randrange(2000), source="stories"
             )
         )
     return found
 
 
-def _explanations(row: dict[str, Any]) -> list[schema.ExplanationText]:
+def _explanations(row: dict[str, Any]) -> list[ExplanationText]:
     if row["explanation"] is None:
         return []
-    controls = [schema.MetricValue(name="shuffled", value=0.51, definition="The score of another latent's explanation.")]
-    score = schema.Score(
+    controls = [MetricValue(name="shuffled", value=0.51, definition="The score of another latent's explanation.")]
+    score = Score(
         name="detection", value=row["score"], standard_error=0.03, n=60, definition="Balanced accuracy.", controls=controls
     )
-    return [schema.ExplanationText(explainer="offline", text=row["explanation"], scores=[score])]
+    return [ExplanationText(explainer="offline", text=row["explanation"], scores=[score])]
 
 
-def _bins(index: int) -> schema.Histogram | None:
-    return None if index == DEAD else schema.Histogram(edges=[0, 1, 2, 3, 4, 5, 6], counts=[900, 300, 90, 20, 5, 1])
+def _bins(index: int) -> Histogram | None:
+    return None if index == DEAD else Histogram(edges=[0, 1, 2, 3, 4, 5, 6], counts=[900, 300, 90, 20, 5, 1])
 
 
-def _logits(index: int) -> schema.Logits:
+def _logits(index: int) -> Logits:
     rng = random.Random(index)
-    top = [schema.LogitToken(token=f" {rng.choice(WORDS)}", value=2 - i / 6) for i in range(10)]
-    return schema.Logits(top=top, bottom=[schema.LogitToken(token=item.token, value=-item.value / 2) for item in top])
+    top = [LogitToken(token=f" {rng.choice(WORDS)}", value=2 - i / 6) for i in range(10)]
+    return Logits(top=top, bottom=[LogitToken(token=item.token, value=-item.value / 2) for item in top])
 
 
-def _firings(i: int, word: str) -> list[schema.Firing]:
+def _firings(i: int, word: str) -> list[Firing]:
     if i == 0:
         return []
     rng = random.Random(word)
-    return [schema.Firing(latent=rng.randrange(N_LATENTS), value=9.0 / (k + 1)) for k in range(6)]
+    return [Firing(latent=rng.randrange(N_LATENTS), value=9.0 / (k + 1)) for k in range(6)]
 
 
-def _fired(tokens: list[schema.PromptToken]) -> list[schema.PromptLatent]:
+def _fired(tokens: list[PromptToken]) -> list[PromptLatent]:
     found: dict[int, list[tuple[float, int]]] = {}
     for at, token in enumerate(tokens):
         for firing in token.firings:
             found.setdefault(firing.latent, []).append((firing.value, at))
     return [
-        schema.PromptLatent(
+        PromptLatent(
             index=index,
             max=max(seen)[0],
             peak=max(seen)[1],
@@ -244,8 +261,8 @@ def _histogram(counts: list[int]) -> dict[str, Any]:
     return {"data": {"values": values}, "mark": {"type": "bar", "tooltip": True}, "encoding": encoding}
 
 
-def _sae(name: str, i: int) -> schema.SaeSummary:
-    return schema.SaeSummary(
+def _sae(name: str, i: int) -> SaeSummary:
+    return SaeSummary(
         name=name,
         architecture=name,
         n_latents=N_LATENTS,
@@ -261,15 +278,15 @@ def _sae(name: str, i: int) -> schema.SaeSummary:
             _metric("dead_fraction", 0.013 * (i + 1), "lower"),
             _metric("kl_original_spliced", 0.0351, "lower"),
             _metric("ev_as_saebench", 1.026, "higher"),
-            schema.MetricValue(
+            MetricValue(
                 name="cosine_of_dead", value=None, why_missing="no dead latents in 4,096 rows", definition="Not a real one."
             ),
         ],
     )
 
 
-def _metric(name: str, value: float, better: Any) -> schema.MetricValue:
-    return schema.MetricValue(
+def _metric(name: str, value: float, better: Any) -> MetricValue:
+    return MetricValue(
         name=name,
         value=value,
         standard_error=abs(value) / 200,

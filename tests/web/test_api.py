@@ -6,7 +6,7 @@ from starlette.testclient import TestClient
 from monoseme.core.errors import ArtifactDamagedError
 from monoseme.web._app import app_over
 from monoseme.web._library import run_ids
-from monoseme.web._schema import RunSummary
+from monoseme.web.overview.answers import RunSummary
 
 from .fake_run import DEAD, HOSTILE, HOSTILE_LATENT, N_LATENTS, NO_LOGITS, UNEXPLAINED, FakeRun
 

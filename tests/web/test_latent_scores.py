@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from monoseme.atlas import Score
-from monoseme.web._latents import _scores  # pyright: ignore[reportPrivateUsage]
+from monoseme.web.latent._detail import _scores  # pyright: ignore[reportPrivateUsage]
 
 PART: Any = SimpleNamespace(
     artifact=SimpleNamespace(

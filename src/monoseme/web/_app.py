@@ -16,13 +16,13 @@ from starlette.responses import JSONResponse, Response
 import monoseme
 from monoseme.core.errors import ArtifactMissingError, MonosemeError
 from monoseme.web import _api, _static
-from monoseme.web._data import NotFoundError, RunReader, UnavailableError
 from monoseme.web._library import Library, run_ids
-from monoseme.web._run import FolderRun
 from monoseme.web._security import Guard
+from monoseme.web.run_files import NotFoundError, Run, RunFiles, UnavailableError
+from monoseme.web.worker import ModelWorker
 
 if TYPE_CHECKING:
-    from monoseme.web._prompt import ModelLoader
+    from monoseme.web.worker import ModelLoader
 
 
 def create_app(
@@ -41,11 +41,12 @@ def create_app(
     Raises ArtifactMissingError or another ArtifactError for a folder that is not a run that this version reads.
     """
     ids = run_ids(Path(run).resolve().name for run in runs)
-    readers = [FolderRun(Path(run), id=id_, model_loader=model_loader) for run, id_ in zip(runs, ids, strict=True)]
-    return app_over(readers, hosts=hosts, token=token)
+    worker = ModelWorker(model_loader)
+    served = [RunFiles(Path(run), id=id_, worker=worker) for run, id_ in zip(runs, ids, strict=True)]
+    return app_over(served, hosts=hosts, token=token)
 
 
-def app_over(readers: Iterable[RunReader], *, hosts: Iterable[str] | None = (), token: str | None = None) -> FastAPI:
+def app_over(runs: Iterable[Run], *, hosts: Iterable[str] | None = (), token: str | None = None) -> FastAPI:
     """The app over anything that reads like a run; `create_app` for those that are not folders."""
     if hosts is None and token is None:
         raise ValueError("an app that answers for every host needs a token")
@@ -58,7 +59,7 @@ def app_over(readers: Iterable[RunReader], *, hosts: Iterable[str] | None = (), 
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    app.state.library = Library(readers)
+    app.state.library = Library(runs)
     app.add_exception_handler(MonosemeError, _on_our_error)
     app.add_exception_handler(RequestValidationError, _on_bad_request)
     app.add_exception_handler(HTTPException, _on_http_error)

@@ -4,24 +4,24 @@ import re
 from collections.abc import Iterable, Iterator
 
 from monoseme.core.config import suggest
-from monoseme.web._data import NotFoundError, RunReader
+from monoseme.web.run_files import NotFoundError, Run
 
 
 class Library:
     """A fixed set of runs, in the order given."""
 
-    def __init__(self, readers: Iterable[RunReader]) -> None:
-        self._readers = {reader.id: reader for reader in readers}
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self._runs = {run.id: run for run in runs}
 
-    def __iter__(self) -> Iterator[RunReader]:
-        return iter(self._readers.values())
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs.values())
 
-    def get(self, run: str) -> RunReader:
+    def get(self, run: str) -> Run:
         """The run of this id. Raises NotFoundError."""
         try:
-            return self._readers[run]
+            return self._runs[run]
         except KeyError:
-            raise NotFoundError(f"no run {run!r} is being served.{suggest(run, list(self._readers))}") from None
+            raise NotFoundError(f"no run {run!r} is being served.{suggest(run, list(self._runs))}") from None
 
 
 def run_ids(names: Iterable[str]) -> list[str]:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monoseme.evaluation import EvalResult, Metric
-from monoseme.web import _schema as schema
+from monoseme.web.overview.answers import Fact
+from monoseme.web.values import MetricValue
 
 _TRAIN_FACTS = (
     ("n_tokens", "Tokens trained on", "Tokens read in training, all SAEs on one pass of the model."),
@@ -19,7 +20,7 @@ def corpus_name(config: Mapping[str, Any]) -> str:
     return str(config.get("corpus", {}).get("source", ""))
 
 
-def facts(record: Mapping[str, Any], scanned: Mapping[str, int]) -> list[schema.Fact]:
+def facts(record: Mapping[str, Any], scanned: Mapping[str, int]) -> list[Fact]:
     """The settings that tell runs apart, and how much text was read; what is not known is left out."""
     config = record["config"]
     model, corpus, train = (config.get(name, {}) for name in ("model", "corpus", "train"))
@@ -37,7 +38,7 @@ def facts(record: Mapping[str, Any], scanned: Mapping[str, int]) -> list[schema.
     return [fact for fact in found if fact is not None]
 
 
-def _fact(label: str, value: Any, help_: str) -> schema.Fact | None:
+def _fact(label: str, value: Any, help_: str) -> Fact | None:
     if value is None or value == "":
         return None
     shown = (
@@ -47,16 +48,16 @@ def _fact(label: str, value: Any, help_: str) -> schema.Fact | None:
         if isinstance(value, float)
         else str(value)
     )
-    return schema.Fact(label=label, value=shown, help=help_)
+    return Fact(label=label, value=shown, help=help_)
 
 
 def _percent(fraction: float | None) -> str | None:
     return None if fraction is None else f"{100 * fraction:g} %"
 
 
-def metric(found: Metric) -> schema.MetricValue:
+def metric(found: Metric) -> MetricValue:
     """A measured number as the API gives it."""
-    return schema.MetricValue(
+    return MetricValue(
         name=found.name,
         value=found.value,
         standard_error=found.standard_error,
@@ -68,9 +69,9 @@ def metric(found: Metric) -> schema.MetricValue:
     )
 
 
-def domain_metrics(results: Sequence[EvalResult]) -> dict[str, list[schema.MetricValue]]:
+def domain_metrics(results: Sequence[EvalResult]) -> dict[str, list[MetricValue]]:
     """The metrics on each domain of the text; empty where the text has one domain only."""
-    domains: dict[str, list[schema.MetricValue]] = {}
+    domains: dict[str, list[MetricValue]] = {}
     for result in results:
         known = {found.name: found for found in result.metrics}
         for row in result.tables["domains"].to_pylist() if "domains" in result.tables else []:
@@ -80,8 +81,8 @@ def domain_metrics(results: Sequence[EvalResult]) -> dict[str, list[schema.Metri
     return domains if len(domains) > 1 else {}
 
 
-def _on_domain(row: Mapping[str, Any], whole: Metric) -> schema.MetricValue:
-    return schema.MetricValue(
+def _on_domain(row: Mapping[str, Any], whole: Metric) -> MetricValue:
+    return MetricValue(
         name=whole.name,
         value=row["value"],
         standard_error=row["standard_error"],

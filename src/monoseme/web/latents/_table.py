@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from monoseme.web import _schema as schema
-from monoseme.web._data import LatentQuery
+from monoseme.web.latents._query import LatentQuery
+from monoseme.web.latents.answers import LatentRow, LatentTable
 
 COLUMNS = pa.schema(
     [
@@ -56,7 +56,7 @@ class LatentsTable:
         self.n_latents = ready.num_rows
         self.n_dead = self._count(_Where("density = 0", []))
 
-    def page(self, query: LatentQuery) -> schema.LatentTable:
+    def page(self, query: LatentQuery) -> LatentTable:
         """The rows that pass the filters of `query`, its page of them in its order; ties are in order of index."""
         where = _where(query)
         direction = "DESC" if query.order == "descending" else "ASC"
@@ -65,7 +65,7 @@ class LatentsTable:
             f'ORDER BY {_ORDER[query.sort]} {direction} NULLS LAST, "index" LIMIT ? OFFSET ?'
         )
         rows = self._ask(sql, [*where.values, query.limit, query.offset])
-        return schema.LatentTable(
+        return LatentTable(
             sae=self._sae,
             n_latents=self.n_latents,
             n_dead=self.n_dead,
@@ -76,7 +76,7 @@ class LatentsTable:
             rows=[_latent_row(row) for row in rows],
         )
 
-    def rows(self, indices: Sequence[int]) -> dict[int, schema.LatentRow]:
+    def rows(self, indices: Sequence[int]) -> dict[int, LatentRow]:
         """The rows of these latents, by index; those that do not exist are left out."""
         sql = f'SELECT {_SELECTED} FROM latents WHERE "index" IN (SELECT unnest(?::BIGINT[]))'
         return {row[0]: _latent_row(row) for row in self._ask(sql, [list(indices)])}
@@ -95,8 +95,8 @@ class LatentsTable:
             return self._connection.execute(sql, values).fetchall()
 
 
-def _latent_row(row: tuple) -> schema.LatentRow:
-    return schema.LatentRow(**dict(zip(COLUMNS.names, row, strict=True)))
+def _latent_row(row: tuple) -> LatentRow:
+    return LatentRow(**dict(zip(COLUMNS.names, row, strict=True)))
 
 
 def _where(query: LatentQuery) -> _Where:

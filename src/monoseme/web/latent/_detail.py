@@ -1,84 +1,22 @@
-"""An atlas as the pages show it: turns what `monoseme.atlas` reads into the API's models."""
+"""A latent of an atlas as its page shows it."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-
-from monoseme.atlas import Annotation, Atlas, Example, LatentPage, Score, TokenLogit
-from monoseme.atlas.annotations import table_path
+from monoseme.atlas import Annotation, Example, LatentPage, Score, TokenLogit
 from monoseme.atlas.pages import Related
-from monoseme.web import _schema as schema
-from monoseme.web._table import LatentsTable
+from monoseme.web import values
+from monoseme.web.latent import answers
+from monoseme.web.latents.answers import LatentRow
 
-_TOP_TOKENS = 6
-"""Tokens named per latent in the table (count)."""
 _CARD_EXAMPLES = 3
 _N_RELATED = 8
 """Related latents, and tokens of an effect, that a page shows (count)."""
 
 
-class _Scored(NamedTuple):
-    """The scores that the table shows."""
-
-    name: str
-    annotation: Annotation | None
-
-
-def latents_table(atlas: Atlas, sae: str, annotations: Sequence[Annotation]) -> LatentsTable:
-    """The table of one SAE with its newest explanations and their scores."""
-    latents = atlas.latents(sae)
-    n = latents.n_latents
-    explained = next((a for a in annotations if a.holds == "explanations"), None)
-    scored = _headline(annotations, explained)
-    columns = {
-        "index": np.arange(n),
-        "density": latents.densities(),
-        "max": pa.array(latents.column("max"), pa.float64()),
-        "explanation": _texts(explained, n),
-        "score": _values(scored, n),
-        "top_tokens": pa.array([texts[:_TOP_TOKENS] for texts in latents.column("example_texts")], pa.list_(pa.string())),
-    }
-    return LatentsTable(pa.table(columns), sae=sae, score_name=scored.name)
-
-
-def _headline(annotations: Sequence[Annotation], explained: Annotation | None) -> _Scored:
-    if explained is None:
-        return _Scored("", None)
-    about = (a for a in annotations if a.holds == "scores" and a.artifact.config["explanations"] == explained.label)
-    found = next(about, None)
-    return _Scored("", None) if found is None else _Scored(found.artifact.config["headline"], found)
-
-
-def _texts(explained: Annotation | None, n: int) -> pa.Array:
-    texts: list[str | None] = [None] * n
-    if explained is not None:
-        rows = pq.read_table(table_path(explained), columns=["latent", "text"])
-        for latent, text in zip(rows["latent"].to_pylist(), rows["text"].to_pylist(), strict=True):
-            texts[latent] = text
-    return pa.array(texts, pa.string())
-
-
-def _values(scored: _Scored, n: int) -> pa.Array:
-    values: list[float | None] = [None] * n
-    if scored.annotation is not None:
-        chosen = pc.field("name") == scored.name
-        path = table_path(scored.annotation)
-        if "decile" in pq.read_schema(path).names:  # those of an older layout have none
-            chosen &= pc.field("decile").is_null()
-        rows = pq.read_table(path, columns=["latent", "value"], filters=chosen)
-        for latent, value in zip(rows["latent"].to_pylist(), rows["value"].to_pylist(), strict=True):
-            values[latent] = value
-    return pa.array(values, pa.float64())
-
-
-def detail(page: LatentPage, annotations: Sequence[Annotation]) -> schema.LatentDetail:
+def detail(page: LatentPage, annotations: Sequence[Annotation]) -> answers.LatentDetail:
     """The page of a latent."""
     stats = page.stats
-    return schema.LatentDetail(
+    return answers.LatentDetail(
         sae=page.key,
         index=page.latent,
         n_latents=page.n_latents,
@@ -94,7 +32,7 @@ def detail(page: LatentPage, annotations: Sequence[Annotation]) -> schema.Latent
         histogram=_histogram(page),
         logits=_logits(page),
         why_no_logits=page.why_no_logits,
-        related=_related(page),
+        related=tuple(_related(page)),
         why_no_relations=page.why_no_relations,
         effects=_effects(page),
         why_no_effects=page.why_no_effects,
@@ -104,9 +42,9 @@ def detail(page: LatentPage, annotations: Sequence[Annotation]) -> schema.Latent
     )
 
 
-def card(page: LatentPage, row: schema.LatentRow) -> schema.LatentCard:
+def card(page: LatentPage, row: LatentRow) -> answers.LatentCard:
     """The card of a latent; `row` is its row of the table."""
-    return schema.LatentCard(
+    return answers.LatentCard(
         sae=page.key,
         index=page.latent,
         density=row.density,
@@ -120,18 +58,18 @@ def card(page: LatentPage, row: schema.LatentRow) -> schema.LatentCard:
     )
 
 
-def _groups(page: LatentPage) -> list[schema.ExampleGroup]:
+def _groups(page: LatentPage) -> list[answers.ExampleGroup]:
     """The strongest, then the tenths of the activations from strong to weak."""
-    groups = [schema.ExampleGroup(name="Strongest", low=None, high=None, examples=[_example(e) for e in page.top])]
+    groups = [answers.ExampleGroup(name="Strongest", low=None, high=None, examples=[_example(e) for e in page.top])]
     for i, decile in reversed(list(enumerate(page.deciles))):
         name = f"Decile {i + 1} of {len(page.deciles)}"
         shown = [_example(example) for example in decile.examples]
-        groups.append(schema.ExampleGroup(name=name, low=decile.low, high=decile.high, examples=shown))
+        groups.append(answers.ExampleGroup(name=name, low=decile.low, high=decile.high, examples=shown))
     return [group for group in groups if group.examples]
 
 
-def _example(example: Example) -> schema.Example:
-    return schema.Example(
+def _example(example: Example) -> values.Example:
+    return values.Example(
         tokens=list(example.texts),
         values=list(example.values),
         peak=example.focus,
@@ -147,47 +85,47 @@ def _speaker(example: Example) -> list[str]:
     return turn if example.role is None else [example.role, *turn]
 
 
-def _histogram(page: LatentPage) -> schema.Histogram | None:
+def _histogram(page: LatentPage) -> values.Histogram | None:
     if page.histogram is None:
         return None
-    return schema.Histogram(edges=list(page.histogram.edges), counts=list(page.histogram.counts))
+    return values.Histogram(edges=list(page.histogram.edges), counts=list(page.histogram.counts))
 
 
-def _logits(page: LatentPage) -> schema.Logits | None:
+def _logits(page: LatentPage) -> answers.Logits | None:
     if page.why_no_logits is not None:
         return None
-    return schema.Logits(top=_tokens(page.top_logits), bottom=_tokens(page.bottom_logits))
+    return answers.Logits(top=_tokens(page.top_logits), bottom=_tokens(page.bottom_logits))
 
 
-def _tokens(found: Sequence[TokenLogit]) -> list[schema.LogitToken]:
-    return [schema.LogitToken(token=item.text, value=item.logit) for item in found]
+def _tokens(found: Sequence[TokenLogit]) -> list[values.LogitToken]:
+    return [values.LogitToken(token=item.text, value=item.logit) for item in found]
 
 
-def _related(page: LatentPage) -> list[schema.RelatedGroup]:
+def _related(page: LatentPage) -> list[answers.RelatedGroup]:
     """The nearest latents by what fires together, by correlation and by what they write; groups without any are left out."""
     senses = (
         ("Fire together", "Jaccard index: tokens on which both fire / tokens on which one does.", page.coactive, "jaccard"),
         ("Correlated", "Pearson's r of the two codes over the kept tokens, zeros included.", page.correlated, "correlation"),
         ("Write alike", "Cosine of what the two write into the model.", page.neighbours, "cosine"),
     )
-    found = [schema.RelatedGroup(name=n, definition=d, latents=_nearest(related, by)) for n, d, related, by in senses]
+    found = [answers.RelatedGroup(name=n, definition=d, latents=_nearest(related, by)) for n, d, related, by in senses]
     return [group for group in found if group.latents]
 
 
-def _nearest(related: Sequence[Related], by: str) -> list[schema.RelatedLatent]:
+def _nearest(related: Sequence[Related], by: str) -> list[answers.RelatedLatent]:
     values = [(one.other, getattr(one, by)) for one in related[:_N_RELATED]]
-    return [schema.RelatedLatent(index=other, value=value) for other, value in values if value is not None]
+    return [answers.RelatedLatent(index=other, value=value) for other, value in values if value is not None]
 
 
-def _effects(page: LatentPage) -> schema.Effects | None:
+def _effects(page: LatentPage) -> answers.Effects | None:
     found = page.effects
     if found is None:
         return None
     risen, fallen = (
-        [schema.LogitToken(token=token.text, value=token.log_p) for token in side[:_N_RELATED]]
+        [values.LogitToken(token=token.text, value=token.log_p) for token in side[:_N_RELATED]]
         for side in (found.risen, found.fallen)
     )
-    return schema.Effects(
+    return answers.Effects(
         n=found.n,
         loss_change=found.loss_change,
         standard_error=found.standard_error,
@@ -197,7 +135,7 @@ def _effects(page: LatentPage) -> schema.Effects | None:
     )
 
 
-def _explanations(page: LatentPage, annotations: Sequence[Annotation]) -> list[schema.ExplanationText]:
+def _explanations(page: LatentPage, annotations: Sequence[Annotation]) -> list[answers.ExplanationText]:
     parts = {annotation.label: annotation for annotation in annotations}
     said = []
     for explanation in page.explanations:
@@ -208,14 +146,14 @@ def _explanations(page: LatentPage, annotations: Sequence[Annotation]) -> list[s
             for score in _scores(part, [s for s in page.scores if s.source == label])
         ]
         said.append(
-            schema.ExplanationText(
+            answers.ExplanationText(
                 explainer=explanation.source, text=explanation.text, why_missing=explanation.why_missing, scores=scores
             )
         )
     return said
 
 
-def _scores(part: Annotation, scores: Sequence[Score]) -> list[schema.Score]:
+def _scores(part: Annotation, scores: Sequence[Score]) -> list[answers.Score]:
     """The numbers of one scorer over all activations, its first one first and with what it is held against beside it."""
     definitions: dict[str, str] = part.artifact.config["definitions"]
     first = part.artifact.config["headline"]
@@ -226,12 +164,12 @@ def _scores(part: Annotation, scores: Sequence[Score]) -> list[schema.Score]:
     numbers.sort(key=lambda score: score.name != first)
     if all(score.value is None for score in numbers):
         numbers = numbers[:1]  # one reason says it for all
-    beside = [
-        schema.MetricValue(name=c.name, value=c.value, why_missing=c.why_missing, n=c.n, definition=definitions.get(c.name, ""))
+    beside = tuple(
+        values.MetricValue(name=c.name, value=c.value, why_missing=c.why_missing, n=c.n, definition=definitions.get(c.name, ""))
         for c in controls
-    ]
+    )
     return [
-        schema.Score(
+        answers.Score(
             name=score.name,
             scorer=part.artifact.config["scorer"],
             value=score.value,
@@ -239,7 +177,7 @@ def _scores(part: Annotation, scores: Sequence[Score]) -> list[schema.Score]:
             n=score.n,
             why_missing=score.why_missing,
             definition=definitions.get(score.name, ""),
-            controls=beside if score.name == first else [],
+            controls=beside if score.name == first else (),
         )
         for score in numbers
     ]

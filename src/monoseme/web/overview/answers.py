@@ -1,0 +1,70 @@
+"""What the list of runs and a run's first page show."""
+
+from typing import Any, Literal
+
+from monoseme.web.values import MetricValue, Model
+
+
+class Fact(Model):
+    """A labelled fact about a run, ready to show."""
+
+    label: str
+    value: str
+    help: str = ""
+
+
+class Chart(Model):
+    """A chart that can be asked for under `/charts/{name}`."""
+
+    name: str
+    title: str
+    group: Literal["training", "measured"]
+    caption: str = ""
+
+
+class ChartThemes(Model):
+    """Vega-Lite configs that give every chart the colours of the page."""
+
+    light: dict[str, Any]
+    dark: dict[str, Any]
+
+
+class SaeSummary(Model):
+    """One SAE of a run, with what was measured on it."""
+
+    name: str
+    architecture: str
+    n_latents: int | None
+    site: str
+    has_atlas: bool
+    why_no_atlas: str = ""
+    config: dict[str, Any]
+    metrics: list[MetricValue]
+    domains: dict[str, list[MetricValue]]
+    """The same metrics on each domain of the held-out text; empty where there is one."""
+
+
+class RunSummary(Model):
+    """One line of the list of runs."""
+
+    id: str
+    name: str
+    path: str
+    model: str
+    site: str
+    saes: list[str]
+    problem: str = ""
+    """Why the run cannot be shown; empty where it can."""
+
+
+class RunOverview(Model):
+    """The overview page of a run."""
+
+    id: str
+    name: str
+    model: str
+    site: str
+    corpus: str
+    facts: list[Fact]
+    saes: list[SaeSummary]
+    charts: list[Chart]
