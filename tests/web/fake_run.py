@@ -11,7 +11,7 @@ from monoseme.web.latents import LatentQuery
 from monoseme.web.latents._table import LatentsTable
 from monoseme.web.latents.answers import LatentTable
 from monoseme.web.overview.answers import Chart, Fact, RunOverview, RunSummary, SaeSummary
-from monoseme.web.prompt.answers import Firing, PromptLatent, PromptReading, PromptToken
+from monoseme.web.prompt.answers import Firing, PromptLatent, PromptReading, PromptToken, PromptViews
 from monoseme.web.run_files import NotFoundError, UnavailableError
 from monoseme.web.values import Example, Histogram, LogitToken, MetricValue
 
@@ -75,7 +75,13 @@ class FakeRun:
 
         return {
             "OverviewReader": self,
-            "LatentsReader": SimpleNamespace(page=self.latents, random=self.random_latent),
+            "LatentsReader": SimpleNamespace(
+                page=self.latents,
+                random=self.random_latent,
+                columns=lambda sae: self._table.columns(),
+                values=lambda sae, names: self._table.values(names),
+                passing=lambda sae, asked: self._table.passing(asked),
+            ),
             "LatentReader": SimpleNamespace(detail=self.latent, card=self.card, chart=self.latent_chart),
             "PromptReader": SimpleNamespace(read=read),
         }[reader.__name__]
@@ -162,6 +168,9 @@ class FakeRun:
             n_latents_fired=len(_fired(tokens)),
             truncated="",
             seconds=0.02,
+            views=PromptViews(
+                name=sae, key=sae, site="resid_post.3", unit="activation", layers=[], parts=[], logit_sites=["resid_post.3"]
+            ),
         )
 
     def _check(self, sae: str, index: int = 0) -> None:

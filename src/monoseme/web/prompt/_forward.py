@@ -1,0 +1,57 @@
+"""One forward of a language model on a text, up to all that an SAE needs of it.
+
+Letters: S tokens, T of them that the SAE reads, D width.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+
+from monoseme.models import LanguageModel, Site
+from monoseme.saes import SAE, Codes
+from monoseme.splice import Placed, Read
+from monoseme.tensors.shapes import Bool, Tensor
+from monoseme.web.prompt._text import TokenText, tokens_of
+from monoseme.web.run_files import ScannedSae
+
+
+class Forward(NamedTuple):
+    """A text, and an SAE in its places on it."""
+
+    text: TokenText
+    sae: SAE
+    placed: Placed
+    asked: ScannedSae
+    activations: Mapping[Site, Tensor]
+    """[1, S, D] at each of the SAE's sites."""
+    mask: Bool[Tensor, "1 S"]
+
+    @property
+    def site(self) -> Site:
+        """Whose codes are meant."""
+        return self.placed.code_sites[self.number]
+
+    @property
+    def number(self) -> int:
+        """Which of the sites with codes of their own."""
+        where = [str(site) for site in self.placed.code_sites]
+        return where.index(self.asked.code_site) if self.asked.code_site in where else 0
+
+    @torch.no_grad()
+    def codes(self) -> Codes:
+        """Of all sites."""
+        return self.placed.encode(self.activations, self.mask)
+
+    @torch.no_grad()
+    def read(self, *, part: str | None = None) -> list[Read]:
+        """What the SAE makes of each site that it gives back."""
+        return self.placed.read(self.activations, self.mask, part=part)
+
+
+def forward_on(model: LanguageModel, sae: SAE, asked: ScannedSae, text: str, *, begins_with_bos: bool) -> Forward:
+    """Runs the model as far as the SAE's last site. Raises ConfigError for a text of no tokens."""
+    read = tokens_of(model, text, begins_with_bos=begins_with_bos)
+    placed = Placed(sae, asked.sites)
+    sites = tuple(dict.fromkeys((*placed.inputs, *placed.outputs)))
+    return Forward(read, sae, placed, asked, model.capture(read.tokens(model), sites), read.counts())
