@@ -25,7 +25,7 @@ def _recomputed(model: LanguageModel, prompt: Sequence[int], edits: Sequence[Fun
     return ids[len(prompt) :]
 
 
-def _push(x: torch.Tensor, context: EditContext) -> torch.Tensor:
+def push(x: torch.Tensor, context: EditContext) -> torch.Tensor:
     """Depends on place, token and mask, so that a wrong context shows."""
     shift = torch.sin(context.positions + context.tokens.float()) * context.mask
     return x + shift.unsqueeze(-1).to(x.dtype) * torch.linspace(-1, 1, x.shape[-1])
@@ -38,7 +38,7 @@ def test_cached_batch_generation_is_the_full_recompute(model: LanguageModel) -> 
 
 
 def test_cached_batch_generation_with_edits_is_the_full_recompute(model: LanguageModel) -> None:
-    edits = [FunctionEdit(Site("resid_post", 0), _push), FunctionEdit(Site("mlp_out", 1), _push)]
+    edits = [FunctionEdit(Site("resid_post", 0), push), FunctionEdit(Site("mlp_out", 1), push)]
     done = model.generate(PROMPTS, edits=edits, max_new_tokens=N_NEW)
     assert [g.token_ids for g in done] == [_recomputed(model, p, edits) for p in PROMPTS]
     assert done != model.generate(PROMPTS, max_new_tokens=N_NEW)
@@ -46,7 +46,7 @@ def test_cached_batch_generation_with_edits_is_the_full_recompute(model: Languag
 
 @pytest.mark.parametrize("is_steered", [False, True])
 def test_logits_of_cached_generation_are_those_of_the_full_recompute(model: LanguageModel, is_steered: bool) -> None:
-    edits = [FunctionEdit(Site("resid_post", 0), _push), FunctionEdit(Site("mlp_out", 1), _push)] if is_steered else []
+    edits = [FunctionEdit(Site("resid_post", 0), push), FunctionEdit(Site("mlp_out", 1), push)] if is_steered else []
     seen: list[list[torch.Tensor]] = [[] for _ in PROMPTS]
     done = model.generate_steered(
         PROMPTS,
@@ -132,7 +132,7 @@ def test_what_the_callback_raises_ends_the_generation(llama: LanguageModel, toke
 
     before = llama.run(tokens).logits
     with pytest.raises(Enough):
-        llama.generate(PROMPTS, max_new_tokens=N_NEW, on_token=stop, edits=[FunctionEdit(Site("mlp_in", 0), _push)])
+        llama.generate(PROMPTS, max_new_tokens=N_NEW, on_token=stop, edits=[FunctionEdit(Site("mlp_in", 0), push)])
     assert torch.equal(llama.run(tokens).logits, before)  # no edit stays behind
 
 
@@ -206,7 +206,7 @@ def test_empty_and_too_long_prompts_are_refused(llama: LanguageModel) -> None:
 
 def test_an_edit_at_a_site_the_model_lacks_is_refused(llama: LanguageModel) -> None:
     with pytest.raises(SiteError):
-        llama.generate(PROMPTS, edits=[FunctionEdit(Site("mlp_in", 7), _push)])
+        llama.generate(PROMPTS, edits=[FunctionEdit(Site("mlp_in", 7), push)])
 
 
 def test_a_steered_choice_is_made_from_what_steering_gives(llama: LanguageModel) -> None:

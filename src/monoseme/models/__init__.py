@@ -10,7 +10,8 @@ from monoseme.models.site import KINDS, WRITES_RESIDUAL, Site, expand_sites
 
 if TYPE_CHECKING:
     from monoseme.models._family import Anatomy, Family
-    from monoseme.models._generate import Generation, Sampling, TokenEvent
+    from monoseme.models._generate import Generation, GenerationRequest, Sampling, TokenEvent
+    from monoseme.models._generating import Generating, Ongoing
     from monoseme.models._loading import device_of
     from monoseme.models.edit import Edit, EditContext, FunctionEdit, replacement
     from monoseme.models.language_model import LanguageModel, RunOutput
@@ -25,11 +26,14 @@ __all__ = [
     "EditContext",
     "Family",
     "FunctionEdit",
+    "Generating",
     "Generation",
+    "GenerationRequest",
     "HubSettings",
     "LanguageModel",
     "ModelConfig",
     "ModelSpec",
+    "Ongoing",
     "RunOutput",
     "Sampling",
     "Site",
@@ -46,7 +50,8 @@ __getattr__ = lazy_attributes(
     {
         "_family": ["Anatomy", "Family"],
         "_loading": ["device_of"],
-        "_generate": ["Generation", "Sampling", "TokenEvent"],
+        "_generate": ["Generation", "GenerationRequest", "Sampling", "TokenEvent"],
+        "_generating": ["Generating", "Ongoing"],
         "edit": ["Edit", "EditContext", "FunctionEdit", "replacement"],
         "language_model": ["LanguageModel", "RunOutput"],
         "spec": ["ModelSpec"],

@@ -151,7 +151,7 @@ class Forward:
         def visit(site: Site, x: Tensor) -> Tensor:
             for edit in edits.get(site, []):
                 assert context is not None
-                x = _checked(edit(x, context), x, edit)
+                x = checked(edit(x, context), x, edit)
             if site in wanted:
                 captured[site] = x.clone() if self._anatomy.clone else x
             return x
@@ -222,7 +222,7 @@ def _pass_through(is_tuple: bool, *args: Any, **kwargs: Any) -> Any:
     return (x,) if is_tuple else x
 
 
-def _checked(changed: Tensor, x: Tensor, edit: Edit) -> Tensor:
+def checked(changed: Tensor, x: Tensor, edit: Edit) -> Tensor:
     """Raises SiteError when an edit gives something that the model cannot go on with."""
     if changed.shape != x.shape:
         raise SiteError(f"the edit at {edit.site} returned the shape {tuple(changed.shape)} for {tuple(x.shape)}")

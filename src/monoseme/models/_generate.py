@@ -1,6 +1,6 @@
-"""Generation with a KV cache: ragged prompts in one batch, sampling, edits, tokens as they come.
+"""What is asked of a generation, how tokens are chosen, and one text on its way.
 
-Letters: n sequences, S positions, V vocabulary.
+Letters: V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,11 +12,9 @@ from torch import Tensor
 
 from monoseme.core.errors import ConfigError, ModelError
 from monoseme.core.seeds import generator
-from monoseme.models._forward import Call, Forward
-from monoseme.models._padding import pad_left, positions_of
 from monoseme.models._stops import StopTexts, first_stop
-from monoseme.models._tokens import TextStream, as_ids
-from monoseme.models.edit import Edit, EditContext
+from monoseme.models._tokens import TextStream
+from monoseme.models.edit import Edit
 
 if TYPE_CHECKING:
     from monoseme.models.language_model import LanguageModel
@@ -74,95 +72,72 @@ class Sampling:
             raise ConfigError(f"top_p is {self.top_p}: give a share above 0 and at most 1")
 
 
-@torch.no_grad()
-def generate(
-    forward: Forward,
-    model: "LanguageModel",
-    prompts: Sequence[list[int]],
-    *,
-    edits: tuple[Edit, ...],
-    sampling: Sampling,
-    on_token: Callable[[TokenEvent], None] | None,
-    steer: Callable[[int, Tensor], Tensor] | None = None,
-    reads_last: bool = False,
-) -> list[Generation]:
-    """Continues all prompts in one batch. Raises ModelError for empty and for too long prompts.
+class GenerationRequest(NamedTuple):
+    """Prompts to continue together."""
 
-    The last new token needs no forward; with `reads_last` it has one all the same, so that edits see it.
-    """
-    if not prompts:
-        return []
-    _check_prompts(model, prompts, n_read=sampling.max_new_tokens - (0 if reads_last else 1), n_new=sampling.max_new_tokens)
-    rows = [_Row(i, ids, model, sampling, on_token) for i, ids in enumerate(prompts)]
-    state: tuple[dict[Any, Any], ...] = tuple({} for _ in rows)
-    device = forward.device
-    tokens, attended = pad_left(prompts, pad_id=_pad_id(model), device=device)
-    cache: Any = None
-    for index in range(sampling.max_new_tokens + (1 if reads_last else 0)):
-        width = tokens.shape[1]
-        live = torch.tensor([[not row.is_ended] for row in rows], device=device)
-        context = EditContext(
-            tokens=tokens,
-            mask=model.editable(tokens, attended[:, -width:]) & live,
-            positions=positions_of(attended)[:, -width:],
-            row=torch.arange(len(rows), device=device),
-            is_prompt=torch.full_like(tokens, index == 0, dtype=torch.bool),
-            state=state,
-        )
-        logits, cache, _ = forward.step(Call(tokens, edits=edits), context, cache, attended)
-        if index == sampling.max_new_tokens:
-            break  # this forward was for the edits alone
-        for i, (row, of_row) in enumerate(zip(rows, logits, strict=True)):
-            if not row.is_ended:
-                row.extend(of_row if steer is None else steer(i, of_row))
-        if all(row.is_ended for row in rows):
-            break
-        tokens = torch.tensor([[row.last] for row in rows], device=device)
-        attended = torch.cat([attended, attended.new_ones(len(rows), 1)], dim=1)
-    return [row.result() for row in rows]
+    prompts: Sequence[list[int]]
+    sampling: Sampling
+    edits: tuple[Edit, ...] = ()
+    """Never act on padding and special tokens."""
+    on_token: Callable[[TokenEvent], None] | None = None
+    """Hears of every token as it comes."""
+    steer: Callable[[int, Tensor], Tensor] | None = None
+    """What becomes of the logits [V] of a row before its token is chosen."""
+    reads_last: bool = False
+    """Whether the last new token, which needs no forward, has one all the same, so that edits see it."""
 
 
-class _Row:
-    """One prompt on its way."""
+class Row:
+    """One prompt of a request on its way."""
 
-    def __init__(
-        self,
-        index: int,
-        prompt: list[int],
-        model: "LanguageModel",
-        sampling: Sampling,
-        on_token: Callable[[TokenEvent], None] | None,
-    ) -> None:
+    def __init__(self, index: int, request: GenerationRequest, model: "LanguageModel") -> None:
+        """`index`: which of the request's prompts."""
+        self.index = index
+        self.prompt = request.prompts[index]
         self.is_ended = False
-        self._index = index
-        self._prompt = prompt
+        self.state: dict[Any, Any] = {}
+        """What edits keep of it from forward to forward."""
         self._new: list[int] = []
-        self._sampling = sampling
-        self._generator = generator(sampling.seed, "generate", index)
+        self._n_forwards = 0
+        self._n_last = request.sampling.max_new_tokens + (1 if request.reads_last else 0)
+        self._sampling = request.sampling
+        self._steer = request.steer
+        self._generator = generator(request.sampling.seed, "generate", index)
         self._end_ids = model.end_ids
         self._tokenizer = model.tokenizer
-        self._on_token = on_token
+        self._on_token = request.on_token
         self._stream = TextStream(model.tokenizer)
-        self._stops = StopTexts(sampling.stop)
+        self._stops = StopTexts(request.sampling.stop)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it needs no further forward."""
+        return self.is_ended or self._n_forwards >= self._n_last
 
     @property
     def last(self) -> int:
-        """The newest token; an ended row repeats its end token, which nobody reads."""
-        return self._new[-1]
+        """The newest token; a row that is done repeats it, which nobody reads."""
+        return self._new[-1] if self._new else self.prompt[-1]
 
-    def extend(self, logits: Tensor) -> None:
-        """Chooses the next token from logits [V]."""
+    def had(self, logits: Tensor) -> None:
+        """A forward gave logits [V] for what comes next: chooses it, unless the forward was for the edits alone."""
+        self._n_forwards += 1
+        if not self.is_ended and len(self._new) < self._sampling.max_new_tokens:
+            self._extend(logits if self._steer is None else self._steer(self.index, logits))
+
+    def _extend(self, logits: Tensor) -> None:
         token = choose(logits, self._sampling, self._generator)
         self._new.append(token)
         text, is_stopped = self._stops.push(self._stream.push(token)) if self._listens else ("", False)
         self.is_ended = is_stopped or token in self._end_ids
         if self._on_token is not None:
             is_last = self.is_ended or len(self._new) == self._sampling.max_new_tokens
-            self._on_token(TokenEvent(self._index, len(self._new) - 1, token, text + (self._stops.rest() if is_last else "")))
+            self._on_token(TokenEvent(self.index, len(self._new) - 1, token, text + (self._stops.rest() if is_last else "")))
 
     def result(self) -> Generation:
+        """What it has become."""
         text: str = self._tokenizer.decode(self._new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return Generation(text[: first_stop(text, self._sampling.stop)], self._new, self._prompt, self.is_ended)
+        return Generation(text[: first_stop(text, self._sampling.stop)], self._new, self.prompt, self.is_ended)
 
     @property
     def _listens(self) -> bool:
@@ -186,16 +161,14 @@ def choose(logits: Tensor, sampling: Sampling, random: torch.Generator) -> int:
     return int(order[min(place, n_kept - 1)])
 
 
-def _pad_id(model: "LanguageModel") -> int:
-    return next(iter((*as_ids(model.tokenizer.pad_token_id), *sorted(model.end_ids), 0)))
-
-
-def _check_prompts(model: "LanguageModel", prompts: Sequence[list[int]], *, n_read: int, n_new: int) -> None:
-    """`n_read`: how many of the `n_new` tokens the model reads."""
-    for i, ids in enumerate(prompts):
+def check_prompts(model: "LanguageModel", request: GenerationRequest) -> None:
+    """Raises ModelError for prompts that are empty, and for those that leave no room for what is asked."""
+    n_new = request.sampling.max_new_tokens
+    n_read = max(n_new - (0 if request.reads_last else 1), 0)
+    for i, ids in enumerate(request.prompts):
         if not ids:
             raise ModelError(f"prompt {i} is empty, and this model's tokenizer adds no token that begins a text. Type some text.")
         try:
-            model.check_length(len(ids) + max(n_read, 0))
+            model.check_length(len(ids) + n_read)
         except ModelError as error:
             raise ModelError(f"prompt {i} has {len(ids):,} tokens, and {n_new:,} more are asked for: {error}") from error

@@ -20,7 +20,8 @@ from monoseme.core.errors import ModelError, SiteError
 from monoseme.models._content import hash_folder, hash_modules
 from monoseme.models._family import family_of
 from monoseme.models._forward import Call, Forward
-from monoseme.models._generate import Generation, Sampling, TokenEvent, generate
+from monoseme.models._generate import Generation, GenerationRequest, Sampling, TokenEvent
+from monoseme.models._generating import Generating, generate
 from monoseme.models._loading import load, load_sizes
 from monoseme.models._prefix import Prefix
 from monoseme.models._tokens import TokenTexts, as_ids, special_ids
@@ -226,7 +227,7 @@ class LanguageModel:
             self.spec.check(edit.site)
         ids = [self.encode(p) if isinstance(p, str) else [int(i) for i in p] for p in prompts]
         sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
-        return generate(self._forward, self, ids, edits=tuple(edits), sampling=sampling, on_token=on_token)
+        return generate(self._forward, self, GenerationRequest(ids, sampling, tuple(edits), on_token))
 
     def generate_steered(
         self,
@@ -245,16 +246,12 @@ class LanguageModel:
         """
         for edit in edits:
             self.spec.check(edit.site)
-        return generate(
-            self._forward,
-            self,
-            [[int(i) for i in prompt] for prompt in prompts],
-            edits=tuple(edits),
-            sampling=sampling,
-            on_token=on_token,
-            steer=steer,
-            reads_last=reads_last,
-        )
+        ids = [[int(i) for i in prompt] for prompt in prompts]
+        return generate(self._forward, self, GenerationRequest(ids, sampling, tuple(edits), on_token, steer, reads_last))
+
+    def generating(self) -> Generating:
+        """Texts of several requests that come and go, written together step by step."""
+        return Generating(self._forward, self)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, with the special tokens that the tokenizer adds by default."""

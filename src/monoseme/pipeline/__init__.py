@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         run_config_from_dict,
         run_config_to_dict,
     )
-    from monoseme.pipeline._conversation import Answer, Conversation
+    from monoseme.pipeline._conversation import Answer, AnswerAsked, Conversation, answer_asked
     from monoseme.pipeline._evaluate import evaluate_run, evaluation_of, headline, measure, run_config
     from monoseme.pipeline._explain import AtlasPlace, Outcome, explain_atlas, explain_run, outcome_facts, score_atlas
     from monoseme.pipeline._explain_config import ExplainConfig, ScoreConfig
@@ -42,6 +42,7 @@ __all__ = [
     "OF_RUN",
     "RUN_FILE",
     "Answer",
+    "AnswerAsked",
     "Arm",
     "AtlasConfig",
     "AtlasPlace",
@@ -73,6 +74,7 @@ __all__ = [
     "TokenValues",
     "Writer",
     "Written",
+    "answer_asked",
     "capture_run",
     "captured_config",
     "common_settings",
@@ -126,7 +128,7 @@ __getattr__ = lazy_attributes(
         "_explain_config": ["ExplainConfig", "ScoreConfig"],
         "_found": ["OF_RUN", "FoundSae", "common_settings", "different_text", "find_saes", "require_one_model", "run_of"],
         "_chat_form": ["ChatForm"],
-        "_conversation": ["Answer", "Conversation"],
+        "_conversation": ["Answer", "AnswerAsked", "Conversation", "answer_asked"],
         "_from_stores": ["from_stores"],
         "_known_saes": ["KnownSaes", "SteeringConfig"],
         "_latent_words": ["LatentWord", "SteerWord", "steer_words", "watch_words"],

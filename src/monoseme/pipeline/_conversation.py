@@ -1,7 +1,7 @@
 """A conversation with a model: turn by turn, steered and default each with a history of its own."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from monoseme.core.errors import ModelError
@@ -9,7 +9,7 @@ from monoseme.core.seeds import derive_seed
 from monoseme.models import Sampling
 from monoseme.pipeline._chat_form import ASSISTANT, SYSTEM, USER, ChatForm
 from monoseme.pipeline._sessions import Session
-from monoseme.pipeline._writer import Listener, Written
+from monoseme.pipeline._writer import Listener, Writer, Written
 from monoseme.text.document import Turn
 
 Listening = Callable[[str], Listener]
@@ -21,6 +21,15 @@ class Answer(NamedTuple):
 
     text: str
     written: Written
+
+
+class AnswerAsked(NamedTuple):
+    """What a model is given for an answer."""
+
+    ids: list[int]
+    """The conversation."""
+    sampling: Sampling
+    """With the seed of this answer, as many tokens as there is room for, and what ends it."""
 
 
 class Conversation:
@@ -51,14 +60,7 @@ class Conversation:
         for name, history in self.histories.items():
             arm = self._session.arms[name]
             turns = (*history, Turn(USER, text))
-            prompt = self._form.prompt(turns)
-            ids = self._session.writer.begun(prompt.ids) if self._form.is_plain else prompt.ids
-            sampling = dataclasses.replace(
-                self._sampling,
-                max_new_tokens=min(self._sampling.max_new_tokens, self._room(len(ids))),
-                seed=derive_seed(self._sampling.seed, "chat", len(self.said)),
-                stop=(*self._sampling.stop, *prompt.stop),
-            )
+            ids, sampling = answer_asked(self._session.writer, self._form, self._sampling, turns)
             (written,) = self._session.writer.write(
                 [ids], sampling, edits=arm.edits, watched=self._session.watched, listener=listening(name)
             )
@@ -67,13 +69,34 @@ class Conversation:
         self.said, self.histories = (*self.said, text), histories
         return answers
 
-    def _room(self, n_tokens: int) -> int:
-        longest = self._session.writer.model.spec.n_positions
-        if longest is None:
-            return self._sampling.max_new_tokens
-        if n_tokens >= longest:
-            raise ModelError(
-                f"the conversation has {n_tokens:,} tokens, and this model reads {longest:,} at most: there is no room for an "
-                "answer.\n  Begin anew with:  /reset"
-            )
-        return longest - n_tokens
+
+def answer_asked(writer: Writer, form: ChatForm, sampling: Sampling, turns: Sequence[Turn]) -> AnswerAsked:
+    """How the answer to the last turn, the user's, is asked for; `sampling` is that of the whole conversation.
+
+    Raises ModelError for a conversation that leaves no room for an answer, ConfigError for a template that fails.
+    """
+    prompt = form.prompt(turns)
+    ids = writer.begun(prompt.ids) if form.is_plain else prompt.ids
+    n_said = sum(turn.role == USER for turn in turns) - 1
+    return AnswerAsked(
+        ids,
+        dataclasses.replace(
+            sampling,
+            max_new_tokens=min(sampling.max_new_tokens, _room(writer, len(ids), otherwise=sampling.max_new_tokens)),
+            seed=derive_seed(sampling.seed, "chat", n_said),
+            stop=(*sampling.stop, *prompt.stop),
+        ),
+    )
+
+
+def _room(writer: Writer, n_tokens: int, *, otherwise: int) -> int:
+    """New tokens that a model can still read; `otherwise` where it has no bound."""
+    longest = writer.model.spec.n_positions
+    if longest is None:
+        return otherwise
+    if n_tokens >= longest:
+        raise ModelError(
+            f"the conversation has {n_tokens:,} tokens, and this model reads {longest:,} at most: there is no room for an "
+            "answer.\n  Begin anew with:  /reset"
+        )
+    return longest - n_tokens

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from monoseme.atlas import Target
-from monoseme.models import Edit, Generation, LanguageModel, Sampling, Site, TokenEvent
+from monoseme.models import Edit, Generation, GenerationRequest, LanguageModel, Sampling, Site, TokenEvent
 from monoseme.splice import Watched, watch
 
 
@@ -108,15 +108,32 @@ class Writer:
             if listener.on_values is not None:
                 listener.on_values(heard)
 
+        asked = self.request(prompts, sampling, edits=edits, watched=watched, listener=Listener(listener.on_token, hear))
         done = self.model.generate_steered(
-            [list(prompt) for prompt in prompts],
-            sampling=sampling,
-            edits=(*_watching(watched, hear), *edits),
-            on_token=listener.on_token,
-            reads_last=bool(watched),
+            asked.prompts, sampling=sampling, edits=asked.edits, on_token=asked.on_token, reads_last=asked.reads_last
         )
         names = [latent.name for latent in watched]
         return [self._written(row, generation, names, told) for row, generation in enumerate(done)]
+
+    def request(
+        self,
+        prompts: Sequence[Sequence[int]],
+        sampling: Sampling,
+        *,
+        edits: Sequence[Edit] = (),
+        watched: Sequence[PlacedLatent] = (),
+        listener: Listener,
+    ) -> GenerationRequest:
+        """What `write` asks of the model, for `LanguageModel.generating`. Raises ConfigError for latents there are not."""
+        hear = listener.on_values
+        watching = [] if hear is None else _watching(watched, hear)
+        return GenerationRequest(
+            prompts=[list(prompt) for prompt in prompts],
+            sampling=sampling,
+            edits=(*watching, *edits),
+            on_token=listener.on_token,
+            reads_last=bool(watched),
+        )
 
     def _written(
         self, row: int, generation: Generation, names: Sequence[str], told: dict[tuple[int, int], dict[str, float]]
