@@ -18,7 +18,7 @@ from monoseme.core.errors import ArtifactMissingError, MonosemeError
 from monoseme.web import _api, _static
 from monoseme.web._library import Library, run_ids
 from monoseme.web._security import Guard
-from monoseme.web.run_files import NotFoundError, Run, RunFiles, UnavailableError
+from monoseme.web.run_files import BadRequestError, NotFoundError, Run, RunFiles, UnavailableError
 from monoseme.web.worker import ModelWorker
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ _STATUS: tuple[tuple[type[MonosemeError], int], ...] = (
     (NotFoundError, 404),
     (ArtifactMissingError, 404),
     (UnavailableError, 409),
+    (BadRequestError, 422),
 )
 
 

@@ -26,6 +26,10 @@ class NotFoundError(MonosemeError):
     """No run, SAE, latent or chart of this name; the API answers 404."""
 
 
+class BadRequestError(MonosemeError):
+    """A parameter that only the run at hand can tell to be wrong, such as the name of a column; the API answers 422."""
+
+
 class UnavailableError(MonosemeError):
     """What was asked for exists only with something that is not there, such as the model; the API answers 409."""
 

@@ -28,17 +28,28 @@ def search_explanations(said: Sequence[Explanation], query: str, *, n: int = 20)
     Source: Robertson and Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond", with Lucene's idf, k1 = 1.5 and
     b = 0.75, as bm25s has them.
     """
-    import bm25s
+    scores = WordIndex([explanation.text or "" for explanation in said]).scores(query)
+    return _best(said, scores, n=n, least=0.0)
 
-    texts = [explanation.text or "" for explanation in said]
-    words = [_words(text) for text in texts]
-    known = set().union(*words)
-    wanted = [word for word in dict.fromkeys(_words(query)) if word in known]
-    if not wanted:
-        return []
-    index = bm25s.BM25(backend="numpy", auto_compile=False)
-    index.index(words, show_progress=False)
-    return _best(said, np.asarray(index.get_scores(wanted), dtype=np.float64), n=n, least=0.0)
+
+class WordIndex:
+    """Texts that are searched by their words more than once."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        import bm25s
+
+        words = [_words(text) for text in texts]
+        self._n, self._known = len(texts), set[str]().union(*words)
+        self._index = bm25s.BM25(backend="numpy", auto_compile=False)
+        if self._known:
+            self._index.index(words, show_progress=False)
+
+    def scores(self, query: str) -> NDArray[np.float64]:
+        """BM25 of each text, 0 where it has no word of the query; see `search_explanations`."""
+        wanted = [word for word in dict.fromkeys(_words(query)) if word in self._known]
+        if not wanted:
+            return np.zeros(self._n)
+        return np.asarray(self._index.get_scores(wanted), dtype=np.float64)
 
 
 def search_by_meaning(said: Sequence[Explanation], query: str, model: SentenceModel, *, n: int = 20) -> list[ExplanationHit]:

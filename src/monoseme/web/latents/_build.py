@@ -1,4 +1,4 @@
-"""Makes the table of one SAE's latents out of an atlas, with its newest explanations and their scores."""
+"""Makes the table of one SAE's latents out of an atlas, with its newest explanations and their scores. Columns, never rows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,61 +10,102 @@ import pyarrow.parquet as pq
 
 from monoseme.atlas import Annotation, Atlas
 from monoseme.atlas.annotations import table_path
+from monoseme.atlas.latents import Latents
 from monoseme.web.latents._table import LatentsTable
 
-_TOP_TOKENS = 6
-"""Tokens named per latent in the table (count)."""
+_COUNTED = {
+    "n_fired": "Scanned tokens on which it is not zero.",
+    "n_documents": "Documents in which it fires.",
+    "mean": "Mean of its activations where it is not zero.",
+    "std": "Standard deviation of its activations where it is not zero.",
+}
+_STATED = ("is_dead", "why_missing", "top_texts")
+"""Columns that a statement can name, but that are not numbers."""
 
 
-class _Scored(NamedTuple):
-    """The scores that the table shows."""
+class _Scores(NamedTuple):
+    """The scores of the newest explanations."""
 
-    name: str
-    annotation: Annotation | None
+    columns: dict[str, pa.Array]
+    definitions: dict[str, str]
+    headline: str
+    """The column that the table shows first; empty where there is none."""
+    headline_name: str
 
 
 def latents_table(atlas: Atlas, sae: str, annotations: Sequence[Annotation]) -> LatentsTable:
-    """The table of one SAE with its newest explanations and their scores."""
+    """The table of one SAE with its newest explanations and the newest number of each scorer of them."""
     latents = atlas.latents(sae)
     n = latents.n_latents
+    path = latents.artifact.file("latents.parquet")
+    held = pq.read_schema(path).names  # one of an older layout has not all
+    further = [name for name in (*_COUNTED, *_STATED) if name in held]
+    read = pq.read_table(path, columns=["density", "max", "example_texts", *further])
     explained = next((a for a in annotations if a.holds == "explanations"), None)
-    scored = _headline(annotations, explained)
+    scores, roles = _scores(annotations, explained, n), _roles(latents)
     columns = {
         "index": np.arange(n),
-        "density": latents.densities(),
-        "max": pa.array(latents.column("max"), pa.float64()),
+        "density": read["density"],
+        "max": read["max"],
         "explanation": _texts(explained, n),
-        "score": _values(scored, n),
-        "top_tokens": pa.array([texts[:_TOP_TOKENS] for texts in latents.column("example_texts")], pa.list_(pa.string())),
+        "score": scores.columns.get(scores.headline, pa.nulls(n, pa.float64())),
+        "top_tokens": read["example_texts"],
+        **{name: read[name] for name in further},
+        **roles,
+        **scores.columns,
     }
-    return LatentsTable(pa.table(columns), sae=sae, score_name=scored.name)
+    told = {name: f"Density over the tokens of the role {name.removeprefix('density_')}." for name in roles}
+    definitions = _COUNTED | told | scores.definitions
+    return LatentsTable(pa.table(columns), sae=sae, score_name=scores.headline_name, definitions=definitions)
 
 
-def _headline(annotations: Sequence[Annotation], explained: Annotation | None) -> _Scored:
+def _roles(latents: Latents) -> dict[str, pa.Array]:
+    return {f"density_{role}": pa.array(densities) for role, densities in latents.role_densities().items()}
+
+
+def _scores(annotations: Sequence[Annotation], explained: Annotation | None, n: int) -> _Scores:
+    """A column for each number; of two annotations of one scorer, the newer one's."""
+    found = _Scores({}, {}, "", "")
     if explained is None:
-        return _Scored("", None)
-    about = (a for a in annotations if a.holds == "scores" and a.artifact.config["explanations"] == explained.label)
-    found = next(about, None)
-    return _Scored("", None) if found is None else _Scored(found.artifact.config["headline"], found)
+        return found
+    for annotation in annotations:  # the newest first
+        config = annotation.artifact.config
+        if annotation.holds != "scores" or config["explanations"] != explained.label:
+            continue
+        if not found.headline:
+            found = found._replace(headline=f"{config['scorer']}_{config['headline']}", headline_name=config["headline"])
+        values = _values(annotation, n)
+        for name in (name for name in config["definitions"] if name in values):
+            found.columns.setdefault(f"{config['scorer']}_{name}", values[name])
+            found.definitions.setdefault(f"{config['scorer']}_{name}", config["definitions"][name])
+    return found
 
 
 def _texts(explained: Annotation | None, n: int) -> pa.Array:
-    texts: list[str | None] = [None] * n
-    if explained is not None:
-        rows = pq.read_table(table_path(explained), columns=["latent", "text"])
-        for latent, text in zip(rows["latent"].to_pylist(), rows["text"].to_pylist(), strict=True):
-            texts[latent] = text
-    return pa.array(texts, pa.string())
+    if explained is None:
+        return pa.nulls(n, pa.string())
+    rows = pq.read_table(table_path(explained), columns=["latent", "text"])
+    return _placed(rows["text"], rows["latent"].to_numpy(), n)
 
 
-def _values(scored: _Scored, n: int) -> pa.Array:
-    values: list[float | None] = [None] * n
-    if scored.annotation is not None:
-        chosen = pc.field("name") == scored.name
-        path = table_path(scored.annotation)
-        if "decile" in pq.read_schema(path).names:  # those of an older layout have none
-            chosen &= pc.field("decile").is_null()
-        rows = pq.read_table(path, columns=["latent", "value"], filters=chosen)
-        for latent, value in zip(rows["latent"].to_pylist(), rows["value"].to_pylist(), strict=True):
-            values[latent] = value
-    return pa.array(values, pa.float64())
+def _values(scores: Annotation, n: int) -> dict[str, pa.Array]:
+    """Each number of a part of scores, over all activations."""
+    path = table_path(scores)
+    has_deciles = "decile" in pq.read_schema(path).names  # those of an older layout have none
+    whole = pc.field("decile").is_null() if has_deciles else None
+    rows = pq.read_table(path, columns=["latent", "name", "value"], filters=whole)
+    coded = rows["name"].combine_chunks().dictionary_encode()
+    code, latent, value = coded.indices.to_numpy(), rows["latent"].to_numpy(), rows["value"].combine_chunks()
+    found = dict[str, pa.Array]()
+    for i, name in enumerate(coded.dictionary.to_pylist()):
+        of_name = np.nonzero(code == i)[0]
+        found[name] = _placed(value.take(pa.array(of_name)), latent[of_name], n)
+    return found
+
+
+def _placed(values: "pa.Array | pa.ChunkedArray", latent: np.ndarray, n: int) -> pa.Array:
+    """[n]: each value at its latent, null where a latent has none."""
+    row = np.full(n, -1, dtype=np.int64)
+    row[latent] = np.arange(len(latent))
+    placed = values.take(pa.array(row, mask=row < 0))
+    return placed.combine_chunks() if isinstance(placed, pa.ChunkedArray) else placed

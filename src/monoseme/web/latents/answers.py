@@ -1,6 +1,12 @@
 """What the table of latents shows."""
 
+from typing import Literal
+
+from pydantic import Field
+
 from monoseme.web.values import Model
+
+SearchBy = Literal["contains", "words", "meaning", "text"]
 
 
 class LatentRow(Model):
@@ -8,12 +14,51 @@ class LatentRow(Model):
 
     index: int
     density: float
-    """Fraction of tokens on which the latent is not zero, in [0, 1]."""
+    """Fraction of tokens on which the latent is not zero, in [0, 1]; of the tokens of one role where that was asked for."""
     max: float | None
     """Largest activation seen; null for a latent that never fired."""
     explanation: str | None
     score: float | None
     top_tokens: list[str]
+    more: dict[str, float | None] = Field(default_factory=dict)
+    """The columns that were asked for, and those of a search, by name."""
+
+
+class LatentColumn(Model):
+    """A column of numbers that the table can show, sort by and state conditions on."""
+
+    name: str
+    definition: str = ""
+    """What the number means, where that is known."""
+
+
+class LatentColumns(Model):
+    """What can be asked of the table of one SAE, beside what every table has."""
+
+    sae: str
+    columns: list[LatentColumn]
+    roles: list[str]
+    """Roles of a conversation with densities of their own; empty for plain text."""
+    stated: list[str]
+    """Names that a statement may use."""
+    why_no_meaning: str | None = None
+    """Why explanations cannot be searched by meaning; null where they can."""
+
+
+class Search(Model):
+    """What a ranked search looked at; the numbers that do not go with it are null."""
+
+    by: SearchBy
+    n_found: int
+    """Latents found, before other filters (count)."""
+    n_matches: int | None = None
+    """Places of the phrase in the scanned text (count)."""
+    n_with_codes: int | None = None
+    """Those on which it is known which latents fire (count)."""
+    why_missing: str | None = None
+    """Why that is not known."""
+    columns: list[LatentColumn]
+    """The numbers of the search that each row has."""
 
 
 class LatentTable(Model):
@@ -27,6 +72,8 @@ class LatentTable(Model):
     limit: int
     score_name: str
     """Which score the column `score` shows; empty when there is none."""
+    search: Search | None = None
+    """Of a search that ranks; null for one that only filters."""
     rows: list[LatentRow]
 
 

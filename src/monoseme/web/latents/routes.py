@@ -1,19 +1,28 @@
 """The table of latents.
 
-GET /api/runs/{run}/saes/{sae}/latents      a page: ?sort=&order=&q=&state=&offset=&limit=
-GET /api/runs/{run}/saes/{sae}/random       the index of some latent that fires
+GET /api/runs/{run}/saes/{sae}/latents           a page: ?sort=&order=&offset=&limit=&show= and filters
+GET /api/runs/{run}/saes/{sae}/latents/columns   what can be shown, sorted by and stated
+GET /api/runs/{run}/saes/{sae}/latents/values    whole columns, for plots: ?columns=density,max
+GET /api/runs/{run}/saes/{sae}/latents/passing   which latents pass filters, for plots
+GET /api/runs/{run}/saes/{sae}/random            the index of some latent that fires
+
+Filters: ?q=&by=&where=&state=&role=&density_min=&density_max=&max_min=&max_max=&score_min=&score_max=
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Query
+from starlette.responses import Response
 
-from monoseme.web.latents._query import LatentQuery
+from monoseme.web.latents._query import LatentFilter, LatentQuery
 from monoseme.web.latents._reader import LatentsReader
-from monoseme.web.latents.answers import LatentIndex, LatentTable
+from monoseme.web.latents.answers import LatentColumns, LatentIndex, LatentTable
 from monoseme.web.routing import SaeName, ServedRun
 
 router = APIRouter()
+
+_BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
 
 
 @router.get("/runs/{run}/saes/{sae}/latents")
@@ -22,7 +31,36 @@ def latents(run: ServedRun, sae: SaeName, query: Annotated[LatentQuery, Query()]
     return run.page(LatentsReader).page(sae, query)
 
 
+@router.get("/runs/{run}/saes/{sae}/latents/columns")
+def columns(run: ServedRun, sae: SaeName) -> LatentColumns:
+    """What can be asked of the table."""
+    return run.page(LatentsReader).columns(sae)
+
+
+@router.get("/runs/{run}/saes/{sae}/latents/values", response_class=Response, responses=_BYTES)
+def values(
+    run: ServedRun,
+    sae: SaeName,
+    columns: Annotated[str, Query(min_length=1, max_length=200, description="names, with commas between")],
+) -> Response:
+    """Columns of all latents, one behind the other: a little-endian float32 for each latent, NaN where a number is missing."""
+    names = [name.strip() for name in columns.split(",")]
+    found = run.page(LatentsReader).values(sae, names)
+    return _plain_bytes(found.astype("<f4").tobytes())
+
+
+@router.get("/runs/{run}/saes/{sae}/latents/passing", response_class=Response, responses=_BYTES)
+def passing(run: ServedRun, sae: SaeName, asked: Annotated[LatentFilter, Query()]) -> Response:
+    """Which latents pass the filters: a bit for each, the first the lowest of its byte."""
+    return _plain_bytes(np.packbits(run.page(LatentsReader).passing(sae, asked), bitorder="little").tobytes())
+
+
 @router.get("/runs/{run}/saes/{sae}/random")
 def random_latent(run: ServedRun, sae: SaeName) -> LatentIndex:
     """Some latent that fires."""
     return LatentIndex(sae=sae, index=run.page(LatentsReader).random(sae))
+
+
+def _plain_bytes(body: bytes) -> Response:
+    # Mantissas do not compress, and trying holds up every other answer for tens of milliseconds.
+    return Response(body, media_type="application/octet-stream", headers={"content-encoding": "identity"})
