@@ -1,6 +1,7 @@
-"""Open runs in the web app: metrics, latents, their pages, and your own prompts.
+"""Open runs in the web app: metrics, latents, their pages, your own prompts, steering, and what studies found.
 
     monoseme serve RUN [RUN ...]
+    monoseme serve RUN STUDIES                     a folder of studies beside those in RUN/studies and next to RUN
     monoseme serve RUN --port 9000 --open          another port than 8321; opens the browser
     monoseme serve RUN --host 0.0.0.0 --expose     beyond this machine; needs the token in the URL it prints
 

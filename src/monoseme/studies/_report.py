@@ -46,12 +46,18 @@ def write_study_report(result: StudyResult, path: Path, *, study: str, config: M
             "schema": SCHEMAS["report"],
             "study": study,
             "title": result.title,
+            "text": result.text,
             "command": command,
             "findings": [_plain(finding) for finding in result.findings],
             "metrics": {subject: metrics_to_json(tuple(held)) for subject, held in result.metrics.items()},
             "tables": {name: f"tables/{files[name]}.parquet" for name in tables},
+            "shown": {name: list(columns) for name, columns in result.shown.items()},
             "files": [f"files/{name}" for name in result.files],
             "figures": [figure.name for figure in result.figures],
+            "figure_files": [
+                {"name": figure.name, "title": figure.title, "caption": figure.caption, "file": f"figures/{files[figure.name]}"}
+                for figure in result.figures
+            ],
             "figures_not_drawn": not_drawn,
         }
         write_json(draft.folder / "report.json", content)

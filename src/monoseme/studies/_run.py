@@ -3,8 +3,9 @@
 OUT/study.json    which study, its config, and the command; written first
 OUT/work          folder of what takes long: training runs, numbers measured so far
 OUT/report        artifact "report":
-                      report.json   {"schema": 1, "study", "title", "command", "findings", "metrics": {subject: [metric]},
-                                     "tables": {name: file}, "figures", "figures_not_drawn": {name: why}}
+                      report.json   {"schema": 1, "study", "title", "text", "command", "findings", "metrics": {subject: [metric]},
+                                     "tables": {name: file}, "shown": {table: [column]}, "figures": [name], "figure_files":
+                                     [{"name", "title", "caption", "file"}], "figures_not_drawn": {name: why}}
                       index.html    self-contained and interactive; opens from disk without a network
                       index.md      the same for sites and GitHub; links only to the files beside it, so the folder can be copied
                       files/*       for other programs, where the study makes any
@@ -12,38 +13,17 @@ OUT/report        artifact "report":
 """
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import monoseme
 from monoseme.core.artifact import exists_error
 from monoseme.core.config import from_dict, to_dict
 from monoseme.core.display import get_display
-from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError, ConfigError, Interrupted, MonosemeError, ResumeError
-from monoseme.core.files import read_json, typed, write_json
+from monoseme.core.errors import ConfigError, Interrupted, MonosemeError, ResumeError
+from monoseme.core.files import typed, write_json
 from monoseme.studies._base import Study
+from monoseme.studies._record import STUDY_FILE, StudyRecord, read_record
 from monoseme.studies._report import write_study_report
-
-STUDY_FILE = "study.json"
-
-
-class StudyRecord(NamedTuple):
-    """What `study.json` says."""
-
-    study: str
-    config: dict[str, Any]
-    command: str
-
-
-def read_record(out: Path) -> StudyRecord:
-    """The study that `out` holds. Raises ArtifactMissingError, ArtifactDamagedError."""
-    if not (out / STUDY_FILE).is_file():
-        raise ArtifactMissingError(f"{out} holds no study: it has no {STUDY_FILE}")
-    record = read_json(out / STUDY_FILE)
-    if not isinstance(record, Mapping) or not {"study", "config", "command"} <= set(record):
-        raise ArtifactDamagedError(f"{out / STUDY_FILE} is not a study's record")
-    return StudyRecord(record["study"], record["config"], record["command"])
 
 
 def run_study(study: Study, out: Path, *, command: str, resume: bool = False, force: bool = False) -> Path:

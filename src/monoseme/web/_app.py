@@ -16,9 +16,10 @@ from starlette.responses import JSONResponse, Response
 import monoseme
 from monoseme.core.errors import ArtifactMissingError, MonosemeError
 from monoseme.web import _api, _static
-from monoseme.web._library import Library, run_ids
+from monoseme.web._library import Library, run_ids, study_folders
 from monoseme.web._security import Guard
 from monoseme.web.run_files import BadRequestError, NotFoundError, Run, RunFiles, UnavailableError
+from monoseme.web.studies import StudyShelf
 from monoseme.web.worker import ModelWorker
 
 if TYPE_CHECKING:
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
 def create_app(
     runs: Sequence[Path],
     *,
+    studies: Sequence[Path] = (),
     model_loader: "ModelLoader | None" = None,
     hosts: Iterable[str] | None = (),
     token: str | None = None,
 ) -> FastAPI:
     """The web app over finished runs, ready for any ASGI server.
 
+    `studies` are folders of studies, or that hold such; those that lie in the runs or beside them are found without.
     `model_loader` gives the language model of a run when its prompt page first needs one; None is `LanguageModel.load`.
     `hosts` are host names to answer for beside the loopback ones (None: any name, which needs `token`). With `token`, each
     request has to carry it.
@@ -43,10 +46,13 @@ def create_app(
     ids = run_ids(Path(run).resolve().name for run in runs)
     worker = ModelWorker(model_loader)
     served = [RunFiles(Path(run), id=id_, worker=worker) for run, id_ in zip(runs, ids, strict=True)]
-    return app_over(served, hosts=hosts, token=token)
+    shelf = StudyShelf([*studies, *(folder for run in runs for folder in study_folders(Path(run)))])
+    return app_over(served, studies=shelf, hosts=hosts, token=token)
 
 
-def app_over(runs: Iterable[Run], *, hosts: Iterable[str] | None = (), token: str | None = None) -> FastAPI:
+def app_over(
+    runs: Iterable[Run], *, studies: StudyShelf | None = None, hosts: Iterable[str] | None = (), token: str | None = None
+) -> FastAPI:
     """The app over anything that reads like a run; `create_app` for those that are not folders."""
     if hosts is None and token is None:
         raise ValueError("an app that answers for every host needs a token")
@@ -60,6 +66,7 @@ def app_over(runs: Iterable[Run], *, hosts: Iterable[str] | None = (), token: st
         openapi_url="/api/openapi.json",
     )
     app.state.library = Library(runs)
+    app.state.studies = studies or StudyShelf(())
     app.add_exception_handler(MonosemeError, _on_our_error)
     app.add_exception_handler(RequestValidationError, _on_bad_request)
     app.add_exception_handler(HTTPException, _on_http_error)

@@ -1,9 +1,12 @@
 """The runs that one app shows, each under an id that is safe in a URL."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from monoseme.core.config import suggest
+from monoseme.pipeline import RUN_FILE
 from monoseme.web.run_files import NotFoundError, Run
 
 
@@ -38,3 +41,24 @@ def run_ids(names: Iterable[str]) -> list[str]:
             candidate = f"{stem}-{n}"
         ids.append(candidate)
     return ids
+
+
+class Given(NamedTuple):
+    """What `monoseme serve` was asked to open."""
+
+    runs: tuple[Path, ...]
+    studies: tuple[Path, ...]
+    """Folders of studies, or that hold such."""
+
+
+def runs_and_studies(paths: Sequence[Path]) -> Given:
+    """Which folders are runs and which hold studies; one that is neither counts as a run, whose error says what it lacks."""
+    from monoseme.studies import find_studies
+
+    studies = tuple(path for path in paths if not (path / RUN_FILE).is_file() and any(find_studies(path)))
+    return Given(tuple(path for path in paths if path not in studies), studies)
+
+
+def study_folders(run: Path) -> tuple[Path, ...]:
+    """Where the studies of a run lie if nobody says: in it, and beside it."""
+    return run / "studies", run.resolve().parent / "studies"

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from monoseme.core.display import get_display
 from monoseme.core.errors import PortInUseError, ServeError
 from monoseme.web._app import create_app
+from monoseme.web._library import runs_and_studies
 from monoseme.web._security import is_loopback
 
 
@@ -26,9 +27,9 @@ class Server(NamedTuple):
 
 
 def serve(
-    runs: Sequence[Path], *, host: str = "127.0.0.1", port: int = 8321, open_browser: bool = False, expose: bool = False
+    paths: Sequence[Path], *, host: str = "127.0.0.1", port: int = 8321, open_browser: bool = False, expose: bool = False
 ) -> None:
-    """Serves the web app over `runs` until interrupted.
+    """Serves the web app over `paths`, which are runs and folders of studies, until interrupted.
 
     `port` 0 takes a free one. A `host` that other machines can reach needs `expose`; the app then asks for a token, which is
     in the address that is shown.
@@ -38,8 +39,8 @@ def serve(
     """
     import uvicorn
 
-    server = bind(runs, host=host, port=port, expose=expose)
-    get_display().say(f"serving {len(runs)} run{'s' if len(runs) != 1 else ''} at {server.url}  (Ctrl-C stops it)")
+    server = bind(paths, host=host, port=port, expose=expose)
+    get_display().say(f"serving {_counted(paths)} at {server.url}  (Ctrl-C stops it)")
     if open_browser:
         # The socket listens already, so a browser that is quicker than uvicorn waits instead of failing.
         threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
@@ -48,17 +49,18 @@ def serve(
         uvicorn.Server(config).run(sockets=[server.socket])
 
 
-def bind(runs: Sequence[Path], *, host: str, port: int, expose: bool) -> Server:
+def bind(paths: Sequence[Path], *, host: str, port: int, expose: bool) -> Server:
     """The app and its listening socket, everything that can fail about `serve`."""
     if not is_loopback(host) and not expose:
         raise ServeError(
             f"--host {host} lets other machines connect, and was not confirmed.\n"
-            f"  To allow that, behind a token, type:  {_command(runs)} --host {host} --expose\n"
+            f"  To allow that, behind a token, type:  {_command(paths)} --host {host} --expose\n"
             "  To reach a remote machine privately:  ssh -L 8321:127.0.0.1:8321 that-machine"
         )
     token = None if is_loopback(host) else secrets.token_urlsafe(24)
-    app = create_app(runs, hosts=() if token is None else None, token=token)
-    listening = _listen(host, port, command=_command(runs))
+    given = runs_and_studies(paths)
+    app = create_app(given.runs, studies=given.studies, hosts=() if token is None else None, token=token)
+    listening = _listen(host, port, command=_command(paths))
     query = f"?token={token}" if token else ""
     return Server(app, listening, f"http://{_shown(host)}:{listening.getsockname()[1]}/{query}")
 
@@ -96,5 +98,12 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _command(runs: Sequence[Path]) -> str:
-    return " ".join(["monoseme serve", *(str(run) for run in runs)])
+def _counted(paths: Sequence[Path]) -> str:
+    """`2 runs and 1 folder of studies`."""
+    given = runs_and_studies(paths)
+    counts = ((len(given.runs), "run", "runs"), (len(given.studies), "folder of studies", "folders of studies"))
+    return " and ".join(f"{n} {one if n == 1 else more}" for n, one, more in counts if n) or "no run"
+
+
+def _command(paths: Sequence[Path]) -> str:
+    return " ".join(["monoseme serve", *(str(path) for path in paths)])

@@ -55,20 +55,6 @@ def _percent(fraction: float | None) -> str | None:
     return None if fraction is None else f"{100 * fraction:g} %"
 
 
-def metric(found: Metric) -> MetricValue:
-    """A measured number as the API gives it."""
-    return MetricValue(
-        name=found.name,
-        value=found.value,
-        standard_error=found.standard_error,
-        why_missing=found.why_missing,
-        unit=found.unit,
-        better=found.better,
-        n=found.n,
-        definition=found.definition,
-    )
-
-
 def domain_metrics(results: Sequence[EvalResult]) -> dict[str, list[MetricValue]]:
     """The metrics on each domain of the text; empty where the text has one domain only."""
     domains: dict[str, list[MetricValue]] = {}

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from monoseme.core.artifact import open_artifact
 from monoseme.core.config import suggest
-from monoseme.web.overview._facts import corpus_name, domain_metrics, facts, metric
+from monoseme.web.measured import metric
+from monoseme.web.overview._facts import corpus_name, domain_metrics, facts
 from monoseme.web.overview.answers import Chart, RunOverview, RunSummary, SaeSummary
 from monoseme.web.run_files import NotFoundError, RunFiles
 
