@@ -1,4 +1,4 @@
-"""Fixtures of the web tests: clients of the app in process, a made-up run, and a real tiny one made once."""
+"""Fixtures of the web tests: clients of the app in process, pages of it in a browser, a made-up run, and a real tiny one."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +9,8 @@ from starlette.testclient import TestClient
 from monoseme.web import create_app
 from monoseme.web._app import app_over
 
+from . import browser
+from .browser import Chromium, Site
 from .fake_run import FakeRun
 from .tiny_run import make_run, write_corpus
 
@@ -34,3 +36,39 @@ def real(run_folder: Path) -> Iterator[TestClient]:
     """The app over the real run."""
     with TestClient(create_app([run_folder]), base_url=HOME) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chromium]:
+    """The browser."""
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with browser.chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def fake_home() -> Iterator[str]:
+    """Address of an app over the made-up run `demo`, and `gone`, whose model is not there."""
+    with browser.serving(app_over([FakeRun("demo"), FakeRun("gone", with_model=False, saes=("topk",))])) as home:
+        yield home
+
+
+@pytest.fixture(scope="session")
+def real_home(run_folder: Path) -> Iterator[str]:
+    """Address of an app over the real run, `tiny`."""
+    with browser.serving(create_app([run_folder])) as home:
+        yield home
+
+
+@pytest.fixture
+def fake_site(chromium: Chromium, fake_home: str) -> Iterator[Site]:
+    """A page on the app over the made-up runs."""
+    with chromium.site(fake_home) as site:
+        yield site
+
+
+@pytest.fixture
+def real_site(chromium: Chromium, real_home: str) -> Iterator[Site]:
+    """A page on the app over the real run."""
+    with chromium.site(real_home) as site:
+        yield site
