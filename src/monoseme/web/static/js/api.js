@@ -8,18 +8,24 @@ export class ApiError extends Error {
   }
 }
 
-/** The JSON at `path` under /api; `query` leaves out what is null or empty. */
-export async function get(path, { query = {}, signal } = {}) {
-  let answer;
+/** The answer of `path` under /api, once it is a success. */
+export async function answer(path, init = {}) {
+  let response;
   try {
-    answer = await fetch(`/api${path}${search(query)}`, { signal, headers: { accept: "application/json" } });
+    response = await fetch(`/api${path}`, init);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("The server does not answer.", { hint: "Is monoseme serve still running? Start it again, then reload." });
   }
-  const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new ApiError(body.error ?? `The server answered ${answer.status}.`, { hint: body.hint, status: answer.status });
-  return body;
+  if (response.ok) return response;
+  const body = await response.json().catch(() => ({}));
+  throw new ApiError(body.error ?? `The server answered ${response.status}.`, { hint: body.hint, status: response.status });
+}
+
+/** The JSON at `path` under /api; `query` leaves out what is null or empty. */
+export async function get(path, { query = {}, signal } = {}) {
+  const response = await answer(`${path}${search(query)}`, { signal, headers: { accept: "application/json" } });
+  return response.json();
 }
 
 /** A query string, with its question mark, or an empty text. */
@@ -46,5 +52,6 @@ export const address = {
   sae: (run, sae) => `/runs/${encodeURIComponent(run)}/saes/${encodeURIComponent(sae)}`,
   latents: (run, sae, query = {}) => `${address.sae(run, sae)}/latents${search(query)}`,
   latent: (run, sae, index) => `${address.sae(run, sae)}/latents/${index}`,
+  steer: (run, query = "") => `/runs/${encodeURIComponent(run)}/steer${query && `?${query}`}`,
   prompt: (run, sae, query = {}) => `${address.sae(run, sae)}/prompt${search(query)}`,
 };

@@ -12,6 +12,7 @@ import { latentsPage } from "./pages/latents.js";
 import { overviewPage } from "./pages/overview.js";
 import { promptPage } from "./pages/prompt.js";
 import { runsPage } from "./pages/runs.js";
+import { steerPage } from "./pages/steer.js";
 
 const main = document.getElementById("main");
 const bar = document.getElementById("bar");
@@ -32,6 +33,7 @@ const routes = [
   ["/runs/:run/saes/:sae/latents", latentsPage],
   ["/runs/:run/saes/:sae/latents/:index", latentPage],
   ["/runs/:run/saes/:sae/prompt", promptPage],
+  ["/runs/:run/steer", steerPage],
 ];
 const router = new Router(
   routes.map(([pattern, page]) => [pattern, withRuns(page)]),
@@ -107,7 +109,7 @@ function picks(run, sae, section) {
     "div",
     { class: "bar__pick" },
     runs.length > 1 && choose("Run", runs.map((item) => [item.id, item.name]), run.id, address.run),
-    run.saes.length > 1 && section !== "overview" && choose("SAE", run.saes.map((name) => [name, name]), sae, (name) => there(run.id, name)),
+    run.saes.length > 1 && !["overview", "steer"].includes(section) && choose("SAE", run.saes.map((name) => [name, name]), sae, (name) => there(run.id, name)),
   );
 }
 
@@ -123,6 +125,7 @@ function tabs(run, sae, section) {
     tab("overview", "Overview", address.run(run)),
     tab("latents", "Latents", address.latents(run, sae)),
     tab("prompt", "Prompt", address.prompt(run, sae)),
+    tab("steer", "Steer", address.steer(run)),
   );
 }
 
