@@ -1,182 +1,177 @@
-// A text of one's own: the latents on each of its tokens, from one forward of the model on the server.
+// A text of one's own: its tokens, and below them one of several views of what the SAE makes of it. Pointing previews, a click fixes.
 
 import { address, get } from "../api.js";
-import { latentLink } from "../card.js";
 import { fill, h } from "../dom.js";
-import { activation, count, percent, plural } from "../format.js";
-import { token, visible } from "../tokens.js";
+import { plural } from "../format.js";
+import { PromptForm, unread } from "../prompt/form.js";
+import { LatentsView } from "../prompt/latents_view.js";
+import { LayersView } from "../prompt/layers_view.js";
+import { LogitsView } from "../prompt/logits_view.js";
+import { queryOf, stateOf } from "../prompt/state.js";
+import { shadingOf } from "../prompt/shading.js";
+import { TokenStrip } from "../prompt/strip.js";
+import { TimeView } from "../prompt/time_view.js";
+import { visible } from "../tokens.js";
 
-const TRIES = ["Once upon a time there was a little dog who lived in a big red house.", "“Where are you going?” asked the boy. His mother smiled and said nothing.", "The function returns a list of integers, or None if the file does not exist."];
-const SORTS = [
-  ["share_of_max", "Closest to own max", "Largest activation here over the largest in the scanned corpus"],
-  ["max", "Strongest", "Largest activation on this text"],
-  ["density", "Rarest", "Density in the scanned corpus"],
-  ["n_tokens", "Most tokens", "Number of tokens of this text on which it fires"],
-  ["peak", "In order of text", "Position of the token on which it is strongest"],
+/** Name in the address, title, view, and whether the SAE has what it shows. */
+const VIEWS = [
+  ["latents", "Latents", LatentsView, () => true],
+  ["layers", "Layers", LayersView, (views) => views.layers.length > 0],
+  ["time", "Over time", TimeView, () => true],
+  ["logits", "Next token", LogitsView, (views) => views.logit_sites.length > 0],
 ];
-const COMMON = 0.1;
-const SHOWN = 60;
 
-export async function promptPage({ params, query, signal, router }) {
-  const view = new PromptView(params, query, router, signal);
-  if (query.text) await view.read();
-  return { title: `Prompt, ${params.sae}`, section: "prompt", keys: view.keys(), node: view.node, keepFocus: true, shown: () => !query.text && view.box.focus() };
+export async function promptPage({ params, query, signal, router, runs }) {
+  const saes = runs.find((item) => item.id === params.run)?.saes ?? [];
+  const page = new PromptPage({ ...params, saes }, query, router, signal);
+  if (query.text) await page.read();
+  return { title: `Prompt, ${params.sae}`, section: "prompt", keys: page.keys(), node: page.node, keepFocus: true, shown: () => !query.text && page.form.focus() };
 }
 
-class PromptView {
-  constructor({ run, sae }, query, router, signal) {
-    Object.assign(this, { run, sae, router, signal });
-    this.state = { text: query.text ?? "", token: whole(query.token), latent: whole(query.latent), sort: query.sort ?? SORTS[0][0], common: query.common === "1" };
-    this.box = h("textarea", { class: "field prompt__box", rows: 3, maxlength: 8000, placeholder: "Type or paste some text…", "aria-label": "Text to read", data: { search: "" }, value: this.state.text, onkeydown: (event) => this.typed(event) });
-    this.answer = h("div", { class: "stack", vars: { "--gap": "24px" } });
+class PromptPage {
+  constructor({ run, sae, saes }, query, router, signal) {
+    Object.assign(this, { run, sae, saes, router, signal, reading: null, view: null, answers: new Map() });
+    this.state = stateOf(query);
+    this.form = new PromptForm(this);
+    this.answer = h("div", { class: "stack", vars: { "--gap": "22px" } });
     this.node = h(
       "div",
-      { class: "stack", vars: { "--gap": "22px" } },
+      { class: "stack", vars: { "--gap": "20px" } },
       h("div", {}, h("h1", {}, "Prompt"), h("p", { class: "lead" }, "One pass of the model over your text; then, for each token, the latents of ", h("b", {}, sae), " that fire.")),
-      h("form", { class: "prompt", onsubmit: (event) => this.submit(event) }, this.box, h("div", { class: "prompt__go" }, h("button", { class: "button button--main", type: "submit" }, "Read it"), h("span", { class: "muted small prompt__hint" }, h("kbd", {}, "Ctrl"), " ", h("kbd", {}, "Enter")), this.state.text ? null : this.tries())),
+      this.form.node,
       this.answer,
     );
   }
 
-  tries() {
-    return h("span", { class: "tries" }, h("span", { class: "muted small" }, "or try"), TRIES.map((text) => h("a", { class: "small", href: address.prompt(this.run, this.sae, { text }) }, `${text.slice(0, 30)}…`)));
-  }
-
-  typed(event) {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) this.submit(event);
-  }
-
-  submit(event) {
-    event.preventDefault();
-    const text = this.box.value;
-    if (text.trim()) this.router.go(address.prompt(this.run, this.sae, { text }));
-  }
-
   async read() {
     try {
-      this.reading = await get(address.prompt(this.run, this.sae), { query: { text: this.state.text }, signal: this.signal });
+      this.reading = await this.ask("", {});
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      fill(this.answer, h("div", { class: "notice notice--bad", role: "alert" }, h("h2", {}, error.status === 409 ? "The model is not at hand" : "This text could not be read"), h("p", {}, error.message), error.hint && h("p", { class: "small" }, error.hint)));
+      fill(this.answer, unread(error, "This text could not be read"));
       return;
     }
-    this.byIndex = new Map(this.reading.latents.map((latent) => [latent.index, latent]));
+    const { tokens } = this.reading;
+    this.state.chosen = this.state.chosen.filter((at) => at < tokens.length && !tokens[at].special);
+    this.strip = new TokenStrip(tokens, { choose: (at, more) => this.pick(at, more), point: (at) => this.preview(at === null ? null : { chosen: [at] }) });
+    this.caption = h("div", { class: "prompt__caption small", "aria-live": "off" });
+    this.tabs = h("div", { class: "segments prompt__views", role: "group", "aria-label": "Views of the text" });
+    this.place = h("div", {});
+    fill(this.answer, this.stripPanel(), this.tabs, this.place);
     this.draw();
   }
 
-  /** A choice: kept in the address so that it can be shared and taken back. */
+  /** What the API says of this text under `/prompt` and `path`; the same question is asked once. */
+  ask(path, query) {
+    const key = `${path} ${JSON.stringify(query)}`;
+    if (!this.answers.has(key)) {
+      const answer = get(address.prompt(this.run, this.sae) + path, { query: { text: this.state.text, ...query }, signal: this.signal });
+      this.answers.set(key, answer);
+      answer.catch(() => this.answers.delete(key));
+    }
+    return this.answers.get(key);
+  }
+
+  /** A choice: kept in the address, so that it can be shared and taken back. */
   choose(changes) {
     Object.assign(this.state, changes);
-    const { text, token: at, latent, sort, common } = this.state;
-    this.router.note(address.prompt(this.run, this.sae, { text, token: at, latent, sort: sort === SORTS[0][0] ? null : sort, common: common ? "1" : null }));
+    this.router.note(address.prompt(this.run, this.sae, queryOf(this.state)));
     this.draw();
+  }
+
+  pick(at, more) {
+    const { chosen } = this.state;
+    const others = chosen.filter((other) => other !== at);
+    const isOnly = chosen.length === 1 && chosen[0] === at;
+    if (more) return this.choose({ chosen: others.length < chosen.length ? others : [...chosen, at] });
+    return this.choose({ chosen: isOnly ? [] : [at] });
+  }
+
+  /** Shows `changes` for as long as something is pointed at; null goes back to what was chosen. */
+  preview(changes) {
+    this.paintOnly(changes);
+    this.view?.preview?.(changes);
+  }
+
+  /** The same on the tokens alone: for what would be redrawn under the pointer otherwise. */
+  paintOnly(changes) {
+    this.paint({ ...this.state, ...changes });
   }
 
   draw() {
-    const { reading } = this;
-    const focused = document.activeElement?.closest?.("[data-at]")?.dataset.at;
-    fill(this.answer, this.stripPanel(), reading.truncated && h("p", { class: "muted small" }, reading.truncated), h("div", { class: "prompt__lists" }, this.latentList(), this.tokenPanel()));
-    if (focused !== undefined) this.answer.querySelector(`[data-at="${focused}"]`)?.focus();
+    const views = VIEWS.filter(([, , , fits]) => fits(this.reading.views));
+    const [name, , View] = views.find(([key]) => key === this.state.view) ?? views[0];
+    if (this.view?.name !== name) {
+      this.view = Object.assign(new View(this), { name });
+      fill(this.place, this.view.node);
+    }
+    fill(this.tabs, views.map(([key, title], i) => h("button", { type: "button", "aria-pressed": String(key === name), "aria-keyshortcuts": String(i + 1), onclick: () => this.choose({ view: key }) }, title)));
+    this.tabs.hidden = views.length < 2;
+    this.view.draw();
+    this.paint(this.state);
+  }
+
+  paint(shown) {
+    const { caption, ...shading } = this.view?.shading?.(shown) ?? shadingOf(this, shown);
+    this.strip.paint(shading);
+    this.strip.mark(this.state.chosen);
+    fill(this.caption, caption);
+  }
+
+  /** The tokens that count: all that the SAE read, or all but the first of them. */
+  places() {
+    const read = this.reading.tokens.flatMap((item, at) => (item.special ? [] : [at]));
+    return this.state.first ? read : read.slice(1);
+  }
+
+  /** The sites that a layer may be chosen from, as the numbers in the address count them. */
+  sites() {
+    const { layers, logit_sites: sites } = this.reading.views;
+    return layers.length ? layers : sites;
+  }
+
+  layer({ layer }) {
+    const own = this.sites().indexOf(this.reading.views.site);
+    return layer !== null && layer < this.sites().length ? layer : Math.max(own, 0);
+  }
+
+  /** The name under which the latents of a site were scanned, for links; null where they were not. */
+  keyAt(site) {
+    const { layers, name, key } = this.reading.views;
+    const own = `${name}@${site}`;
+    return layers.length ? (this.saes.includes(own) ? own : null) : key;
+  }
+
+  /** The last of the chosen tokens, or the last of the text. */
+  position({ chosen }) {
+    return chosen.at(-1) ?? this.reading.tokens.findLastIndex((item) => !item.special);
+  }
+
+  positions() {
+    return this.reading.tokens.flatMap((item, at) => (item.special ? [] : [[at, `${at}  ${visible(item.text)}`]]));
   }
 
   stripPanel() {
-    const { tokens } = this.reading;
-    const { latent } = this.state;
-    const chosen = this.byIndex.get(latent);
-    const values = tokens.map((item) => (latent === null ? null : (item.firings.find((firing) => firing.latent === latent)?.value ?? 0)));
-    const loads = tokens.map((item) => Math.max(0, ...item.firings.map((firing) => this.share(firing))));
-    const top = latent === null ? 1 : Math.max(...values.map(Math.abs), 1e-9);
-    const buttons = tokens.map((item, i) => [
-      // Squared, because most tokens bring some latent halfway to its maximum.
-      token(item.text, latent === null ? loads[i] ** 2 : values[i], {
-        top,
-        says: latent === null && loads[i] > 0 ? `${Math.round(loads[i] * 100)} % of a latent's maximum` : null,
-        tag: "button",
-        peak: chosen?.peak === i,
-        props: { type: "button", class: `tok tok--pick${item.special ? " tok--special" : ""}`, "data-at": i, "aria-pressed": String(this.state.token === i), disabled: item.special, onclick: () => this.choose({ token: this.state.token === i ? null : i }) },
-      }),
-      // A line break inside a button would make it two lines high.
-      item.text.includes("\n") ? "\n" : null,
-    ]);
-    const caption =
-      latent === null
-        ? "Shaded by how close any latent comes to its own maximum. Choose a token to see what fires on it, or a latent to shade the text by it."
-        : ["Shaded by ", latentLink(this.run, this.sae, latent, `latent ${latent}`), chosen?.explanation && `: ${chosen.explanation}`, chosen ? "" : " (it does not fire here)"];
-    return h(
-      "section",
-      { class: "panel", "aria-label": "Tokens" },
-      h("div", { class: "prompt__caption small" }, h("span", {}, caption), latent !== null && h("button", { class: "button button--plain", type: "button", onclick: () => this.choose({ latent: null }) }, "clear")),
-      h("div", { class: "strip strip--large" }, buttons),
-      h("p", { class: "muted small prompt__count" }, `${plural(tokens.length, "token")} · ${plural(this.reading.n_latents_fired, "latent")} fired · ${this.reading.seconds.toFixed(2)} s`),
-    );
-  }
-
-  /** A firing over the latent's largest in the corpus; 0 for one that fires everywhere or was never scanned. */
-  share({ latent, value }) {
-    const known = this.byIndex.get(latent);
-    if (!known?.share_of_max || known.density > COMMON) return 0;
-    return (value / known.max) * known.share_of_max;
-  }
-
-  latentList() {
-    const { sort, common } = this.state;
-    const hidden = this.reading.latents.filter((item) => (item.density ?? 0) > COMMON).length;
-    const list = this.reading.latents.filter((item) => common || (item.density ?? 0) <= COMMON).sort(order(sort));
-    const top = Math.max(...list.map((item) => Math.abs(item.max)), 1e-9);
-    const picker = h("select", { class: "field", "aria-label": "Order of latents", onchange: (event) => this.choose({ sort: event.target.value }) }, SORTS.map(([key, title, tip]) => h("option", { value: key, title: tip, selected: key === sort }, title)));
-    return h(
-      "section",
-      { "aria-label": "Latents on this text" },
-      h("div", { class: "head" }, h("h2", {}, "Latents on this text"), h("div", { class: "head__end" }, picker)),
-      h("div", { class: "panel panel--flush" }, list.length ? h("ol", { class: "fired" }, listHead(), list.slice(0, SHOWN).map((item) => this.latentRow(item, item.max, top))) : h("div", { class: "empty" }, h("p", {}, "No latent fired."))),
-      h("p", { class: "small muted prompt__more" }, list.length > SHOWN && `The first ${SHOWN} of ${count(list.length)}. `, hidden > 0 && [`${plural(hidden, "latent")} that ${hidden === 1 ? "fires" : "fire"} on more than 10 % of all text ${common ? "shown" : "hidden"}. `, h("button", { type: "button", class: "linkish", onclick: () => this.choose({ common: !common }) }, common ? "Hide" : "Show")]),
-    );
-  }
-
-  tokenPanel() {
-    const at = this.state.token;
-    const item = this.reading.tokens[at];
-    const title = item ? ["On ", h("span", { class: "chip" }, visible(item.text))] : "On one token";
-    const content = item
-      ? h("ol", { class: "fired" }, listHead(), item.firings.map((firing) => this.latentRow(this.byIndex.get(firing.latent) ?? { index: firing.latent, explanation: null, density: null }, firing.value, item.firings[0].value)))
-      : h("div", { class: "empty" }, h("p", {}, "Choose a token above to see what fires on it."));
-    return h("section", { "aria-label": "Latents on the chosen token", "data-chosen": item ? "" : null }, h("div", { class: "head" }, h("h2", {}, title), item && h("span", { class: "muted small" }, plural(item.n_firings, "latent"))), h("div", { class: "panel panel--flush" }, content));
-  }
-
-  latentRow(latent, value, top) {
-    const chosen = this.state.latent === latent.index;
-    return h(
-      "li",
-      { class: "fired__row", "data-chosen": chosen ? "" : null },
-      h("button", { type: "button", class: "fired__paint", vars: { "--share": `${Math.min(Math.abs(value / top) * 100, 100).toFixed(1)}%` }, "aria-pressed": String(chosen), "aria-label": `Shade the text by latent ${latent.index}`, data: { tip: "Shade the text by this latent" }, onclick: () => this.choose({ latent: chosen ? null : latent.index }) }, activation(value)),
-      h("span", { class: "fired__words" }, latentLink(this.run, this.sae, latent.index, latent.index), " ", latent.explanation ?? h("span", { class: "muted" }, "no explanation")),
-      h("span", { class: "fired__facts muted small" }, latent.density !== null && percent(latent.density)),
-    );
+    const { tokens, n_latents_fired: fired, seconds, truncated } = this.reading;
+    return h("section", { class: "panel", "aria-label": "Tokens" }, this.caption, this.strip.node, h("p", { class: "muted small prompt__count" }, `${plural(tokens.length, "token")} · ${plural(fired, "latent")} fired · ${seconds.toFixed(2)} s`, truncated && ` · ${truncated}`));
   }
 
   keys() {
     const move = (step) => () => {
-      if (!this.reading) return;
-      const at = Math.min(Math.max((this.state.token ?? (step > 0 ? -1 : this.reading.tokens.length)) + step, 0), this.reading.tokens.length - 1);
-      this.choose({ token: at });
+      if (!this.strip) return;
+      const read = this.reading.tokens.flatMap((item, at) => (item.special ? [] : [at]));
+      const now = read.indexOf(this.state.chosen.at(-1));
+      const at = read[Math.min(Math.max(now < 0 ? (step > 0 ? 0 : read.length - 1) : now + step, 0), read.length - 1)];
+      this.choose({ chosen: [at] });
+      if (this.strip.hasFocus) this.strip.focus(at);
     };
     const next = { run: move(1), says: "next token" };
     const back = { run: move(-1), says: "previous token" };
-    return { j: next, ArrowRight: next, k: back, ArrowLeft: back };
+    return { j: next, ArrowRight: next, k: back, ArrowLeft: back, ...this.viewKeys() };
   }
-}
 
-function listHead() {
-  return h("li", { class: "fired__row fired__head", "aria-hidden": "true" }, h("span", {}, "Activation"), h("span", {}, "Latent"), h("span", { class: "fired__facts" }, "Density"));
-}
-
-function order(sort) {
-  const ascending = sort === "density" || sort === "peak";
-  const key = (item) => item[sort] ?? (ascending ? Infinity : -Infinity);
-  return (a, b) => (ascending ? key(a) - key(b) : key(b) - key(a)) || b.max - a.max;
-}
-
-/** A whole number out of the address, or null. */
-function whole(text) {
-  return /^\d+$/.test(text ?? "") ? Number(text) : null;
+  viewKeys() {
+    const shows = (i) => () => this.reading && this.tabs.children[i]?.click();
+    return Object.fromEntries(["1", "2", "3", "4"].map((key, i) => [key, { run: shows(i), says: "view of the text" }]));
+  }
 }

@@ -1,0 +1,92 @@
+// The latents at one position over the layers: a table whose cells are shaded by their value, by mean layer, then total.
+
+import { fill, h } from "../dom.js";
+import { term } from "../float.js";
+import { activation, count, number } from "../format.js";
+import { shade, visible } from "../tokens.js";
+import { gridKeys } from "./grid_keys.js";
+import { named } from "./named.js";
+import { Slot } from "./slot.js";
+
+const MEAN = "Mean of the layer's number, each layer weighted by the size of the value there.";
+const TOTAL = "Sum of the values over the layers.";
+
+export class LayerTable {
+  constructor(page) {
+    this.page = page;
+    this.body = h("div", {});
+    this.title = h("h2", {}, "Latents by layer");
+    this.node = h("section", { "aria-label": "Latents by layer" }, h("div", { class: "head" }, this.title), this.body);
+    this.slot = new Slot(this.body);
+  }
+
+  draw(position, threshold, reading) {
+    return this.slot.show(this.page.ask("/layers/table", { position, threshold }), (answer) => {
+      fill(this.title, "Latents by layer on ", h("span", { class: "chip" }, visible(answer.token.text)));
+      fill(this.body, answer.rows.length ? this.tableOf(answer, reading) : h("div", { class: "panel empty" }, h("p", {}, answer.max === null ? "No latent fires here." : "No value is above the threshold.")));
+    });
+  }
+
+  tableOf(answer, reading) {
+    const { page } = this;
+    const rows = answer.rows.slice(0, page.state.rows);
+    const table = h(
+      "table",
+      { class: "layers", role: "grid", "aria-label": `Values by latent and layer, on ${visible(answer.token.text)}` },
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Latent"), answer.sites.map((site, layer) => h("th", { scope: "col", class: "num" }, this.head(site, layer))), h("th", { scope: "col", class: "num" }, term("Mean layer", MEAN)), h("th", { scope: "col", class: "num" }, term("Total", TOTAL)), h("th", { scope: "col", class: "layers__words" }, "Explanation"))),
+      h("tbody", {}, rows.map((row) => this.row(row, answer, reading))),
+    );
+    gridKeys(table, "td[data-layer]");
+    this.listen(table);
+    const more = answer.n_rows > rows.length && h("p", { class: "small muted prompt__more" }, `The first ${count(rows.length)} of ${count(answer.n_rows)} latents. `, rows.length < answer.rows.length ? h("button", { type: "button", class: "linkish", onclick: () => page.choose({ rows: page.state.rows + 60 }) }, "Show more") : "Raise the threshold to see the others less.");
+    return [h("div", { class: "panel panel--flush scroll" }, table), more];
+  }
+
+  head(site, layer) {
+    const { page } = this;
+    return h("button", { type: "button", class: "sort", "aria-pressed": String(layer === page.layer(page.state)), "aria-label": `Choose ${site}`, data: { tip: site, layer }, onclick: () => page.choose({ layer }) }, short(site));
+  }
+
+  row(row, answer, reading) {
+    const { page } = this;
+    const strongest = row.values.reduce((best, value, i) => (Math.abs(value ?? 0) > Math.abs(row.values[best] ?? 0) ? i : best), 0);
+    const cell = (value, layer) => {
+      const props = { class: "num layers__cell", tabindex: -1, "data-layer": layer, "data-latent": row.latent, "data-on": layer === page.layer(page.state) && row.latent === page.state.latent };
+      if (value === null) return h("td", props, h("span", { class: "sr-only" }, "none"));
+      return h("td", { ...props, vars: { "--v": shade(value, answer.max).toFixed(3) }, "data-negative": value < 0 }, number(value, 3));
+    };
+    return h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, named(page, reading.layers[strongest].key, row.latent)),
+      row.values.map(cell),
+      h("td", { class: "num" }, row.mean_layer.toFixed(2)),
+      h("td", { class: "num" }, activation(row.total)),
+      h("td", { class: "layers__words muted" }, row.explanation ?? ""),
+    );
+  }
+
+  /** A cell stands for a latent at a layer: pointing previews it on the text, a click or Enter chooses it. */
+  listen(table) {
+    const { page } = this;
+    const meant = (event) => {
+      const cell = event.target.closest?.("[data-layer]");
+      if (!cell) return null;
+      const layer = Number(cell.dataset.layer);
+      return cell.dataset.latent === undefined ? { layer } : { layer, latent: Number(cell.dataset.latent) };
+    };
+    const preview = (event) => page.paintOnly(meant(event));
+    const choose = (event) => meant(event)?.latent !== undefined && page.choose(meant(event));
+    table.addEventListener("pointerover", (event) => event.pointerType !== "touch" && preview(event));
+    table.addEventListener("pointerleave", () => page.paintOnly(null));
+    table.addEventListener("focusin", (event) => event.target.matches(":focus-visible") && preview(event));
+    table.addEventListener("focusout", () => page.paintOnly(null));
+    table.addEventListener("click", (event) => !event.target.closest("a") && choose(event));
+    table.addEventListener("keydown", (event) => event.key === "Enter" && event.target.matches("td") && choose(event));
+  }
+}
+
+/** "resid_post.3" as "3" would hide the place: the name is cut to its end only where all of it is told beside. */
+function short(site) {
+  return site.replace(/^resid_post\./, "").replace(/^.*(?=\b\w+\.\d+$)/, "");
+}

@@ -1,0 +1,65 @@
+// A text over time: which latents of which part of the code fire on which token, and how much of the reconstruction each part makes.
+
+import { fill, h } from "../dom.js";
+import { term } from "../float.js";
+import { count, number, percent } from "../format.js";
+import { energyStripes } from "./energy.js";
+import { shadedBy } from "./named.js";
+import { largest } from "./shading.js";
+import { Slot } from "./slot.js";
+import { TimeMap } from "./time_map.js";
+
+const L0 = "Mean number of latents that fire on a token that the SAE reads.";
+const ENERGY = "‖p‖² over the sum of ‖q‖² of all parts, p being what this part adds to the reconstruction; sums over the tokens of the text.";
+
+export class TimeView {
+  constructor(page) {
+    this.page = page;
+    this.reading = null;
+    this.body = h("div", { class: "stack", vars: { "--gap": "18px" } });
+    this.node = h("div", {}, this.body);
+    this.slot = new Slot(this.body);
+  }
+
+  draw() {
+    if (this.reading) return this.map?.mark();
+    return this.slot.show(this.page.ask("/time", {}), (reading) => {
+      this.reading = reading;
+      this.map = reading.rows.length ? new TimeMap(this.page, reading, energyStripes(reading)) : null;
+      fill(this.body, this.partTable(), this.map?.node ?? h("div", { class: "panel empty" }, h("p", {}, "No latent fired.")), this.below());
+      this.map?.start(this.page.signal);
+      this.page.paint(this.page.state);
+    });
+  }
+
+  preview(changes) {
+    this.map?.mark(changes?.chosen ?? this.page.state.chosen);
+  }
+
+  shading(shown) {
+    const row = this.reading && rowOf(this.reading, shown);
+    if (!row) return null;
+    const values = this.reading.tokens.map(() => 0);
+    row.positions.forEach((at, i) => (values[at] = row.values[i]));
+    const where = this.reading.parts.length > 1 ? ` (${row.part})` : "";
+    return { values, top: largest(values), peak: row.peak, caption: shadedBy(this.page, { key: row.key, latent: row.latent, where, explanation: row.explanation, fires: true }) };
+  }
+
+  partTable() {
+    const { parts, why_no_energy: why } = this.reading;
+    if (parts.length < 2) return null;
+    const energy = (part) => (part.energy_of_text === null ? term("–", `Missing: ${why ?? "no part adds anything"}`) : percent(part.energy_of_text));
+    const row = (part) => h("tr", {}, h("th", { scope: "row" }, part.name), h("td", { class: "num" }, energy(part)), h("td", { class: "num" }, number(part.l0, 3)), h("td", { class: "num" }, count(part.n_fired)));
+    return h("section", { "aria-label": "Parts of the code" }, h("div", { class: "head" }, h("h2", {}, "Parts of the code")), h("div", { class: "panel panel--flush scroll parts" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Part"), h("th", { scope: "col", class: "num" }, term("Share of energy", ENERGY)), h("th", { scope: "col", class: "num" }, term("L0", L0)), h("th", { scope: "col", class: "num" }, "Latents fired"))), h("tbody", {}, parts.map(row)))));
+  }
+
+  below() {
+    const { rows, n_rows: all, site } = this.reading;
+    return h("p", { class: "muted small" }, `The ${count(rows.length)} latents of the largest totals, of ${count(all)} that fired at ${site}, each part in the order in which they first peak. Darker is stronger, on one scale; blue is negative. Arrow keys move over the map, Enter chooses.`);
+  }
+}
+
+/** The row of the chosen latent; of the chosen part where both parts have one of that number. */
+function rowOf({ rows }, { latent, part }) {
+  return rows.find((row) => row.latent === latent && row.part === part) ?? rows.find((row) => row.latent === latent);
+}
