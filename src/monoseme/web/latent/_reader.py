@@ -1,38 +1,111 @@
 """Reads the page of a latent."""
 
-from typing import Any
+import threading
+from typing import TYPE_CHECKING, Any
 
-from monoseme.web.latent.answers import LatentCard, LatentDetail
+from monoseme.web.latent.answers import Judgements, LatentCard, LatentDetail, LatentVectors, Trial
 from monoseme.web.latents import LatentsReader
+from monoseme.web.latents.answers import LatentRow
 from monoseme.web.run_files import NotFoundError, RunFiles
 from monoseme.web.values import Histogram
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from monoseme.atlas import Atlas
+    from monoseme.models import LanguageModel
+    from monoseme.web.latent._vectors import Decoders
+
 
 class LatentReader:
-    """The latents of one run, one at a time."""
+    """The latents of one run, one at a time. Safe to ask from several threads."""
 
     def __init__(self, files: RunFiles) -> None:
         self._files = files
+        self._lock = threading.Lock()
+        self._roles: dict[str, dict[str, NDArray[np.float64]]] = {}
+        self._decoders: Decoders | None = None
 
     def detail(self, sae: str, index: int) -> LatentDetail:
         """Everything about a latent."""
-        from monoseme.web.latent import _detail
+        from monoseme.web.latent import _detail, _layers
 
         atlas = self._files.atlas_with(sae, index)
-        return _detail.detail(atlas.latent(sae, index), atlas.annotations(sae))
+        page = atlas.latent(sae, index)
+        beside = _detail.Beside(
+            fires_on=atlas.latents(sae).row(index)["example_texts"] or (),
+            layers=_layers.layers(self._files, atlas, sae, index),
+            roles=_layers.role_densities(self._role_densities(atlas, sae), index),
+            rows=self._rows(sae, _detail.related_indices(page)),
+        )
+        return _detail.detail(page, atlas.annotations(sae), beside)
 
     def card(self, sae: str, index: int) -> LatentCard:
         """The small card."""
         from monoseme.web.latent import _detail
 
         atlas = self._files.atlas_with(sae, index)
-        return _detail.card(atlas.latent(sae, index), self._files.page(LatentsReader).table(sae).rows([index])[index])
+        return _detail.card(atlas.latent(sae, index), self._rows(sae, [index])[index])
 
     def chart(self, sae: str, index: int) -> dict[str, Any]:
         """The histogram of its activations, as a Vega-Lite specification. Raises NotFoundError for one that never fired."""
         found = self._files.atlas_with(sae, index).latents(sae).histogram(index)
         if found is None:
             raise NotFoundError(f"latent {index} never fired, so there is no histogram")
-        from monoseme.web.latent import _histogram
+        from monoseme.web.latent._histogram import chart
 
-        return _histogram.chart(Histogram(edges=list(found.edges), counts=list(found.counts)))
+        return chart(Histogram(edges=list(found.edges), counts=list(found.counts)))
+
+    def judgements(self, sae: str, index: int, part: str) -> Judgements:
+        """The judgements behind the scores called `part`. Raises NotFoundError where there are no such scores."""
+        from monoseme.web.latent._judged import judgements
+
+        return judgements(self._files.atlas_with(sae, index), sae, index, part)
+
+    async def trial(self, sae: str, index: int, text: str) -> Trial:
+        """The latent on each token of a text. Raises NotFoundError, and UnavailableError without the model."""
+        files = self._files
+        asked = files.sae(sae)
+
+        def work(model: "LanguageModel") -> Trial:
+            from monoseme.web.latent._trial import trial
+            from monoseme.web.latent._vectors import check_latent
+
+            own = files.worker.sae(asked.path, model)
+            check_latent(index, own.n_latents, sae)
+            return trial(model, own, asked, text, key=sae, index=index, begins_with_bos=files.begins_with_bos)
+
+        return await files.worker.call(files.model, work)
+
+    def vectors(self, sae: str, index: int) -> LatentVectors:
+        """What it writes, as numbers."""
+        from monoseme.web.latent._vectors import as_json
+
+        return as_json(self._written(sae, index), key=sae, index=index)
+
+    def vector_file(self, sae: str, index: int) -> bytes:
+        """What it writes, as a safetensors file."""
+        from monoseme.web.latent._vectors import as_safetensors
+
+        facts = {"sae": sae, "latent": index, "model": self._files.model_name, "what": "added by a code of 1"}
+        return as_safetensors(self._written(sae, index), facts)
+
+    def _written(self, sae: str, index: int) -> "dict[str, NDArray[np.float32]]":
+        from monoseme.web.latent._vectors import Decoders
+
+        asked = self._files.sae(sae)
+        with self._lock:
+            self._decoders = self._decoders or Decoders()
+        return self._decoders.vectors(asked, index)
+
+    def _rows(self, sae: str, indices: list[int]) -> dict[int, LatentRow]:
+        return self._files.page(LatentsReader).table(sae).rows(indices)
+
+    def _role_densities(self, atlas: "Atlas", sae: str) -> "dict[str, NDArray[np.float64]]":
+        """Read once: a table of all latents."""
+        latents = atlas.latents(sae)
+        with self._lock:
+            if latents.content_hash not in self._roles:
+                self._roles[latents.content_hash] = latents.role_densities()
+            return self._roles[latents.content_hash]
