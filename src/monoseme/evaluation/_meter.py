@@ -49,7 +49,7 @@ class Meter:
         """Adds the T tokens of a chunk, which is a batch for the metrics that depend on batches; the documents' weights."""
         firings = firings_of(found.codes)
         values = token_values(found.x, found.x_hat, self._shift_from(found.x))
-        values |= _code_values(firings, like=values["n"])
+        values |= code_values(firings, like=values["n"])
         sums = per_document({name: value.cpu() for name, value in values.items()}, rows)
         weights = self.ledger.add(sums, rows)
         self.latents.update(firings, rows, weights)
@@ -91,7 +91,7 @@ def firings_of(codes: SparseCodes) -> Firings:
     return Firings(codes.rows(), codes.indices, codes.values)
 
 
-def _code_values(firings: Firings, *, like: Float[Tensor, " T"]) -> dict[str, Float[Tensor, " T"]]:
+def code_values(firings: Firings, *, like: Float[Tensor, " T"]) -> dict[str, Float[Tensor, " T"]]:
     """`l0` and `l1` per token, float64."""
     row = firings.row.to(like.device)
     size = firings.value.detach().to(like.device).double().abs()

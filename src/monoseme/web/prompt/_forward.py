@@ -50,7 +50,7 @@ class Forward(NamedTuple):
 
 
 def forward_on(model: LanguageModel, sae: SAE, asked: ScannedSae, text: str, *, begins_with_bos: bool) -> Forward:
-    """Runs the model as far as the SAE's last site. Raises ConfigError for a text of no tokens."""
+    """Runs the model as far as the SAE's last site. Raises BadRequestError for a text of no tokens."""
     read = tokens_of(model, text, begins_with_bos=begins_with_bos)
     placed = Placed(sae, asked.sites)
     sites = tuple(dict.fromkeys((*placed.inputs, *placed.outputs)))

@@ -7,6 +7,8 @@ from monoseme.web.latents import LatentsReader
 from monoseme.web.latents.answers import LatentRow
 from monoseme.web.run_files import RunFiles, ScannedSae
 
+_CODES_OF_THEIR_OWN = ("predicted", "novel")
+
 
 class Scanned(NamedTuple):
     """One SAE as it was scanned under one key."""
@@ -29,6 +31,11 @@ class KnownLatents:
         found = (each.key for each in self._scanned if each.part == part and site in (None, each.site))
         return next(found, None)
 
+    def part_key(self, part: str | None, *, site: str) -> str | None:
+        """As `key`; latents of a group (high, low) are those of the whole code, predicted and novel are codes of their own."""
+        own = self.key(part=part, site=site)
+        return own if own is not None or part in _CODES_OF_THEIR_OWN else self.key(site=site)
+
     def shown_key(self, site: str) -> str | None:
         """That of what a page was asked for: its own part and site."""
         return self.key(part=self._asked.part, site=site)
@@ -36,3 +43,10 @@ class KnownLatents:
     def rows(self, key: str | None, latents: Iterable[int]) -> dict[int, LatentRow]:
         """Density, largest activation and explanation of these latents; empty where nothing was scanned under that key."""
         return {} if key is None else self._files.page(LatentsReader).table(key).rows(list(latents))
+
+    def maximum(self, latent: int, *, site: str) -> float | None:
+        """The largest activation of a latent that steers at a site; of a TFA that of its novel code, which steering changes."""
+        names = ("novel", self._asked.part, None)
+        keys = [self.key(part=part, site=site) or self.key(part=part) for part in names if part != "predicted"]
+        row = self.rows(next((key for key in keys if key is not None), None), [latent]).get(latent)
+        return None if row is None else row.max

@@ -1,13 +1,15 @@
 """The latents on each token of a text, and each latent over all of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from monoseme.tensors.sparse import SparseCodes
 from monoseme.web.latents.answers import LatentRow
 from monoseme.web.prompt._forward import Forward
+from monoseme.web.prompt._known import KnownLatents
 from monoseme.web.prompt._text import TokenText
-from monoseme.web.prompt.answers import Firing, PromptLatent, PromptToken
+from monoseme.web.prompt._views import views_of
+from monoseme.web.prompt.answers import Firing, PromptLatent, PromptReading, PromptToken
 
 MAX_FIRINGS_PER_TOKEN = 256
 """Bounds the answer for SAEs with dense codes; told in `truncated`."""
@@ -16,6 +18,7 @@ MAX_FIRINGS_PER_TOKEN = 256
 class ReadTokens(NamedTuple):
     """What a prompt made an SAE say."""
 
+    forward: Forward
     tokens: list[PromptToken]
     truncated: str
 
@@ -27,7 +30,7 @@ def read_tokens(forward: Forward) -> ReadTokens:
     truncated = forward.text.truncated
     if any(token.n_firings > MAX_FIRINGS_PER_TOKEN for token in read):
         truncated = f"{truncated} Only the {MAX_FIRINGS_PER_TOKEN} strongest latents of each token are shown.".strip()
-    return ReadTokens(read, truncated)
+    return ReadTokens(forward, read, truncated)
 
 
 def _tokens(text: TokenText, codes: SparseCodes) -> list[PromptToken]:
@@ -70,10 +73,21 @@ def latents_of(tokens: Sequence[PromptToken]) -> dict[int, Firings]:
     return {index: Firings(*peaks[index], len(firings)) for index, firings in seen.items()}
 
 
-def over_prompt(found: Mapping[int, Firings], known: Mapping[int, LatentRow]) -> list[PromptLatent]:
-    """The latents with what is known of them, strongest first."""
-    latents = [_latent(index, firings, known.get(index)) for index, firings in found.items()]
-    return sorted(latents, key=lambda latent: (-abs(latent.max), latent.index))
+def prompt_reading(read: ReadTokens, known: KnownLatents, *, sae: str, text: str, seconds: float) -> PromptReading:
+    """The answer, latents strongest first."""
+    key, found = known.shown_key(str(read.forward.site)), latents_of(read.tokens)
+    rows = known.rows(key, found)
+    latents = [_latent(index, firings, rows.get(index)) for index, firings in found.items()]
+    return PromptReading(
+        sae=sae,
+        text=text,
+        tokens=read.tokens,
+        latents=sorted(latents, key=lambda latent: (-abs(latent.max), latent.index)),
+        n_latents_fired=len(found),
+        truncated=read.truncated,
+        seconds=seconds,
+        views=views_of(read.forward, key=key),
+    )
 
 
 def _latent(index: int, firings: Firings, row: LatentRow | None) -> PromptLatent:

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import torch
 
-from monoseme.core.errors import ConfigError
 from monoseme.models import LanguageModel
 from monoseme.tensors.shapes import Bool, Int, Tensor
 from monoseme.web.prompt.answers import PromptText
+from monoseme.web.run_files import BadRequestError
 
 MAX_TOKENS = 1024
 """Longest prompt that is read; attention is quadratic in it."""
@@ -41,7 +41,7 @@ class TokenText(NamedTuple):
 
 
 def tokens_of(model: LanguageModel, text: str, *, begins_with_bos: bool) -> TokenText:
-    """The tokens of `text`, with BOS first where training had it. Raises ConfigError for a text with none that an SAE reads."""
+    """The tokens of `text`, with BOS first where training had it. Raises BadRequestError for a text with none to read."""
     ids = model.encode(text)
     if begins_with_bos and model.bos_id is not None and ids[:1] != [model.bos_id]:
         ids = [model.bos_id, *ids]
@@ -50,5 +50,5 @@ def tokens_of(model: LanguageModel, text: str, *, begins_with_bos: bool) -> Toke
     ids = ids[:longest]
     special = [token in model.special_ids for token in ids]
     if all(special):
-        raise ConfigError("this text has no token that an SAE reads: none at all, or special ones only\n  Type some words.")
+        raise BadRequestError("this text has no token that an SAE reads: none at all, or special ones only\n  Type some words.")
     return TokenText(ids, model.decode_tokens(ids), special, truncated)

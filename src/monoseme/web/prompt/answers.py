@@ -262,7 +262,7 @@ class LogitsReading(Model):
     steered: NextTokens | None
     why_not_steered: str | None
     """Null where `steered` is there."""
-    amount: float | None
-    """What the strength is as a code, where it was worked out."""
+    maximum: float | None
+    """The latent's largest activation in the scanned corpus, a strength of 1max; null without a latent, or if it is not known."""
     truncated: str
     seconds: float

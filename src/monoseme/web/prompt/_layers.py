@@ -1,0 +1,145 @@
+"""A text through an SAE whose sites have codes of their own: codes, histograms and metrics of each layer, latents over all.
+
+Letters: E entries, M latents that fired.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from monoseme.web.prompt._entries import Entries, entries_of, shortened
+from monoseme.web.prompt._forward import Forward
+from monoseme.web.prompt._known import KnownLatents
+from monoseme.web.prompt._metrics import metrics_of
+from monoseme.web.prompt._text import TokenText
+from monoseme.web.prompt.answers import LayerCodes, LayerLatent, LayerOfPrompt, LayersReading
+from monoseme.web.run_files import UnavailableError
+from monoseme.web.values import Histogram, MetricValue
+
+N_BINS = 64
+"""As MLSAE's application has them."""
+MAX_ENTRIES = 100_000
+"""Codes in one answer: about 3 MB of JSON. Beyond, the strongest of each token and layer are kept; told in `truncated`."""
+MAX_LATENTS = 2000
+
+
+class ReadLayers(NamedTuple):
+    """What a text made an SAE say at each of its sites; small enough to keep."""
+
+    text: TokenText
+    sites: list[str]
+    entries: Entries
+    """After the cut."""
+    histograms: list[Histogram]
+    metrics: list[list[MetricValue]]
+    n_fired: list[int]
+    """Latents at each site."""
+    truncated: str
+
+
+def read_layers(forward: Forward) -> ReadLayers:
+    """The codes at all sites. Raises UnavailableError for an SAE with one code for all its sites."""
+    if not forward.sae.codes_per_site:
+        raise UnavailableError(
+            f"{forward.asked.name} has one code for all it reads: there are no layers to set side by side\n"
+            "  Only SAEs with codes of their own at each site, such as MLSAE, have this view."
+        )
+    reads = forward.read()
+    entries = entries_of([read.codes for read in reads], forward.text.positions())
+    sites = [str(site) for site in forward.placed.code_sites]
+    kept, truncated = _cut(entries, n_rows=len(forward.text.ids) * len(sites))
+    return ReadLayers(
+        forward.text,
+        sites,
+        kept,
+        histograms_of(entries, n_layers=len(sites)),
+        [metrics_of(read) for read in reads],
+        [len(np.unique(entries.latent[entries.layer == layer])) for layer in range(len(sites))],
+        f"{forward.text.truncated} {truncated}".strip(),
+    )
+
+
+def _cut(entries: Entries, *, n_rows: int) -> tuple[Entries, str]:
+    if len(entries.value) <= MAX_ENTRIES:
+        return entries, ""
+    most = max(MAX_ENTRIES // n_rows, 1)
+    return entries.strongest(most), f"Only the {most} strongest latents of each token and layer are shown."
+
+
+def histograms_of(entries: Entries, *, n_layers: int) -> list[Histogram]:
+    """The codes of each layer in 64 bins from 0, or the lowest below it, to the largest at any layer."""
+    low, high = min(entries.value.min(initial=0.0), 0.0), max(entries.value.max(initial=0.0), 0.0)
+    edges = np.linspace(low, high if high > low else low + 1.0, N_BINS + 1)
+    counts = [np.histogram(entries.value[entries.layer == layer], bins=edges)[0] for layer in range(n_layers)]
+    return [Histogram(edges=edges.tolist(), counts=count.tolist()) for count in counts]
+
+
+def layers_reading(read: ReadLayers, known: KnownLatents, *, sae: str, text: str, seconds: float) -> LayersReading:
+    """The answer: what was read, with what the atlas knows."""
+    latents = latents_over_layers(read.entries)
+    keys = [known.key(site=site) for site in read.sites]
+    return LayersReading(
+        sae=sae,
+        text=text,
+        tokens=read.text.shown(),
+        layers=[_layer(read, layer, key) for layer, key in enumerate(keys)],
+        codes=LayerCodes(
+            position=read.entries.position.tolist(),
+            layer=read.entries.layer.tolist(),
+            latent=read.entries.latent.tolist(),
+            value=shortened(read.entries.value),
+        ),
+        latents=_explained(latents[:MAX_LATENTS], keys, known),
+        n_latents_fired=len(latents),
+        truncated=read.truncated,
+        seconds=seconds,
+    )
+
+
+def _layer(read: ReadLayers, layer: int, key: str | None) -> LayerOfPrompt:
+    values = read.entries.value[read.entries.layer == layer]
+    return LayerOfPrompt(
+        site=read.sites[layer],
+        key=key,
+        max=float(values.max()) if len(values) else None,
+        n_fired=read.n_fired[layer],
+        histogram=read.histograms[layer],
+        metrics=read.metrics[layer],
+    )
+
+
+def latents_over_layers(entries: Entries) -> list[LayerLatent]:
+    """Each latent over all layers and positions, strongest first."""
+    numbers, which = np.unique(entries.latent, return_inverse=True)
+    size = np.abs(entries.value)
+    strongest = np.lexsort((entries.position, -size, which))
+    peaks = strongest[np.unique(which[strongest], return_index=True)[1]]
+    total = np.bincount(which, entries.value)
+    mean_layer = np.bincount(which, size * entries.layer) / np.bincount(which, size)
+    n_firings = np.bincount(which)
+    return [
+        LayerLatent(
+            index=int(numbers[m]),
+            max=float(entries.value[peaks[m]]),
+            peak=int(entries.position[peaks[m]]),
+            peak_layer=int(entries.layer[peaks[m]]),
+            total=float(total[m]),
+            mean_layer=float(mean_layer[m]),
+            n_firings=int(n_firings[m]),
+            explanation=None,
+        )
+        for m in np.lexsort((numbers, -size[peaks]))
+    ]
+
+
+def _explained(latents: Sequence[LayerLatent], keys: Sequence[str | None], known: KnownLatents) -> list[LayerLatent]:
+    """With the explanation of each at the layer of its peak; one look-up for each layer."""
+    of_layer = explanations_at([(latent.index, latent.peak_layer) for latent in latents], keys, known)
+    return [latent.model_copy(update={"explanation": said}) for latent, said in zip(latents, of_layer, strict=True)]
+
+
+def explanations_at(latents: Sequence[tuple[int, int]], keys: Sequence[str | None], known: KnownLatents) -> list[str | None]:
+    """The explanation of each (latent, layer); None where there is none."""
+    rows = {layer: known.rows(keys[layer], [i for i, at in latents if at == layer]) for layer in {at for _, at in latents}}
+    return [rows[layer][index].explanation if index in rows[layer] else None for index, layer in latents]
