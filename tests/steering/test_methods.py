@@ -141,6 +141,12 @@ def test_a_projection_is_capped(sae: SAE, x: Tensor) -> None:
     close(out - (out @ v).unsqueeze(-1) * v, x - (x @ v).unsqueeze(-1) * v)
 
 
+def test_a_cap_is_a_multiple_of_the_directions_own_length(x: Tensor) -> None:
+    longer = torch.zeros(20).index_fill(0, torch.tensor([4]), 3.0)
+    (edit,) = STEERING.get("projection_cap")().edits(SITE, [Aim(Direction(longer, "three long"), Strength(0.5, "raw"))])
+    close(edit(x, context(1, 300))[..., 4], x[..., 4].clamp_max(1.5))
+
+
 def test_one_direction_is_swapped_for_another(sae: SAE, x: Tensor) -> None:
     a, b = (writes(sae, i) / writes(sae, i).norm() for i in (A, B))
     p = (x @ a).unsqueeze(-1)
