@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter
 
-from monoseme.web import latent, latents, overview, prompt, studies
+from monoseme.web import latent, latents, overview, prompt, steer, studies
 from monoseme.web.values import ApiError
 
 router = APIRouter(prefix="/api", responses={status: {"model": ApiError} for status in (400, 404, 409, 422, 500)})
-for page in (overview, latents, latent, prompt, studies):
+for page in (overview, latents, latent, prompt, steer, studies):
     router.include_router(page.router)

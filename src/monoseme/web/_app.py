@@ -20,7 +20,7 @@ from monoseme.web._library import Library, run_ids, study_folders
 from monoseme.web._security import Guard
 from monoseme.web.run_files import BadRequestError, NotFoundError, Run, RunFiles, UnavailableError
 from monoseme.web.studies import StudyShelf
-from monoseme.web.worker import ModelWorker
+from monoseme.web.worker import ClientNames, ModelWorker, TooBusyError
 
 if TYPE_CHECKING:
     from monoseme.web.worker import ModelLoader
@@ -73,6 +73,7 @@ def app_over(
     app.include_router(_api.router)
     app.include_router(_static.router())
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=4)
+    app.add_middleware(ClientNames)
     app.add_middleware(Guard, hosts=hosts, token=token)
     return app
 
@@ -82,6 +83,7 @@ _STATUS: tuple[tuple[type[MonosemeError], int], ...] = (
     (ArtifactMissingError, 404),
     (UnavailableError, 409),
     (BadRequestError, 422),
+    (TooBusyError, 429),
 )
 
 
@@ -89,7 +91,10 @@ async def _on_our_error(_request: Request, error: Exception) -> Response:
     """The first line of the message is the error, the rest the hint."""
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
     line, _, rest = str(error).partition("\n")
-    return _answer(status, line, " ".join(rest.split()))
+    answer = _answer(status, line, " ".join(rest.split()))
+    if isinstance(error, TooBusyError):
+        answer.headers["retry-after"] = "2"
+    return answer
 
 
 async def _on_bad_request(_request: Request, error: Exception) -> Response:

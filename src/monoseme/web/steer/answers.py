@@ -136,8 +136,8 @@ class Values(Event):
     arm: ArmName
     row: int
     place: int
-    values: dict[str, float]
-    """By name; those of one SAE come together."""
+    values: dict[str, float | None]
+    """By name; those of one SAE come together. Null for a number that is not finite."""
 
 
 class Ended(Event):

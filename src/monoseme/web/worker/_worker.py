@@ -1,59 +1,172 @@
-"""Loads language models and SAEs when they are first needed, keeps them, and runs one piece of work at a time."""
+"""One thread runs the models of all runs: short pieces of work and steps of the texts that are being written take turns.
 
+Clients take turns, too (`FairQueue`). The thread begins with the first work and ends when there has been none for a while.
+"""
+
+import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-
-from starlette.concurrency import run_in_threadpool
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from monoseme.core.errors import ArtifactMissingError, MonosemeError
 from monoseme.web.run_files import UnavailableError
+from monoseme.web.worker._clients import current_client
+from monoseme.web.worker._kept import KeptModels, ModelLoader
+from monoseme.web.worker._queue import FairQueue
+from monoseme.web.worker._slots import Slots, WorkerLimits
+from monoseme.web.worker._writing import Desk, Job, Writing
 
 if TYPE_CHECKING:
     from monoseme.models import LanguageModel, ModelConfig
     from monoseme.saes import SAE
 
-ModelLoader = Callable[["ModelConfig"], "LanguageModel"]
 T = TypeVar("T")
+_LINGER_SECONDS = 60.0
+"""Beginning a thread costs its first forward some ten milliseconds."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """A short piece of work."""
+
+    config: "ModelConfig"
+    work: "Callable[[LanguageModel], Any]"
+    answer: "Future[Any]"
 
 
 class ModelWorker:
     """Runs models for every run that is served."""
 
-    def __init__(self, loader: ModelLoader | None = None) -> None:
+    def __init__(self, loader: ModelLoader | None = None, *, limits: WorkerLimits = WorkerLimits()) -> None:  # noqa: B008 - a value
         """`loader` gives a language model; None is `LanguageModel.load`."""
-        self._loader = loader
-        self._lock = threading.Lock()
-        self._models: dict[ModelConfig, LanguageModel] = {}
-        self._saes: dict[Path, SAE] = {}
+        self._kept = KeptModels(loader, limits)
+        self._desk = Desk(limits)
+        self._slots = Slots(limits)
+        self._calls: FairQueue[_Call] = FairQueue()
+        self._writings: FairQueue[Job] = FairQueue()
+        self._next: Job | None = None
+        """Taken from the queue, and waits for room."""
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
 
     async def call(self, config: "ModelConfig", work: "Callable[[LanguageModel], T]") -> T:
-        """What `work` makes of the model. Raises UnavailableError where the model cannot be loaded, and what `work` raises."""
-        return await run_in_threadpool(self._run, config, work)
+        """What `work` makes of the model. Cancelled while it waits, it is never done.
+
+        Raises UnavailableError where the model cannot be loaded, TooBusyError, and what `work` raises.
+        """
+        client = current_client()
+        call = _Call(config, work, Future())
+        with self._slots.taken(client):
+            with self._wake:
+                self._calls.put(client, call)
+                self._waken()
+            try:
+                return cast(T, await asyncio.wrap_future(call.answer))
+            finally:
+                with self._wake:
+                    self._calls.remove(call)
+
+    @contextmanager
+    def write(self, config: "ModelConfig", writing: Writing) -> Iterator[None]:
+        """Has something written for as long as the context is open; who leaves it earlier cancels `writing` first.
+
+        Raises TooBusyError.
+        """
+        client = current_client()
+        job = Job(client, config, writing)
+        with self._slots.taken(client):
+            with self._wake:
+                self._writings.put(client, job)
+                self._tell_places()
+                self._waken()
+            try:
+                yield
+            finally:
+                with self._wake:
+                    if self._writings.remove(job):
+                        self._tell_places()
 
     def sae(self, path: Path, model: "LanguageModel") -> "SAE":
         """The SAE at `path`, ready on the model's device; for work that the worker runs. Raises UnavailableError."""
         from monoseme.saes import load_sae
 
         try:
-            if path not in self._saes:
-                self._saes[path] = load_sae(path).export().to(model.device).eval()
+            return self._kept.made(model, path, lambda: load_sae(path).export().to(model.device).eval())
         except ArtifactMissingError as error:
             raise UnavailableError(str(error)) from error
-        return self._saes[path]
 
-    def _run(self, config: "ModelConfig", work: "Callable[[LanguageModel], T]") -> T:
-        with self._lock:
-            return work(self._model(config))
+    def kept(self, model: "LanguageModel", key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` makes for a model, kept with it unless too much else is; for work that the worker runs."""
+        return self._kept.made(model, key, make)
 
-    def _model(self, config: "ModelConfig") -> "LanguageModel":
-        from monoseme.models import LanguageModel
+    def _waken(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="monoseme models", daemon=True)
+            self._thread.start()
+        self._wake.notify()
 
+    def _tell_places(self) -> None:
+        for place, job in enumerate(self._writings.in_order()):
+            job.writing.waits(place + (self._next is not None))
+
+    def _run(self) -> None:
+        while self._has_work():
+            self._begin_writing()
+            self._one_call()
+            self._desk.step()
+
+    def _has_work(self) -> bool:
+        """Waits for some; False ends the thread."""
+
+        def is_there() -> bool:
+            return bool(self._calls or self._writings or self._next or len(self._desk))
+
+        with self._wake:
+            if self._wake.wait_for(is_there, _LINGER_SECONDS):
+                return True
+            self._thread = None
+            return False
+
+    def _one_call(self) -> None:
+        with self._wake:
+            call = self._calls.take()
+        if call is None or not call.answer.set_running_or_notify_cancel():
+            return
         try:
-            if config not in self._models:
-                self._models[config] = (self._loader or LanguageModel.load)(config)
-        except MonosemeError as error:
-            first, _, rest = str(error).partition("\n")
-            raise UnavailableError(f"the model {config.model} of this run cannot be loaded: {first}\n{rest}") from error
-        return self._models[config]
+            call.answer.set_result(call.work(self._kept.model(call.config)))
+        except BaseException as error:  # noqa: BLE001 - the edge of the thread: whoever asked gets it
+            call.answer.set_exception(error)
+
+    def _begin_writing(self) -> None:
+        """Lets those begin for whom there is room."""
+        while (job := self._next or self._prepared()) is not None:
+            self._next = None
+            if job.writing.is_cancelled:
+                continue
+            if not self._desk.fits(job):
+                self._next = job
+                return
+            try:
+                self._desk.take(job, self._kept.model(job.config))
+            except MonosemeError as error:
+                job.writing.failed(error)
+
+    def _prepared(self) -> Job | None:
+        """The next job, with what it wants to be written. A client's next one waits until the one before is over."""
+        with self._wake:
+            clients = self._desk.clients
+            job = self._writings.take(lambda job: job.client not in clients)
+            if job is not None:
+                self._tell_places()
+        if job is None or job.writing.is_cancelled:
+            return job
+        try:
+            job.requests = job.writing.begin(self._kept.model(job.config))
+        except Exception as error:  # noqa: BLE001 - the edge of the thread: whoever asked gets it
+            job.writing.failed(error)
+            return self._prepared()
+        return job

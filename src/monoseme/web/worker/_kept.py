@@ -1,0 +1,71 @@
+"""Language models in memory, the least recently used dropped first, each with what was made for it."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from monoseme.core.errors import MonosemeError
+from monoseme.web.run_files import UnavailableError
+from monoseme.web.worker._slots import WorkerLimits
+
+if TYPE_CHECKING:
+    from monoseme.models import LanguageModel, ModelConfig
+
+ModelLoader = Callable[["ModelConfig"], "LanguageModel"]
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Recent(Generic[K, V]):
+    """A few values; the one that was asked for longest ago makes room."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K, make: Callable[[], V]) -> V:
+        """The value, made where it is not there. Raises what `make` raises."""
+        if key not in self._kept:
+            value = make()
+            while len(self._kept) >= self._most:
+                self._kept.popitem(last=False)
+            self._kept[key] = value
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def values(self) -> list[V]:
+        """All that are kept."""
+        return list(self._kept.values())
+
+
+class KeptModels:
+    """Models by their configs. To be used by one thread."""
+
+    def __init__(self, loader: ModelLoader | None, limits: WorkerLimits) -> None:
+        """`loader` gives a language model; None is `LanguageModel.load`."""
+        self._loader = loader
+        self._models: Recent[ModelConfig, tuple[LanguageModel, Recent[Hashable, Any]]] = Recent(limits.most_models)
+        self._limits = limits
+
+    def model(self, config: "ModelConfig") -> "LanguageModel":
+        """The model. Raises UnavailableError where it cannot be loaded."""
+        return self._entry(config)[0]
+
+    def made(self, model: "LanguageModel", key: Hashable, make: Callable[[], V]) -> V:
+        """What `make` makes for a model, kept as long as the model is. Raises what it raises."""
+        for known, made in self._models.values():
+            if known is model:
+                return made.get(key, make)
+        return make()  # the model has made room for another one while it was at work
+
+    def _entry(self, config: "ModelConfig") -> "tuple[LanguageModel, Recent[Hashable, Any]]":
+        return self._models.get(config, lambda: (self._loaded(config), Recent(self._limits.most_made)))
+
+    def _loaded(self, config: "ModelConfig") -> "LanguageModel":
+        from monoseme.models import LanguageModel
+
+        try:
+            return (self._loader or LanguageModel.load)(config)
+        except MonosemeError as error:
+            first, _, rest = str(error).partition("\n")
+            raise UnavailableError(f"the model {config.model} of this run cannot be loaded: {first}\n{rest}") from error
