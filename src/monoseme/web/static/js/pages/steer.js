@@ -1,101 +1,110 @@
 // The steer page: latents turned up or down, and what the model then writes, beside what it writes without.
 
-import { address, get } from "../api.js";
+import { address, ApiError, get } from "../api.js";
 import { fill, h } from "../dom.js";
-import { count, plural } from "../format.js";
 import { Adder } from "../steer/adder.js";
-import { Author } from "../steer/author.js";
-import { Board } from "../steer/board.js";
-import { Chat } from "../steer/chat.js";
 import { copyButton } from "../steer/copy.js";
+import { Desk } from "../steer/desk.js";
+import { focusOf, refocus } from "../steer/focus.js";
 import { Facts, LatentList } from "../steer/latents.js";
+import { layout, section } from "../steer/layout.js";
 import { Legend, shadingOf } from "../steer/legend.js";
 import { Settings } from "../steer/settings.js";
-import { nameOf, readState, request, watchedBy, writeState } from "../steer/state.js";
+import { nameOf, readState, watchedBy, writeState } from "../steer/state.js";
+import { settingsText, statusText } from "../steer/status.js";
 import { fitting } from "../steer/units.js";
 import { Words } from "../steer/words.js";
-import { Writing } from "../steer/writing.js";
 
 const NOTE_WAIT = 300;
 
 export async function steerPage({ params, signal, router }) {
-  const options = await get(address.steer(params.run), { signal });
-  const page = new SteerPage({ run: params.run, options, signal, router });
-  return { title: "Steer", section: "steer", keys: page.keys(), node: page.node, shown: () => page.begin() };
+  const place = h("div", {}, h("h1", {}, "Steer"), h("p", { class: "lead", role: "status" }, "Loading the model…"));
+  const keys = {};
+  const shown = async () => {
+    const page = await opened({ run: params.run, signal, router, place });
+    if (!page) return;
+    Object.assign(keys, page.keys());
+    await page.begin();
+  };
+  return { title: "Steer", section: "steer", keys, node: place, shown };
+}
+
+/** The page once the server knows what there is to steer with, which may take it as long as a model takes to load. */
+async function opened({ run, signal, router, place }) {
+  try {
+    const options = await get(address.steer(run), { signal });
+    const page = new SteerPage({ run, options, signal, router });
+    fill(place, page.node);
+    return page;
+  } catch (error) {
+    if (signal.aborted) return null;
+    if (!(error instanceof ApiError)) throw error;
+    fill(place, h("div", { class: "notice notice--bad", role: "alert" }, h("h1", {}, "This did not work"), h("p", {}, error.message), error.hint && h("p", { class: "small" }, error.hint), h("button", { class: "button", type: "button", onclick: () => router.open() }, "Try again")));
+    return null;
+  }
 }
 
 class SteerPage {
   constructor({ run, options, signal, router }) {
-    Object.assign(this, { run, options, signal, router, chat: new Chat(), texts: null, timer: 0, hasChanged: false });
-    this.saes = options.saes.filter((sae) => sae.why_not === null);
+    Object.assign(this, { run, options, signal, router, timer: 0, hasChanged: false, shown: null });
     this.state = readState(location.search);
-    const change = (...changes) => this.change(...changes);
-    this.facts = new Facts(run, this.saes, { signal, changed: () => this.drawLatents() });
-    this.list = new LatentList({ run, facts: this.facts, change });
-    this.adder = new Adder({ run, saes: this.saes, signal, add: (item) => this.list.add(item) });
-    this.settings = new Settings({ methods: options.methods, limits: options.limits, saes: this.saes, change });
-    this.legend = new Legend({ facts: this.facts, change });
-    this.words = new Words({ limits: options.limits, change, go: () => this.go(), stop: () => this.author.stop(), takeBack: () => this.takeBack(), anew: () => this.anew() });
-    this.author = new Author({ path: address.steer(run), signal, told: (writing) => this.tell(writing) });
-    this.status = h("span", { class: "muted small", role: "status" });
-    this.notice = h("div", { class: "steer__notice", role: "alert" });
-    this.output = h("div", { class: "steer__output" });
-    this.replay = h("div", { class: "steer__replay" });
-    this.node = this.layout();
+    this.saes = options.saes.filter((sae) => sae.why_not === null);
+    this.parts = this.makeParts();
+    this.node = layout({ options, parts: this.parts, link: () => this.link(), signal });
+    this.desk = this.makeDesk();
     this.draw();
     signal.addEventListener("abort", () => clearTimeout(this.timer));
   }
 
-  layout() {
-    const { why_no_model: whyNot, has_chat_template: hasTemplate } = this.options;
-    const lacking = this.options.saes.filter((sae) => sae.why_not !== null);
-    this.plain = hasTemplate === false && h("p", { class: "muted small" }, "This model's tokenizer has no chat template: turns stand after Human: and Assistant: as plain text.");
-    return h(
-      "div",
-      { class: "steer stack", vars: { "--gap": "20px" } },
-      h("div", {}, h("h1", {}, "Steer"), h("p", { class: "lead" }, "Turn latents up or down, and read what the model then writes beside what it writes without.")),
-      whyNot && h("div", { class: "notice" }, h("h2", {}, "The model is not at hand"), h("p", {}, whyNot)),
-      h(
-        "div",
-        { class: "steer__grid" },
-        h(
-          "aside",
-          { class: "steer__side stack", "aria-label": "Settings", vars: { "--gap": "22px" } },
-          h("section", { "aria-label": "Latents" }, h("h2", { class: "steer__title" }, "Latents"), this.adder.node, this.list.node, lacking.map((sae) => h("p", { class: "muted small" }, `${sae.key}: ${sae.why_not}`))),
-          h("section", { "aria-label": "Method" }, h("h2", { class: "steer__title" }, "Method"), this.settings.method),
-          h("section", { "aria-label": "Sampling" }, h("h2", { class: "steer__title" }, "Writing"), this.settings.sampling),
-          h("section", { "aria-label": "Where" }, h("h2", { class: "steer__title" }, "Where it acts"), this.settings.places),
-        ),
-        h("div", { class: "steer__main" }, h("div", { class: "head" }, this.words.modes, this.status, h("div", { class: "head__end" }, copyButton("Copy link", () => this.link()))), this.above(), this.words.node, this.notice, this.below(), this.replay),
-      ),
-    );
+  makeParts() {
+    const { run, options, saes, signal } = this;
+    const change = (...changes) => this.change(...changes);
+    const facts = (this.facts = new Facts(run, saes, { signal, changed: () => this.drawLatents() }));
+    const list = new LatentList({ run, saes, facts, change });
+    return {
+      list,
+      adder: new Adder({ run, saes, signal, add: (item) => list.add(item) }),
+      settings: new Settings({ methods: options.methods, limits: options.limits, saes, change }),
+      legend: new Legend({ facts, change }),
+      words: new Words({ limits: options.limits, change, go: () => this.go(), stop: () => this.desk.stop(), takeBack: () => this.desk.takeBack(), anew: () => this.desk.anew() }),
+      summary: h("span", { class: "muted" }),
+      status: h("span", { class: "muted small", role: "status" }),
+      keep: h("span", {}),
+      linkNote: h("span", { class: "muted small" }),
+      notice: h("div", { class: "steer__notice", role: "alert" }),
+      above: h("div", { class: "steer__above" }),
+      below: h("div", {}),
+      output: h("div", { class: "steer__output" }),
+      replay: h("div", { class: "steer__replay" }),
+    };
   }
 
-  /** In a chat the conversation stands above the box, as one expects; texts stand below their prompts. */
-  above() {
-    return (this.chatPlace = h("div", {}));
+  makeDesk() {
+    return new Desk({
+      path: address.steer(this.run),
+      options: this.options,
+      state: this.state,
+      signal: this.signal,
+      shading: () => this.shading(),
+      told: (writing) => this.tell(writing),
+      opened: (board) => this.opened(board),
+      drawn: () => this.drawLegend(),
+      said: (text) => this.said(text),
+    });
   }
 
-  below() {
-    return (this.textPlace = h("div", {}));
-  }
-
-  /** Takes up a link that holds texts which were written. */
   async begin() {
-    if (!this.state.go || this.options.why_no_model) return;
-    const seed = this.state.seed ?? this.state.drawn;
-    if (!this.state.chat) return this.write(seed);
-    for (const text of this.state.says.splice(0)) if (!(await this.say(text, seed))) break;
+    if (this.state.go && !this.options.why_no_model) await this.desk.begin();
   }
 
   /** Every choice goes through here: into the state, the address and, where asked, the page. */
   change(changes, { redraws = true, keepsTexts = false } = {}) {
-    const before = this.state.method;
-    Object.assign(this.state, changes);
-    if (this.state.method !== before || changes.latents) this.state.latents = fitting(this.state.latents, this.method, (sae) => this.facts.withMaxima.has(sae));
+    const { state } = this;
+    Object.assign(state, changes);
+    if ("method" in changes) state.latents = fitting(state.latents, this.method, (sae) => this.facts.withMaxima.has(sae));
     if (!keepsTexts) {
-      this.hasChanged = this.writings.length > 0;
-      if (!this.state.chat) this.state.go = false;
+      this.hasChanged = this.desk.boards.length > 0;
+      if (!state.chat) state.go = false;
     }
     if (redraws) this.draw();
     else this.retell();
@@ -106,171 +115,113 @@ class SteerPage {
     return this.options.methods.find((method) => method.name === this.state.method);
   }
 
-  get writings() {
-    return this.boards.map((board) => board.writing);
-  }
-
-  get boards() {
-    return this.state.chat ? this.chat.rounds.map((round) => round.board) : this.texts ? [this.texts] : [];
-  }
-
   draw() {
-    const { state } = this;
-    this.settings.draw(state);
-    this.words.draw(state, { nTurns: this.chat.rounds.length });
-    this.words.button.disabled = Boolean(this.options.why_no_model);
-    fill(state.chat ? this.textPlace : this.chatPlace);
-    fill(state.chat ? this.chatPlace : this.textPlace, this.legend.node, state.chat && this.plain, this.output);
-    this.drawLatents();
-    this.drawBoards();
+    const { state, parts } = this;
+    const focused = focusOf(this.node);
+    parts.settings.draw(state);
+    parts.words.draw(state, { nTurns: this.desk.chat.rounds.length });
+    parts.words.button.disabled = Boolean(this.options.why_no_model);
+    const plain = state.chat && this.options.has_chat_template === false && h("p", { class: "muted small" }, "This model's tokenizer has no chat template: turns stand after Human: and Assistant: as plain text.");
+    fill(parts.below, !state.chat && [parts.legend.node, parts.output]);
+    // In a chat the conversation stands above the box, as one expects; texts stand below their prompts.
+    fill(parts.above, state.chat && [parts.words.systemField, parts.legend.node, plain, parts.output]);
+    fill(parts.output, this.desk.boards.map((board) => board.node));
+    parts.list.draw(state, this.method);
+    this.retell();
+    refocus(this.node, focused);
   }
 
   drawLatents() {
-    const focused = focusOf(this.list.node);
-    this.list.draw(this.state, this.method);
-    refocus(this.list.node, focused);
+    const focused = focusOf(this.parts.list.node);
+    this.parts.list.draw(this.state, this.method);
+    refocus(this.parts.list.node, focused);
     this.retell();
   }
 
-  drawBoards() {
-    fill(this.output, this.boards.map((board) => board.node));
-    this.retell();
-  }
-
-  /** Legend, shades and status: what changes without new fields. */
+  /** Legend, shades and lines of text: what changes without new fields. */
   retell() {
-    const focused = focusOf(this.legend.node);
-    this.legend.draw(this.state, this.shading());
-    refocus(this.legend.node, focused);
-    for (const board of this.boards) board.draw();
-    this.words.tell(this.state, this.author.isWriting);
-    if (!this.author.isWriting) this.tellStatus(this.writings.at(-1));
+    const { state, parts, desk } = this;
+    this.shown = null;
+    this.drawLegend();
+    for (const board of desk.boards) board.draw();
+    parts.words.tell(state, desk.isWriting);
+    fill(parts.summary, settingsText(state));
+    this.tellStatus(desk.writings.at(-1));
+  }
+
+  drawLegend() {
+    const shading = this.shading();
+    if (shading.name === this.shown?.name && shading.top === this.shown?.top) return;
+    const focused = focusOf(this.parts.legend.node);
+    this.parts.legend.draw(this.state, shading);
+    refocus(this.parts.legend.node, focused);
+    this.shown = shading;
   }
 
   shading() {
-    return shadingOf(this.state, this.facts, this.writings);
+    return shadingOf(this.state, this.facts, this.desk.writings);
   }
 
-  go() {
-    if (!this.state.chat) return this.write(this.state.seed);
-    const text = this.words.turn.value;
-    if (!text.trim()) return this.words.turn.focus();
-    this.words.turn.value = "";
-    return this.say(text, this.state.seed ?? (this.chat.whole.length ? this.state.drawn : null));
+  tellStatus(writing) {
+    const { isWriting } = this.desk;
+    fill(this.parts.status, statusText(writing, { isWriting, hasChanged: this.hasChanged }));
+    const isDrawn = !isWriting && this.state.seed === null && this.state.drawn !== null && writing;
+    const keep = () => this.change({ seed: this.state.drawn }, { keepsTexts: true });
+    fill(this.parts.keep, isDrawn && h("button", { type: "button", class: "linkish small", onclick: keep }, "keep this seed"));
   }
 
-  async write(seed) {
-    const { state } = this;
-    const problem = this.problem(state.prompts);
-    if (problem) return this.refuse(problem);
-    const arms = this.arms();
-    const writing = new Writing();
-    this.texts = this.board(writing, { titles: [...state.prompts], arms, showsPrompt: true });
-    await this.author.write(request(state, { words: { prompts: state.prompts }, seed, arms }), writing, this.opened(this.texts));
-  }
-
-  /** One turn of the chat; true if it was answered. */
-  async say(text, seed) {
-    const arms = this.arms();
-    const writing = new Writing();
-    const words = this.chat.words(this.state.system, text);
-    const board = this.board(writing, { titles: [text], arms, showsPrompt: false });
-    this.chat.add({ text, writing, board });
-    await this.author.write(request(this.state, { words, seed, arms }), writing, this.opened(board));
-    if (this.signal.aborted) return false;
-    if (!writing.isWhole && !this.words.turn.value) this.words.turn.value = text;
-    this.keepSaid();
-    return writing.isWhole;
-  }
-
-  board(writing, options) {
-    return new Board(writing, { ...options, shading: () => this.shading() });
+  async go() {
+    const { desk, parts, state } = this;
+    if (this.options.why_no_model) return;
+    const turn = parts.words.turn;
+    const problem = state.chat ? null : desk.problem;
+    if (problem) this.refuse({ message: problem });
+    else if (!state.chat) await desk.write();
+    else if (turn.value.trim()) await desk.say(parts.words.takeTurn());
+    else turn.focus();
   }
 
   opened(board) {
     this.hasChanged = false;
-    fill(this.notice);
-    this.drawBoards();
+    fill(this.parts.notice);
+    fill(this.parts.output, this.desk.boards.map((other) => other.node));
     board.redraw();
     return board;
   }
 
-  /** Without anything to steer with there is only the default. */
-  arms() {
-    const steers = this.state.latents.length > 0 || this.method?.needs_latents === false;
-    return steers ? (this.state.alone ? ["steered"] : ["default", "steered"]) : ["default"];
-  }
-
-  problem(prompts) {
-    const { limits } = this.options;
-    if (!prompts.length) return "There is no prompt. Type one, or several, one a line.";
-    if (prompts.length > limits.max_prompts) return `There are ${count(prompts.length)} prompts; one batch takes ${limits.max_prompts} at most.`;
-    return null;
-  }
-
-  refuse(message, hint = "") {
-    fill(this.notice, h("div", { class: "notice notice--bad" }, h("p", {}, message), hint && h("p", { class: "small" }, hint)));
-  }
-
+  /** How a request goes on, apart from its tokens. */
   tell(writing) {
-    if (writing.seed !== null && (this.state.seed === null) && this.state.drawn !== writing.seed) {
-      this.state.drawn = writing.seed;
-      this.settings.draw(this.state);
+    const { state, parts } = this;
+    if (writing.seed !== null) {
+      if (state.seed === null) state.drawn = writing.seed;
+      state.go = true;
     }
-    if (writing.isWhole || writing.seed !== null) this.state.go = true;
-    if (writing.failure) this.refuse(writing.failure.message, writing.failure.hint);
-    this.words.tell(this.state, this.author.isWriting);
+    if (writing.failure) this.refuse(writing.failure);
+    parts.words.tell(state, this.desk.isWriting);
     this.tellStatus(writing);
-    this.retellLegend();
-    fill(this.replay, writing.replay && this.replayLine(writing.replay));
+    fill(parts.replay, writing.replay && this.replayLine(writing.replay));
     this.note();
   }
 
-  retellLegend() {
-    const shading = this.shading();
-    if (shading.top !== this.lastTop) this.legend.draw(this.state, shading);
-    this.lastTop = shading.top;
-  }
-
-  tellStatus(writing) {
-    fill(this.status, this.statusText(writing));
-  }
-
-  statusText(writing) {
-    if (!writing) return "";
-    if (this.author.isWriting) {
-      if (writing.seed !== null) return "writing…";
-      return writing.ahead ? `waiting behind ${plural(writing.ahead, "other")}…` : "asking the model…";
-    }
-    if (this.hasChanged) return "the settings have changed since";
-    const ended = writing.isWhole ? `${plural(writing.nTokens, "token")} in ${writing.seconds.toFixed(1)} s` : writing.isStopped ? "stopped" : "broken off";
-    return writing.seed === null ? ended : `${ended}, seed ${writing.seed}`;
+  refuse({ message, hint }) {
+    fill(this.parts.notice, h("div", { class: "notice notice--bad" }, h("p", {}, message), hint && h("p", { class: "small" }, hint)));
   }
 
   replayLine(command) {
-    return [h("h2", { class: "steer__title" }, "The same on the command line"), h("div", { class: "steer__command" }, h("code", { tabindex: "0" }, command), copyButton("Copy", () => command, "Copy the command"))];
+    return section("The same on the command line", h("div", { class: "steer__command" }, h("code", {}, command), copyButton("Copy", () => command, "Copy the command")));
   }
 
-  takeBack() {
-    this.author.stop();
-    this.words.turn.value = this.chat.takeBack();
-    this.keepSaid();
-    this.words.turn.focus();
-  }
-
-  anew() {
-    this.author.stop();
-    this.chat = new Chat();
-    fill(this.replay);
-    this.keepSaid();
-    this.words.turn.focus();
-  }
-
-  keepSaid() {
-    this.state.says = this.chat.whole.map((round) => round.text);
-    this.state.go = this.state.says.length > 0;
-    this.words.draw(this.state, { nTurns: this.chat.rounds.length });
-    this.drawBoards();
+  /** The conversation is another: `text` is what was said and not answered, and goes back into the box. */
+  said(text) {
+    const { state, parts, desk } = this;
+    state.says = desk.says;
+    state.go = state.says.length > 0;
+    if (text && !parts.words.turn.value) parts.words.turn.value = text;
+    if (!desk.boards.length) fill(parts.replay);
+    parts.words.draw(state, { nTurns: desk.chat.rounds.length });
+    fill(parts.output, desk.boards.map((board) => board.node));
+    this.retell();
+    parts.words.node.scrollIntoView({ block: "nearest" });
     this.note();
   }
 
@@ -281,7 +232,8 @@ class SteerPage {
   }
 
   link() {
-    const { query } = writeState(this.state);
+    const { query, isWhole } = writeState(this.state);
+    fill(this.parts.linkNote, !isWhole && "These texts are too long for a link: it holds the settings alone.");
     return location.origin + address.steer(this.run, query);
   }
 
@@ -291,22 +243,9 @@ class SteerPage {
       if (names.length) this.change({ colour: names[(names.indexOf(this.shading().name) + 1) % names.length] }, { redraws: false, keepsTexts: true });
     };
     return {
-      w: { run: () => this.author.isWriting || this.go(), says: "write, or say your turn" },
-      s: { run: () => this.author.stop(), says: "stop writing" },
+      w: { run: () => this.desk.isWriting || this.go(), says: "write, or say your turn" },
+      s: { run: () => this.desk.stop(), says: "stop writing" },
       c: { run: nextColour, says: "shade by the next latent" },
     };
   }
-}
-
-/** Which of the fields has the focus, by its place among them, so that it keeps it when they are drawn anew. */
-function focusOf(node) {
-  return fieldsOf(node).indexOf(document.activeElement);
-}
-
-function refocus(node, at) {
-  if (at >= 0) fieldsOf(node)[Math.min(at, fieldsOf(node).length - 1)]?.focus({ preventScroll: true });
-}
-
-function fieldsOf(node) {
-  return [...node.querySelectorAll("button, input, select, a[href]")];
 }

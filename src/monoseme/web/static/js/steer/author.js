@@ -37,7 +37,7 @@ export class Author {
       const touched = writing.take(event);
       if (touched) board.touch(touched);
       if (event.name === "started") board.redraw();
-      if (event.name !== "values") this.told(writing);
+      if (!touched || event.name === "ended") this.told(writing);
     }
     if (!writing.isWhole && !writing.failure) writing.failure = CUT;
   }

@@ -6,12 +6,12 @@ import { copyButton } from "./copy.js";
 import { LiveStrip } from "./strip.js";
 import { ARMS } from "./writing.js";
 
-const ENDS = { end: "ended by itself", length: "the most that was asked for", stopped: "stopped", broken: "broken off" };
+const ENDS = { end: "ended by itself", length: "full length", stopped: "stopped", broken: "broken off" };
 
 export class Board {
-  /** `titles`: what stands above the texts of each row. `shading()` gives the latent to shade by and the top of its scale. */
-  constructor(writing, { titles, arms, showsPrompt, shading }) {
-    Object.assign(this, { writing, shading, shown: null, changed: new Map(), views: new Map(), waiting: false });
+  /** `titles`: what stands above the texts of each row. `shading()` gives the latent to shade by and the top of its scale, `drawn()` hears of each frame. */
+  constructor(writing, { titles, arms, showsPrompt, shading, drawn }) {
+    Object.assign(this, { writing, shading, drawn, shown: null, changed: new Map(), views: new Map(), waiting: false });
     this.node = h("div", { class: "board" }, titles.map((title, row) => this.round(title, row, titles.length, { arms, showsPrompt })));
   }
 
@@ -44,6 +44,7 @@ export class Board {
     }
     this.shown = shading;
     this.changed.clear();
+    this.drawn();
   }
 
   /** Draws everything, also what did not change. */

@@ -7,7 +7,7 @@ export class Chat {
 
   /** What has been said and answered; a turn that was broken off is no part of it. */
   get whole() {
-    return this.rounds.filter(({ writing }) => writing.isWhole);
+    return this.rounds.filter(({ board }) => board.writing.isWhole);
   }
 
   /** What the server is to go on with: each arm's own history, then the new turn. */
@@ -28,8 +28,8 @@ export class Chat {
 }
 
 /** An arm that was not written in a round takes over what the other one said. */
-function answerOf({ writing }, arm) {
-  const panes = [...writing.panes.values()];
+function answerOf({ board }, arm) {
+  const panes = [...board.writing.panes.values()];
   return (panes.find((pane) => pane.arm === arm) ?? panes[0]).text.trim();
 }
 

@@ -3,7 +3,7 @@
 import { card as fetchCard, address } from "../api.js";
 import { latentLink } from "../card.js";
 import { fill, h } from "../dom.js";
-import { activation } from "../format.js";
+import { activation, count } from "../format.js";
 import { nameOf } from "./state.js";
 import { firstStrength, reach, UNIT_HELP, UNIT_NAMES, unitsFor } from "./units.js";
 
@@ -34,8 +34,8 @@ export class Facts {
 }
 
 export class LatentList {
-  constructor({ run, facts, change }) {
-    Object.assign(this, { run, facts, change });
+  constructor({ run, saes, facts, change }) {
+    Object.assign(this, { run, saes, facts, change });
     this.node = h("ul", { class: "aims", "aria-label": "Latents" });
   }
 
@@ -60,18 +60,27 @@ export class LatentList {
         h("button", { type: "button", class: "linkish small", onclick: () => this.turn(item, !isSteered), data: { tip: isSteered ? "Only show its values, without steering with it" : "Give it a strength" } }, isSteered ? "only watch" : "steer with it"),
         h("button", { type: "button", class: "button button--plain button--small", "aria-label": `Remove ${name}`, onclick: () => this.remove(item) }, "✕"),
       ),
-      h("p", { class: "aim__words small" }, words(known)),
+      h("p", { class: "aim__words small" }, this.lacks(item) ?? words(known)),
       isSteered && this.strength(item, known),
     );
+  }
+
+  /** Why there is no such latent; null where there is. */
+  lacks({ sae, latent }) {
+    const found = this.saes.find(({ key }) => key === sae);
+    if (!found) return `There is no SAE “${sae}” to steer with here.`;
+    return latent < found.n_latents ? null : `${sae} has latents 0 to ${count(found.n_latents - 1)}.`;
   }
 
   strength(item, known) {
     const name = nameOf(item);
     const maximum = known?.max ?? null;
     const { end, step } = reach(item, { method: this.method?.name, maximum });
-    const told = h("output", { class: "aim__told muted small" }, inActivations(item, maximum));
-    const units = unitsFor(this.method, this.facts.withMaxima.has(item.sae));
-    const slider = h("input", { type: "range", class: "slider", min: -end, max: end, step, "aria-label": `Strength of ${name}`, "aria-valuetext": said(item), vars: filled(item.strength, end), oninput: () => set(slider.value, typed) });
+    const told = h("span", { class: "aim__told muted small", "aria-hidden": "true" }, inActivations(item, maximum));
+    const fit = unitsFor(this.method, this.facts.withMaxima.has(item.sae));
+    // A unit that does not fit, out of a link, is shown as it is: the server says what is wrong with it.
+    const units = fit.includes(item.unit) ? fit : [item.unit, ...fit];
+    const slider = h("input", { type: "range", class: "slider", min: -end, max: end, step, "aria-label": `Strength of ${name}`, "aria-valuetext": said(item, maximum), vars: filled(item.strength, end), oninput: () => set(slider.value, typed) });
     const typed = h("input", { type: "number", class: "field field--strength", step: "any", "aria-label": `Strength of ${name} as a number`, value: item.strength, oninput: () => set(typed.value, slider) });
     slider.value = item.strength;
     const set = (text, other) => {
@@ -79,13 +88,13 @@ export class LatentList {
       if (text === "" || !Number.isFinite(strength)) return;
       Object.assign(item, { strength });
       other.value = strength;
-      slider.setAttribute("aria-valuetext", said(item));
+      slider.setAttribute("aria-valuetext", said(item, maximum));
       for (const [key, value] of Object.entries(filled(strength, end))) slider.style.setProperty(key, value);
       fill(told, inActivations(item, maximum));
       this.change({ latents: [...this.state.latents] }, { redraws: false });
     };
     const unit = h("select", { class: "field field--unit", "aria-label": `Unit of ${name}`, title: UNIT_HELP[item.unit], onchange: (event) => this.alter(item, converted(item, event.target.value, maximum)) }, units.map((value) => h("option", { value, title: UNIT_HELP[value], selected: value === item.unit }, UNIT_NAMES[value])));
-    return h("div", { class: "aim__strength" }, slider, typed, unit, told);
+    return h("div", { class: "aim__strength" }, slider, h("div", { class: "aim__typed" }, typed, unit, told));
   }
 
   alter(item, changes) {
@@ -124,8 +133,10 @@ function filled(strength, end) {
   return { "--from": `${Math.min(at, 50)}%`, "--to": `${Math.max(at, 50)}%` };
 }
 
-function said({ strength, unit }) {
-  return { max: `${strength} times its maximum`, norm: `${strength} times the mean norm`, raw: `${strength}` }[unit];
+function said(item, maximum) {
+  const { strength, unit } = item;
+  const words = { max: `${strength} times its maximum`, norm: `${strength} times the mean norm`, raw: `${strength}` }[unit];
+  return [words, inActivations(item, maximum)].filter(Boolean).join(" ");
 }
 
 function inActivations({ strength, unit }, maximum) {

@@ -33,7 +33,7 @@ export class Settings {
     const names = chosen ? methods : [...methods, { name: state.method }];
     return [
       labelled("Method", h("select", { class: "field", onchange: (event) => this.change({ method: event.target.value, options: {} }) }, names.map(({ name }) => h("option", { value: name, selected: name === state.method }, name)))),
-      labelled("Recipes", h("select", { class: "field", disabled: !state.latents.length, onchange: (event) => this.change(follow(recipes[event.target.value], state, methods)) }, h("option", { value: "" }, state.latents.length ? "Choose…" : "Add a latent first"), recipes.map(({ title, says }, i) => h("option", { value: i, title: says }, title)))),
+      labelled("Recipes", h("select", { class: "field", disabled: !state.latents.length, onchange: (event) => this.change(follow(recipes[event.target.value], state, methods)) }, h("option", { value: "" }, state.latents.length ? "Choose…" : "No latents yet"), recipes.map(({ title, says }, i) => h("option", { value: i, title: says }, title)))),
       h("p", { class: "settings__formula small" }, chosen ? [chosen.formula && h("code", {}, chosen.formula), " ", h("span", { class: "muted" }, chosen.summary)] : `This server has no method “${state.method}”.`),
       (chosen?.options ?? []).map((option) => this.option(option)),
     ];
@@ -42,13 +42,13 @@ export class Settings {
   option(option) {
     const { name, type, help, choices } = option;
     const value = this.state.options[name] ?? option.default;
-    const set = (next) => this.change({ options: { ...this.state.options, [name]: next } }, { redraws: false });
-    const title = term(name.replaceAll("_", " "), help);
-    if (type === "switch") return h("label", { class: "check" }, h("input", { type: "checkbox", checked: value === true, "aria-label": name, onchange: (event) => set(event.target.checked) }), title);
+    const set = (next) => this.change({ options: withOption(this.state.options, name, next) }, { redraws: false });
     const label = name.replaceAll("_", " ");
+    if (type === "switch") return h("label", { class: "check", data: { tip: help } }, h("input", { type: "checkbox", checked: value === true, data: { tip: help }, "aria-description": help, onchange: (event) => set(event.target.checked) }), label);
+    const title = term(label, help);
     if (type === "choice") return labelled(title, h("select", { class: "field", "aria-label": label, onchange: (event) => set(event.target.value) }, choices.map((choice) => h("option", { value: choice, selected: choice === value }, choice))));
     const isNumber = type === "number" || type === "integer";
-    return labelled(title, h("input", { class: "field", "aria-label": label, type: isNumber ? "number" : "text", step: type === "integer" ? 1 : "any", value: value ?? "", oninput: (event) => set(isNumber ? Number(event.target.value) : event.target.value) }));
+    return labelled(title, h("input", { class: "field", "aria-label": label, type: isNumber ? "number" : "text", step: type === "integer" ? 1 : "any", value: value ?? "", oninput: (event) => set(isNumber ? numberOf(event.target) : event.target.value) }));
   }
 
   placeFields() {
@@ -71,14 +71,23 @@ export class Settings {
   samplingFields() {
     const { state, limits } = this;
     const set = (name) => (value) => this.change({ [name]: value }, { redraws: false });
-    const drawn = state.drawn !== null ? `random (${state.drawn})` : "random";
     return [
       labelled("New tokens", numberField({ value: state.n, min: 1, max: limits.max_new_tokens, step: 1, needed: true, name: "New tokens" }, set("n"))),
       labelled(term("Temperature", "How much chance the less likely tokens get; 0 always takes the likeliest."), numberField({ value: state.t, min: 0, max: 100, step: 0.1, needed: true, name: "Temperature" }, set("t"))),
       labelled(term("Top-p", "Only the likeliest tokens that together have this probability are drawn from; 1 is all of them."), numberField({ value: state.topP, min: 0.01, max: 1, step: 0.01, needed: true, name: "Top-p" }, set("topP"))),
-      labelled(term("Seed", "The same seed and settings write the same text. Empty: another one each time, the same for both texts."), numberField({ value: state.seed, min: 0, max: 2 ** 31 - 1, step: 1, placeholder: drawn, name: "Seed" }, set("seed"))),
+      labelled(term("Seed", "The same seed and settings write the same text. Empty: another one each time, the same for both texts."), numberField({ value: state.seed, min: 0, max: 2 ** 31 - 1, step: 1, placeholder: "random", name: "Seed" }, set("seed"))),
     ];
   }
+}
+
+/** An empty number is left to the method. */
+function numberOf(field) {
+  return field.value === "" || Number.isNaN(field.valueAsNumber) ? null : field.valueAsNumber;
+}
+
+function withOption(options, name, value) {
+  const pairs = Object.entries({ ...options, [name]: value });
+  return Object.fromEntries(pairs.filter(([, given]) => given !== null));
 }
 
 function labelled(title, field) {

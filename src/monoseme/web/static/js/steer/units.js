@@ -15,7 +15,8 @@ const FACTORS = { orthogonal: 0, swap: 1 };
 
 /** Units that a method takes for a latent; multiples of a maximum need one. */
 export function unitsFor(method, hasMaximum) {
-  const units = UNITS.filter((unit) => (method?.units ?? UNITS).includes(unit) && (unit !== "max" || hasMaximum));
+  const taken = method?.units.length ? method.units : UNITS;
+  const units = UNITS.filter((unit) => taken.includes(unit) && (unit !== "max" || hasMaximum));
   return units.length ? units : UNITS.slice(-1);
 }
 

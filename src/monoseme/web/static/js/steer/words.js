@@ -14,6 +14,7 @@ export class Words {
     this.modes = h("div", { class: "segments", role: "group", "aria-label": "What to write" });
     this.prompts = this.area({ rows: 3, label: "Prompts, one a line", oninput: () => this.typed() });
     this.system = this.area({ rows: 1, label: "System prompt", placeholder: "What the model is told first (may be empty)", oninput: () => this.change({ system: this.system.value }, { redraws: false }) });
+    this.systemField = titled("System prompt", this.system);
     this.turn = this.area({ rows: 2, label: "Your turn", placeholder: "Say something…" });
     this.count = h("span", { class: "muted small" });
     this.button = h("button", { class: "button button--main", type: "submit" }, "Write");
@@ -34,7 +35,7 @@ export class Words {
 
   draw(state, { nTurns }) {
     fill(this.modes, MODES.map(([chat, title]) => h("button", { type: "button", "aria-pressed": String(state.chat === chat), onclick: () => this.change({ chat }) }, title)));
-    fill(this.fields, state.chat ? [titled("System prompt", this.system), titled("Your turn", this.turn)] : titled("Prompts, one a line", this.prompts));
+    fill(this.fields, state.chat ? titled("Your turn", this.turn) : titled("Prompts, one a line", this.prompts));
     this.chat = state.chat;
     this.compare.checked = !state.alone;
     this.back.hidden = !state.chat || !nTurns;
@@ -50,6 +51,13 @@ export class Words {
     const most = this.limits.max_prompts;
     const n = state.prompts.length;
     fill(this.count, state.chat || n < 2 ? null : `${plural(n, "prompt")} as one batch${n > most ? `: ${most} at most` : ""}`);
+  }
+
+  /** The turn in the box, which is then empty. */
+  takeTurn() {
+    const text = this.turn.value;
+    this.turn.value = "";
+    return text;
   }
 
   typed() {

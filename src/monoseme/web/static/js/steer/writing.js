@@ -5,7 +5,7 @@ export const ARMS = { default: "Default", steered: "Steered" };
 export class Writing {
   constructor() {
     this.panes = new Map();
-    Object.assign(this, { watched: [], seed: null, replay: null, ahead: null, failure: null, seconds: null, nTokens: 0, isWhole: false, isStopped: false });
+    Object.assign(this, { watched: [], seed: null, replay: null, ahead: null, failure: null, seconds: null, nTokens: 0, tops: {}, isWhole: false, isStopped: false });
   }
 
   pane(arm, row) {
@@ -26,7 +26,7 @@ export class Writing {
 
   /** The largest value of a latent anywhere, to shade by where its maximum is not known. */
   largest(latent) {
-    return Math.max(0, ...[...this.panes.values()].flatMap((pane) => pane.values.map((known) => Math.abs(known?.[latent] ?? 0))));
+    return this.tops[latent] ?? 0;
   }
 }
 
@@ -81,6 +81,7 @@ function token(writing, { arm, row, place, text, token: shown }) {
 function values(writing, { arm, row, place, values: told }) {
   const pane = writing.pane(arm, row);
   pane.values[place] = { ...pane.values[place], ...told };
+  for (const [name, value] of Object.entries(told)) writing.tops[name] = Math.max(writing.tops[name] ?? 0, Math.abs(value));
   return { pane, place };
 }
 
