@@ -7,7 +7,7 @@ from monoseme.core.artifact import open_artifact
 from monoseme.core.config import suggest
 from monoseme.web.measured import metric
 from monoseme.web.overview._facts import corpus_name, domain_metrics, facts
-from monoseme.web.overview.answers import Chart, RunOverview, RunSummary, SaeSummary
+from monoseme.web.overview.answers import Chart, MeasuredRun, RunOverview, RunSummary, SaeSummary
 from monoseme.web.run_files import NotFoundError, RunFiles
 
 if TYPE_CHECKING:
@@ -45,6 +45,22 @@ class OverviewReader:
             saes=[self._sae(key, name) for name in files.sae_paths() for key in files.keys_of(name)],
             charts=self._charts(),
         )
+
+    def measured(self) -> MeasuredRun:
+        """What was measured, for the comparison of runs."""
+        files, record = self._files, self._files.record()
+        return MeasuredRun(
+            id=files.id,
+            name=files.name,
+            model=files.model_name,
+            site=files.sites,
+            facts=facts(record, files.scanned()),
+            saes=[self._sae(name, name) for name in files.sae_paths()],
+        )
+
+    def sae(self, key: str) -> SaeSummary:
+        """One SAE, or what was scanned of it. Raises NotFoundError."""
+        return self._sae(key, self._files.sae(key).name)
 
     def chart(self, name: str) -> dict[str, Any]:
         """A figure of the report, as a Vega-Lite specification. Raises NotFoundError."""

@@ -68,3 +68,16 @@ class RunOverview(Model):
     facts: list[Fact]
     saes: list[SaeSummary]
     charts: list[Chart]
+
+
+class MeasuredRun(Model):
+    """A run in the comparison of runs."""
+
+    id: str
+    name: str
+    model: str
+    site: str
+    facts: list[Fact]
+    saes: list[SaeSummary]
+    problem: str = ""
+    """Why it cannot be compared; empty where it can."""

@@ -1,6 +1,7 @@
 """The list of runs, and the first page of one.
 
 GET /api/runs                          the runs being served
+GET /api/measured                      the same with all that was measured on them
 GET /api/chart-themes                  Vega-Lite configs that go under every chart
 GET /api/runs/{run}                    overview: model, corpus, SAEs, metrics
 GET /api/runs/{run}/charts/{chart}     a Vega-Lite specification
@@ -12,7 +13,7 @@ from fastapi import APIRouter, Path
 
 from monoseme.core.errors import MonosemeError
 from monoseme.web.overview._reader import OverviewReader
-from monoseme.web.overview.answers import ChartThemes, RunOverview, RunSummary
+from monoseme.web.overview.answers import ChartThemes, MeasuredRun, RunOverview, RunSummary
 from monoseme.web.routing import ServedRun, ServedRuns
 from monoseme.web.run_files import Run
 
@@ -30,6 +31,19 @@ def _summary(run: Run) -> RunSummary:
         return run.page(OverviewReader).summary()
     except MonosemeError as error:
         return RunSummary(id=run.id, name=run.id, path="", model="", site="", saes=[], problem=str(error))
+
+
+@router.get("/measured")
+def measured(library: ServedRuns) -> list[MeasuredRun]:
+    """Every run with its SAEs and their metrics, to be held side by side."""
+    return [_measured(run) for run in library]
+
+
+def _measured(run: Run) -> MeasuredRun:
+    try:
+        return run.page(OverviewReader).measured()
+    except MonosemeError as error:
+        return MeasuredRun(id=run.id, name=run.id, model="", site="", facts=[], saes=[], problem=str(error))
 
 
 @router.get("/chart-themes")

@@ -1,0 +1,83 @@
+"""Work that takes longer than a page may wait: begun once, told how far it is, kept when it is done.
+
+One piece runs at a time, in a thread of its own; the model's worker is not asked, so that prompts are read meanwhile.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, Literal, NamedTuple, TypeVar
+
+from monoseme.core.errors import MonosemeError
+from monoseme.web.run_files import UnavailableError
+
+T = TypeVar("T")
+Tell = Callable[[str, float | None], None]
+"""Takes what is being done, and the share of it that is done in [0, 1], None where that cannot be told."""
+
+_MOST_KEPT, _MOST_WAITING = 12, 16
+
+
+class Progress(NamedTuple):
+    """How far a piece of work is."""
+
+    state: Literal["waiting", "running", "done", "failed"]
+    stage: str = ""
+    share: float | None = None
+    why: str = ""
+    """Why it failed."""
+
+
+class _Job(Generic[T]):
+    def __init__(self, work: Callable[[Tell], T]) -> None:
+        self.work = work
+        self.progress = Progress("waiting", "waiting for other work")
+        self.result: T | None = None
+
+
+class Jobs(Generic[T]):
+    """Pieces of work by what they are about. Safe to ask from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._jobs: OrderedDict[Hashable, _Job[T]] = OrderedDict()
+        self._turn = threading.Lock()
+
+    def ask(self, key: Hashable, work: Callable[[Tell], T]) -> tuple[Progress, T | None]:
+        """How far the work of this key is, and its result once it is done; begins it at the first call.
+
+        What failed is told as failed, and begun anew at the call after that. Raises UnavailableError where too much waits.
+        """
+        with self._lock:
+            job = self._jobs.get(key)
+            if job is None:
+                job = self._begin(key, work)
+            elif job.progress.state == "failed":
+                del self._jobs[key]
+            return job.progress, job.result
+
+    def _begin(self, key: Hashable, work: Callable[[Tell], T]) -> _Job[T]:
+        if sum(job.progress.state in ("waiting", "running") for job in self._jobs.values()) >= _MOST_WAITING:
+            raise UnavailableError("the server is working on many such questions\n  Ask again in a minute.")
+        job = self._jobs[key] = _Job(work)
+        done = [key for key, each in self._jobs.items() if each.progress.state == "done"]
+        for old in done[: max(0, len(self._jobs) - _MOST_KEPT)]:
+            del self._jobs[old]
+        # A daemon: Ctrl-C does not wait for it.
+        threading.Thread(target=self._run, args=(job,), daemon=True).start()
+        return job
+
+    def _run(self, job: _Job[T]) -> None:
+        def tell(stage: str, share: float | None) -> None:
+            job.progress = Progress("running", stage, share)
+
+        with self._turn:
+            try:
+                tell("beginning", None)
+                job.result = job.work(tell)
+                job.progress = Progress("done")
+            except MonosemeError as error:
+                job.progress = Progress("failed", why=str(error))
+            except Exception as error:
+                job.progress = Progress("failed", why=f"{type(error).__name__}: {error}")
+                raise  # so that the server's own log has it

@@ -1,0 +1,138 @@
+"""Maps of a dictionary: latents with similar decoder directions lie side by side.
+
+PCA is there at once. UMAP takes seconds to minutes; it is made in the background and kept in RUN/cache/web, beside the run's
+artifacts and never in them, or in a folder of this process where the run cannot be written to.
+"""
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monoseme.web.overview._directions import Directions, dictionary
+from monoseme.web.overview._jobs import Jobs, Progress, Tell
+from monoseme.web.run_files import RunFiles, UnavailableError
+
+Method = Literal["umap", "pca"]
+_LEAST = 10
+"""Latents from which there is something to map."""
+_LAYOUT = 1
+"""Raised when maps are made otherwise, so that kept ones are made anew."""
+_STAGES = {"neighbours": "finding the nearest latents", "placing": "placing the latents"}
+
+
+class Placed(NamedTuple):
+    """Where latents lie."""
+
+    points: NDArray[np.float32]
+    """[2, n_latents] x and y in [-1, 1]; NaN for a latent that is left out."""
+    n_placed: int
+    left_out: str
+    """Why the others are not on the map."""
+
+
+class MapReader:
+    """The maps of one run."""
+
+    def __init__(self, files: RunFiles) -> None:
+        self._files = files
+        self._jobs: Jobs[Placed] = Jobs()
+        self._lock = threading.Lock()
+        self._own_folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def place(self, key: str, method: Method) -> tuple[Progress, Placed | None]:
+        """How far the map is, and the map once it is there. Raises NotFoundError."""
+        self._files.sae(key)
+        return self._jobs.ask((key, method, self._stamp(key)), lambda tell: self._make(key, method, tell))
+
+    def _stamp(self, key: str) -> str:
+        """What changes when a new scan tells of other latents that never fire."""
+        return self._files.atlas_with(key).latents(key).content_hash if key in self._files.scanned() else ""
+
+    def _make(self, key: str, method: Method, tell: Tell) -> Placed:
+        tell("reading the directions", None)
+        found = dictionary(self._files, key)
+        directions = found.directions
+        if len(directions.rows) < _LEAST:
+            raise UnavailableError(f"{key} has {len(directions.rows)} latents to map, and a map needs {_LEAST}")
+        if method == "pca":
+            return _placed(pca(directions.rows), directions)
+        kept = f"umap-{_LAYOUT}-{found.hash[:24]}.npy"
+        points = self._kept(kept, len(directions.rows))
+        if points is None:
+            points = _umap(directions.rows, tell)
+            self._keep(kept, points)
+        return _placed(points, directions)
+
+    def _folders(self) -> Iterator[Path]:
+        """Where maps may be kept, the first choice first."""
+        yield self._files.folder.path / "cache" / "web"
+        with self._lock:
+            self._own_folder = self._own_folder or tempfile.TemporaryDirectory(prefix="monoseme-web-")
+        yield Path(self._own_folder.name)
+
+    def _kept(self, name: str, n: int) -> NDArray[np.float32] | None:
+        """A map that was made before; None where there is none, or none that can be read."""
+        for folder in self._folders():
+            with contextlib.suppress(OSError, ValueError, EOFError):
+                points = np.load(folder / name, allow_pickle=False)
+                if points.shape == (n, 2) and points.dtype == np.float32:
+                    return points
+        return None
+
+    def _keep(self, name: str, points: NDArray[np.float32]) -> None:
+        from monoseme.core.errors import DiskFullError
+
+        for folder in self._folders():
+            with contextlib.suppress(OSError, DiskFullError):
+                folder.mkdir(parents=True, exist_ok=True)
+                part = folder / f".{name}.{threading.get_ident()}"
+                with part.open("wb") as file:
+                    np.save(file, points, allow_pickle=False)
+                part.replace(folder / name)
+                return
+
+
+def pca(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[n, 2] along the two directions of most variance; their signs are chosen so that the largest weight is positive."""
+    centred = rows - rows.mean(0, dtype=np.float64).astype(np.float32)
+    _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+    first = axes[:, ::-1][:, :2]
+    signs = np.sign(first[np.abs(first).argmax(0), [0, 1]])
+    return (centred @ (first * signs).astype(np.float32)).astype(np.float32)
+
+
+def _placed(points: NDArray[np.float32], directions: Directions) -> Placed:
+    """In [-1, 1] on both axes by one scale, so that distances keep their meaning."""
+    low, high = points.min(0), points.max(0)
+    half = float((high - low).max()) / 2 or 1.0
+    placed = np.full((2, directions.n_latents), np.nan, np.float32)
+    placed[:, directions.latents] = ((points - (low + high) / 2) / half).T
+    return Placed(placed, len(points), directions.left_out)
+
+
+def _umap(rows: NDArray[np.float32], tell: Tell) -> NDArray[np.float32]:
+    """Raises UnavailableError where it cannot be made."""
+    with tempfile.TemporaryDirectory(prefix="monoseme-map-") as name:
+        given, made = Path(name) / "rows.npy", Path(name) / "points.npy"
+        np.save(given, rows, allow_pickle=False)
+        command = [sys.executable, "-m", "monoseme.web.overview._umap", str(given), str(made)]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                stage, _, share = line.partition(" ")
+                if stage in _STAGES:
+                    tell(_STAGES[stage], float(share))
+            code = process.wait()
+        if code or not made.is_file():
+            raise UnavailableError(f"UMAP ended with code {code}\n  The map by PCA is there.")
+        return np.load(made, allow_pickle=False)
