@@ -156,7 +156,7 @@ def test_an_absent_model_is_a_409_with_what_to_do() -> None:
 def test_every_page_address_opens_the_front_end(client: TestClient, path: str) -> None:
     answer = client.get(path)
     assert answer.headers["content-type"].startswith("text/html")
-    assert "/assets/js/app.js" in answer.text
+    assert "/js/app.js" in answer.text
 
 
 def test_the_front_end_asks_no_other_host_for_anything(client: TestClient) -> None:

@@ -2,6 +2,7 @@
 
 A page on the web can make the user's own browser call a local server. Two checks stop it: the Host header must name this
 server (a hostile name that resolves to 127.0.0.1, DNS rebinding, does not), and what another site's script sends is refused.
+What changes or starts something is asked for in JSON, which a form of another site cannot send, and is of a bounded size.
 """
 
 import hmac
@@ -40,6 +41,9 @@ SECURITY_HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
 _COOKIE = "monoseme_token"
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+MAX_BODY_BYTES = 1_000_000
+"""The longest body of a request; a longer one is refused unread."""
 
 
 def is_loopback(host: str) -> bool:
@@ -76,6 +80,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
+                # What a run holds changes while it is evaluated, scanned and explained.
+                headers.setdefault("cache-control", "no-store")
             await send(message)
 
         await app(scope, receive, send_with_headers)
@@ -93,10 +99,12 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return _refuse(403, "another site's page asked for this", "Open the app's own address in the browser.")
-        # Navigating here from a link elsewhere is fine; a script elsewhere that fetches from here is not.
-        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate":
+        # Navigating here from a link elsewhere is fine; a script elsewhere that fetches from here is not, be it on a neighbouring
+        # port of this machine ("same-site").
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and headers.get("sec-fetch-mode") != "navigate":
             return _refuse(403, "another site's page asked for this", "Open the app's own address in the browser.")
-        return None if self._token is None else self._token_refusal(scope, headers, self._token)
+        refusal = None if self._token is None else self._token_refusal(scope, headers, self._token)
+        return refusal or (None if scope["method"] in _SAFE_METHODS else _body_refusal(headers))
 
     def _token_refusal(self, scope: Scope, headers: Headers, token: str) -> Response | None:
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
@@ -117,6 +125,19 @@ class Guard:
             "this server asks for a token",
             "Open the whole address that `monoseme serve --expose` printed, with its `?token=`.",
         )
+
+
+def _body_refusal(headers: Headers) -> Response | None:
+    """Refuses a body that is not JSON, has no length, or is too long."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        return _refuse(415, f"the body is {kind[:80] or 'of no type'!r}", "Send JSON, with `content-type: application/json`.")
+    length = headers.get("content-length", "")
+    if not length.isdecimal():
+        return _refuse(411, "the length of the body is not said", "Send it with a `content-length`.")
+    if int(length[:20]) > MAX_BODY_BYTES:
+        return _refuse(413, f"the body has {length[:20]} bytes", f"At most {MAX_BODY_BYTES:,} are taken.")
+    return None
 
 
 def _host_name(host: str) -> str:

@@ -1,68 +1,82 @@
-// Keys that work when one is not typing. Pages give a map of their own; these are shown by "?".
+// Keys that work when one is not typing, "g o" meaning one after the other. Pages give a map of their own; "?" shows all.
 
 import { fill, h } from "./dom.js";
 
-const everywhere = [
-  ["/", "search"],
-  ["?", "this list"],
-  ["t", "light or dark"],
-];
+/** How long the second key of two may take, in milliseconds. */
+const PATIENCE = 1500;
+const NAMES = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" };
 
 export class Keyboard {
-  constructor({ theme }) {
-    this.page = {};
+  /** `theme()` changes light and dark; `search()` unfolds a search box where none is in sight. */
+  constructor({ theme, search }) {
+    Object.assign(this, { page: {}, journeys: {}, first: null, timer: 0 });
     this.dialog = h("dialog", { "aria-labelledby": "keys-title" });
     document.body.append(this.dialog);
     this.shared = {
-      "/": { run: focusSearch },
-      "?": { run: () => this.help() },
-      t: { run: theme },
+      "/": { run: () => focusSearch(search), says: "search" },
+      t: { run: theme, says: "light or dark" },
+      "?": { run: () => this.help(), says: "this list" },
     };
     addEventListener("keydown", (event) => this.press(event));
   }
 
-  /** `keys`: { j: { run, says } }; two keys with one `says` are told as one line. */
-  use(keys = {}) {
-    this.page = keys;
+  /** `keys`: { j: { run, says } }; two keys with one `says` are told as one line. `journeys` lead to other pages. */
+  use(keys = {}, journeys = {}) {
+    Object.assign(this, { page: keys, journeys, first: null });
   }
 
   press(event) {
     if (event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey || this.dialog.open) return;
-    const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
-    if (typing) {
-      if (event.key === "Escape") typing.blur();
+    if (event.target.closest?.("input, textarea, select, [contenteditable]")) {
+      if (event.key === "Escape") event.target.blur();
       return;
     }
-    const key = this.page[event.key] ?? this.shared[event.key];
-    if (!key) return;
+    const found = this.find(event.key);
+    if (!found) return;
     event.preventDefault();
-    key.run(event);
+    found.run(event);
+  }
+
+  /** What a key does, after the one before it where that was the first of two. */
+  find(key) {
+    const keys = { ...this.shared, ...this.journeys, ...this.page };
+    const both = this.first && `${this.first} ${key}`;
+    clearTimeout(this.timer);
+    this.first = null;
+    const found = keys[both] ?? keys[key];
+    if (!found && Object.keys(keys).some((name) => name.startsWith(`${key} `))) {
+      this.first = key;
+      this.timer = setTimeout(() => (this.first = null), PATIENCE);
+    }
+    return found;
   }
 
   help() {
-    const lines = new Map();
-    for (const [key, { says }] of Object.entries(this.page)) if (says) lines.set(says, [...(lines.get(says) ?? []), key]);
-    for (const [key, says] of everywhere) lines.set(says, [key]);
     fill(
       this.dialog,
       h("h2", { id: "keys-title" }, "Keys"),
-      h(
-        "dl",
-        { class: "keys" },
-        [...lines].map(([says, keys]) => [h("dt", {}, keys.map((key) => [h("kbd", {}, name(key)), " "])), h("dd", {}, says)]),
-      ),
+      list("On this page", this.page),
+      list("Everywhere", { ...this.journeys, ...this.shared }),
       h("form", { method: "dialog" }, h("button", { class: "button", type: "button", onclick: () => this.dialog.close() }, "Close")),
     );
     this.dialog.showModal();
   }
 }
 
-function focusSearch() {
-  const box = [...document.querySelectorAll("[data-search]")].reverse().find((element) => element.offsetParent !== null);
-  box?.focus();
-  box?.select();
+function list(title, keys) {
+  const lines = new Map();
+  for (const [key, { says }] of Object.entries(keys)) if (says) lines.set(says, [...(lines.get(says) ?? []), key]);
+  if (!lines.size) return null;
+  return [h("h3", {}, title), h("dl", { class: "keys" }, [...lines].map(([says, named]) => [h("dt", {}, named.map(caps)), h("dd", {}, says)]))];
 }
 
-function name(key) {
-  return { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓" }[key] ?? key;
+function caps(key) {
+  return [key.split(" ").map((one) => [h("kbd", {}, NAMES[one] ?? one), " "])];
+}
+
+function focusSearch(unfold) {
+  const inSight = () => [...document.querySelectorAll("[data-search]")].reverse().find((element) => element.offsetParent !== null);
+  if (!inSight()) unfold();
+  inSight()?.focus();
+  inSight()?.select();
 }
