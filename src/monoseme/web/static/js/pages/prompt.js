@@ -3,6 +3,7 @@
 import { address, get } from "../api.js";
 import { fill, h } from "../dom.js";
 import { plural } from "../format.js";
+import { keepingFocus } from "../prompt/focus.js";
 import { PromptForm, unread } from "../prompt/form.js";
 import { LatentsView } from "../prompt/latents_view.js";
 import { LayersView } from "../prompt/layers_view.js";
@@ -76,7 +77,7 @@ class PromptPage {
   choose(changes) {
     Object.assign(this.state, changes);
     this.router.note(address.prompt(this.run, this.sae, queryOf(this.state)));
-    this.draw();
+    keepingFocus(this.answer, () => this.draw());
   }
 
   pick(at, more) {
@@ -153,7 +154,7 @@ class PromptPage {
 
   stripPanel() {
     const { tokens, n_latents_fired: fired, seconds, truncated } = this.reading;
-    return h("section", { class: "panel", "aria-label": "Tokens" }, this.caption, this.strip.node, h("p", { class: "muted small prompt__count" }, `${plural(tokens.length, "token")} · ${plural(fired, "latent")} fired · ${seconds.toFixed(2)} s`, truncated && ` · ${truncated}`));
+    return h("section", { class: "panel prompt__strip", "aria-label": "Tokens" }, this.caption, this.strip.node, h("p", { class: "muted small prompt__count" }, `${plural(tokens.length, "token")} · ${plural(fired, "latent")} fired · ${seconds.toFixed(2)} s`, truncated && ` · ${truncated}`));
   }
 
   keys() {

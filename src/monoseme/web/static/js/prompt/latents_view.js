@@ -87,7 +87,7 @@ export class LatentsView {
   /** The first token is where attention rests: models give it a large norm, and latents fire on it whatever it says. */
   firstSwitch() {
     const { first } = this.page.state;
-    return h("label", { class: "check small", data: { tip: "Tokens that begin a text (BOS) are never read; the first word may act as one." } }, h("input", { type: "checkbox", checked: !first, onchange: (event) => this.page.choose({ first: !event.target.checked }) }), " ignore the first token");
+    return h("label", { class: "prompt__check small", data: { tip: "Tokens that begin a text (BOS) are never read; the first word may act as one." } }, h("input", { type: "checkbox", checked: !first, onchange: (event) => this.page.choose({ first: !event.target.checked }) }), " ignore the first token");
   }
 }
 

@@ -14,7 +14,7 @@ export function layerHistograms(page, reading, { layer, value }) {
     "section",
     { "aria-label": "Histograms of codes" },
     h("div", { class: "head" }, h("h2", {}, "Codes at each layer"), h("span", { class: "muted small" }, `64 bins from ${number(reading.layers[0].histogram.edges[0], 3)} to ${number(reading.layers[0].histogram.edges.at(-1), 3)}; heights are log(1 + count), up to ${count(most)}`)),
-    h("div", { class: "histograms", onpointerleave: () => page.paintOnly(null) }, reading.layers.map((item, i) => histogram(page, item, i, { most, chosen: i === layer, value: i === layer ? value : null }))),
+    h("div", { class: "layer-histograms", onpointerleave: () => page.paintOnly(null) }, reading.layers.map((item, i) => histogram(page, item, i, { most, chosen: i === layer, value: i === layer ? value : null }))),
   );
 }
 
@@ -25,12 +25,12 @@ function histogram(page, item, layer, { most, chosen, value }) {
     const height = n ? Math.max((Math.log1p(n) / Math.log1p(most)) * HEIGHT, 1.5) : 0;
     return svg("rect", { x: i, y: HEIGHT - height, width: 0.9, height, "data-tip": `${number(edges[i], 3)} to ${number(edges[i + 1], 3)}\n${count(n)} codes` });
   });
-  const at = value === null ? [] : [svg("line", { class: "histogram__mark", x1: placed(value, edges, counts.length), x2: placed(value, edges, counts.length), y1: 0, y2: HEIGHT })];
+  const at = value === null ? [] : [svg("line", { class: "layer-histogram__mark", x1: placed(value, edges, counts.length), x2: placed(value, edges, counts.length), y1: 0, y2: HEIGHT })];
   return h(
     "figure",
-    { class: "panel histogram", "data-layer": layer, "data-on": chosen, onpointerover: (event) => event.pointerType !== "touch" && page.paintOnly({ layer }) },
-    h("figcaption", {}, h("button", { type: "button", class: "histogram__pick", "aria-pressed": String(chosen), onclick: () => page.choose({ layer }) }, item.site), h("span", { class: "muted small" }, fired)),
-    svg("svg", { viewBox: `0 0 ${counts.length} ${HEIGHT}`, preserveAspectRatio: "none", class: "bars histogram__bars", role: "img", "aria-label": `Histogram of codes at ${item.site}: ${fired}` }, bars, at),
+    { class: "panel layer-histogram", "data-layer": layer, "data-on": chosen, onpointerover: (event) => event.pointerType !== "touch" && page.paintOnly({ layer }) },
+    h("figcaption", {}, h("button", { type: "button", class: "layer-histogram__pick", "aria-pressed": String(chosen), onclick: () => page.choose({ layer }) }, item.site), h("span", { class: "muted small" }, fired)),
+    svg("svg", { viewBox: `0 0 ${counts.length} ${HEIGHT}`, preserveAspectRatio: "none", class: "bars layer-histogram__bars", role: "img", "aria-label": `Histogram of codes at ${item.site}: ${fired}` }, bars, at),
   );
 }
 
@@ -51,7 +51,7 @@ export function layerMetrics(page, reading) {
       { class: "panel panel--flush scroll" },
       h(
         "table",
-        {},
+        { class: "of-layers" },
         h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Layer"), names.map((metric) => h("th", { scope: "col", class: "num" }, term(titleOf(metric.name), [metric.definition, metric.unit && `Unit: ${metric.unit}.`].filter(Boolean).join("\n")))), h("th", { scope: "col", class: "num" }, "Latents fired"))),
         h("tbody", {}, reading.layers.map((item, layer) => h("tr", { "data-chosen": layer === page.layer(page.state) }, h("th", { scope: "row" }, item.site), item.metrics.map(cell), h("td", { class: "num" }, count(item.n_fired))))),
       ),

@@ -23,23 +23,33 @@ export class LayerTable {
   draw(position, threshold, reading) {
     return this.slot.show(this.page.ask("/layers/table", { position, threshold }), (answer) => {
       fill(this.title, "Latents by layer on ", h("span", { class: "chip" }, visible(answer.token.text)));
+      const scrolled = this.body.querySelector(".by-layer__box")?.scrollTop;
       fill(this.body, answer.rows.length ? this.tableOf(answer, reading) : h("div", { class: "panel empty" }, h("p", {}, answer.max === null ? "No latent fires here." : "No value is above the threshold.")));
+      this.scroll(scrolled);
     });
+  }
+
+  /** Back to where the table stood; at first, to the chosen latent. */
+  scroll(to) {
+    const box = this.body.querySelector(".by-layer__box");
+    const chosen = this.body.querySelector(".by-layer__cell[data-on]");
+    if (box) box.scrollTop = to ?? Math.max((chosen?.offsetTop ?? 0) - box.clientHeight / 2, 0);
   }
 
   tableOf(answer, reading) {
     const { page } = this;
     const rows = answer.rows.slice(0, page.state.rows);
+    const explained = rows.some((row) => row.explanation !== null);
     const table = h(
       "table",
-      { class: "layers", role: "grid", "aria-label": `Values by latent and layer, on ${visible(answer.token.text)}` },
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Latent"), answer.sites.map((site, layer) => h("th", { scope: "col", class: "num" }, this.head(site, layer))), h("th", { scope: "col", class: "num" }, term("Mean layer", MEAN)), h("th", { scope: "col", class: "num" }, term("Total", TOTAL)), h("th", { scope: "col", class: "layers__words" }, "Explanation"))),
-      h("tbody", {}, rows.map((row) => this.row(row, answer, reading))),
+      { class: "by-layer", role: "grid", "aria-label": `Values by latent and layer, on ${visible(answer.token.text)}` },
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Latent"), answer.sites.map((site, layer) => h("th", { scope: "col", class: "num" }, this.head(site, layer))), h("th", { scope: "col", class: "num" }, term("Mean layer", MEAN)), h("th", { scope: "col", class: "num" }, term("Total", TOTAL)), explained && h("th", { scope: "col", class: "by-layer__words" }, "Explanation"))),
+      h("tbody", {}, rows.map((row) => this.row(row, answer, { reading, explained }))),
     );
     gridKeys(table, "td[data-layer]");
     this.listen(table);
     const more = answer.n_rows > rows.length && h("p", { class: "small muted prompt__more" }, `The first ${count(rows.length)} of ${count(answer.n_rows)} latents. `, rows.length < answer.rows.length ? h("button", { type: "button", class: "linkish", onclick: () => page.choose({ rows: page.state.rows + 60 }) }, "Show more") : "Raise the threshold to see the others less.");
-    return [h("div", { class: "panel panel--flush scroll" }, table), more];
+    return [h("div", { class: "panel panel--flush scroll by-layer__box" }, table), more];
   }
 
   head(site, layer) {
@@ -47,11 +57,11 @@ export class LayerTable {
     return h("button", { type: "button", class: "sort", "aria-pressed": String(layer === page.layer(page.state)), "aria-label": `Choose ${site}`, data: { tip: site, layer }, onclick: () => page.choose({ layer }) }, short(site));
   }
 
-  row(row, answer, reading) {
+  row(row, answer, { reading, explained }) {
     const { page } = this;
     const strongest = row.values.reduce((best, value, i) => (Math.abs(value ?? 0) > Math.abs(row.values[best] ?? 0) ? i : best), 0);
     const cell = (value, layer) => {
-      const props = { class: "num layers__cell", tabindex: -1, "data-layer": layer, "data-latent": row.latent, "data-on": layer === page.layer(page.state) && row.latent === page.state.latent };
+      const props = { class: "num by-layer__cell", tabindex: -1, "data-layer": layer, "data-latent": row.latent, "data-on": layer === page.layer(page.state) && row.latent === page.state.latent };
       if (value === null) return h("td", props, h("span", { class: "sr-only" }, "none"));
       return h("td", { ...props, vars: { "--v": shade(value, answer.max).toFixed(3) }, "data-negative": value < 0 }, number(value, 3));
     };
@@ -62,7 +72,7 @@ export class LayerTable {
       row.values.map(cell),
       h("td", { class: "num" }, row.mean_layer.toFixed(2)),
       h("td", { class: "num" }, activation(row.total)),
-      h("td", { class: "layers__words muted" }, row.explanation ?? ""),
+      explained && h("td", { class: "by-layer__words muted" }, row.explanation ?? ""),
     );
   }
 

@@ -17,7 +17,7 @@ export class LayersView {
   constructor(page) {
     this.page = page;
     this.reading = null;
-    this.controls = h("div", { class: "panel controls" });
+    this.controls = h("div", { class: "panel prompt-controls" });
     this.table = new LayerTable(page);
     this.examples = new LayerExamples(page);
     this.panels = h("div", { class: "stack", vars: { "--gap": "22px" } });

@@ -18,7 +18,7 @@ const USUAL = [{ name: "additive", units: ["raw"] }];
 export class LogitsView {
   constructor(page) {
     this.page = page;
-    this.controls = h("div", { class: "panel controls" });
+    this.controls = h("div", { class: "panel prompt-controls" });
     this.body = h("div", { class: "logits-row" });
     this.node = h("div", { class: "stack", vars: { "--gap": "18px" } }, this.controls, this.body);
     this.slot = new Slot(this.body);
@@ -68,14 +68,18 @@ export class LogitsView {
   columns(answer) {
     const { page } = this;
     const after = h("span", { class: "chip" }, visible(answer.token.text));
-    const steered = answer.steered
-      ? [h("p", { class: "muted small" }, "Latent ", named(page, page.keyAt(answer.site), page.state.latent), ` at ${answer.site}`, answer.amount !== null && `, ${number(answer.amount, 3)} as a code`, "."), nextTokens(answer.steered)]
-      : h("p", { class: "muted small" }, this.whyNot(answer));
+    const steered = answer.steered ? [h("p", { class: "muted small" }, this.how(answer)), nextTokens(answer.steered)] : h("p", { class: "muted small" }, this.whyNot(answer));
     return [
       column("Input", h("p", { class: "muted small" }, "The model as it is, after ", after, "."), nextTokens(answer.input)),
-      column("Reconstruction", h("p", { class: "muted small" }, `${answer.sae}'s reconstruction in place at ${answer.site}.`), nextTokens(answer.reconstruction)),
+      column("Reconstruction", h("p", { class: "muted small" }, `The reconstruction of ${page.reading.views.name} in place at ${answer.site}.`), nextTokens(answer.reconstruction)),
       column("Steered", steered),
     ];
+  }
+
+  how({ site, maximum }) {
+    const { latent, factor, unit } = this.page.state;
+    const share = unit === "raw" && maximum ? `, ${number(factor / maximum, 3)} times its maximum in the scanned corpus` : "";
+    return ["Latent ", named(this.page, this.page.keyAt(site), latent), ` at ${site}, ${number(factor, 3)} ${unit === "raw" ? "raw" : `× ${UNITS[unit]}`}${share}.`];
   }
 
   whyNot(answer) {

@@ -9,7 +9,7 @@ const KL = "Kullback-Leibler divergence of the changed prediction from the uncha
 
 export function nextTokens({ top, gain, loss, next, kl }) {
   return [
-    h("p", { class: "small next" }, next && ["The next token ", h("span", { class: "chip" }, visible(next.token)), ` has ${percent(next.probability)}`, next.change !== null && `, logit ${signed(next.change)}`, ". "], kl !== null && [term("KL", KL), ` ${number(kl, 3)}.`]),
+    h("p", { class: "small coming" }, next && ["The next token ", h("span", { class: "chip" }, visible(next.token)), ` has ${percent(next.probability)}`, next.change !== null && `, logit ${signed(next.change)}`, ". "], kl !== null && [term("KL", KL), ` ${number(kl, 3)}.`]),
     list("Largest", top, (item) => [percent(item.probability), item.change === null ? null : signed(item.change)]),
     gain.length > 0 && list("Largest gain", gain, (item) => [percent(item.probability), signed(item.change)]),
     loss.length > 0 && list("Largest loss", loss, (item) => [percent(item.probability), signed(item.change)]),
@@ -22,13 +22,13 @@ function list(title, items, told) {
     const [probability, change] = told(item);
     return h(
       "li",
-      { class: "next__row", data: { tip: `${visible(item.token)}\nlogit ${number(item.logit, 4)}` } },
+      { class: "coming__row", data: { tip: `${visible(item.token)}\nlogit ${number(item.logit, 4)}` } },
       h("span", { class: "chip" }, visible(item.token)),
-      h("span", { class: "next__bar", vars: { "--share": `${(item.probability * 100).toFixed(1)}%` } }, probability),
-      h("span", { class: "next__change small muted" }, change),
+      h("span", { class: "coming__bar", vars: { "--share": `${(item.probability * 100).toFixed(1)}%` } }, probability),
+      h("span", { class: "coming__change small muted" }, change),
     );
   };
-  return [h("h3", { class: "next__title" }, title), h("ol", { class: "next__list", "aria-label": title }, items.map(row))];
+  return [h("h3", { class: "coming__title" }, title), h("ol", { class: "coming__list", "aria-label": title }, items.map(row))];
 }
 
 function signed(change) {

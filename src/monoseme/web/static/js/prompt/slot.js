@@ -1,6 +1,7 @@
 // A place on the page that waits for an answer.
 
 import { fill, h } from "../dom.js";
+import { keepingFocus } from "./focus.js";
 import { unread } from "./form.js";
 
 export class Slot {
@@ -16,7 +17,7 @@ export class Slot {
     if (!this.node.firstChild) fill(this.node, h("p", { class: "muted" }, "Reading…"));
     try {
       const answer = await promise;
-      if (turn === this.turn) draw(answer);
+      if (turn === this.turn) keepingFocus(this.node, () => draw(answer));
     } catch (error) {
       if (error.name !== "AbortError" && turn === this.turn) fill(this.node, unread(error, "This could not be read"));
       if (!("hint" in error) && error.name !== "AbortError") throw error;

@@ -18,13 +18,13 @@ export class TimeMap {
     Object.assign(this, { page, reading, chosen: page.state.chosen });
     this.lines = linesOf(reading);
     this.height = this.lines.at(-1).y + this.lines.at(-1).height;
-    this.top = largest(reading.rows.map((row) => row.max));
+    this.tops = new Map(reading.parts.map(({ name }) => [name, largest(reading.rows.filter((row) => row.part === name).map((row) => row.max))]));
     this.cursor = { line: this.lines.findIndex((line) => line.row), at: 0 };
-    this.canvas = h("canvas", { class: "map__canvas", "aria-hidden": "true" });
-    this.heads = reading.tokens.map((item, at) => h("button", { type: "button", tabindex: -1, class: "map__token", disabled: item.special, data: { tip: visible(item.text) }, onclick: () => page.pick(at, false) }, visible(item.text)));
-    this.readout = h("p", { class: "map__readout small", "aria-live": "polite" });
-    this.scroller = h("div", { class: "map__scroll", tabindex: 0, role: "application", "aria-roledescription": "map", "aria-label": "Tokens by latents; arrow keys move, Enter chooses" }, h("div", { class: "map__tokens" }, this.heads), energy?.bars, this.canvas);
-    this.node = h("section", { "aria-label": "Latents over time" }, h("div", { class: "panel panel--flush map" }, h("div", { class: "map__labels" }, h("div", { class: "map__corner" }), energy?.legend, this.labels()), this.scroller), this.readout);
+    this.canvas = h("canvas", { class: "time-map__canvas", "aria-hidden": "true" });
+    this.heads = reading.tokens.map((item, at) => h("button", { type: "button", tabindex: -1, class: "time-map__token", disabled: item.special, data: { tip: visible(item.text) }, onclick: () => page.pick(at, false) }, visible(item.text)));
+    this.readout = h("p", { class: "time-map__readout small", "aria-live": "polite" });
+    this.scroller = h("div", { class: "time-map__scroll", tabindex: 0, role: "application", "aria-roledescription": "map", "aria-label": "Tokens by latents; arrow keys move, Enter chooses" }, h("div", { class: "time-map__tokens" }, this.heads), energy?.bars, this.canvas);
+    this.node = h("section", { "aria-label": "Latents over time" }, h("div", { class: "panel panel--flush time-map" }, h("div", { class: "time-map__labels" }, h("div", { class: "time-map__corner" }), energy?.legend, this.labels()), this.scroller), this.readout);
     this.node.style.setProperty("--map-height", `${this.height}px`);
     this.listen();
   }
@@ -42,8 +42,8 @@ export class TimeMap {
   labels() {
     return this.lines.map(({ part, row, height }) =>
       row
-        ? h("div", { class: "map__label", vars: { "--row": `${height}px` }, "data-latent": row.latent }, named(this.page, row.key, row.latent), h("span", { class: "muted map__words" }, row.explanation ?? ""), unseen(`, ${row.part}, largest ${activation(row.max)} on ${visible(this.reading.tokens[row.peak].text)}`))
-        : h("div", { class: "map__part", vars: { "--row": `${height}px` } }, h("h3", {}, part)),
+        ? h("div", { class: "time-map__label", vars: { "--row": `${height}px` }, "data-latent": row.latent }, named(this.page, row.key, row.latent), h("span", { class: "muted time-map__words" }, row.explanation ?? ""), unseen(`, ${row.part}, largest ${activation(row.max)} on ${visible(this.reading.tokens[row.peak].text)}`))
+        : h("div", { class: "time-map__part", vars: { "--row": `${height}px` } }, h("h3", {}, part), h("span", { class: "muted" }, `up to ${activation(this.tops.get(part))}`)),
     );
   }
 
@@ -76,7 +76,7 @@ export class TimeMap {
     const [from, to] = [this.scroller.scrollLeft / this.step - 1, (this.scroller.scrollLeft + this.scroller.clientWidth) / this.step];
     row.positions.forEach((at, i) => {
       if (at < from || at > to) return;
-      context.globalAlpha = shade(row.values[i], this.top);
+      context.globalAlpha = shade(row.values[i], this.tops.get(row.part));
       context.fillStyle = colour(row.values[i] < 0 ? "--cold" : "--heat");
       context.fillRect(at * this.step + 0.5, y + 1, this.step - 1, height - 2);
     });
@@ -95,7 +95,7 @@ export class TimeMap {
   mark(chosen = this.page.state.chosen) {
     this.chosen = chosen;
     this.heads.forEach((head, at) => head.setAttribute("aria-pressed", String(chosen.includes(at))));
-    for (const label of this.node.querySelectorAll(".map__label")) label.toggleAttribute("data-on", Number(label.dataset.latent) === this.page.state.latent);
+    for (const label of this.node.querySelectorAll(".time-map__label")) label.toggleAttribute("data-on", Number(label.dataset.latent) === this.page.state.latent);
     this.paint();
   }
 

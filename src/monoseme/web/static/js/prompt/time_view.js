@@ -22,8 +22,10 @@ export class TimeView {
   }
 
   draw() {
-    if (this.reading) return this.map?.mark();
-    return this.slot.show(this.page.ask("/time", {}), (reading) => {
+    const { latent } = this.page.state;
+    if (this.reading && (latent === null || this.asked === latent || rowOf(this.reading, this.page.state))) return this.map?.mark();
+    this.asked = latent;
+    return this.slot.show(this.page.ask("/time", { latent }), (reading) => {
       this.reading = reading;
       this.map = reading.rows.length ? new TimeMap(this.page, reading, energyStripes(reading)) : null;
       fill(this.body, this.partTable(), this.map?.node ?? h("div", { class: "panel empty" }, h("p", {}, "No latent fired.")), this.below());
@@ -50,12 +52,12 @@ export class TimeView {
     if (parts.length < 2) return null;
     const energy = (part) => (part.energy_of_text === null ? term("–", `Missing: ${why ?? "no part adds anything"}`) : percent(part.energy_of_text));
     const row = (part) => h("tr", {}, h("th", { scope: "row" }, part.name), h("td", { class: "num" }, energy(part)), h("td", { class: "num" }, number(part.l0, 3)), h("td", { class: "num" }, count(part.n_fired)));
-    return h("section", { "aria-label": "Parts of the code" }, h("div", { class: "head" }, h("h2", {}, "Parts of the code")), h("div", { class: "panel panel--flush scroll parts" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Part"), h("th", { scope: "col", class: "num" }, term("Share of energy", ENERGY)), h("th", { scope: "col", class: "num" }, term("L0", L0)), h("th", { scope: "col", class: "num" }, "Latents fired"))), h("tbody", {}, parts.map(row)))));
+    return h("section", { "aria-label": "Parts of the code" }, h("div", { class: "head" }, h("h2", {}, "Parts of the code")), h("div", { class: "panel panel--flush scroll time-parts" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Part"), h("th", { scope: "col", class: "num" }, term("Share of energy", ENERGY)), h("th", { scope: "col", class: "num" }, term("L0", L0)), h("th", { scope: "col", class: "num" }, "Latents fired"))), h("tbody", {}, parts.map(row)))));
   }
 
   below() {
     const { rows, n_rows: all, site } = this.reading;
-    return h("p", { class: "muted small" }, `The ${count(rows.length)} latents of the largest totals, of ${count(all)} that fired at ${site}, each part in the order in which they first peak. Darker is stronger, on one scale; blue is negative. Arrow keys move over the map, Enter chooses.`);
+    return h("p", { class: "muted small" }, `The ${count(rows.length)} latents of the largest totals, of ${count(all)} that fired at ${site}, each part in the order in which they first peak. Darker is stronger, on a scale of its own in each part; blue is negative. Arrow keys move over the map, Enter chooses.`);
   }
 }
 
