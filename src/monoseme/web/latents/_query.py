@@ -22,6 +22,9 @@ class LatentFilter(BaseModel):
     where: str = Field(default="", max_length=2000, description='a statement, such as: density < 0.01 and explanation ~ "cat"')
     state: Literal["all", "alive", "dead", "explained"] = "all"
     role: str = Field(default="", max_length=40, description="density is then over the tokens of this role of a conversation")
+    only: str = Field(
+        default="", max_length=8000, pattern=r"^(\d{1,9}(,\d{1,9})*)?$", description="these indices, with commas between"
+    )
     density_min: float | None = Field(default=None, ge=0, le=1)
     density_max: float | None = Field(default=None, ge=0, le=1)
     max_min: float | None = None

@@ -26,7 +26,7 @@ def where(asked: LatentFilter, *, types: Mapping[str, str]) -> Where:
 
     Raises BadRequestError for a statement that cannot be read.
     """
-    parts = [Where(_STATES[asked.state], ()), *_bounds(asked), *_search(asked), *_statement(asked, types)]
+    parts = [Where(_STATES[asked.state], ()), *_only(asked), *_bounds(asked), *_search(asked), *_statement(asked, types)]
     return Where(" AND ".join(f"({part.sql})" for part in parts), tuple(value for part in parts for value in part.values))
 
 
@@ -38,6 +38,11 @@ def density_column(role: str) -> str:
 def quoted(name: str) -> str:
     """A name of a column as SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def _only(asked: LatentFilter) -> list[Where]:
+    chosen = [int(index) for index in asked.only.split(",") if index]
+    return [Where("latent IN (SELECT unnest(?::BIGINT[]))", (chosen,))] if chosen else []
 
 
 def _bounds(asked: LatentFilter) -> list[Where]:

@@ -6,7 +6,7 @@ GET /api/runs/{run}/saes/{sae}/latents/values    whole columns, for plots: ?colu
 GET /api/runs/{run}/saes/{sae}/latents/passing   which latents pass filters, for plots
 GET /api/runs/{run}/saes/{sae}/random            the index of some latent that fires
 
-Filters: ?q=&by=&where=&state=&role=&density_min=&density_max=&max_min=&max_max=&score_min=&score_max=
+Filters: ?q=&by=&where=&state=&role=&only=&density_min=&density_max=&max_min=&max_max=&score_min=&score_max=
 """
 
 from typing import Annotated, Any

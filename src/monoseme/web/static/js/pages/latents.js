@@ -1,209 +1,166 @@
-// The table of latents: sorted, searched and cut into pages by the server, so that a million latents cost as much as fifty.
+// The table of latents: searched, filtered and sorted by the server, drawn where it is in sight; plots choose what it shows.
 
 import { address, get } from "../api.js";
-import { latentLink } from "../card.js";
 import { fill, h } from "../dom.js";
-import { activation, count, number, percent, plural, rarity } from "../format.js";
-import { chips } from "../tokens.js";
-
-const PAGE = 50;
-const COLUMNS = [
-  { key: "index", title: "Latent", descending: false },
-  { key: "explanation", title: "Explanation", descending: false },
-  { key: "score", title: "Score", descending: true, numeric: true },
-  { key: null, title: "Top tokens" },
-  { key: "density", title: "Density", descending: true, numeric: true },
-  { key: "max", title: "Max", descending: true, numeric: true },
-];
-const TIPS = {
-  "Top tokens": "The tokens of its strongest examples, strongest first",
-  Density: "Share of scanned tokens on which it is not zero",
-  Max: "Largest activation on the scanned text",
-};
-// The best explained first: the table is a place to begin, and those are the latents one can read.
-const DEFAULTS = { sort: "score", order: "descending", q: "", state: "alive", offset: 0 };
-const STATES = [
-  ["all", "All"],
-  ["alive", "Alive"],
-  ["dead", "Dead"],
-  ["explained", "Explained"],
-];
+import { count, plural } from "../format.js";
+import { Filters } from "../latents/filters.js";
+import { LatentGrid } from "../latents/grid.js";
+import { Plots } from "../latents/plots.js";
+import { cleared, fromAddress, isFiltered, pageOf, plotsShown } from "../latents/query.js";
+import { RowPages } from "../latents/row_pages.js";
+import { sorter } from "../latents/sorter.js";
 
 export async function latentsPage({ params, query, signal, router }) {
-  const view = new LatentTable(params, query, signal, router);
+  const view = new LatentsView(params, fromAddress(query), signal, router);
   await view.load();
   return {
     title: `Latents of ${params.sae}`,
     section: "latents",
     keys: view.keys(),
     node: view.node,
+    shown: () => view.shown(),
   };
 }
 
-class LatentTable {
+class LatentsView {
   constructor({ run, sae }, query, signal, router) {
-    Object.assign(this, { run, sae, signal, router, active: -1, asked: 0 });
-    this.query = { ...DEFAULTS, ...query };
-    this.query.offset = Number(this.query.offset) || 0;
-    this.summary = h("span", { class: "muted small", role: "status" });
-    this.body = h("div", { class: "panel panel--flush" });
-    this.pager = h("nav", { class: "pager", "aria-label": "Pages of the table" });
-    this.node = h("div", { class: "stack", vars: { "--gap": "16px" } }, h("div", { class: "head" }, h("h1", {}, "Latents"), this.summary), this.filters(), this.body, this.pager);
+    Object.assign(this, { run, sae, query, signal, router, facts: null });
+    const change = (changes, options) => this.change(changes, options);
+    const open = (latent) => router.go(address.latent(run, sae, latent));
+    this.pages = new RowPages({ ask: (offset, limit, visit) => this.ask(offset, limit, visit), came: (first, last) => this.grid.came(first, last), failed: (error) => this.fail(error) });
+    this.grid = new LatentGrid({ run, sae, pages: this.pages, open, sort: change, moved: (row) => this.moved(row), signal });
+    this.filters = new Filters({ change, clear: () => this.clear(), signal });
+    this.plots = new Plots({ run, sae, change, open, signal });
+    this.sorter = sorter({ change });
+    this.summary = h("p", { class: "muted small", role: "status" });
+    this.problem = h("div", { role: "alert" });
+    this.toggle = h("button", { class: "button button--plain", type: "button", onclick: () => change({ plots: plotsShown(this.query) ? "off" : "on" }, { reload: false }) });
+    this.panel = h("div", { class: "panel panel--flush" }, this.grid.node);
+    const head = h("div", { class: "head" }, h("h1", {}, "Latents"), this.summary, h("div", { class: "head__end" }, this.sorter.node, this.toggle));
+    this.node = h("div", { class: "stack latents__page", vars: { "--gap": "12px" } }, head, this.filters.node, this.plots.node, this.problem, this.panel);
+    signal.addEventListener("abort", () => this.pages.stop());
   }
 
-  /** Shows a change at once in the address; typing replaces it, everything else can be taken back with "back". */
-  async change(changes, { replace = false } = {}) {
-    this.query = { ...this.query, offset: 0, ...changes };
-    const { run, sae, query } = this;
-    const told = { ...query, offset: query.offset || null };
-    if (query.sort === DEFAULTS.sort && query.order === DEFAULTS.order) told.sort = told.order = null;
-    if (query.state === DEFAULTS.state) told.state = null;
-    this.router.note(address.latents(run, sae, told), { replace });
-    this.router.busy(true);
+  /** Before the page stands: its first rows. What else it shows comes after. A query that cannot be answered can be mended on the page. */
+  async load() {
     try {
-      await this.load();
+      this.answer = await this.pages.begin(this.row);
     } catch (error) {
-      if (error.name !== "AbortError") fill(this.body, h("div", { class: "notice notice--bad", role: "alert" }, h("p", {}, error.message), error.hint && h("p", { class: "small" }, error.hint)));
-    } finally {
-      this.router.busy(false);
+      if (![409, 422].includes(error.status)) throw error;
+      this.fail(error);
     }
   }
 
-  async load() {
-    const asked = ++this.asked;
-    const table = await get(address.latents(this.run, this.sae), { query: { ...this.query, limit: PAGE }, signal: this.signal });
-    if (asked !== this.asked) return;
-    this.table = table;
-    this.active = -1;
-    this.draw();
+  async shown() {
+    this.drawControls();
+    this.drawTable();
+    try {
+      this.facts = await get(`${address.latents(this.run, this.sae)}/columns`, { signal: this.signal });
+      this.drawFilters();
+      if (this.answer) this.grid.heads(this.query, this.answer, this.facts);
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
-  draw() {
-    const { table } = this;
-    fill(this.summary, `${plural(table.total, "latent")} of ${count(table.n_latents)} in ${table.sae} · ${count(table.n_dead)} dead`);
-    for (const button of this.states.children) button.setAttribute("aria-pressed", String(button.dataset.state === this.query.state));
-    fill(this.body, table.rows.length ? h("div", { class: "scroll" }, h("table", { class: "latents" }, this.header(), h("tbody", {}, table.rows.map((row, i) => this.row(row, i))))) : this.nothing());
-    this.drawPager();
+  get row() {
+    return Math.max(Number.parseInt(this.query.row ?? "0", 10) || 0, 0);
   }
 
-  filters() {
-    let timer = 0;
-    const type = (event) => {
-      clearTimeout(timer);
-      timer = setTimeout(() => this.change({ q: event.target.value }, { replace: true }), 180);
-    };
-    const bound = (name, scale) => (event) => {
-      const value = Number.parseFloat(event.target.value);
-      this.change({ [name]: Number.isFinite(value) ? value / scale : null });
-    };
-    const box = (label, name, scale, width) =>
-      h("label", { class: "label" }, label, h("input", { class: `field ${width}`, inputmode: "decimal", value: this.query[name] ? Number((this.query[name] * scale).toPrecision(6)) : "", onchange: bound(name, scale) }));
-    this.states = h(
-      "div",
-      { class: "segments", role: "group", "aria-label": "Which latents" },
-      STATES.map(([state, title]) => h("button", { type: "button", data: { state }, onclick: () => this.change({ state }) }, title)),
-    );
-    return h(
-      "div",
-      { class: "filters" },
-      h("label", { class: "label filters__search" }, "Search explanations and top tokens", h("input", { class: "field", type: "search", value: this.query.q, placeholder: "e.g. dialogue, or a latent's number", data: { search: "" }, oninput: type, autocomplete: "off" })),
-      box("Density from, %", "density_min", 100, "field--short"),
-      box("to, %", "density_max", 100, "field--short"),
-      box("Score from", "score_min", 1, "field--short"),
-      this.states,
-    );
+  ask(offset, limit, signal) {
+    return get(address.latents(this.run, this.sae), { query: pageOf(this.query, offset, limit), signal });
   }
 
-  header() {
-    const { sort, order } = this.query;
-    const cell = ({ key, title, descending, numeric }) => {
-      const sorted = key !== null && key === sort;
-      const next = sorted ? (order === "descending" ? "ascending" : "descending") : descending ? "descending" : "ascending";
-      const arrow = sorted ? (order === "descending" ? " ↓" : " ↑") : "";
-      const tip = key === "score" ? (this.table.score_name || "no scores yet").replaceAll("_", " ") : TIPS[title];
-      return h(
-        "th",
-        { scope: "col", class: numeric ? "num" : null, "aria-sort": sorted ? order : null, data: tip ? { tip } : {} },
-        key ? h("button", { type: "button", class: "sort", onclick: () => this.change({ sort: key, order: next }) }, title, arrow) : title,
-      );
-    };
-    return h("thead", {}, h("tr", {}, COLUMNS.map(cell)));
+  /** Shows a change at once in the address; typing replaces it, everything else can be taken back with "back". */
+  async change(changes, { replace = false, reload = true } = {}) {
+    const next = { ...this.query, ...changes };
+    if (reload) delete next.row;
+    this.query = fromAddress(Object.fromEntries(Object.entries(next).filter(([, value]) => value !== null)));
+    this.router.note(address.latents(this.run, this.sae, this.query), { replace });
+    if (!reload) return this.drawControls();
+    return this.reload();
   }
 
-  row(latent, i) {
-    const dead = latent.density === 0;
-    const words = latent.explanation ?? h("span", { class: "muted" }, dead ? "never fired" : "no explanation");
-    const open = (event) => {
-      if (!event.target.closest("a") && !String(getSelection())) this.open(i);
-    };
-    return h(
-      "tr",
-      { onclick: open, data: { row: i } },
-      h("td", { class: "latents__index" }, latentLink(this.run, this.sae, latent.index, latent.index)),
-      h("td", { class: "latents__words" }, words),
-      h("td", { class: "num", "data-label": "score" }, number(latent.score, 2)),
-      h("td", { class: "latents__tokens" }, chips(latent.top_tokens.slice(0, 5))),
-      h("td", { class: "num", "data-label": "density" }, h("span", { data: { tip: rarity(latent.density) } }, percent(latent.density)), densityBar(latent.density)),
-      h("td", { class: "num", "data-label": "max" }, activation(latent.max)),
-    );
+  async reload() {
+    this.router.busy(true);
+    fill(this.problem);
+    this.drawControls();
+    try {
+      const found = await this.pages.begin(0);
+      if (!found || this.signal.aborted) return;
+      this.answer = found;
+      this.drawTable();
+    } catch (error) {
+      this.fail(error);
+      this.panel.hidden = true;
+    } finally {
+      if (!this.signal.aborted) this.router.busy(false);
+    }
+  }
+
+  clear() {
+    return this.change(Object.fromEntries([...Object.keys(this.query).map((name) => [name, null]), ...Object.entries(cleared(this.query))]));
+  }
+
+  /** The place of the scroll is in the address too; "back" leaves the page and not the row. */
+  moved(row) {
+    if (this.signal.aborted || String(row) === (this.query.row ?? "0")) return;
+    const { row: _, ...others } = this.query;
+    this.query = row ? { ...others, row: String(row) } : others;
+    this.router.note(address.latents(this.run, this.sae, this.query));
+  }
+
+  fail(error) {
+    if (error.name === "AbortError" || this.signal.aborted) return;
+    fill(this.problem, h("div", { class: "notice notice--bad" }, h("p", {}, error.message), error.hint && h("p", { class: "small" }, error.hint)));
+  }
+
+  drawFilters() {
+    this.filters.update(this.query, this.facts, isFiltered(this.query));
+    this.sorter.update(this.query, this.answer?.search);
+  }
+
+  drawControls() {
+    const hidden = !plotsShown(this.query);
+    this.drawFilters();
+    fill(this.toggle, hidden ? "Show plots" : "Hide plots");
+    this.toggle.setAttribute("aria-expanded", String(!hidden));
+    this.plots.update(this.query).catch((error) => this.fail(error));
+  }
+
+  drawTable() {
+    const { answer } = this;
+    this.panel.hidden = !answer;
+    if (!answer) return;
+    fill(this.summary, `${plural(answer.total, "latent")} of ${count(answer.n_latents)} in ${answer.sae} · ${count(answer.n_dead)} dead`, answer.search && searched(answer.search));
+    fill(this.panel, answer.total ? this.grid.node : this.nothing());
+    if (answer.total) this.grid.show(this.query, answer, this.facts, this.row);
+    this.sorter.update(this.query, answer.search);
   }
 
   nothing() {
-    const reset = () => this.router.go(address.latents(this.run, this.sae, { state: "all" }));
-    return h("div", { class: "empty" }, h("h2", {}, "No latent passes these filters"), h("button", { class: "button", type: "button", onclick: reset }, "Show all"));
-  }
-
-  drawPager() {
-    const { total, offset } = this.table;
-    const last = Math.max(0, Math.ceil(total / PAGE) - 1);
-    const page = Math.floor(offset / PAGE);
-    const to = (target, title, label) => h("button", { class: "button", type: "button", disabled: target < 0 || target > last || target === page, onclick: () => this.turn(target), "aria-label": label }, title);
-    fill(
-      this.pager,
-      total > 0 && [
-        to(0, "«", "First page"),
-        to(page - 1, "‹ Previous", null),
-        h("span", { class: "muted small" }, `${count(offset + 1)}–${count(Math.min(offset + PAGE, total))} of ${count(total)}`),
-        to(page + 1, "Next ›", null),
-        to(last, "»", "Last page"),
-      ],
-    );
-  }
-
-  async turn(page) {
-    await this.change({ offset: page * PAGE });
-    scrollTo(0, 0);
-  }
-
-  open(i) {
-    const latent = this.table.rows[i];
-    if (latent) this.router.go(address.latent(this.run, this.sae, latent.index));
-  }
-
-  move(step) {
-    const rows = this.body.querySelectorAll("tr[data-row]");
-    if (!rows.length) return;
-    this.active = Math.min(Math.max(this.active + step, 0), rows.length - 1);
-    rows[this.active].querySelector("a").focus({ focusVisible: true });
-    rows[this.active].scrollIntoView({ block: "nearest" });
+    return h("div", { class: "empty" }, h("h2", {}, "No latent passes these filters"), h("button", { class: "button", type: "button", onclick: () => this.clear() }, "Show all"));
   }
 
   keys() {
-    const next = { run: () => this.move(1), says: "next row" };
-    const back = { run: () => this.move(-1), says: "previous row" };
+    const { grid } = this;
+    const next = { run: () => grid.move(1), says: "next row" };
+    const back = { run: () => grid.move(-1), says: "previous row" };
     return {
       j: next,
       ArrowDown: next,
       k: back,
       ArrowUp: back,
-      n: { run: () => this.pager.querySelectorAll("button")[2]?.click(), says: "next page" },
-      p: { run: () => this.pager.querySelectorAll("button")[1]?.click(), says: "previous page" },
+      PageDown: { run: () => grid.turn(1), says: "a screen of rows on" },
+      PageUp: { run: () => grid.turn(-1), says: "a screen of rows back" },
+      Home: { run: () => grid.go(0), says: "first row" },
+      End: { run: () => grid.go(Infinity), says: "last row" },
     };
   }
 }
 
-/** Density on a log scale from one token in a million to every token. */
-function densityBar(density) {
-  const share = density > 0 ? Math.min(Math.max(1 + Math.log10(density) / 6, 0.02), 1) : 0;
-  return h("span", { class: "bar-log", "aria-hidden": "true", vars: { "--share": `${(share * 100).toFixed(1)}%` } });
+function searched({ by, n_found, n_matches, n_with_codes, why_missing }) {
+  if (by !== "text") return ` · ${plural(n_found, "latent")} found`;
+  const codes = why_missing ?? `the latents of ${count(n_with_codes)} of them are known`;
+  return ` · ${plural(n_matches, "place")} of this text: ${codes}`;
 }
