@@ -53,7 +53,8 @@ export const address = {
   latents: (run, sae, query = {}) => `${address.sae(run, sae)}/latents${search(query)}`,
   latent: (run, sae, index) => `${address.sae(run, sae)}/latents/${index}`,
   steer: (run, query = "") => `/runs/${encodeURIComponent(run)}/steer${query && `?${query}`}`,
-  studies: (run) => `/runs/${encodeURIComponent(run)}/studies`,
-  study: (run, study) => `/runs/${encodeURIComponent(run)}/studies/${encodeURIComponent(study)}`,
+  /** Studies are served beside runs, or without any. */
+  studies: (run) => (run ? `/runs/${encodeURIComponent(run)}/studies` : "/studies"),
+  study: (run, study) => `${address.studies(run)}/${encodeURIComponent(study)}`,
   prompt: (run, sae, query = {}) => `${address.sae(run, sae)}/prompt${search(query)}`,
 };

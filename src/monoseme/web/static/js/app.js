@@ -25,6 +25,8 @@ const routes = [
   ["/runs/:run/saes/:sae/latents/:index", async () => (await import("./pages/latent.js")).latentPage],
   ["/runs/:run/saes/:sae/prompt", async () => (await import("./pages/prompt.js")).promptPage],
   ["/runs/:run/steer", async () => (await import("./pages/steer.js")).steerPage],
+  ["/studies", async () => (await import("./pages/studies.js")).studiesPage],
+  ["/studies/:study", async () => (await import("./pages/studies.js")).studyPage],
   ["/runs/:run/studies", async () => (await import("./pages/studies.js")).studiesPage],
   ["/runs/:run/studies/:study", async () => (await import("./pages/studies.js")).studyPage],
 ];

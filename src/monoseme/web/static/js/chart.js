@@ -64,7 +64,14 @@ function dressed(spec, height, themes) {
   const font = getComputedStyle(document.body).fontFamily;
   const heat = { fill: isDark() ? "#e0963a" : "#c97b12" };
   const config = { ...(isDark() ? themes.dark : themes.light), font, rect: heat };
-  return { ...spec, config, width: "container", height, autosize: { type: "fit", contains: "padding" }, background: "transparent", padding: 4 };
+  const plain = { ...spec, config, background: "transparent", padding: 4 };
+  return hasOwnSize(spec) ? plain : { ...plain, width: "container", height, autosize: { type: "fit", contains: "padding" } };
+}
+
+/** Charts side by side, and those with a size for each mark; the others fill their box. */
+function hasOwnSize(spec) {
+  const joined = ["concat", "hconcat", "vconcat", "facet", "repeat"].some((key) => key in spec);
+  return joined || typeof spec.width === "number" || typeof (spec.width ?? spec.height) === "object";
 }
 
 /** The library's own tooltip writes markup and styles into the page; ours is the one tokens use. */

@@ -19,6 +19,8 @@ const GROUPS = [
   ["Language model", /^(ce|kl)(_|$)/],
   ["Reconstruction", /^(fvu|explained|mse|squared|l2_|cosine|relative)/],
   ["Sparsity", /^(l0|l1|dead|dense|density)/],
+  ["Over time", /^(smoothness|spectral|autocorrelation|change|predicted|novel|temporal)/],
+  ["Over layers", /^(layer|n_layers|mean_layer|site)/],
 ];
 
 const TITLES = {
@@ -41,7 +43,8 @@ export function titleOf(name) {
   return TITLES[name] ?? words(name);
 }
 
-export function metricTable(saes) {
+/** `marksBest` false where the columns are not rivals; `error` "interval" tells 95 % intervals in place of standard errors. */
+export function metricTable(saes, { marksBest = true, error = "standard" } = {}) {
   const rows = new Map();
   for (const sae of saes) for (const metric of sae.metrics) if (!rows.has(metric.name)) rows.set(metric.name, metric);
   const groups = grouped([...rows.values()]);
@@ -50,7 +53,7 @@ export function metricTable(saes) {
       "table",
       { class: "metrics" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Metric"), saes.map((sae) => h("th", { scope: "col", class: "num" }, sae.name)), h("th", { scope: "col", class: "metrics__better" }, "Better"))),
-      names.map((name) => [h("tbody", {}, h("tr", { class: "metrics__group" }, h("th", { scope: "colgroup", colspan: saes.length + 2 }, name)), groups.get(name).map((metric) => row(metric, saes)))]),
+      names.map((name) => [h("tbody", {}, h("tr", { class: "metrics__group" }, h("th", { scope: "colgroup", colspan: saes.length + 2 }, name)), groups.get(name).map((metric) => row(metric, saes, { marksBest, error })))]),
     );
   const first = [...groups.keys()].filter((name) => name !== LAST);
   return [
@@ -61,7 +64,7 @@ export function metricTable(saes) {
 
 function grouped(metrics) {
   const groups = new Map();
-  for (const name of ["Language model", "Reconstruction", "Sparsity", "Other", LAST]) groups.set(name, []);
+  for (const name of ["Language model", "Reconstruction", "Sparsity", "Over time", "Over layers", "Other", LAST]) groups.set(name, []);
   for (const metric of metrics) {
     const [name] = GROUPS.find(([, pattern]) => pattern.test(metric.name)) ?? ["Other"];
     groups.get(name).push(metric);
@@ -70,19 +73,19 @@ function grouped(metrics) {
   return groups;
 }
 
-function row(metric, saes) {
+function row(metric, saes, { marksBest, error }) {
   const values = saes.map((sae) => sae.metrics.find((item) => item.name === metric.name));
-  const best = bestOf(values, metric.better);
+  const best = marksBest ? bestOf(values, metric.better) : null;
   return h(
     "tr",
     {},
     h("th", { scope: "row", class: "metrics__name" }, term(titleOf(metric.name), explain(metric))),
-    values.map((value) => h("td", { class: "num" }, cell(value, value === best))),
+    values.map((value) => h("td", { class: "num" }, cell(value, value && value === best, error))),
     h("td", { class: "metrics__better muted small" }, { higher: "higher ↑", lower: "lower ↓", neither: "" }[metric.better]),
   );
 }
 
-function explain(metric) {
+export function explain(metric) {
   const facts = [metric.unit && `Unit: ${metric.unit}.`, metric.n !== null && `n = ${count(metric.n)}.`].filter(Boolean).join(" ");
   return [metric.definition, facts, metric.name].filter(Boolean).join("\n");
 }
@@ -96,9 +99,18 @@ function bestOf(values, better) {
   return Math.abs(sorted[0].value - sorted[1].value) > noise ? sorted[0] : null;
 }
 
-function cell(metric, isBest) {
+function cell(metric, isBest, error) {
   if (!metric) return h("span", { class: "muted" }, "–");
   if (metric.value === null) return term("–", `Missing: ${metric.why_missing ?? "no reason given"}`);
-  const { value, error } = told(metric);
-  return [isBest ? h("b", {}, value, unseen(" (best)")) : value, h("span", { class: "error-bar" }, error ? ` ± ${error}` : "")];
+  const { value, error: spread } = told(metric);
+  const range = interval(metric);
+  const shown = error === "interval" ? range && ` [${range}]` : spread && ` ± ${spread}`;
+  return h("span", { data: range ? { tip: `95 % interval: ${range}` } : {} }, isBest ? h("b", {}, value, unseen(" (best)")) : value, h("span", { class: "error-bar" }, shown));
+}
+
+/** "0.84 to 0.86", 1.96 standard errors to each side; empty where the error is not known. */
+export function interval(metric) {
+  if (metric.value === null || !metric.standard_error) return "";
+  const end = (sign) => told({ ...metric, value: metric.value + sign * 1.96 * metric.standard_error }).value;
+  return `${end(-1)} to ${end(1)}`;
 }
