@@ -153,8 +153,9 @@ class PromptPage {
   }
 
   stripPanel() {
-    const { tokens, n_latents_fired: fired, seconds, truncated } = this.reading;
-    return h("section", { class: "panel prompt__strip", "aria-label": "Tokens" }, this.caption, this.strip.node, h("p", { class: "muted small prompt__count" }, `${plural(tokens.length, "token")} · ${plural(fired, "latent")} fired · ${seconds.toFixed(2)} s`, truncated && ` · ${truncated}`));
+    const { tokens, n_latents_fired: fired, seconds, truncated, views } = this.reading;
+    const unit = views.unit === "standardised" ? " · codes in standard deviations of each vector" : "";
+    return h("section", { class: "panel prompt__strip", "aria-label": "Tokens" }, this.caption, this.strip.node, h("p", { class: "muted small prompt__count" }, `${plural(tokens.length, "token")} · ${plural(fired, "latent")} fired · ${seconds.toFixed(2)} s${unit}`, truncated && ` · ${truncated}`));
   }
 
   keys() {
