@@ -15,8 +15,7 @@ from .fake_steer import BROKEN_PROMPT, BUSY_PROMPT, SLOW_PROMPT, FakeSteer
 
 pytestmark = IN_A_BROWSER
 
-PAGE = "/runs/demo/steer"
-ENDED = ".pane:not([data-open])"
+_ALL_ENDED = "n => document.querySelectorAll('.pane:not([data-open])').length === n"
 
 
 class Steering(NamedTuple):
@@ -32,7 +31,7 @@ class Steering(NamedTuple):
 
     def wait_for(self, n_panes: int) -> None:
         """Until so many texts have ended."""
-        self.site.page.wait_for_function("([css, n]) => document.querySelectorAll(css).length === n", arg=[ENDED, n_panes])
+        self.site.page.wait_for_function(_ALL_ENDED, arg=n_panes)
 
     def texts(self, arm: str) -> list[str]:
         return [strip.text_content() for strip in self.site.page.locator(f".pane--{arm} .steer__strip").all()]
@@ -222,6 +221,26 @@ def test_what_goes_wrong_is_said_and_can_be_tried_again(steering: Steering) -> N
     assert "no SAE “nope”" in page.locator(".aims").inner_text()
     assert "topk has latents 0 to 600" in page.locator(".aims").inner_text()
     assert steering.server.asked == []
+
+
+def test_the_real_server_streams_to_the_page_and_a_link_writes_the_same_tokens(real_site: Site) -> None:
+    page = real_site.page
+    real_site.open("/runs/tiny/steer?l=topk:3:2max&m=clamp&n=4&p=Once+upon+a+time&p=The+dog")
+    page.wait_for_selector(".steer__grid")
+    assert page.get_by_role("combobox", name="Method").locator("option").count() > 5
+    real_site.keys("w")
+    real_site.at("go=1")
+    page.wait_for_function(_ALL_ENDED, arg=4)
+    texts = page.locator(".steer__strip").all_text_contents()
+    assert page.locator(".steer__command code").inner_text().startswith("monoseme generate ")
+    page.reload()
+    page.wait_for_function(_ALL_ENDED, arg=4)
+    assert page.locator(".steer__strip").all_text_contents() == texts
+    page.get_by_role("button", name="Chat").click()
+    page.get_by_label("Your turn").fill("Hello")
+    page.get_by_role("button", name="Say it").click()
+    page.wait_for_function(_ALL_ENDED, arg=2)
+    assert page.get_by_role("alert").first.inner_text() == ""
 
 
 _ROUND_TRIP = """async (query) => {

@@ -1,6 +1,6 @@
 // The steer page: latents turned up or down, and what the model then writes, beside what it writes without.
 
-import { address, ApiError, get } from "../api.js";
+import { address, get } from "../api.js";
 import { fill, h } from "../dom.js";
 import { Adder } from "../steer/adder.js";
 import { copyButton } from "../steer/copy.js";
@@ -18,7 +18,7 @@ import { Words } from "../steer/words.js";
 const NOTE_WAIT = 300;
 
 export async function steerPage({ params, signal, router }) {
-  const place = h("div", {}, h("h1", {}, "Steer"), h("p", { class: "lead", role: "status" }, "Loading the model…"));
+  const place = h("div", {}, h("h1", {}, "Steer"), h("p", { class: "lead", role: "status" }, "Loading the model… The first time takes it a while."));
   const keys = {};
   const shown = async () => {
     const page = await opened({ run: params.run, signal, router, place });
@@ -31,17 +31,14 @@ export async function steerPage({ params, signal, router }) {
 
 /** The page once the server knows what there is to steer with, which may take it as long as a model takes to load. */
 async function opened({ run, signal, router, place }) {
-  try {
-    const options = await get(address.steer(run), { signal });
-    const page = new SteerPage({ run, options, signal, router });
-    fill(place, page.node);
-    return page;
-  } catch (error) {
-    if (signal.aborted) return null;
-    if (!(error instanceof ApiError)) throw error;
-    fill(place, h("div", { class: "notice notice--bad", role: "alert" }, h("h1", {}, "This did not work"), h("p", {}, error.message), error.hint && h("p", { class: "small" }, error.hint), h("button", { class: "button", type: "button", onclick: () => router.open() }, "Try again")));
-    return null;
-  }
+  const failed = (error) => {
+    if (!signal.aborted) fill(place, h("div", { class: "notice notice--bad", role: "alert" }, h("h1", {}, "This did not work"), h("p", {}, error.message), error.hint && h("p", { class: "small" }, error.hint), h("button", { class: "button", type: "button", onclick: () => router.open() }, "Try again")));
+  };
+  const options = await get(address.steer(run), { signal }).catch(failed);
+  if (!options) return null;
+  const page = new SteerPage({ run, options, signal, router });
+  fill(place, page.node);
+  return page;
 }
 
 class SteerPage {

@@ -3,6 +3,7 @@
 import { address, get } from "../api.js";
 import { fill, h } from "../dom.js";
 import { percent } from "../format.js";
+import { plainly } from "../tokens.js";
 import { readLatent } from "./state.js";
 
 const WAIT = 160;
@@ -46,7 +47,7 @@ export class Adder {
     if (!this.saes.find((sae) => sae.key === this.sae)?.has_maxima) return [];
     try {
       const table = await get(address.latents(this.run, this.sae), { query: { q: text.replace(/^#/, ""), limit: SHOWN, state: "alive", sort: "score", order: "descending" }, signal: this.signal });
-      return table.rows.map((row) => ({ sae: this.sae, latent: row.index, words: row.explanation ?? row.top_tokens?.join(" "), density: row.density }));
+      return table.rows.map((row) => ({ sae: this.sae, latent: row.index, words: row.explanation ?? row.top_tokens.join(" "), density: row.density }));
     } catch {
       // Typing a number still works; the table's own page says what is wrong with it.
       return [];
@@ -62,7 +63,7 @@ export class Adder {
 
   show(found) {
     Object.assign(this, { found, at: found.length ? 0 : -1 });
-    const rows = found.map((item, i) => h("li", { role: "option", id: `adder-${i}`, class: "adder__row", onpointerdown: (event) => this.pointed(event, item) }, h("b", {}, item.latent), h("span", { class: "adder__words" }, item.words ?? h("span", { class: "muted" }, item.sae)), h("span", { class: "muted small" }, item.density !== undefined && percent(item.density))));
+    const rows = found.map((item, i) => h("li", { role: "option", id: `adder-${i}`, class: "adder__row", onpointerdown: (event) => this.pointed(event, item) }, h("b", {}, item.latent), h("span", { class: "adder__words" }, item.words === null ? h("span", { class: "muted" }, item.sae) : plainly(item.words)), h("span", { class: "muted small" }, item.density !== undefined && percent(item.density))));
     const none = h("li", { class: "adder__row muted small", role: "option", "aria-disabled": "true" }, "Nothing found.");
     fill(this.list, found.length ? rows : none);
     this.list.hidden = false;

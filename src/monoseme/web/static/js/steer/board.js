@@ -2,10 +2,12 @@
 
 import { fill, h, unseen } from "../dom.js";
 import { activation, percent, plural } from "../format.js";
+import { plainly } from "../tokens.js";
 import { copyButton } from "./copy.js";
 import { LiveStrip } from "./strip.js";
 import { ARMS } from "./writing.js";
 
+const PAUSE = 50;
 const ENDS = { end: "ended by itself", length: "full length", stopped: "stopped", broken: "broken off" };
 
 export class Board {
@@ -21,16 +23,16 @@ export class Board {
       this.views.set(view.pane, view);
       return view.node;
     });
-    return h("section", { class: "round", "aria-label": title }, !showsPrompt && h("p", { class: "round__said" }, unseen("You: "), title), h("div", { class: "round__panes", data: { panes: arms.length } }, views));
+    return h("section", { class: "round", "aria-label": title }, !showsPrompt && h("p", { class: "round__said" }, unseen("You: "), plainly(title)), h("div", { class: "round__panes", data: { panes: arms.length } }, views));
   }
 
-  /** Notes that a token changed; the page is drawn once a frame, however many come. */
+  /** Notes that a token changed; the page is drawn a few times a second, however many come. */
   touch({ pane, place }) {
     if (!this.changed.has(pane)) this.changed.set(pane, new Set());
     if (place !== undefined) this.changed.get(pane).add(place);
     if (this.waiting) return;
     this.waiting = true;
-    requestAnimationFrame(() => this.draw());
+    setTimeout(() => requestAnimationFrame(() => this.draw()), PAUSE);
   }
 
   draw() {
@@ -77,6 +79,7 @@ class PaneView {
 function latentFacts(pane, name) {
   const found = name && pane.summary(name);
   if (!found) return null;
+  if (!found.nFired) return `${name} does not fire on the new tokens. `;
   return `${name} fires on ${percent(found.nFired / found.n)} of the new tokens, mean ${activation(found.mean)}, at most ${activation(found.max)}. `;
 }
 

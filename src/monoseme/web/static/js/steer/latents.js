@@ -4,6 +4,7 @@ import { card as fetchCard, address } from "../api.js";
 import { latentLink } from "../card.js";
 import { fill, h } from "../dom.js";
 import { activation, count } from "../format.js";
+import { plainly } from "../tokens.js";
 import { nameOf } from "./state.js";
 import { firstStrength, reach, UNIT_HELP, UNIT_NAMES, unitsFor } from "./units.js";
 
@@ -123,7 +124,7 @@ export class LatentList {
 
 function words(known) {
   if (!known) return null;
-  if (known.explanation) return known.explanation;
+  if (known.explanation) return plainly(known.explanation);
   return known.density === 0 ? "Never fired on the scanned text." : h("span", { class: "muted" }, "no explanation");
 }
 

@@ -2,7 +2,11 @@
 
 import { fill, h } from "../dom.js";
 import { activation } from "../format.js";
+import { term } from "../float.js";
+import { plainly } from "../tokens.js";
 import { nameOf, watchedBy } from "./state.js";
+
+const SEEN = "Values are what the model itself has at the SAE's site: steering at earlier sites and on earlier tokens shows in them, what is added at the same place does not.";
 
 export class Legend {
   constructor({ facts, change }) {
@@ -14,12 +18,12 @@ export class Legend {
     const items = watchedBy(state);
     const choices = items.map((item) => this.choice(item, shading.name));
     const scale = h("span", { class: "legend__scale" }, "0 ", h("span", { class: "legend__ramp", "aria-hidden": "true" }), ` ${activation(shading.top)}`, h("span", { class: "muted" }, shading.isMaximum ? " its maximum" : " the largest here"));
-    fill(this.node, items.length ? [h("span", { class: "muted" }, "Shaded by"), choices, shading.top > 0 && scale] : h("span", { class: "muted" }, "Add a latent to see it on each token."));
+    fill(this.node, items.length ? [h("span", { class: "muted" }, term("Shaded by", SEEN)), choices, shading.top > 0 && scale] : h("span", { class: "muted" }, "Add a latent to see it on each token."));
   }
 
   choice(item, chosen) {
     const name = nameOf(item);
-    return h("button", { type: "button", class: "legend__pick", "aria-pressed": String(name === chosen), data: { tip: this.facts.of(item)?.explanation ?? name }, onclick: () => this.change({ colour: name }, { redraws: false, keepsTexts: true }) }, name);
+    return h("button", { type: "button", class: "legend__pick", "aria-pressed": String(name === chosen), data: { tip: plainly(this.facts.of(item)?.explanation ?? name) }, onclick: () => this.change({ colour: name }, { redraws: false, keepsTexts: true }) }, name);
   }
 }
 
