@@ -139,8 +139,8 @@ def test_each_token_tells_its_values_to_the_eye_the_keyboard_and_the_ear(steerin
     assert [line.split()[0] for line in lines[1:]] == ["topk:17", "bare:40"]
     assert page.locator(".pane--steered .tok[tabindex='0']").count() == 1
     page.locator("body").press("c")
-    assert page.locator(".legend__pick[aria-pressed=true]").inner_text() == "bare:40"
-    assert "the largest here" in page.locator(".legend").inner_text()
+    assert page.locator(".steer-legend__pick[aria-pressed=true]").inner_text() == "bare:40"
+    assert "the largest here" in page.locator(".steer-legend").inner_text()
 
 
 def test_stopping_and_leaving_close_the_stream(steering: Steering) -> None:

@@ -11,19 +11,19 @@ const SEEN = "Values are what the model itself has at the SAE's site: steering a
 export class Legend {
   constructor({ facts, change }) {
     Object.assign(this, { facts, change });
-    this.node = h("div", { class: "legend small", role: "group", "aria-label": "Shade the texts by" });
+    this.node = h("div", { class: "steer-legend small", role: "group", "aria-label": "Shade the texts by" });
   }
 
   draw(state, shading) {
     const items = watchedBy(state);
     const choices = items.map((item) => this.choice(item, shading.name));
-    const scale = h("span", { class: "legend__scale" }, "0 ", h("span", { class: "legend__ramp", "aria-hidden": "true" }), ` ${activation(shading.top)}`, h("span", { class: "muted" }, shading.isMaximum ? " its maximum" : " the largest here"));
+    const scale = h("span", { class: "steer-legend__scale" }, "0 ", h("span", { class: "steer-legend__ramp", "aria-hidden": "true" }), ` ${activation(shading.top)}`, h("span", { class: "muted" }, shading.isMaximum ? " its maximum" : " the largest here"));
     fill(this.node, items.length ? [h("span", { class: "muted" }, term("Shaded by", SEEN)), choices, shading.top > 0 && scale] : h("span", { class: "muted" }, "Add a latent to see it on each token."));
   }
 
   choice(item, chosen) {
     const name = nameOf(item);
-    return h("button", { type: "button", class: "legend__pick", "aria-pressed": String(name === chosen), data: { tip: plainly(this.facts.of(item)?.explanation ?? name) }, onclick: () => this.change({ colour: name }, { redraws: false, keepsTexts: true }) }, name);
+    return h("button", { type: "button", class: "steer-legend__pick", "aria-pressed": String(name === chosen), data: { tip: plainly(this.facts.of(item)?.explanation ?? name) }, onclick: () => this.change({ colour: name }, { redraws: false, keepsTexts: true }) }, name);
   }
 }
 
