@@ -32,7 +32,7 @@ export class Settings {
     const recipes = recipesFor(methods);
     const names = chosen ? methods : [...methods, { name: state.method }];
     return [
-      labelled("Method", h("select", { class: "field", onchange: (event) => this.change({ method: event.target.value, options: {} }) }, names.map(({ name }) => h("option", { value: name, selected: name === state.method }, name)))),
+      labelled("Method", h("select", { class: "field", onchange: (event) => this.change({ method: event.target.value, options: {} }) }, names.map(({ name }) => h("option", { value: name, selected: name === state.method }, name.replaceAll("_", " "))))),
       labelled("Recipes", h("select", { class: "field", disabled: !state.latents.length, onchange: (event) => this.change(follow(recipes[event.target.value], state, methods)) }, h("option", { value: "" }, state.latents.length ? "Choose…" : "No latents yet"), recipes.map(({ title, says }, i) => h("option", { value: i, title: says }, title)))),
       h("p", { class: "settings__formula small" }, chosen ? [chosen.formula && h("code", {}, chosen.formula), " ", h("span", { class: "muted" }, chosen.summary)] : `This server has no method “${state.method}”.`),
       (chosen?.options ?? []).map((option) => this.option(option)),
