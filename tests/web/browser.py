@@ -90,7 +90,8 @@ class Site:
     def fits_a_phone(self) -> None:
         """Fails where the page is wider than a phone; leaves it at a phone's size."""
         self.page.set_viewport_size(PHONE)
-        assert self.page.evaluate(_TOO_WIDE) == [], f"wider than {PHONE['width']} px: {self.page.url}"
+        found = self.page.evaluate(_TOO_WIDE)
+        assert found == [], f"{self.page.url} is wider than {PHONE['width']} px: {found}"
 
     def is_accessible(self, *rules: str) -> None:
         """Fails where axe-core finds a serious or critical fault; `rules` names the only ones to look at."""
