@@ -8,9 +8,8 @@ from monoseme.atlas.pages import Related
 from monoseme.web import values
 from monoseme.web.latent import answers
 from monoseme.web.latent._said import explanations, shortened
-from monoseme.web.latents.answers import LatentRow
 
-_CARD_EXAMPLES = 3
+_CARD_EXAMPLES, _CARD_TOKENS = 3, 6
 _CARD_CHARACTERS = 300
 """Longest explanation on a card, and of a latent that another's page names (count)."""
 _N_RELATED = 8
@@ -24,8 +23,8 @@ class Beside(NamedTuple):
     """Tokens of its strongest examples."""
     layers: Sequence[answers.Layer]
     roles: Sequence[answers.RoleDensity]
-    rows: Mapping[int, LatentRow]
-    """Rows of the table of latents, for the words of related ones."""
+    words: Mapping[int, str]
+    """What related latents are said to mean; those that nothing is said of are left out."""
 
 
 def related_indices(page: LatentPage) -> list[int]:
@@ -56,7 +55,7 @@ def detail(page: LatentPage, annotations: Sequence[Annotation], beside: Beside) 
         histogram=_histogram(page),
         logits=_logits(page),
         why_no_logits=page.why_no_logits,
-        related=tuple(_related(page, beside.rows)),
+        related=tuple(_related(page, beside.words)),
         why_no_relations=page.why_no_relations,
         effects=_effects(page),
         why_no_effects=page.why_no_effects,
@@ -68,17 +67,18 @@ def detail(page: LatentPage, annotations: Sequence[Annotation], beside: Beside) 
     )
 
 
-def card(page: LatentPage, row: LatentRow) -> answers.LatentCard:
-    """The card of a latent; `row` is its row of the table."""
+def card(page: LatentPage, annotations: Sequence[Annotation], top_tokens: Sequence[str]) -> answers.LatentCard:
+    """The card of a latent: its newest explanation and the first score of it."""
+    said = next((said for said in explanations(page, annotations) if said.text is not None), None)
     return answers.LatentCard(
         sae=page.key,
         index=page.latent,
-        density=row.density,
-        max=row.max,
-        explanation=shortened(row.explanation, _CARD_CHARACTERS),
-        score=row.score,
+        density=page.stats.density,
+        max=page.stats.max,
+        explanation=None if said is None else shortened(said.text, _CARD_CHARACTERS),
+        score=said.scores[0].value if said is not None and said.scores else None,
         histogram=_histogram(page),
-        top_tokens=row.top_tokens,
+        top_tokens=list(top_tokens[:_CARD_TOKENS]),
         promoted=[token.text for token in page.top_logits],
         examples=[example_of(example) for example in page.top[:_CARD_EXAMPLES]],
     )
@@ -127,25 +127,25 @@ def _tokens(found: Sequence[TokenLogit]) -> list[values.LogitToken]:
     return [values.LogitToken(token=item.text, value=item.logit) for item in found]
 
 
-def _related(page: LatentPage, rows: Mapping[int, LatentRow]) -> list[answers.RelatedGroup]:
+def _related(page: LatentPage, words: Mapping[int, str]) -> list[answers.RelatedGroup]:
     """The nearest latents by what fires together, by correlation and by what they write; groups without any are left out."""
     senses = (
         ("Fire together", "Jaccard index: tokens on which both fire / tokens on which one does.", page.coactive, "jaccard"),
         ("Correlated", "Pearson's r of the two codes over the kept tokens, zeros included.", page.correlated, "correlation"),
         ("Write alike", "Cosine of what the two write into the model.", page.neighbours, "cosine"),
     )
-    found = [answers.RelatedGroup(name=n, definition=d, latents=_nearest(related, by, rows)) for n, d, related, by in senses]
+    found = [answers.RelatedGroup(name=n, definition=d, latents=_nearest(related, by, words)) for n, d, related, by in senses]
     return [group for group in found if group.latents]
 
 
-def _nearest(related: Sequence[Related], by: str, rows: Mapping[int, LatentRow]) -> list[answers.RelatedLatent]:
+def _nearest(related: Sequence[Related], by: str, words: Mapping[int, str]) -> list[answers.RelatedLatent]:
     nearest = [(one, getattr(one, by)) for one in related[:_N_RELATED]]
     return [
         answers.RelatedLatent(
             index=one.other,
             value=value,
             n_together=one.n_together,
-            explanation=shortened(rows[one.other].explanation, _CARD_CHARACTERS) if one.other in rows else None,
+            explanation=shortened(words.get(one.other), _CARD_CHARACTERS),
         )
         for one, value in nearest
         if value is not None

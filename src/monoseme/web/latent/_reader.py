@@ -4,8 +4,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from monoseme.web.latent.answers import Judgements, LatentCard, LatentDetail, LatentVectors, Trial
-from monoseme.web.latents import LatentsReader
-from monoseme.web.latents.answers import LatentRow
 from monoseme.web.run_files import NotFoundError, RunFiles
 from monoseme.web.values import Histogram
 
@@ -29,24 +27,25 @@ class LatentReader:
 
     def detail(self, sae: str, index: int) -> LatentDetail:
         """Everything about a latent."""
-        from monoseme.web.latent import _detail, _layers
+        from monoseme.web.latent import _detail, _layers, _said
 
         atlas = self._files.atlas_with(sae, index)
-        page = atlas.latent(sae, index)
+        page, annotations = atlas.latent(sae, index), atlas.annotations(sae)
         beside = _detail.Beside(
             fires_on=atlas.latents(sae).row(index)["example_texts"] or (),
             layers=_layers.layers(self._files, atlas, sae, index),
             roles=_layers.role_densities(self._role_densities(atlas, sae), index),
-            rows=self._rows(sae, _detail.related_indices(page)),
+            words=_said.words(annotations, _detail.related_indices(page)),
         )
-        return _detail.detail(page, atlas.annotations(sae), beside)
+        return _detail.detail(page, annotations, beside)
 
     def card(self, sae: str, index: int) -> LatentCard:
         """The small card."""
         from monoseme.web.latent import _detail
 
         atlas = self._files.atlas_with(sae, index)
-        return _detail.card(atlas.latent(sae, index), self._rows(sae, [index])[index])
+        tokens = atlas.latents(sae).row(index)["example_texts"] or ()
+        return _detail.card(atlas.latent(sae, index), atlas.annotations(sae), tokens)
 
     def chart(self, sae: str, index: int) -> dict[str, Any]:
         """The histogram of its activations, as a Vega-Lite specification. Raises NotFoundError for one that never fired."""
@@ -98,9 +97,6 @@ class LatentReader:
         with self._lock:
             self._decoders = self._decoders or Decoders()
         return self._decoders.vectors(asked, index)
-
-    def _rows(self, sae: str, indices: list[int]) -> dict[int, LatentRow]:
-        return self._files.page(LatentsReader).table(sae).rows(indices)
 
     def _role_densities(self, atlas: "Atlas", sae: str) -> "dict[str, NDArray[np.float64]]":
         """Read once: a table of all latents."""

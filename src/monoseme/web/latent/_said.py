@@ -1,8 +1,9 @@
 """What is said of a latent: its explanations, and the numbers that measure them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from monoseme.atlas import Annotation, LatentPage, Score
+from monoseme.atlas.annotations import read_explanations
 from monoseme.atlas.judgements import JUDGEMENTS
 from monoseme.web import values
 from monoseme.web.latent import answers
@@ -14,6 +15,18 @@ _MOST_CHARACTERS = 4000
 def shortened(text: str | None, most: int = _MOST_CHARACTERS) -> str | None:
     """The text, with an ellipsis for what is beyond its first `most` characters."""
     return text if text is None or len(text) <= most else f"{text[:most]}…"
+
+
+def words(annotations: Sequence[Annotation], latents: Iterable[int]) -> dict[int, str]:
+    """What these latents are said to mean, each by its newest explanation; those that nothing is said of are left out."""
+    parts = [part for part in annotations if part.holds == "explanations"]
+    found: dict[int, str] = {}
+    for latent in latents:
+        said = (explanation.text for part in parts for explanation in read_explanations(part, latent=latent))
+        text = next((text for text in said if text is not None), None)
+        if text is not None:
+            found[latent] = text
+    return found
 
 
 def explanations(page: LatentPage, annotations: Sequence[Annotation]) -> list[answers.ExplanationText]:

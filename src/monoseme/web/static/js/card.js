@@ -1,30 +1,40 @@
-// The small card of a latent: shown when a link that names one is pointed at or focused, wherever it stands.
+// The small card of a latent: shown when a link that names one is pointed at, focused or tapped, wherever it stands.
 
 import { address, card as fetchCard } from "./api.js";
-import { h, fill, svg } from "./dom.js";
+import { fill, h } from "./dom.js";
 import { activation, number, percent } from "./format.js";
 import { place } from "./float.js";
-import { chips, strip } from "./tokens.js";
+import { miniHistogram } from "./histogram.js";
+import { chips, plainly, strip } from "./tokens.js";
 
-const box = h("div", { class: "float", role: "tooltip", hidden: true });
+// Long enough that moving over a list asks for nothing.
+const WAIT = 180;
+// Time to go from the link to the card, which stays open under the pointer.
+const GRACE = 220;
+
+const box = h("div", { class: "float", role: "tooltip", id: "card", hidden: true });
 let timer = 0;
 let wanted = null;
+let touched = false;
 
 export function startCards() {
   document.body.append(box);
-  document.addEventListener("pointerover", (event) => arm(event.target.closest?.("[data-card]"), event));
+  document.addEventListener("pointerover", (event) => event.pointerType !== "touch" && point(event.target));
+  document.addEventListener("pointerdown", (event) => (touched = event.pointerType === "touch"), { capture: true, passive: true });
   document.addEventListener("focusin", (event) => {
-    const link = event.target.closest?.("[data-card]");
-    if (link?.matches(":focus-visible")) arm(link, event);
+    const link = linkAt(event.target);
+    if (link?.matches(":focus-visible") && !touched) arm(link);
   });
   document.addEventListener("focusout", hideCard);
+  // Before the router follows the link.
+  document.addEventListener("click", tap, { capture: true });
   addEventListener("scroll", hideCard, { passive: true });
-  addEventListener("click", hideCard);
   addEventListener("keydown", (event) => event.key === "Escape" && hideCard());
 }
 
 export function hideCard() {
   clearTimeout(timer);
+  wanted?.removeAttribute("aria-describedby");
   wanted = null;
   box.hidden = true;
 }
@@ -34,33 +44,61 @@ export function latentLink(run, sae, index, ...children) {
   return h("a", { href: address.latent(run, sae, index), data: { card: address.latent(run, sae, index) } }, ...children);
 }
 
-function arm(link, event) {
-  if (event.pointerType === "touch") return;
-  if (link === wanted) return;
+function linkAt(target) {
+  return target.closest?.("[data-card]");
+}
+
+function point(target) {
+  if (box.contains(target)) return clearTimeout(timer);
+  const link = linkAt(target);
+  if (link) return arm(link);
+  if (!wanted) return undefined;
+  clearTimeout(timer);
+  timer = setTimeout(hideCard, box.hidden ? 0 : GRACE);
+  return undefined;
+}
+
+function arm(link, wait = WAIT) {
+  if (link === wanted) {
+    if (!box.hidden) clearTimeout(timer);
+    return;
+  }
   hideCard();
-  if (!link) return;
   wanted = link;
-  // Long enough that moving over a list asks for nothing.
-  timer = setTimeout(() => show(link), 180);
+  timer = setTimeout(() => show(link), wait);
+}
+
+/** With a finger, the first tap shows the card and the second follows the link. */
+function tap(event) {
+  const link = linkAt(event.target);
+  if (touched && link && (link !== wanted || box.hidden)) {
+    event.preventDefault();
+    arm(link, 0);
+  } else if (!box.contains(event.target)) {
+    hideCard();
+  }
 }
 
 async function show(link) {
   try {
     const latent = await fetchCard(link.dataset.card);
     if (wanted !== link || !link.isConnected) return;
-    fill(box, content(latent));
+    fill(box, content(latent), touched && h("p", { class: "muted small float__more" }, "Tap again to open"));
     box.hidden = false;
+    link.setAttribute("aria-describedby", box.id);
     place(box, link.getBoundingClientRect());
   } catch {
-    // A card is a convenience: the page behind the link says what is wrong.
+    // A card is a convenience: the page behind the link says what is wrong. A second tap has to reach it.
+    box.hidden = !touched;
+    if (touched && wanted === link) fill(box, h("p", { class: "muted small" }, "Tap again to open"));
   }
 }
 
 function content(latent) {
   const dead = latent.density === 0;
   return [
-    h("div", { class: "muted small" }, `Latent ${latent.index}`, latent.score !== null && ` · score ${number(latent.score, 2)}`),
-    h("div", { class: "float__title" }, latent.explanation ?? (dead ? "Never fired on the scanned text" : "No explanation yet")),
+    h("div", { class: "muted small" }, `${latent.sae} · latent ${latent.index}`, latent.score !== null && ` · score ${number(latent.score, 2)}`),
+    h("div", { class: "float__title" }, latent.explanation === null ? (dead ? "Never fired on the scanned text" : "No explanation yet") : plainly(latent.explanation)),
     !dead && [
       latent.histogram && miniHistogram(latent.histogram),
       h("div", { class: "muted small" }, `density ${percent(latent.density)} · max ${activation(latent.max)}`),
@@ -68,14 +106,4 @@ function content(latent) {
       latent.promoted.length > 0 && h("div", { class: "float__more" }, h("span", { class: "muted small" }, "raises "), chips(latent.promoted.slice(0, 5))),
     ],
   ];
-}
-
-/** Bars only: the shape at a glance, on a log scale of counts because large activations are rare. */
-export function miniHistogram({ counts }) {
-  const tallest = Math.log1p(Math.max(...counts, 1));
-  const bars = counts.map((n, i) => {
-    const height = n ? Math.max((Math.log1p(n) / tallest) * 36, 1.5) : 0;
-    return svg("rect", { x: i + 0.08, y: 36 - height, width: 0.84, height });
-  });
-  return svg("svg", { viewBox: `0 0 ${counts.length} 36`, preserveAspectRatio: "none", class: "bars", "aria-hidden": "true" }, bars);
 }

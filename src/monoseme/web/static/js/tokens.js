@@ -4,8 +4,9 @@ import { h, unseen } from "./dom.js";
 import { activation } from "./format.js";
 
 const GLYPHS = { "\n": "↵", "\t": "⇥", "\r": "␍" };
-// Line ends, other control characters, and the marks that turn the direction of text around.
-const CONTROL = /[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/u;
+// Line ends, other control characters, marks that turn the direction of text around, and characters that nothing is drawn for.
+// Joiners (200c, 200d) stay as they are: emoji and several scripts need them.
+const CONTROL = /[\p{Cc}\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/u;
 
 /** A visible sign for a character that has none. */
 function signOf(character) {
@@ -28,6 +29,11 @@ export function visible(text) {
   return text === "" ? "∅" : [...text].map((character) => (character === " " ? "␣" : CONTROL.test(character) ? signOf(character) : character)).join("");
 }
 
+/** A sentence from a model or a corpus with signs for what would not be seen; spaces and line ends stay. */
+export function plainly(text) {
+  return [...text].map((character) => (character !== "\n" && CONTROL.test(character) ? signOf(character) : character)).join("");
+}
+
 /** How strong the shade is: a floor, so that a weak activation still shows, then linear up to `top`. */
 export function shade(value, top) {
   if (!value || !top) return 0;
@@ -35,7 +41,7 @@ export function shade(value, top) {
 }
 
 /** One token. `says` is what its tip and a screen reader tell; without it, the activation. */
-export function token(text, value, { top, peak = false, breaks = false, props = {}, tag = "span", says = null }) {
+export function token(text, value, { top, peak = false, marked = false, breaks = false, props = {}, tag = "span", says = null }) {
   const shown = visible(text);
   const told = says ?? (value ? activation(value) : "");
   return h(
@@ -45,13 +51,25 @@ export function token(text, value, { top, peak = false, breaks = false, props = 
       vars: value ? { "--v": shade(value, top).toFixed(3) } : {},
       data: {
         tip: told ? `${shown}   ${told}` : shown,
+        ...(value ? { value: activation(value) } : {}),
         ...(peak ? { peak: "" } : {}),
+        ...(marked ? { marked: "" } : {}),
         ...(value < 0 ? { negative: "" } : {}),
       },
       ...props,
     },
     tokenText(text, breaks),
     told ? unseen(` (${told}) `) : null,
+    marked ? unseen(" (marked) ") : null,
+  );
+}
+
+/** Tokens in a row; `marks` holds the indices of those that somebody was shown as marked. */
+export function sequence(tokens, values, { top, peak = null, marks = null, breaks = false }) {
+  return h(
+    "div",
+    { class: "strip", dir: "auto" },
+    tokens.map((text, i) => token(text, values[i], { top, breaks, peak: i === peak, marked: marks?.has(i) })),
   );
 }
 
@@ -59,14 +77,11 @@ export function token(text, value, { top, peak = false, breaks = false, props = 
 export function strip(example, { top, around = null, breaks = false }) {
   const last = example.tokens.length - 1;
   const [from, to] = around === null ? [0, last] : reach(example.peak, around, last);
-  const shown = example.tokens.slice(from, to + 1);
-  return h(
-    "div",
-    { class: "strip" },
-    from > 0 && h("span", { class: "glyph", "aria-hidden": "true" }, "… "),
-    shown.map((text, i) => token(text, example.values[from + i], { top, breaks, peak: from + i === example.peak })),
-    to < last && h("span", { class: "glyph", "aria-hidden": "true" }, " …"),
-  );
+  const cut = (text) => h("span", { class: "glyph", "aria-hidden": "true" }, text);
+  const shown = sequence(example.tokens.slice(from, to + 1), example.values.slice(from, to + 1), { top, breaks, peak: example.peak - from });
+  if (from > 0) shown.prepend(cut("… "));
+  if (to < last) shown.append(cut(" …"));
+  return shown;
 }
 
 /** A concordance line: the peak tokens of all lines stand in one column, so that what comes before and after can be compared. */
