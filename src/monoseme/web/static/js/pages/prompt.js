@@ -96,7 +96,10 @@ class PromptPage {
 
   /** The same on the tokens alone: for what would be redrawn under the pointer otherwise. */
   paintOnly(changes) {
+    const previewed = JSON.stringify(changes);
+    if (previewed === this.previewed) return;
     this.paint({ ...this.state, ...changes });
+    this.previewed = previewed;
   }
 
   draw() {
@@ -113,6 +116,7 @@ class PromptPage {
   }
 
   paint(shown) {
+    this.previewed = null;
     const { caption, ...shading } = this.view?.shading?.(shown) ?? shadingOf(this, shown);
     this.strip.paint(shading);
     this.strip.mark(this.state.chosen);
@@ -155,7 +159,8 @@ class PromptPage {
   stripPanel() {
     const { tokens, n_latents_fired: fired, seconds, truncated, views } = this.reading;
     const unit = views.unit === "standardised" ? " · codes in standard deviations of each vector" : "";
-    return h("section", { class: "panel prompt__strip", "aria-label": "Tokens" }, this.caption, this.strip.node, h("p", { class: "muted small prompt__count" }, `${plural(tokens.length, "token")} · ${plural(fired, "latent")} fired · ${seconds.toFixed(2)} s${unit}`, truncated && ` · ${truncated}`));
+    const counts = `${plural(tokens.length, "token")} · ${plural(fired, "latent")} fired · ${seconds.toFixed(2)} s${unit}`;
+    return h("section", { class: "panel prompt__strip", "aria-label": "Tokens" }, this.caption, this.strip.node, h("p", { class: "muted small prompt__count" }, counts, truncated && ` · ${truncated}`));
   }
 
   keys() {
@@ -165,7 +170,7 @@ class PromptPage {
       const now = read.indexOf(this.state.chosen.at(-1));
       const at = read[Math.min(Math.max(now < 0 ? (step > 0 ? 0 : read.length - 1) : now + step, 0), read.length - 1)];
       this.choose({ chosen: [at] });
-      if (this.strip.hasFocus) this.strip.focus(at);
+      this.strip.reveal(at);
     };
     const next = { run: move(1), says: "next token" };
     const back = { run: move(-1), says: "previous token" };

@@ -13,6 +13,8 @@ const PER_TOKEN = 3;
 export class LatentsView {
   constructor(page) {
     this.page = page;
+    /** All latents of the text, with and without those of its first token alone. */
+    this.known = {};
     this.whole = h("section", { "aria-label": "Latents on this text" });
     this.part = h("section", { "aria-label": "Latents on the chosen tokens" });
     this.node = h("div", { class: "prompt__lists" }, this.whole, this.part);
@@ -31,15 +33,25 @@ export class LatentsView {
   drawWhole() {
     const { page } = this;
     const { sort, density, rows } = page.state;
-    const all = gathered(page.reading, page.places());
+    const all = (this.known[page.state.first] ??= gathered(page.reading, page.places()));
     const list = sorted(rarer(all, density), sort);
     const hidden = all.length - list.length;
     fill(
       this.whole,
       h("div", { class: "head" }, h("h2", {}, "On the whole text"), h("div", { class: "head__end prompt__filters" }, this.orderPicker(), this.densityPicker(), this.firstSwitch())),
       h("div", { class: "panel panel--flush" }, list.length ? firedList(page, list.slice(0, rows), { top: strongest(list) }) : h("div", { class: "empty" }, h("p", {}, hidden ? "No latent passes the filter." : "No latent fired."))),
-      h("p", { class: "small muted prompt__more" }, list.length > rows && [`The first ${count(rows)} of ${count(list.length)}. `, linkish("Show more", () => page.choose({ rows: rows + MORE })), " "], hidden > 0 && [`${plural(hidden, "latent")} that ${hidden === 1 ? "fires" : "fire"} on more than ${percent(density)} of all text hidden. `, linkish("Show", () => page.choose({ density: 1 }))]),
+      h("p", { class: "small muted prompt__more" }, list.length > rows && this.furtherRows(list.length), hidden > 0 && this.hiddenRows(hidden)),
     );
+  }
+
+  furtherRows(n) {
+    const { rows } = this.page.state;
+    return [`The first ${count(rows)} of ${count(n)}. `, linkish("Show more", () => this.page.choose({ rows: rows + MORE })), " "];
+  }
+
+  hiddenRows(n) {
+    const share = percent(this.page.state.density);
+    return [`${plural(n, "latent")} that ${n === 1 ? "fires" : "fire"} on more than ${share} of all text hidden. `, linkish("Show", () => this.page.choose({ density: 1 }))];
   }
 
   drawPart(chosen) {
@@ -49,9 +61,11 @@ export class LatentsView {
     if (!places.length) return fill(this.part, this.everyToken());
     const list = sorted(gathered(page.reading, places), page.state.sort);
     const names = places.slice(0, 4).map((at) => [" ", h("span", { class: "chip" }, visible(page.reading.tokens[at].text))]);
+    const title = h("h2", {}, "On", names, places.length > 4 && ` and ${places.length - 4} more`);
+    const back = linkish("all tokens", () => page.choose({ chosen: [] }));
     return fill(
       this.part,
-      h("div", { class: "head" }, h("h2", {}, "On", names, places.length > 4 && ` and ${places.length - 4} more`), h("span", { class: "muted small" }, plural(list.length, "latent")), h("div", { class: "head__end" }, linkish("all tokens", () => page.choose({ chosen: [] })))),
+      h("div", { class: "head" }, title, h("span", { class: "muted small" }, plural(list.length, "latent")), h("div", { class: "head__end" }, back)),
       h("div", { class: "panel panel--flush" }, list.length ? firedList(page, list.slice(0, page.state.rows), { top: strongest(list) }) : h("div", { class: "empty" }, h("p", {}, "No latent fires here."))),
     );
   }
@@ -64,7 +78,8 @@ export class LatentsView {
       const item = page.reading.tokens[at];
       const firings = item.firings.filter((firing) => !dense.has(firing.latent)).slice(0, PER_TOKEN);
       const linked = firings.map((firing) => h("span", { class: "by-token__latent" }, named(page, page.reading.views.key, firing.latent), " ", h("span", { class: "muted" }, activation(firing.value))));
-      return h("li", { class: "by-token__row" }, h("button", { type: "button", class: "chip by-token__pick", "aria-label": `Choose ${visible(item.text)}`, onclick: () => page.choose({ chosen: [at] }) }, visible(item.text)), linked.length ? linked : h("span", { class: "muted" }, "–"));
+      const pick = h("button", { type: "button", class: "chip by-token__pick", "aria-label": `Choose ${visible(item.text)}`, onclick: () => page.choose({ chosen: [at] }) }, visible(item.text));
+      return h("li", { class: "by-token__row" }, pick, linked.length ? linked : h("span", { class: "muted" }, "–"));
     };
     return [
       h("div", { class: "head" }, h("h2", {}, "On each token"), h("span", { class: "muted small" }, `the ${PER_TOKEN} strongest`)),
@@ -87,7 +102,9 @@ export class LatentsView {
   /** The first token is where attention rests: models give it a large norm, and latents fire on it whatever it says. */
   firstSwitch() {
     const { first } = this.page.state;
-    return h("label", { class: "prompt__check small", data: { tip: "Tokens that begin a text (BOS) are never read; the first word may act as one." } }, h("input", { type: "checkbox", checked: !first, onchange: (event) => this.page.choose({ first: !event.target.checked }) }), " ignore the first token");
+    const tip = "Tokens that begin a text (BOS) are never read; the first word may act as one.";
+    const box = h("input", { type: "checkbox", checked: !first, onchange: (event) => this.page.choose({ first: !event.target.checked }) });
+    return h("label", { class: "prompt__check small", data: { tip } }, box, " ignore the first token");
   }
 }
 

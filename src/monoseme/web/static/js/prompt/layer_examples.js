@@ -21,7 +21,8 @@ export class LayerExamples {
   draw(layer, latent) {
     if (latent === null) return fill(this.body);
     if (layer.key === null) return fill(this.body, this.title(layer, latent), h("p", { class: "muted small" }, "This SAE was not scanned here, so no examples are kept: run ", h("code", { class: "mono" }, "monoseme scan"), "."));
-    return this.slot.show(get(address.latent(this.page.run, layer.key, latent), { signal: this.page.signal }), (detail) => fill(this.body, this.title(layer, latent), detail.n_active === 0 ? h("p", { class: "muted small" }, detail.why_missing ?? "It never fired on the scanned text at this layer.") : this.list(detail)));
+    const asked = get(address.latent(this.page.run, layer.key, latent), { signal: this.page.signal });
+    return this.slot.show(asked, (detail) => fill(this.body, this.title(layer, latent), this.list(detail)));
   }
 
   title(layer, latent) {
@@ -29,6 +30,7 @@ export class LayerExamples {
   }
 
   list(detail) {
+    if (detail.n_active === 0) return h("p", { class: "muted small" }, detail.why_missing ?? "It never fired on the scanned text at this layer.");
     const examples = detail.groups.flatMap((group) => group.examples).slice(0, SHOWN);
     const line = (example) => h("li", { class: "layer-example" }, h("span", { class: "num muted small" }, number(example.values[example.peak], 3)), strip(example, { top: detail.max, around: AROUND }));
     return [h("p", { class: "muted small" }, `Density ${percent(detail.density)}, maximum ${number(detail.max, 3)} in the scanned corpus.`), h("ol", { class: "panel panel--flush layer-examples" }, examples.map(line))];

@@ -9,11 +9,12 @@ const HEIGHT = 64;
 
 /** One small histogram a layer, all on the same scales; a mark where the chosen latent's value lies. */
 export function layerHistograms(page, reading, { layer, value }) {
+  const { edges } = reading.layers[0].histogram;
   const most = Math.max(1, ...reading.layers.flatMap((item) => item.histogram.counts));
   return h(
     "section",
     { "aria-label": "Histograms of codes" },
-    h("div", { class: "head" }, h("h2", {}, "Codes at each layer"), h("span", { class: "muted small" }, `64 bins from ${number(reading.layers[0].histogram.edges[0], 3)} to ${number(reading.layers[0].histogram.edges.at(-1), 3)}; heights are log(1 + count), up to ${count(most)}`)),
+    h("div", { class: "head" }, h("h2", {}, "Codes at each layer"), h("span", { class: "muted small" }, `64 bins from ${number(edges[0], 3)} to ${number(edges.at(-1), 3)}; heights are log(1 + count), up to ${count(most)}`)),
     h("div", { class: "layer-histograms", onpointerleave: () => page.paintOnly(null) }, reading.layers.map((item, i) => histogram(page, item, i, { most, chosen: i === layer, value: i === layer ? value : null }))),
   );
 }
@@ -41,6 +42,7 @@ function placed(value, edges, n) {
 /** One row a layer, one column a metric; definitions on the names. */
 export function layerMetrics(page, reading) {
   const names = reading.layers[0].metrics;
+  const heading = (metric) => h("th", { scope: "col", class: "num" }, term(titleOf(metric.name), [metric.definition, metric.unit && `Unit: ${metric.unit}.`].filter(Boolean).join("\n")));
   const cell = (metric) => h("td", { class: "num" }, metric.value === null ? term("–", `Missing: ${metric.why_missing ?? "no reason given"}`) : told(metric).value);
   return h(
     "section",
@@ -52,7 +54,7 @@ export function layerMetrics(page, reading) {
       h(
         "table",
         { class: "of-layers" },
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Layer"), names.map((metric) => h("th", { scope: "col", class: "num" }, term(titleOf(metric.name), [metric.definition, metric.unit && `Unit: ${metric.unit}.`].filter(Boolean).join("\n")))), h("th", { scope: "col", class: "num" }, "Latents fired"))),
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Layer"), names.map(heading), h("th", { scope: "col", class: "num" }, "Latents fired"))),
         h("tbody", {}, reading.layers.map((item, layer) => h("tr", { "data-chosen": layer === page.layer(page.state) }, h("th", { scope: "row" }, item.site), item.metrics.map(cell), h("td", { class: "num" }, count(item.n_fired))))),
       ),
     ),

@@ -5,9 +5,10 @@ import { term } from "../float.js";
 import { activation, count, number } from "../format.js";
 import { shade, visible } from "../tokens.js";
 import { gridKeys } from "./grid_keys.js";
-import { named } from "./named.js";
+import { named, said } from "./named.js";
 import { Slot } from "./slot.js";
 
+const MORE = 60;
 const MEAN = "Mean of the layer's number, each layer weighted by the size of the value there.";
 const TOTAL = "Sum of the values over the layers.";
 
@@ -43,13 +44,23 @@ export class LayerTable {
     const table = h(
       "table",
       { class: "by-layer", role: "grid", "aria-label": `Values by latent and layer, on ${visible(answer.token.text)}` },
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Latent"), answer.sites.map((site, layer) => h("th", { scope: "col", class: "num" }, this.head(site, layer))), h("th", { scope: "col", class: "num" }, term("Mean layer", MEAN)), h("th", { scope: "col", class: "num" }, term("Total", TOTAL)), explained && h("th", { scope: "col", class: "by-layer__words" }, "Explanation"))),
+      h("thead", {}, this.heading(answer.sites, explained)),
       h("tbody", {}, rows.map((row) => this.row(row, answer, { reading, explained }))),
     );
     gridKeys(table, "td[data-layer]");
     this.listen(table);
-    const more = answer.n_rows > rows.length && h("p", { class: "small muted prompt__more" }, `The first ${count(rows.length)} of ${count(answer.n_rows)} latents. `, rows.length < answer.rows.length ? h("button", { type: "button", class: "linkish", onclick: () => page.choose({ rows: page.state.rows + 60 }) }, "Show more") : "Raise the threshold to see the others less.");
-    return [h("div", { class: "panel panel--flush scroll by-layer__box" }, table), more];
+    return [h("div", { class: "panel panel--flush scroll by-layer__box" }, table), answer.n_rows > rows.length && this.further(rows.length, answer)];
+  }
+
+  heading(sites, explained) {
+    const column = (content, kind = "num") => h("th", { scope: "col", class: kind }, content);
+    return h("tr", {}, column("Latent", null), sites.map((site, layer) => column(this.head(site, layer))), column(term("Mean layer", MEAN)), column(term("Total", TOTAL)), explained && column("Explanation", "by-layer__words"));
+  }
+
+  further(n_shown, { n_rows, rows }) {
+    const { page } = this;
+    const more = h("button", { type: "button", class: "linkish", onclick: () => page.choose({ rows: page.state.rows + MORE }) }, "Show more");
+    return h("p", { class: "small muted prompt__more" }, `${count(n_shown)} of ${count(n_rows)} latents. `, n_shown < rows.length ? more : "Raise the threshold to leave out the weaker ones.");
   }
 
   head(site, layer) {
@@ -72,7 +83,7 @@ export class LayerTable {
       row.values.map(cell),
       h("td", { class: "num" }, row.mean_layer.toFixed(2)),
       h("td", { class: "num" }, activation(row.total)),
-      explained && h("td", { class: "by-layer__words muted" }, row.explanation ?? ""),
+      explained && h("td", { class: "by-layer__words muted" }, row.explanation !== null && said(row.explanation)),
     );
   }
 

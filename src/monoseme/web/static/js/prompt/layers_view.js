@@ -69,7 +69,7 @@ export class LayersView {
     for (const [at, value] of this.found.get(`${layer} ${shown.latent}`) ?? []) values[at] = value;
     const known = this.reading.latents.find((latent) => latent.index === shown.latent);
     const top = largest(values);
-    const caption = shadedBy(this.page, { key, latent: shown.latent, where: ` at ${site}`, explanation: known?.explanation, fires: values.some(Boolean) });
+    const caption = shadedBy(this.page, { key, latent: shown.latent, site, explanation: known?.explanation, fires: values.some(Boolean) });
     return { values, top, peak: values.some(Boolean) ? values.findIndex((value) => Math.abs(value) === top) : null, caption };
   }
 

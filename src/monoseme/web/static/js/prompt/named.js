@@ -1,20 +1,27 @@
-// A latent by its number, wherever the prompt page names one.
+// How the prompt page names a latent: its number, what it seems to mean, and what can be done with it.
 
-import { search } from "../api.js";
+import { address, search } from "../api.js";
 import { latentLink } from "../card.js";
 import { h } from "../dom.js";
+import { plainly } from "../tokens.js";
 
 /** A link with the latent's card where it was scanned under `key`; else the number alone. */
 export function named(page, key, index, text = index) {
   return key === null ? h("b", {}, text) : latentLink(page.run, key, index, text);
 }
 
-/** The latent that shades the text, and what can be done with it. */
-export function shadedBy(page, { key, latent, where = "", explanation, fires }) {
-  const steer = `/runs/${encodeURIComponent(page.run)}/steer${search({ l: `${page.reading.views.name}:${latent}:1max` })}`;
+/** An explanation, which a model may have written: signs for what would not be seen, and a direction of its own. */
+export function said(explanation) {
+  return h("bdi", {}, plainly(explanation));
+}
+
+/** The latent that shades the text; `site` or `part` where that must be told. */
+export function shadedBy(page, { key, latent, site = null, part = null, explanation, fires }) {
+  const { name } = page.reading.views;
+  const steered = site === null ? (key ?? name) : `${name}@${site}`;
   return [
-    h("span", {}, "Shaded by ", named(page, key, latent, `latent ${latent}`), where, explanation && `: ${explanation}`, !fires && " (does not fire here)"),
-    h("a", { class: "nowrap", href: steer }, "Steer with it"),
+    h("span", {}, "Shaded by ", named(page, key, latent, `latent ${latent}`), site !== null && ` at ${site}`, part !== null && ` (${part})`, explanation && [": ", said(explanation)], !fires && " (does not fire here)"),
+    h("a", { class: "nowrap", href: address.steer(page.run, search({ l: `${steered}:${latent}:1max` }).slice(1)) }, "Steer with it"),
     h("button", { class: "button button--plain", type: "button", onclick: () => page.choose({ latent: null, part: null }) }, "clear"),
   ];
 }

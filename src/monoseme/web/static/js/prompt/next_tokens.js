@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { term } from "../float.js";
-import { number, percent } from "../format.js";
+import { activation, number, percent } from "../format.js";
 import { visible } from "../tokens.js";
 
 const KL = "Kullback-Leibler divergence of the changed prediction from the unchanged one, in nats.";
@@ -32,5 +32,5 @@ function list(title, items, told) {
 }
 
 function signed(change) {
-  return change > 0 ? `+${number(change, 3)}` : number(change, 3);
+  return change > 0 ? `+${activation(change)}` : activation(change);
 }

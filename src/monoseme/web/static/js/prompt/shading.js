@@ -13,8 +13,8 @@ function byLatent(page, latent) {
   const { tokens, latents, views } = page.reading;
   const known = latents.find((item) => item.index === latent);
   const values = tokens.map((item) => item.firings.find((firing) => firing.latent === latent)?.value ?? 0);
-  const where = views.layers.length ? ` at ${views.site}` : "";
-  const caption = shadedBy(page, { key: views.key, latent, where, explanation: known?.explanation, fires: known !== undefined });
+  const site = views.layers.length ? views.site : null;
+  const caption = shadedBy(page, { key: views.key, latent, site, explanation: known?.explanation, fires: known !== undefined });
   return { values, top: largest(values), peak: known?.peak ?? null, caption };
 }
 

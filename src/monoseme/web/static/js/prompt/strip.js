@@ -63,12 +63,11 @@ export class TokenStrip {
     });
   }
 
-  focus(at) {
-    this.buttons[at]?.focus();
-  }
-
-  get hasFocus() {
-    return this.node.contains(document.activeElement);
+  /** Brings a token into sight; the focus follows where it is on another token. */
+  reveal(at) {
+    const button = this.buttons[at];
+    if (this.node.contains(document.activeElement)) button.focus();
+    button.scrollIntoView({ block: "nearest" });
   }
 }
 

@@ -5,7 +5,7 @@ import { hideTip, showTip } from "../float.js";
 import { activation } from "../format.js";
 import { onTheme } from "../theme.js";
 import { shade, visible } from "../tokens.js";
-import { named } from "./named.js";
+import { named, said } from "./named.js";
 import { largest } from "./shading.js";
 
 const ROW = 20;
@@ -23,8 +23,10 @@ export class TimeMap {
     this.canvas = h("canvas", { class: "time-map__canvas", "aria-hidden": "true" });
     this.heads = reading.tokens.map((item, at) => h("button", { type: "button", tabindex: -1, class: "time-map__token", disabled: item.special, data: { tip: visible(item.text) }, onclick: () => page.pick(at, false) }, visible(item.text)));
     this.readout = h("p", { class: "time-map__readout small", "aria-live": "polite" });
-    this.scroller = h("div", { class: "time-map__scroll", tabindex: 0, role: "application", "aria-roledescription": "map", "aria-label": "Tokens by latents; arrow keys move, Enter chooses" }, h("div", { class: "time-map__tokens" }, this.heads), energy?.bars, this.canvas);
-    this.node = h("section", { "aria-label": "Latents over time" }, h("div", { class: "panel panel--flush time-map" }, h("div", { class: "time-map__labels" }, h("div", { class: "time-map__corner" }), energy?.legend, this.labels()), this.scroller), this.readout);
+    const role = { role: "application", "aria-roledescription": "map", "aria-label": "Tokens by latents; arrow keys move, Enter chooses" };
+    this.scroller = h("div", { class: "time-map__scroll", tabindex: 0, ...role }, h("div", { class: "time-map__tokens" }, this.heads), energy?.bars, this.canvas);
+    const labels = h("div", { class: "time-map__labels" }, h("div", { class: "time-map__corner" }), energy?.legend, this.labels());
+    this.node = h("section", { "aria-label": "Latents over time" }, h("div", { class: "panel panel--flush time-map" }, labels, this.scroller), this.readout);
     this.node.style.setProperty("--map-height", `${this.height}px`);
     this.listen();
   }
@@ -40,11 +42,16 @@ export class TimeMap {
   }
 
   labels() {
-    return this.lines.map(({ part, row, height }) =>
-      row
-        ? h("div", { class: "time-map__label", vars: { "--row": `${height}px` }, "data-latent": row.latent }, named(this.page, row.key, row.latent), h("span", { class: "muted time-map__words" }, row.explanation ?? ""), unseen(`, ${row.part}, largest ${activation(row.max)} on ${visible(this.reading.tokens[row.peak].text)}`))
-        : h("div", { class: "time-map__part", vars: { "--row": `${height}px` } }, h("h3", {}, part), h("span", { class: "muted" }, `up to ${activation(this.tops.get(part))}`)),
-    );
+    const heading = (part) => [h("h3", {}, part), h("span", { class: "muted" }, `up to ${activation(this.tops.get(part))}`)];
+    return this.lines.map(({ part, row, height }) => {
+      const vars = { "--row": `${height}px` };
+      return row ? h("div", { class: "time-map__label", vars, "data-latent": row.latent }, this.label(row)) : h("div", { class: "time-map__part", vars }, heading(part));
+    });
+  }
+
+  label(row) {
+    const peak = visible(this.reading.tokens[row.peak].text);
+    return [named(this.page, row.key, row.latent), h("span", { class: "muted time-map__words" }, row.explanation !== null && said(row.explanation)), unseen(`, ${row.part}, largest ${activation(row.max)} on ${peak}`)];
   }
 
   fit() {
@@ -125,7 +132,7 @@ export class TimeMap {
     this.shown = true;
     const value = line.row.values[line.row.positions.indexOf(cell.at)] ?? 0;
     const said = `${visible(item.text)} (token ${cell.at}), latent ${line.row.latent}${this.reading.parts.length > 1 ? `, ${line.row.part}` : ""}: ${value ? activation(value) : "does not fire"}`;
-    if (event) showTip({ x: event.clientX, y: event.clientY }, [h("div", {}, said), line.row.explanation && h("div", { class: "muted" }, line.row.explanation)]);
+    if (event) showTip({ x: event.clientX, y: event.clientY }, [h("div", {}, said), line.row.explanation && h("div", { class: "muted" }, said(line.row.explanation))]);
     else fill(this.readout, said);
     this.page.paintOnly({ latent: line.row.latent, part: line.row.part });
     return this.paint();

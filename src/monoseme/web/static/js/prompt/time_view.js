@@ -10,7 +10,7 @@ import { Slot } from "./slot.js";
 import { TimeMap } from "./time_map.js";
 
 const L0 = "Mean number of latents that fire on a token that the SAE reads.";
-const ENERGY = "‖p‖² over the sum of ‖q‖² of all parts, p being what this part adds to the reconstruction; sums over the tokens of the text.";
+const ENERGY = "‖p‖² over the sum of ‖q‖² of all parts, p being what this part adds to the reconstruction; sums over the tokens of the text, so that those of a large norm count for more.";
 
 export class TimeView {
   constructor(page) {
@@ -43,8 +43,9 @@ export class TimeView {
     if (!row) return null;
     const values = this.reading.tokens.map(() => 0);
     row.positions.forEach((at, i) => (values[at] = row.values[i]));
-    const where = this.reading.parts.length > 1 ? ` (${row.part})` : "";
-    return { values, top: largest(values), peak: row.peak, caption: shadedBy(this.page, { key: row.key, latent: row.latent, where, explanation: row.explanation, fires: true }) };
+    const part = this.reading.parts.length > 1 ? row.part : null;
+    const site = this.page.reading.views.layers.length ? this.reading.site : null;
+    return { values, top: largest(values), peak: row.peak, caption: shadedBy(this.page, { key: row.key, latent: row.latent, site, part, explanation: row.explanation, fires: true }) };
   }
 
   partTable() {
@@ -52,12 +53,15 @@ export class TimeView {
     if (parts.length < 2) return null;
     const energy = (part) => (part.energy_of_text === null ? term("–", `Missing: ${why ?? "no part adds anything"}`) : percent(part.energy_of_text));
     const row = (part) => h("tr", {}, h("th", { scope: "row" }, part.name), h("td", { class: "num" }, energy(part)), h("td", { class: "num" }, number(part.l0, 3)), h("td", { class: "num" }, count(part.n_fired)));
-    return h("section", { "aria-label": "Parts of the code" }, h("div", { class: "head" }, h("h2", {}, "Parts of the code")), h("div", { class: "panel panel--flush scroll time-parts" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Part"), h("th", { scope: "col", class: "num" }, term("Share of energy", ENERGY)), h("th", { scope: "col", class: "num" }, term("L0", L0)), h("th", { scope: "col", class: "num" }, "Latents fired"))), h("tbody", {}, parts.map(row)))));
+    const heads = [term("Share of energy", ENERGY), term("L0", L0), "Latents fired"].map((title) => h("th", { scope: "col", class: "num" }, title));
+    const table = h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Part"), heads)), h("tbody", {}, parts.map(row)));
+    return h("section", { "aria-label": "Parts of the code" }, h("div", { class: "head" }, h("h2", {}, "Parts of the code")), h("div", { class: "panel panel--flush scroll time-parts" }, table));
   }
 
   below() {
     const { rows, n_rows: all, site } = this.reading;
-    return h("p", { class: "muted small" }, `The ${count(rows.length)} latents of the largest totals, of ${count(all)} that fired at ${site}, each part in the order in which they first peak. Darker is stronger, on a scale of its own in each part; blue is negative. Arrow keys move over the map, Enter chooses.`);
+    const which = rows.length < all ? `The ${count(rows.length)} latents of the largest totals, of ${count(all)} that fired at ${site}` : `The ${count(all)} latents that fired at ${site}`;
+    return h("p", { class: "muted small" }, `${which}, each part in the order in which they first peak. Darker is stronger, on a scale of its own in each part; blue is negative. Arrow keys move over the map, Enter chooses.`);
   }
 }
 
