@@ -40,7 +40,7 @@ def main() -> None:
 def measured(chromium: browser.Chromium, home: str, run: str) -> dict[str, Any]:
     """Everything, by name."""
     latents = f"{run}/saes/topk/latents"
-    timing.answers(home, [f"/api{latents}"])  # reads the table into memory
+    (first,) = timing.answers(home, [f"/api{latents}"])  # reads the table into memory
     pages = {"overview": run, "latents": latents, "latent": f"{latents}/4711"}
     indices = range(0, N_LATENTS, N_LATENTS // 100)
     size = timing.front_end_size()
@@ -49,6 +49,7 @@ def measured(chromium: browser.Chromium, home: str, run: str) -> dict[str, Any]:
         "loads_ms": {name: _loads(chromium, home, path) for name, path in pages.items()},
         "next_latent_ms": _spread(_turns(chromium, home, pages["latent"])),
         "latent_answer_ms": _spread(timing.answers(home, [f"/api{latents}/{index}" for index in indices])),
+        "first_table_answer_ms": round(first, 1),
         "table_answer_ms": _spread(timing.answers(home, [f"/api{latents}?offset={index}" for index in indices])),
         "scrolling": _scrolling(chromium, home, latents),
         "front_end_bytes": size._asdict(),

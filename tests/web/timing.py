@@ -78,7 +78,7 @@ def long_tasks(site: Site, box: str, *, seconds: float) -> list[float]:
 
 def answers(home: str, paths: Sequence[str]) -> list[float]:
     """Each address of the API, from asking to the whole answer, one after another."""
-    with httpx.Client(base_url=home) as client:
+    with httpx.Client(base_url=home, timeout=60) as client:
         return [_timed(client, path) for path in paths]
 
 

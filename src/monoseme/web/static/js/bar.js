@@ -1,7 +1,7 @@
 // The bar on top: which run and SAE, the pages of both, and a box that finds a latent.
 
 import { address } from "./api.js";
-import { h } from "./dom.js";
+import { h, svg } from "./dom.js";
 
 const ICON = new URL("../icon.svg", import.meta.url).href;
 
@@ -94,5 +94,9 @@ function menuButton(search) {
     event.currentTarget.setAttribute("aria-expanded", String(open));
     if (open) search.querySelector("input").focus();
   };
-  return h("button", { class: "button button--plain bar__menu", type: "button", onclick: toggle, "aria-label": "Search latents", "aria-expanded": "false", "aria-controls": "bar-search", data: { menu: "" } }, "⌕");
+  return h("button", { class: "button button--plain bar__menu", type: "button", onclick: toggle, "aria-label": "Search latents", "aria-expanded": "false", "aria-controls": "bar-search", data: { menu: "" } }, lens());
+}
+
+function lens() {
+  return svg("svg", { viewBox: "0 0 16 16", class: "bar__lens", "aria-hidden": "true" }, svg("circle", { cx: 7, cy: 7, r: 4.5 }), svg("path", { d: "M10.5 10.5 L14 14" }));
 }
