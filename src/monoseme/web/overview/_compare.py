@@ -6,7 +6,7 @@ import numpy as np
 
 from monoseme.web.latents import LatentsReader
 from monoseme.web.overview._comparison import comparison
-from monoseme.web.overview._directions import dictionary
+from monoseme.web.overview._directions import DirectionsReader
 from monoseme.web.overview._jobs import Jobs, Progress, Tell
 from monoseme.web.overview._match import Matched, matched
 from monoseme.web.overview._reader import OverviewReader
@@ -37,7 +37,7 @@ class CompareReader:
     """The SAEs of one run, to be held against those of this or another run."""
 
     def __init__(self, files: RunFiles) -> None:
-        self._files = files
+        self._files, self._directions = files, files.page(DirectionsReader)
         self._jobs: Jobs[Matched] = Jobs()
 
     def metrics(self, key: str, other: "CompareReader", other_key: str) -> SaeComparison:
@@ -46,11 +46,11 @@ class CompareReader:
 
     def match(self, key: str, other: "CompareReader", other_key: str, query: PartnerQuery) -> MatchState:
         """How far the matching is; asked for the first time, it is begun. Raises NotFoundError."""
-        ours, theirs = self._stamp(key), other._stamp(other_key)
+        ours, theirs = self._directions.stamp(key), other._directions.stamp(other_key)
 
         def work(tell: Tell) -> Matched:
             tell("reading the directions", None)
-            return matched(dictionary(self._files, key), dictionary(other._files, other_key), tell)
+            return matched(self._directions.of(key), other._directions.of(other_key), tell)
 
         progress, found = self._jobs.ask((key, ours, other._files.id, other_key, theirs), work)
         if found is None:
@@ -67,10 +67,6 @@ class CompareReader:
 
     def _summary(self, key: str) -> SaeSummary:
         return self._files.page(OverviewReader).sae(key)
-
-    def _stamp(self, key: str) -> str:
-        self._files.sae(key)
-        return self._files.atlas_with(key).latents(key).content_hash if key in self._files.scanned() else ""
 
     def _partners(self, key: str, other: "CompareReader", other_key: str, found: Matched, shown: np.ndarray) -> list[Partner]:
         ours = self._said(key, found.latents[shown])

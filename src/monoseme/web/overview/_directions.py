@@ -1,5 +1,6 @@
 """The dictionary of an SAE as pages compare and map it: the direction that each of its latents writes."""
 
+import threading
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
@@ -10,6 +11,9 @@ from monoseme.web.run_files import RunFiles, UnavailableError
 if TYPE_CHECKING:
     from monoseme.saes import SAE
     from monoseme.splice import Placed
+
+_MOST_KEPT = 2
+"""Dictionaries kept: of 65,536 latents and 768 numbers, 0.2 GB each."""
 
 
 class Directions(NamedTuple):
@@ -52,6 +56,30 @@ class Dictionary(NamedTuple):
     basis: Basis
     hash: str
     """Of what it was made from: the same SAE and the same choice of latents have the same."""
+
+
+class DirectionsReader:
+    """The dictionaries of one run; the last ones asked for are kept."""
+
+    def __init__(self, files: RunFiles) -> None:
+        self._files = files
+        self._lock = threading.Lock()
+        self._kept: dict[tuple[str, str], Dictionary] = {}
+
+    def stamp(self, key: str) -> str:
+        """What changes when a new scan tells of other latents that never fire. Raises NotFoundError."""
+        self._files.sae(key)
+        return _scan(self._files, key)
+
+    def of(self, key: str) -> Dictionary:
+        """As `dictionary`; of several that ask for one, the first makes it."""
+        with self._lock:
+            named = (key, self.stamp(key))
+            if named not in self._kept:
+                self._kept[named] = dictionary(self._files, key)
+                while len(self._kept) > _MOST_KEPT:
+                    self._kept.pop(next(iter(self._kept)))
+            return self._kept[named]
 
 
 def dictionary(files: RunFiles, key: str) -> Dictionary:

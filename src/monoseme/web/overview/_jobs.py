@@ -1,6 +1,6 @@
 """Work that takes longer than a page may wait: begun once, told how far it is, kept when it is done.
 
-One piece runs at a time, in a thread of its own; the model's worker is not asked, so that prompts are read meanwhile.
+One piece of a kind runs at a time, in a thread of its own; the model's worker is not asked, so that prompts are read meanwhile.
 """
 
 import threading
@@ -13,7 +13,10 @@ from monoseme.web.run_files import UnavailableError
 
 T = TypeVar("T")
 Tell = Callable[[str, float | None], None]
-"""Takes what is being done, and the share of it that is done in [0, 1], None where that cannot be told."""
+"""Takes what is being done, and the share of it that is done in [0, 1], None where that cannot be told.
+
+To be called at least every second or so: it does not return when the server ends.
+"""
 
 _MOST_KEPT, _MOST_WAITING = 12, 16
 
@@ -26,6 +29,10 @@ class Progress(NamedTuple):
     share: float | None = None
     why: str = ""
     """Why it failed."""
+
+
+class _ServerEndsError(Exception):
+    """Ends a piece of work whose server ends."""
 
 
 class _Job(Generic[T]):
@@ -63,12 +70,14 @@ class Jobs(Generic[T]):
         done = [key for key, each in self._jobs.items() if each.progress.state == "done"]
         for old in done[: max(0, len(self._jobs) - _MOST_KEPT)]:
             del self._jobs[old]
-        # A daemon: Ctrl-C does not wait for it.
-        threading.Thread(target=self._run, args=(job,), daemon=True).start()
+        # Not a daemon: torch aborts the process when its thread is cut off. `tell` ends it instead.
+        threading.Thread(target=self._run, args=(job,)).start()
         return job
 
     def _run(self, job: _Job[T]) -> None:
         def tell(stage: str, share: float | None) -> None:
+            if not threading.main_thread().is_alive():
+                raise _ServerEndsError
             job.progress = Progress("running", stage, share)
 
         with self._turn:
@@ -76,6 +85,8 @@ class Jobs(Generic[T]):
                 tell("beginning", None)
                 job.result = job.work(tell)
                 job.progress = Progress("done")
+            except _ServerEndsError:
+                return
             except MonosemeError as error:
                 job.progress = Progress("failed", why=str(error))
             except Exception as error:

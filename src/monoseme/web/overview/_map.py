@@ -5,6 +5,7 @@ artifacts and never in them, or in a folder of this process where the run cannot
 """
 
 import contextlib
+import queue
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monoseme.web.overview._directions import Directions, dictionary
+from monoseme.web.overview._directions import Directions, DirectionsReader
 from monoseme.web.overview._jobs import Jobs, Progress, Tell
 from monoseme.web.run_files import RunFiles, UnavailableError
 
@@ -25,6 +26,7 @@ _LEAST = 10
 """Latents from which there is something to map."""
 _LAYOUT = 1
 """Raised when maps are made otherwise, so that kept ones are made anew."""
+_SILENCE_S = 0.5
 _STAGES = {"neighbours": "finding the nearest latents", "placing": "placing the latents"}
 
 
@@ -42,23 +44,19 @@ class MapReader:
     """The maps of one run."""
 
     def __init__(self, files: RunFiles) -> None:
-        self._files = files
-        self._jobs: Jobs[Placed] = Jobs()
+        self._files, self._directions = files, files.page(DirectionsReader)
+        # Of their own, so that PCA does not wait for UMAP.
+        self._jobs: dict[Method, Jobs[Placed]] = {"umap": Jobs(), "pca": Jobs()}
         self._lock = threading.Lock()
         self._own_folder: tempfile.TemporaryDirectory[str] | None = None
 
     def place(self, key: str, method: Method) -> tuple[Progress, Placed | None]:
         """How far the map is, and the map once it is there. Raises NotFoundError."""
-        self._files.sae(key)
-        return self._jobs.ask((key, method, self._stamp(key)), lambda tell: self._make(key, method, tell))
-
-    def _stamp(self, key: str) -> str:
-        """What changes when a new scan tells of other latents that never fire."""
-        return self._files.atlas_with(key).latents(key).content_hash if key in self._files.scanned() else ""
+        return self._jobs[method].ask((key, self._directions.stamp(key)), lambda tell: self._make(key, method, tell))
 
     def _make(self, key: str, method: Method, tell: Tell) -> Placed:
         tell("reading the directions", None)
-        found = dictionary(self._files, key)
+        found = self._directions.of(key)
         directions = found.directions
         if len(directions.rows) < _LEAST:
             raise UnavailableError(f"{key} has {len(directions.rows)} latents to map, and a map needs {_LEAST}")
@@ -124,15 +122,41 @@ def _umap(rows: NDArray[np.float32], tell: Tell) -> NDArray[np.float32]:
         given, made = Path(name) / "rows.npy", Path(name) / "points.npy"
         np.save(given, rows, allow_pickle=False)
         command = [sys.executable, "-m", "monoseme.web.overview._umap", str(given), str(made)]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        ) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                stage, _, share = line.partition(" ")
-                if stage in _STAGES:
-                    tell(_STAGES[stage], float(share))
+        pipe = subprocess.PIPE
+        # Its input is closed on the way out, which ends it if it still runs.
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
+            for told in _said_by(process):
+                tell(told.stage, told.share)
             code = process.wait()
         if code or not made.is_file():
             raise UnavailableError(f"UMAP ended with code {code}\n  The map by PCA is there.")
         return np.load(made, allow_pickle=False)
+
+
+class _Told(NamedTuple):
+    stage: str
+    share: float | None
+
+
+def _said_by(process: "subprocess.Popen[str]") -> Iterator[_Told]:
+    """How far it is, at each of its lines, and again where it is silent for long."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_pass_on, args=(process, lines), daemon=True).start()
+    told = _Told("starting UMAP", None)
+    while True:
+        with contextlib.suppress(queue.Empty):
+            line = lines.get(timeout=_SILENCE_S)
+            if not line:
+                return
+            stage, _, share = line.partition(" ")
+            told = _Told(_STAGES[stage], float(share)) if stage in _STAGES else told
+        yield told
+
+
+def _pass_on(process: "subprocess.Popen[str]", lines: "queue.SimpleQueue[str]") -> None:
+    """Its lines, and an empty text at their end."""
+    assert process.stdout is not None
+    with contextlib.suppress(ValueError):  # closed meanwhile
+        for line in process.stdout:
+            lines.put(line)
+    lines.put("")

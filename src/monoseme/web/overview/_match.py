@@ -4,7 +4,8 @@ Source: Sharkey et al. 2022, "Taking features out of superposition with sparse a
 one matchings and correlations of codes are the study `dictionaries`, which reads text.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,17 @@ from monoseme.web.overview.compare_answers import Match, MatchSide
 from monoseme.web.run_files import UnavailableError
 from monoseme.web.values import Histogram
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from monoseme.evaluation import Nearest
+
 THRESHOLDS = (0.5, 0.7, 0.9)
 _EDGES = np.linspace(-0.2, 1.0, 49)
 _DRAWN = 512
 """Latents that are compared with random directions."""
+_ROWS = 4096
+"""Latents compared at a time: of 65,536 with as many of width 768, some seconds."""
 
 
 class Matched(NamedTuple):
@@ -39,18 +47,14 @@ def matched(a: Dictionary, b: Dictionary, tell: Tell) -> Matched:
     """Each latent of a with its nearest of b. Raises UnavailableError where the two have no basis in common, or nothing fires."""
     import torch
 
-    from monoseme.evaluation import largest_cosines
-
     if (why := a.basis.why_apart(b.basis)) is not None:
         raise UnavailableError(f"directions of the two cannot be compared: {why}")
     if not len(a.directions.rows) or not len(b.directions.rows):
         raise UnavailableError("directions of the two cannot be compared: one of them has no latent that fires")
     ours, theirs = torch.from_numpy(a.directions.rows), torch.from_numpy(b.directions.rows)
-    tell("nearest latents of the first", 0.0)
-    there = largest_cosines(ours, theirs)
-    tell("nearest latents of the second", 0.45)
-    back = largest_cosines(theirs, ours)
-    tell("what chance gives", 0.9)
+    there = _nearest(ours, theirs, lambda share: tell("nearest latents of the first", share))
+    back = _nearest(theirs, ours, lambda share: tell("nearest latents of the second", share))
+    tell("what chance gives", None)
     is_mutual = back.partner[there.partner] == np.arange(len(there.partner))
     summary = Match(
         a=_side(a.directions, there.similarity, n_others=len(theirs)),
@@ -60,6 +64,17 @@ def matched(a: Dictionary, b: Dictionary, tell: Tell) -> Matched:
     )
     partners = b.directions.latents[there.partner]
     return Matched(a.directions.latents, partners, there.similarity, is_mutual, summary)
+
+
+def _nearest(rows: "Tensor", others: "Tensor", tell: Callable[[float], None]) -> "Nearest":
+    """The largest cosine of each row with one of `others`, some rows at a time."""
+    from monoseme.evaluation import Nearest, largest_cosines
+
+    found: list[Nearest] = []
+    for start in range(0, len(rows), _ROWS):
+        tell(start / len(rows))
+        found.append(largest_cosines(rows[start : start + _ROWS], others))
+    return Nearest(np.concatenate([each.similarity for each in found]), np.concatenate([each.partner for each in found]))
 
 
 def _side(directions: Directions, cosines: NDArray[np.float64], *, n_others: int) -> MatchSide:

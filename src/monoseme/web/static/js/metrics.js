@@ -17,10 +17,10 @@ const LAST = "As other tools define it";
 const GROUPS = [
   [LAST, /_as_|^ev_centered_error$/],
   ["Language model", /^(ce|kl)(_|$)/],
+  ["Over time", /^(smoothness|tv_)|_(predicted|novel|both)$|^(fvu_bias|cross_term|cosine_(codes|reconstructions))$/],
+  ["Over layers", /layer|^(rel_|exp_)?var_/],
   ["Reconstruction", /^(fvu|explained|mse|squared|l2_|cosine|relative)/],
   ["Sparsity", /^(l0|l1|dead|dense|density)/],
-  ["Over time", /^(smoothness|spectral|autocorrelation|change|predicted|novel|temporal)/],
-  ["Over layers", /^(layer|n_layers|mean_layer|site)/],
 ];
 
 const TITLES = {
@@ -62,7 +62,8 @@ export function metricTable(saes, { marksBest = true, error = "standard" } = {})
   ];
 }
 
-function grouped(metrics) {
+/** Metrics by what they are about, in the order of the table; the last group is of other tools. */
+export function grouped(metrics) {
   const groups = new Map();
   for (const name of ["Language model", "Reconstruction", "Sparsity", "Over time", "Over layers", "Other", LAST]) groups.set(name, []);
   for (const metric of metrics) {

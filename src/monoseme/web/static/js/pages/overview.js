@@ -1,29 +1,62 @@
-// A run at a glance: what it was made from, what was measured, how training went, how often latents fire.
+// A run at a glance: what was measured and how training went; the map of each dictionary; two SAEs against each other.
 
-import { address, get } from "../api.js";
-import { chart } from "../chart.js";
-import { h } from "../dom.js";
-import { term } from "../float.js";
-import { count } from "../format.js";
-import { metricTable, titleOf, told } from "../metrics.js";
+import { address, get, search } from "../api.js";
+import { fill, h } from "../dom.js";
+import { summaryView } from "../overview/summary.js";
 
-const HEADLINE = ["ce_recovered", "explained_variance", "fvu", "l0", "dead_fraction"];
+const VIEWS = [
+  ["summary", "Summary", async () => summaryView],
+  ["map", "Map", async () => (await import("../overview/map_view.js")).mapView],
+  ["compare", "Two SAEs", async () => (await import("../overview/compare_view.js")).compareView],
+];
+/** What each view keeps in the address; the rest goes when another is chosen. */
+const COMMON = new Set(["view", "sae"]);
 
-export async function overviewPage({ params, signal }) {
+export async function overviewPage({ params, query, signal, router, runs }) {
   const run = await get(address.run(params.run), { signal });
-  return {
-    title: run.name,
-    section: "overview",
-    node: h(
-      "div",
-      { class: "stack", vars: { "--gap": "36px" } },
-      h("div", {}, h("h1", {}, run.name), h("p", { class: "lead" }, lead(run))),
-      run.saes.length ? h("div", { class: "grid" }, run.saes.map((sae) => saePanel(run, sae))) : nothing(),
-      charts(run, signal),
-      run.saes.some((sae) => sae.metrics.length) && metrics(run),
-      facts(run.facts),
-    ),
-  };
+  const page = new Overview(run, query, { signal, router, runs });
+  await page.draw();
+  return { title: run.name, section: "overview", keys: page.keys(), node: page.node };
+}
+
+class Overview {
+  constructor(run, query, { signal, router, runs }) {
+    Object.assign(this, { run, signal, router, runs });
+    const change = (changes, options) => this.change(changes, options);
+    this.state = { query: { ...query }, change };
+    this.views = h("div", { class: "segments", role: "group", "aria-label": "Views of the run" });
+    this.place = h("div", {});
+    const head = h("div", { class: "head overview__head" }, h("div", {}, h("h1", {}, run.name), h("p", { class: "lead" }, lead(run))), h("div", { class: "head__end" }, this.views));
+    this.node = h("div", { class: "stack", vars: { "--gap": "24px" } }, head, this.place);
+  }
+
+  get view() {
+    return VIEWS.find(([name]) => name === this.state.query.view) ?? VIEWS[0];
+  }
+
+  /** Notes a change in the address; a drag or a click can be taken back with "back" where `replace` is false. */
+  change(changes, { replace = true } = {}) {
+    Object.assign(this.state.query, changes);
+    this.router.note(address.run(this.run.id) + search(this.state.query), { replace });
+  }
+
+  async show(name) {
+    const kept = Object.fromEntries(Object.entries(this.state.query).filter(([key]) => COMMON.has(key)));
+    await this.router.go(address.run(this.run.id) + search({ ...kept, view: name === VIEWS[0][0] ? null : name }));
+    document.querySelector(".overview__head [aria-pressed=true]")?.focus({ preventScroll: true });
+  }
+
+  async draw() {
+    const [shown, , load] = this.view;
+    fill(this.views, VIEWS.map(([name, title], i) => h("button", { type: "button", "aria-pressed": String(name === shown), "aria-keyshortcuts": String(i + 1), onclick: () => this.show(name) }, title)));
+    const view = await load();
+    const { signal, state, runs, router } = this;
+    fill(this.place, view(this.run, { signal, state, runs, router }));
+  }
+
+  keys() {
+    return Object.fromEntries(VIEWS.map(([name, title], i) => [String(i + 1), { run: () => this.show(name), says: title.toLowerCase() }]));
+  }
 }
 
 function lead(run) {
@@ -34,108 +67,4 @@ function lead(run) {
     run.corpus && [", trained on ", h("b", {}, run.corpus === "bundled" ? "the bundled text" : run.corpus)],
     ".",
   ];
-}
-
-function nothing() {
-  return h("div", { class: "notice" }, h("h2", {}, "No SAE yet"), h("p", {}, "This run has not finished training one. Reload the page when it has."));
-}
-
-function saePanel(run, sae) {
-  const numbers = HEADLINE.map((name) => sae.metrics.find((metric) => metric.name === name)).filter(Boolean);
-  const shown = numbers.filter((metric) => metric.name !== "fvu" || !numbers.some((other) => other.name === "explained_variance"));
-  return h(
-    "section",
-    { class: "panel sae", "aria-label": sae.name },
-    h("div", { class: "head" }, h("h2", {}, sae.name), h("span", { class: "muted small" }, described(sae, run))),
-    h("dl", { class: "tiles" }, shown.map(tile)),
-    h(
-      "div",
-      { class: "sae__links" },
-      sae.has_atlas
-        ? h("a", { class: "button button--main", href: address.latents(run.id, sae.name) }, "Browse latents")
-        : h("span", { class: "muted small" }, sae.why_no_atlas),
-      h("a", { class: "button", href: address.prompt(run.id, sae.name) }, "Try a prompt"),
-    ),
-  );
-}
-
-/** What tells this SAE from the others: only what its name does not say already. */
-function described(sae, run) {
-  const sites = new Set(run.saes.map((other) => other.site));
-  return [
-    sae.architecture !== sae.name && sae.architecture,
-    sae.n_latents && `${count(sae.n_latents)} latents`,
-    sae.config.k && `k = ${count(sae.config.k)}`,
-    sites.size > 1 && sae.site,
-  ]
-    .filter(Boolean)
-    .join(" · ");
-}
-
-function tile(metric) {
-  const { value, error } = told(metric);
-  return h(
-    "div",
-    { class: "tile" },
-    h("dt", {}, term(titleOf(metric.name), metric.definition)),
-    h("dd", {}, h("span", { class: "tile__value" }, value), error && h("span", { class: "error-bar" }, `± ${error}`), metric.value === null && h("span", { class: "small muted" }, ` ${metric.why_missing ?? ""}`)),
-  );
-}
-
-function charts(run, signal) {
-  const training = run.charts.filter((item) => item.group === "training");
-  const others = run.charts.filter((item) => item.group !== "training");
-  const path = (item) => `${address.run(run.id)}/charts/${encodeURIComponent(item.name)}`;
-  if (!run.charts.length) return null;
-  return h(
-    "div",
-    { class: "grid grid--charts" },
-    training.length > 0 && switched(training, path, signal),
-    others.map((item) => h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, item.title)), drawn(item, path, signal))),
-  );
-}
-
-function drawn(item, path, signal) {
-  return chart(path(item), { label: item.title, caption: item.caption, height: 270, signal });
-}
-
-/** One box for several charts, with a choice of which. */
-function switched(items, path, signal) {
-  const holder = h("div", {});
-  const draw = (item) => holder.replaceChildren(drawn(item, path, signal));
-  const pick = h(
-    "select",
-    { class: "field", "aria-label": "Curve of training", onchange: (event) => draw(items[Number(event.target.value)]) },
-    items.map((item, i) => h("option", { value: i }, item.title)),
-  );
-  draw(items[0]);
-  return h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, pick)), holder);
-}
-
-function metrics(run) {
-  const holder = h("div", { class: "panel panel--flush" }, metricTable(run.saes));
-  const domains = [...new Set(run.saes.flatMap((sae) => Object.keys(sae.domains)))];
-  const draw = (domain) => holder.replaceChildren(...metricTable(domain ? run.saes.map((sae) => ({ ...sae, metrics: sae.domains[domain] ?? [] })) : run.saes).filter(Boolean));
-  const pick = h(
-    "select",
-    { class: "field head__end", "aria-label": "Which text", onchange: (event) => draw(event.target.value) },
-    h("option", { value: "" }, "All text"),
-    domains.map((domain) => h("option", { value: domain }, domain.replaceAll("_", " "))),
-  );
-  return h(
-    "section",
-    {},
-    h("div", { class: "head" }, h("h2", {}, "Measured on held-out text"), h("span", { class: "muted small" }, "value ± standard error, bootstrap over documents"), domains.length > 0 && pick),
-    holder,
-  );
-}
-
-function facts(items) {
-  if (!items.length) return null;
-  return h(
-    "section",
-    {},
-    h("div", { class: "head" }, h("h2", {}, "How it was made")),
-    h("dl", { class: "facts" }, items.map((fact) => h("div", {}, h("dt", {}, term(fact.label, fact.help)), h("dd", {}, fact.value)))),
-  );
 }

@@ -1,0 +1,59 @@
+// Pairs of latents of two SAEs, side by side; each shows its card.
+
+import { latentLink } from "../card.js";
+import { fill, h } from "../dom.js";
+import { count, percent } from "../format.js";
+import { plainly } from "../tokens.js";
+
+const ORDERS = [
+  ["highest", "Most alike"],
+  ["lowest", "Least alike"],
+  ["latent", "By number"],
+];
+const PAGE = 30;
+
+/** Draws a page of pairs into `place`; `change` asks for another. */
+export function partners(place, answer, { a, b, state, change }) {
+  const focused = place.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
+  const order = state.query.order ?? "highest";
+  const head = h(
+    "div",
+    { class: "head" },
+    h("h3", {}, "Pairs"),
+    h("div", { class: "segments", role: "group", "aria-label": "Order of pairs" }, ORDERS.map(([name, title]) => h("button", { type: "button", data: { focus: name }, "aria-pressed": String(name === order), onclick: () => change({ order: name === "highest" ? null : name }) }, title))),
+    h("label", { class: "small compare__only" }, h("input", { type: "checkbox", data: { focus: "mutual" }, checked: state.query.mutual === "1", onchange: (event) => change({ mutual: event.target.checked ? "1" : null }) }), " Each other's nearest only"),
+  );
+  fill(place, head, h("div", { class: "panel panel--flush" }, table(answer, a, b)), pages(answer, change));
+  if (focused) place.querySelector(`[data-focus="${focused}"]`)?.focus();
+}
+
+function table({ partners: pairs }, a, b) {
+  const [ours, theirs] = [a, b].map(named);
+  const columns = ["Cosine", a, "", b, ""].map((title, i) => h("th", { scope: "col", class: i === 0 ? "num" : null, colspan: title && i ? 2 : null }, title)).filter((_, i) => i !== 2 && i !== 4);
+  const row = (pair) =>
+    h(
+      "tr",
+      {},
+      h("td", { class: "num" }, pair.cosine.toFixed(3), h("span", { data: { tip: pair.is_mutual ? "Each other's nearest" : "The partner has a nearer latent" }, class: "partners__sign" }, pair.is_mutual ? " ↔" : " →", h("span", { class: "sr-only" }, pair.is_mutual ? " each other's nearest" : " one way"))),
+      side(ours, pair.latent, pair.explanation, pair.density),
+      side(theirs, pair.partner, pair.partner_explanation, pair.partner_density),
+    );
+  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Pairs of latents" }, h("table", { class: "partners" }, h("thead", {}, h("tr", {}, columns)), h("tbody", {}, pairs.map(row))));
+}
+
+function named(name) {
+  const [run, ...sae] = name.split(":");
+  return { run, sae: sae.join(":") };
+}
+
+/** What was not scanned has no page to go to. */
+function side({ run, sae }, latent, explanation, density) {
+  const link = density === null ? h("span", {}, count(latent)) : latentLink(run, sae, latent, count(latent));
+  return [h("td", { class: "num" }, link), h("td", { class: "partners__words small" }, explanation ? plainly(explanation) : h("span", { class: "muted" }, density === null ? "not scanned" : "no explanation"), density !== null && h("span", { class: "muted" }, ` · ${percent(density)}`))];
+}
+
+function pages({ offset, partners: pairs, total }, change) {
+  if (total <= PAGE) return null;
+  const step = (to, title) => h("button", { class: "button", type: "button", data: { focus: title }, disabled: to < 0 || to >= total, onclick: () => change({ from: to || null }) }, title);
+  return h("div", { class: "pages" }, step(offset - PAGE, "Previous"), h("span", { class: "muted small", role: "status" }, `${count(offset + 1)}–${count(offset + pairs.length)} of ${count(total)}`), step(offset + PAGE, "Next"));
+}
