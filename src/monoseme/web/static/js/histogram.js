@@ -39,12 +39,13 @@ export function histogram({ edges, counts }, { label }) {
 
 function axes(edges, most, step, y) {
   const shown = ticks(edges.length);
+  const anchor = (place) => (place === 0 ? "start" : place === shown.length - 1 ? "end" : "middle");
   return [
-    [0, most / 2, most].map((n) => [
+    [...new Set([0, Math.round(most / 2), most])].map((n) => [
       svg("line", { x1: LEFT, x2: WIDTH, y1: y(n), y2: y(n), class: "histogram__line" }),
-      n === most / 2 && most < 2 ? null : svg("text", { x: LEFT - 5, y: y(n) + 3.5, "text-anchor": "end", class: "histogram__text" }, short(n)),
+      svg("text", { x: LEFT - 5, y: y(n) + 3.5, "text-anchor": "end", class: "histogram__text" }, short(n)),
     ]),
-    shown.map((i, place) => svg("text", { x: LEFT + i * step, y: HEIGHT + 14, "text-anchor": ["start", "middle", "middle", "end"][place === shown.length - 1 ? 3 : place], class: "histogram__text" }, number(edges[i], 2))),
+    shown.map((i, place) => svg("text", { x: LEFT + i * step, y: HEIGHT + 14, "text-anchor": anchor(place), class: "histogram__text" }, number(edges[i], 2))),
   ];
 }
 
