@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -146,6 +147,54 @@ def test_a_call_that_is_cancelled_while_it_waits_is_never_done(worker: ModelWork
 
     asyncio.run(ask())
     assert done == ["third"]
+
+
+class Text(NamedTuple):
+    """A text that is to be read."""
+
+    ids: list[int]
+    sites: tuple[Site, ...]
+
+
+def test_texts_that_wait_are_read_in_one_forward_each_as_it_would_be_alone(worker: ModelWorker, model: LanguageModel) -> None:
+    first, second = Site("resid_post", 0), Site("mlp_out", 1)
+    texts = [Text([1, 5, 9], (first,)), Text([1, 33, 8, 101, 7], (second, first)), Text([1], (second,))]
+    alone = [model.capture(torch.tensor([text.ids]), text.sites) for text in texts]
+
+    async def ask() -> tuple[list[dict[Site, torch.Tensor]], list[BaseException]]:
+        opened, begun = threading.Event(), threading.Event()
+        holding = asyncio.create_task(worker.call(CONFIG, lambda _: begun.set() or opened.wait(WAIT)))
+        await asyncio.to_thread(begun.wait, WAIT)
+        asked = [worker.read(CONFIG, lambda _, text=text: text, lambda _, activations: activations) for text in texts]
+        wrong = [
+            worker.read(CONFIG, lambda _: Text([1], (Site("resid_post", 99),)), lambda _, x: x),
+            worker.read(ModelConfig(model="another"), lambda _: _fail("asking"), lambda _, x: x),
+        ]
+        reading = [asyncio.create_task(each) for each in (*asked, wrong[1])]
+        await asyncio.sleep(0)
+        opened.set()
+        await holding
+        *read, failed = await asyncio.gather(*reading, return_exceptions=True)
+        return read, [failed, *await asyncio.gather(wrong[0], return_exceptions=True)]
+
+    calls: list[tuple[int, ...]] = []
+    count = model._forward._model.register_forward_pre_hook(  # pyright: ignore[reportPrivateUsage]
+        lambda _m, _a, kwargs: calls.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    try:
+        read, failed = asyncio.run(ask())
+    finally:
+        count.remove()
+    assert calls[0] == (3, 5)
+    for got, expected in zip(read, alone, strict=True):
+        assert set(got) == set(expected)
+        for site, x in expected.items():
+            torch.testing.assert_close(got[site], x, rtol=0, atol=1e-5)  # float32: sums in another order
+    assert [type(error).__name__ for error in failed] == ["ConfigError", "SiteError"]
+
+
+def _fail(words: str) -> Text:
+    raise ConfigError(words)
 
 
 def test_the_models_that_were_used_longest_ago_are_forgotten_with_what_was_made_for_them(model: LanguageModel) -> None:

@@ -49,9 +49,35 @@ class Forward(NamedTuple):
         return self.placed.read(self.activations, self.mask, part=part)
 
 
+class Unread(NamedTuple):
+    """A text before its forward: what the worker needs to read several at once."""
+
+    text: TokenText
+    sae: SAE
+    placed: Placed
+    asked: ScannedSae
+
+    @property
+    def ids(self) -> list[int]:
+        """Its tokens."""
+        return self.text.ids
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """All that the SAE reads and gives back."""
+        return tuple(dict.fromkeys((*self.placed.inputs, *self.placed.outputs)))
+
+    def forward(self, activations: Mapping[Site, Tensor]) -> Forward:
+        """With what the model made of it."""
+        return Forward(self.text, self.sae, self.placed, self.asked, activations, self.text.counts())
+
+
+def unread_text(model: LanguageModel, sae: SAE, asked: ScannedSae, text: str, *, begins_with_bos: bool) -> Unread:
+    """A text for an SAE. Raises BadRequestError for one of no tokens."""
+    return Unread(tokens_of(model, text, begins_with_bos=begins_with_bos), sae, Placed(sae, asked.sites), asked)
+
+
 def forward_on(model: LanguageModel, sae: SAE, asked: ScannedSae, text: str, *, begins_with_bos: bool) -> Forward:
     """Runs the model as far as the SAE's last site. Raises BadRequestError for a text of no tokens."""
-    read = tokens_of(model, text, begins_with_bos=begins_with_bos)
-    placed = Placed(sae, asked.sites)
-    sites = tuple(dict.fromkeys((*placed.inputs, *placed.outputs)))
-    return Forward(read, sae, placed, asked, model.capture(read.tokens(model), sites), read.counts())
+    unread = unread_text(model, sae, asked, text, begins_with_bos=begins_with_bos)
+    return unread.forward(model.capture(unread.text.tokens(model), unread.sites))

@@ -100,7 +100,7 @@ class PromptReader:
         )
         steered, maximum = NOT_ASKED, None
         if query.steering is not None:
-            steering, site = query.steering, str(unchanged.place.site)
+            steering, site = query.steering, unchanged.place.code_site
             maximum = await self._answer(question, lambda known: known.maximum(steering.latent, site=site))
             aim = steering, maximum
             steered = await self._with(
@@ -122,7 +122,14 @@ class PromptReader:
 
     async def _over(self, question: Question, work: "Callable[[Forward], T]") -> T:
         """What `work` makes of a forward on the text."""
-        return await self._with(question, lambda model, sae: work(self._forward(question, model, sae)))
+        from monoseme.web.prompt._forward import unread_text
+
+        worker, asked, bos = self._files.worker, question.asked, self._files.begins_with_bos
+        return await worker.read(
+            self._files.model,
+            lambda model: unread_text(model, worker.sae(asked.path, model), asked, question.text, begins_with_bos=bos),
+            lambda unread, activations: work(unread.forward(activations)),
+        )
 
     async def _with(self, question: Question, work: "Callable[[LanguageModel, SAE], T]") -> T:
         worker, path = self._files.worker, question.asked.path

@@ -5,15 +5,15 @@ Clients take turns, too (`FairQueue`). The thread begins with the first work and
 
 import asyncio
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from monoseme.core.errors import ArtifactMissingError, MonosemeError
 from monoseme.web.run_files import UnavailableError
+from monoseme.web.worker._calls import Call, Unread, do, take_together
 from monoseme.web.worker._clients import current_client
 from monoseme.web.worker._kept import KeptModels, ModelLoader
 from monoseme.web.worker._queue import FairQueue
@@ -21,21 +21,14 @@ from monoseme.web.worker._slots import Slots, WorkerLimits
 from monoseme.web.worker._writing import Desk, Job, Writing
 
 if TYPE_CHECKING:
-    from monoseme.models import LanguageModel, ModelConfig
+    from monoseme.models import LanguageModel, ModelConfig, Site
     from monoseme.saes import SAE
+    from monoseme.tensors.shapes import Tensor
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Unread)
 _LINGER_SECONDS = 60.0
 """Beginning a thread costs its first forward some ten milliseconds."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Call:
-    """A short piece of work."""
-
-    config: "ModelConfig"
-    work: "Callable[[LanguageModel], Any]"
-    answer: "Future[Any]"
 
 
 class ModelWorker:
@@ -46,7 +39,7 @@ class ModelWorker:
         self._kept = KeptModels(loader, limits)
         self._desk = Desk(limits)
         self._slots = Slots(limits)
-        self._calls: FairQueue[_Call] = FairQueue()
+        self._calls: FairQueue[Call] = FairQueue()
         self._writings: FairQueue[Job] = FairQueue()
         self._next: Job | None = None
         """Taken from the queue, and waits for room."""
@@ -58,14 +51,25 @@ class ModelWorker:
 
         Raises UnavailableError where the model cannot be loaded, TooBusyError, and what `work` raises.
         """
+        return cast(T, await self._answer(Call(config, work, Future())))
+
+    async def read(
+        self, config: "ModelConfig", ask: "Callable[[LanguageModel], R]", work: "Callable[[R, Mapping[Site, Tensor]], T]"
+    ) -> T:
+        """What `work` makes of the activations [1, S, D] of a text at the sites that `ask` names; as `call` otherwise.
+
+        Texts that wait at the same time may be read in one forward.
+        """
+        return cast(T, await self._answer(Call(config, work, Future(), ask)))
+
+    async def _answer(self, call: Call) -> Any:
         client = current_client()
-        call = _Call(config, work, Future())
         with self._slots.taken(client):
             with self._wake:
                 self._calls.put(client, call)
                 self._waken()
             try:
-                return cast(T, await asyncio.wrap_future(call.answer))
+                return await asyncio.wrap_future(call.answer)
             finally:
                 with self._wake:
                     self._calls.remove(call)
@@ -116,7 +120,9 @@ class ModelWorker:
     def _run(self) -> None:
         while self._has_work():
             self._begin_writing()
-            self._one_call()
+            with self._wake:
+                calls = take_together(self._calls)
+            do(calls, self._kept)
             self._desk.step()
 
     def _has_work(self) -> bool:
@@ -130,16 +136,6 @@ class ModelWorker:
                 return True
             self._thread = None
             return False
-
-    def _one_call(self) -> None:
-        with self._wake:
-            call = self._calls.take()
-        if call is None or not call.answer.set_running_or_notify_cancel():
-            return
-        try:
-            call.answer.set_result(call.work(self._kept.model(call.config)))
-        except BaseException as error:  # noqa: BLE001 - the edge of the thread: whoever asked gets it
-            call.answer.set_exception(error)
 
     def _begin_writing(self) -> None:
         """Lets those begin for whom there is room."""

@@ -8,11 +8,14 @@ export class ApiError extends Error {
   }
 }
 
+/** This tab's own name: every tab gets the same share of the server's model. */
+const tab = [...crypto.getRandomValues(new Uint32Array(2))].map((part) => part.toString(36)).join("");
+
 /** The answer of `path` under /api, once it is a success. */
 export async function answer(path, init = {}) {
   let response;
   try {
-    response = await fetch(`/api${path}`, init);
+    response = await fetch(`/api${path}`, { ...init, headers: { ...init.headers, "x-monoseme-tab": tab } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("The server does not answer.", { hint: "Is monoseme serve still running? Start it again, then reload." });
