@@ -3,6 +3,8 @@
 Letters: M matches, F latents, E codes.
 """
 
+import functools
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -84,11 +86,26 @@ def _match_of(text: TextStore, matches: Matches) -> NDArray[np.int32]:
 
 def _examples_there(latents: Latents, text: TextStore, match_of: NDArray[np.int32]) -> NDArray[np.int64]:
     """[F] how many of each latent's strongest examples are in a match."""
-    table = pq.read_table(latents.artifact.file("examples.parquet"), columns=["latent", "decile", "document", "position"])
+    top = _top_examples(latents.artifact.file("examples.parquet"), latents.content_hash)
+    here = match_of[text.offsets_of(top.document, top.position)] >= 0
+    return np.bincount(top.latent[here], minlength=latents.n_latents)
+
+
+class _TopExamples(NamedTuple):
+    """The firing tokens of the strongest examples of all latents, [N]."""
+
+    latent: NDArray[np.int32]
+    document: NDArray[np.int64]
+    position: NDArray[np.int64]
+
+
+@functools.lru_cache(maxsize=4)
+def _top_examples(path: Path, content_hash: str) -> _TopExamples:
+    """A viewer asks for one phrase after another, and reading takes a second of a wide SAE; the hash tells scans apart."""
+    del content_hash
+    table = pq.read_table(path, columns=["decile", *_TopExamples._fields])
     is_top = table["decile"].is_null().to_numpy()
-    document, position = table["document"].to_numpy()[is_top], table["position"].to_numpy()[is_top]
-    here = match_of[text.offsets_of(document, position)] >= 0
-    return np.bincount(table["latent"].to_numpy()[is_top][here], minlength=latents.n_latents)
+    return _TopExamples(*(table[name].to_numpy()[is_top] for name in _TopExamples._fields))
 
 
 class _Fired(NamedTuple):

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _MOST = 1000
 """Latents that a search by explanation finds at most (count): further down the list it is chance."""
+_NO_MODEL = (
+    "no model of sentences is known, since none scored these explanations:"
+    " monoseme score RUN --scorer embedding --scorer.model FOLDER"
+)
 _BATCH = 64
 """Explanations between two looks at the clock (count)."""
 
@@ -44,7 +48,7 @@ class Said:
     def why_no_meaning(self) -> str | None:
         """Why explanations cannot be searched by meaning; None where they can."""
         if self._model is None:
-            return "no scores by a model of sentences are in this atlas, so none is known: monoseme score RUN --scorer embedding"
+            return _NO_MODEL
         return None if self._model.is_dir() else f"the model of sentences is not at {self._model.name} any more"
 
     def find(self, asked: LatentFilter) -> Found:

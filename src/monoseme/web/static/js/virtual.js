@@ -71,11 +71,13 @@ export class VirtualRows {
   measure() {
     const tall = this.height();
     const before = this.tall ? this.place / this.tall : 0;
-    this.room = Math.max(this.box.clientHeight - this.head(), tall);
     const whole = this.total * tall;
-    this.shown = Math.min(whole, TALLEST);
-    this.body.style.setProperty("--tall", `${this.shown}px`);
-    this.stretch = this.shown > this.room ? (whole - this.room) / (this.shown - this.room) : 1;
+    const shown = Math.min(whole, TALLEST);
+    if (shown !== this.shown) this.body.style.setProperty("--tall", `${shown}px`);
+    this.shown = shown;
+    // After its content has its height, to which a short table shrinks the box.
+    this.room = Math.max(this.box.clientHeight - this.head(), tall);
+    this.stretch = shown > this.room ? (whole - this.room) / (shown - this.room) : 1;
     const turned = this.tall !== undefined && this.tall !== tall;
     this.tall = tall;
     if (turned) this.scrollTo(before * tall);

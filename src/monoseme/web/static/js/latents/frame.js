@@ -9,7 +9,7 @@ export class Frame {
     Object.assign(this, { x, y });
     this.marks = h("div", { class: "plot__marks" });
     this.chosen = h("div", { class: "plot__chosen", hidden: true });
-    this.area = h("div", { class: "plot__area", role: "img" }, this.marks, this.chosen);
+    this.area = h("div", { class: "plot__area", role: "img", "aria-label": title }, this.marks, this.chosen);
     this.below = h("div", { class: "plot__below", "aria-hidden": "true" });
     this.left = h("div", { class: "plot__left", "aria-hidden": "true" });
     this.note = h("figcaption", { class: "sr-only" });

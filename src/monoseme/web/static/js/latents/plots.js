@@ -36,8 +36,8 @@ export class Plots {
     if (this.figures.hidden) return;
     this.values ??= this.load();
     const [values, passes] = await Promise.all([this.values, this.passing(query)]);
-    if (turn !== this.turn || this.signal.aborted) return;
-    this.draw(query, values, passes);
+    const isLatest = () => turn === this.turn && !this.signal.aborted;
+    if (isLatest()) await this.draw(query, values, passes, isLatest);
   }
 
   async load() {
@@ -55,13 +55,16 @@ export class Plots {
     return passes;
   }
 
-  draw(query, values, passes) {
+  async draw(query, values, passes, isLatest) {
     const scored = values.score.some(Number.isFinite);
     const y = query.y === "score" && scored ? SCORE : MAX;
     const among = passes.subarray(0, values.density.length);
     if (this.y !== y) this.build(y, scored, values);
     const range = (name) => ["min", "max"].map((end) => (query[`${name}_${end}`] === undefined ? null : Number(query[`${name}_${end}`])));
     for (const [plot, columns] of this.drawn) {
+      // One plot a frame: together they would hold up a key or the wheel.
+      await new Promise(requestAnimationFrame);
+      if (!isLatest()) return;
       plot.draw(...columns.map((name) => values[name]), among);
       plot.choose(range);
     }

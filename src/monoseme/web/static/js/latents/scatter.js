@@ -8,7 +8,9 @@ import { Frame } from "./frame.js";
 import { rounded, scaleOf } from "./scale.js";
 
 const NEAR = 9;
-const DOT = 2;
+const DOT = 1.5;
+// Fewer points than this are drawn larger, or one would not find them among the pale ones.
+const FEW = 1000;
 
 /** `axes` are { x, y }; `tip(latent)` gives the lines of a point's tip, `open(latent)` goes to it. */
 export function scatter(title, { x, y }, { change, tip, open, controls, signal }) {
@@ -54,9 +56,11 @@ function drawPoints(canvas, area, state) {
   const image = context.createImageData(width, height);
   place(state, area.clientWidth, area.clientHeight);
   const style = getComputedStyle(area);
+  const few = state.passes.reduce((sum, passing) => sum + passing, 0) < FEW;
   for (const passing of [0, 1]) {
-    const counts = counted(state, passing, { width, height, dense });
-    blend(image.data, counts, colour(style.getPropertyValue(passing ? "--passing" : "--all")), passing ? 0.55 : 0.4);
+    const dot = Math.round(DOT * dense * (passing && few ? 2.5 : 1));
+    const strength = passing ? (few ? 0.85 : 0.55) : 0.4;
+    blend(image.data, counted(state, passing, { width, height, dense, dot }), colour(style.getPropertyValue(passing ? "--passing" : "--all")), strength);
   }
   context.putImageData(image, 0, 0);
 }
@@ -68,9 +72,8 @@ function place(state, width, height) {
   state.py = Float32Array.from(ys, (value) => (1 - state.yScale.at(value)) * (height - 1));
 }
 
-function counted({ px, py, passes }, passing, { width, height, dense }) {
+function counted({ px, py, passes }, passing, { width, height, dense, dot }) {
   const counts = new Uint8Array(width * height);
-  const dot = Math.round(DOT * dense * 0.75);
   for (let i = 0; i < px.length; i += 1) {
     if (passes[i] !== passing || !(px[i] >= 0) || !(py[i] >= 0)) continue;
     const [left, top] = [Math.floor(px[i] * dense), Math.floor(py[i] * dense)];

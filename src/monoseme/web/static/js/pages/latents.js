@@ -132,7 +132,7 @@ class LatentsView {
     const { answer } = this;
     this.panel.hidden = !answer;
     if (!answer) return;
-    fill(this.summary, `${plural(answer.total, "latent")} of ${count(answer.n_latents)} in ${answer.sae} · ${count(answer.n_dead)} dead`, answer.search && searched(answer.search));
+    fill(this.summary, `${plural(answer.total, "latent")} of ${count(answer.n_latents)} in ${answer.sae} · ${count(answer.n_dead)} dead`, answer.search && searched(answer));
     fill(this.panel, answer.total ? this.grid.node : this.nothing());
     if (answer.total) this.grid.show(this.query, answer, this.facts, this.row);
     this.sorter.update(this.query, answer.search);
@@ -159,8 +159,9 @@ class LatentsView {
   }
 }
 
-function searched({ by, n_found, n_matches, n_with_codes, why_missing }) {
-  if (by !== "text") return ` · ${plural(n_found, "latent")} found`;
+/** What a ranked search looked at. */
+function searched({ total, search: { by, n_found, n_matches, n_with_codes, why_missing } }) {
+  if (by !== "text") return n_found > total ? ` · ${count(n_found)} found before other filters` : null;
   const codes = why_missing ?? `the latents of ${count(n_with_codes)} of them are known`;
   return ` · ${plural(n_matches, "place")} of this text: ${codes}`;
 }
