@@ -79,7 +79,8 @@ def test_columns_for_plots_are_those_of_the_rows(real: TestClient) -> None:
     rows = _rows(real, show="n_fired")
     wanted = [(row["density"], np.nan if row["max"] is None else row["max"], row["more"]["n_fired"]) for row in rows]
     np.testing.assert_allclose(values.T, np.array(wanted), rtol=1e-6)
-    assert real.get(f"{TABLE}/values", params={"columns": "explanation"}).status_code == 422
+    for refused in ("explanation", ",".join(["density"] * 9)):
+        assert real.get(f"{TABLE}/values", params={"columns": refused}).status_code == 422
 
 
 def test_the_bits_of_what_passes_are_those_of_the_page(real: TestClient) -> None:
@@ -184,6 +185,14 @@ def test_a_search_that_ranks_is_filtered_and_its_order_turned() -> None:
     assert shown(sort="density", order="ascending") == [3, 1, 0]
     assert shown(offset=1, limit=1) == [3]
     assert table.page(query, found).total == 3
+
+
+def test_megabytes_in_an_explanation_or_a_token_are_cut_in_a_row() -> None:
+    table = _table(explanation=["x" * 3_000_000], top_tokens=[["y" * 100_000] * 9])
+    row = table.page(LatentQuery()).rows[0]
+    assert row.explanation == "x" * 599 + "…"
+    assert [len(token) for token in row.top_tokens] == [80] * 6
+    assert table.page(LatentQuery(q="x" * 1000)).total == 1
 
 
 def test_a_table_keeps_few_orders_and_answers_each_alike() -> None:

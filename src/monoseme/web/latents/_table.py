@@ -35,6 +35,10 @@ COLUMNS = pa.schema(
 
 _TOP_TOKENS = 6
 """Tokens named per latent in the table (count)."""
+_MOST_CHARACTERS = {"explanation": 600, "token": 80}
+"""Of a text in a row: it has two lines of room, and the page of a latent shows all of it."""
+_MOST_VALUES = 8
+"""Columns handed out whole at once (count)."""
 _SORTS = {"index": "latent", "explanation": "_alphabetical", "score": "score", "max": '"max"'}
 _ROLE = "density_"
 _KEPT_ORDERS = 32
@@ -103,6 +107,8 @@ class LatentsTable:
     def values(self, names: Sequence[str]) -> NDArray[np.float32]:
         """Whole columns of numbers, [len(names), F]; NaN where a number is missing. Raises BadRequestError."""
         allowed = ("density", "max", "score", *self._further)
+        if len(names) > _MOST_VALUES:
+            raise BadRequestError(f"columns: {len(names)} are asked for at once\n  At most {_MOST_VALUES} are given.")
         for name in names:
             _check(name, allowed, what="columns")
         return np.stack([self._latents[name].cast(pa.float32()).to_numpy() for name in names])
@@ -193,11 +199,16 @@ def _latent_row(
         index=row["index"],
         density=row[density] or 0.0,
         max=row["max"],
-        explanation=row["explanation"],
+        explanation=None if row["explanation"] is None else _short(row["explanation"], "explanation"),
         score=row["score"],
-        top_tokens=row["top_tokens"][:_TOP_TOKENS],
+        top_tokens=[_short(text, "token") for text in row["top_tokens"][:_TOP_TOKENS]],
         more={name: _known(row[name]) for name in shown} | dict(ranks.get(row["index"], {})),
     )
+
+
+def _short(text: str, kind: str) -> str:
+    most = _MOST_CHARACTERS[kind]
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _known(value: float | None) -> float | None:

@@ -91,6 +91,7 @@ class LatentsView {
       this.answer = found;
       this.drawTable();
     } catch (error) {
+      if (error.name === "AbortError") return;
       this.fail(error);
       this.panel.hidden = true;
     } finally {
