@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import torch
 from starlette.testclient import TestClient
 
 from monoseme.core.files import write_json
@@ -47,13 +48,18 @@ class PromptRun:
         self.model: LanguageModel = tiny_model("llama")
         self.saes = prompt_saes()
         self.n_calls = 0
-        worker = SimpleNamespace(call=self._call, sae=lambda path, _: self.saes[path.name])
+        worker = SimpleNamespace(call=self._call, read=self._read, sae=lambda path, _: self.saes[path.name])
         self.files = RunFiles(_written(folder, self.saes), id="tiny", worker=cast(Any, worker))
         self._client = TestClient(app_over([self.files]), base_url="http://127.0.0.1")
 
     async def _call(self, _: object, work: Callable[[LanguageModel], Any]) -> Any:
         self.n_calls += 1
         return work(self.model)
+
+    async def _read(self, _: object, ask: Callable[[LanguageModel], Any], work: Callable[[Any, Any], Any]) -> Any:
+        self.n_calls += 1
+        asked = ask(self.model)
+        return work(asked, self.model.capture(torch.tensor([asked.ids]), asked.sites))
 
     def ask(self, sae: str, view: str = "", **query: Any) -> Any:
         """The answer of one view of TEXT, or of another text."""

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from starlette.testclient import TestClient
 
+from monoseme.web.prompt import _reading
 from monoseme.web.prompt._known import KnownLatents
 from monoseme.web.prompt._recent import Recent
 
@@ -47,6 +48,35 @@ def test_a_text_of_special_tokens_alone_is_refused(run: PromptRun, view: str) ->
 @pytest.mark.parametrize("text", ["", "a" * 8001])
 def test_texts_have_a_length(run: PromptRun, text: str) -> None:
     assert run.refused("mlsae", "", text=text).status_code == 422
+
+
+def test_tokens_hold_their_latents_strongest_first(run: PromptRun) -> None:
+    answer = run.ask("tfa")  # whose codes may be negative
+    for token in answer["tokens"]:
+        sizes = [abs(firing["value"]) for firing in token["firings"]]
+        assert sizes == sorted(sizes, reverse=True)
+        assert len(sizes) == token["n_firings"]
+    seen: dict[int, list[tuple[int, float]]] = {}
+    for at, token in enumerate(answer["tokens"]):
+        for firing in token["firings"]:
+            seen.setdefault(firing["latent"], []).append((at, firing["value"]))
+    assert answer["n_latents_fired"] == len(answer["latents"]) == len(seen)
+    for latent in answer["latents"]:
+        peak, value = max(seen[latent["index"]], key=lambda found: (abs(found[1]), -found[0]))
+        assert (latent["peak"], latent["max"], latent["n_tokens"]) == (peak, value, len(seen[latent["index"]]))
+
+
+def test_dense_codes_are_cut_to_the_strongest_of_each_token_and_counted_whole(
+    run: PromptRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run.ask("topk")
+    monkeypatch.setattr(_reading, "MAX_FIRINGS", 2 * len(whole["tokens"]))
+    cut = run.ask("topk")
+    assert "2 strongest" in cut["truncated"]
+    for token, full in zip(cut["tokens"], whole["tokens"], strict=True):
+        assert token["firings"] == full["firings"][:2]
+        assert token["n_firings"] == full["n_firings"]
+    assert cut["n_latents_fired"] == whole["n_latents_fired"]
 
 
 def test_a_page_is_told_which_views_there_are(run: PromptRun) -> None:

@@ -35,6 +35,28 @@ class Entries(NamedTuple):
         return self.where(rank < n)
 
 
+class OverText(NamedTuple):
+    """Entries gathered by latent, M latents."""
+
+    latents: Numbers
+    """[M], in order."""
+    which: Numbers
+    """[E], the row of `latents` of each entry."""
+    peaks: Numbers
+    """[M], the entry of the largest size; the first of such in the text, at the first layer."""
+
+    def by_strength(self, entries: Entries) -> list[int]:
+        """The rows of `latents`, strongest first; ties by number."""
+        return np.lexsort((self.latents, -np.abs(entries.value[self.peaks]))).tolist()
+
+
+def over_text(entries: Entries) -> OverText:
+    """The latents among the entries."""
+    latents, which = np.unique(entries.latent, return_inverse=True)
+    strongest = np.lexsort((entries.layer, entries.position, -np.abs(entries.value), which))
+    return OverText(latents, which, strongest[np.unique(which[strongest], return_index=True)[1]])
+
+
 def entries_of(codes: Sequence[SparseCodes], positions: Int[Tensor, " T"]) -> Entries:
     """The entries of codes [T, F], one for each layer; `positions` are those of the T tokens."""
     at = positions.cpu().numpy()

@@ -44,9 +44,11 @@ class KnownLatents:
         """Density, largest activation and explanation of these latents; empty where nothing was scanned under that key."""
         return {} if key is None else self._files.page(LatentsReader).table(key).rows(list(latents))
 
-    def maximum(self, latent: int, *, site: str) -> float | None:
-        """The largest activation of a latent that steers at a site; of a TFA that of its novel code, which steering changes."""
-        names = ("novel", self._asked.part, None)
-        keys = [self.key(part=part, site=site) or self.key(part=part) for part in names if part != "predicted"]
-        row = self.rows(next((key for key in keys if key is not None), None), [latent]).get(latent)
+    def maximum(self, latent: int, *, site: str | None) -> float | None:
+        """The largest activation of a latent that steers, at its own site where each has codes of its own; None if not scanned.
+
+        Of a TFA that of its novel code, which steering changes.
+        """
+        keys = (self.key(part=part, site=site) for part in ("novel", None))
+        row = self.rows(next(filter(None, keys), None), [latent]).get(latent)
         return None if row is None else row.max

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from monoseme.web.prompt._entries import Entries, entries_of, shortened
+from monoseme.web.prompt._entries import Entries, entries_of, over_text, shortened
 from monoseme.web.prompt._forward import Forward
 from monoseme.web.prompt._known import KnownLatents
 from monoseme.web.prompt._metrics import metrics_of
@@ -111,16 +111,14 @@ def _layer(read: ReadLayers, layer: int, key: str | None) -> LayerOfPrompt:
 
 def latents_over_layers(entries: Entries) -> list[LayerLatent]:
     """Each latent over all layers and positions, strongest first."""
-    numbers, which = np.unique(entries.latent, return_inverse=True)
-    size = np.abs(entries.value)
-    strongest = np.lexsort((entries.position, -size, which))
-    peaks = strongest[np.unique(which[strongest], return_index=True)[1]]
-    total = np.bincount(which, entries.value)
-    mean_layer = np.bincount(which, size * entries.layer) / np.bincount(which, size)
-    n_firings = np.bincount(which)
+    found = over_text(entries)
+    size, peaks = np.abs(entries.value), found.peaks
+    total = np.bincount(found.which, entries.value)
+    mean_layer = np.bincount(found.which, size * entries.layer) / np.bincount(found.which, size)
+    n_firings = np.bincount(found.which)
     return [
         LayerLatent(
-            index=int(numbers[m]),
+            index=int(found.latents[m]),
             max=float(entries.value[peaks[m]]),
             peak=int(entries.position[peaks[m]]),
             peak_layer=int(entries.layer[peaks[m]]),
@@ -129,7 +127,7 @@ def latents_over_layers(entries: Entries) -> list[LayerLatent]:
             n_firings=int(n_firings[m]),
             explanation=None,
         )
-        for m in np.lexsort((numbers, -size[peaks]))
+        for m in found.by_strength(entries)
     ]
 
 

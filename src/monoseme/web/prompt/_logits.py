@@ -23,6 +23,8 @@ class Place(NamedTuple):
     text: TokenText
     sites: list[str]
     site: Site
+    code_site: str | None
+    """The site of the code that steers there; None where one code serves all."""
     position: int
 
 
@@ -47,7 +49,7 @@ def place_of(forward: Forward, asked: LookedAt) -> Place:
     position = n_tokens - 1 if asked.position is None else asked.position
     if position >= n_tokens:
         raise NotFoundError(f"there is no token {position:,}: this text has {n_tokens:,}, counted from 0")
-    return Place(forward.text, list(outputs), outputs[name], position)
+    return Place(forward.text, list(outputs), outputs[name], name if forward.sae.codes_per_site else None, position)
 
 
 def unchanged_logits(model: LanguageModel, forward: Forward, asked: LookedAt) -> Unchanged:

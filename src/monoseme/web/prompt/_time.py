@@ -4,6 +4,7 @@ Letters: T tokens that the SAE reads, D width, E entries, M latents.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from monoseme.saes import Codes
 from monoseme.splice import without_code
 from monoseme.tensors.shapes import Float, Tensor
+from monoseme.tensors.sparse import SparseCodes
 from monoseme.web.latents.answers import LatentRow
 from monoseme.web.prompt._entries import Entries, Numbers, Values, entries_of, shortened
 from monoseme.web.prompt._forward import Forward
@@ -46,7 +48,8 @@ class ReadTime(NamedTuple):
     """What a text made an SAE say over time."""
 
     forward: Forward
-    parts: list[PartEntries]
+    codes: dict[str, SparseCodes]
+    """[T, F] by part."""
     energies: Float[Tensor, "T P"] | None
     """‖p‖² of each of the P parts; None where there is but one."""
 
@@ -55,12 +58,8 @@ class ReadTime(NamedTuple):
 def read_time(forward: Forward) -> ReadTime:
     """The parts of the code, those of the site that is asked for where sites have codes of their own."""
     codes, names = forward.codes(), parts_of(forward.sae)
-    positions = forward.text.positions()
-    found = [
-        PartEntries.of(name, entries_of([forward.placed.per_site(codes.sparse(name))[forward.number]], positions))
-        for name in names or (WHOLE,)
-    ]
-    return ReadTime(forward, found, _energies(forward, codes, names) if len(names) > 1 else None)
+    of_parts = {name: forward.placed.per_site(codes.sparse(name))[forward.number] for name in names or (WHOLE,)}
+    return ReadTime(forward, of_parts, _energies(forward, codes, names) if len(names) > 1 else None)
 
 
 def _energies(forward: Forward, codes: Codes, names: tuple[str, ...]) -> Float[Tensor, "T P"]:
@@ -85,16 +84,17 @@ class Shown(NamedTuple):
 
 def time_reading(read: ReadTime, known: KnownLatents, shown: Shown) -> TimeReading:
     """The answer."""
-    site = str(read.forward.site)
-    rows = [row for part in read.parts for row in _rows(part, known, shown, site)]
+    site, positions = str(read.forward.site), read.forward.text.positions()
+    parts = [PartEntries.of(name, entries_of([code], positions)) for name, code in read.codes.items()]
+    rows = [row for part in parts for row in _rows(part, known, shown, site)]
     return TimeReading(
         sae=shown.sae,
         text=shown.text,
         site=site,
         tokens=read.forward.text.shown(),
-        parts=_parts(read),
+        parts=_parts(read, parts),
         rows=sorted(rows, key=lambda row: (row.peak, -abs(row.max), row.part, row.latent)),
-        n_rows=sum(len(part.latents) for part in read.parts),
+        n_rows=sum(len(part.latents) for part in parts),
         why_no_energy=None if read.energies is not None else f"the code of {read.forward.asked.name} has no parts",
         truncated=read.forward.text.truncated,
         seconds=shown.seconds,
@@ -126,7 +126,7 @@ def _row(part: PartEntries, m: int, key: str | None, known: LatentRow | None) ->
     )
 
 
-def _parts(read: ReadTime) -> list[PartOfPrompt]:
+def _parts(read: ReadTime, parts: Sequence[PartEntries]) -> list[PartOfPrompt]:
     shares = None if read.energies is None else shares_of(read.energies)
     of_text = None if read.energies is None else shares_of(read.energies.sum(0, keepdim=True))
     n_read = len(read.forward.text.positions())
@@ -138,7 +138,7 @@ def _parts(read: ReadTime) -> list[PartOfPrompt]:
             energy=_spread(read, None if shares is None else shares[:, i]),
             energy_of_text=None if of_text is None else _finite(of_text[0, i].item()),
         )
-        for i, part in enumerate(read.parts)
+        for i, part in enumerate(parts)
     ]
 
 

@@ -10,11 +10,14 @@ GET /api/runs/{run}/saes/{sae}/prompt/logits           what comes next: as it is
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from monoseme.web.prompt._query import MAX_PROMPT_CHARS, LogitsQuery
 from monoseme.web.prompt._reader import PromptReader
 from monoseme.web.prompt.answers import LayersReading, LayerTable, LogitsReading, PromptReading, TimeReading
 from monoseme.web.routing import SaeName, ServedRun
+from monoseme.web.values import Model
 
 PromptText = Annotated[str, Query(min_length=1, max_length=MAX_PROMPT_CHARS)]
 Position = Annotated[int, Query(ge=0, lt=2**31, description="index of a token")]
@@ -25,33 +28,38 @@ Latent = Annotated[int | None, Query(ge=0, lt=2**31, description="a latent to sh
 router = APIRouter()
 
 
-@router.get("/runs/{run}/saes/{sae}/prompt")
-async def prompt(run: ServedRun, sae: SaeName, text: PromptText) -> PromptReading:
+@router.get("/runs/{run}/saes/{sae}/prompt", response_model=PromptReading)
+async def prompt(run: ServedRun, sae: SaeName, text: PromptText) -> Response:
     """The latents on each token of a text."""
-    return await run.page(PromptReader).read(sae, text)
+    return await _json(await run.page(PromptReader).read(sae, text))
 
 
-@router.get("/runs/{run}/saes/{sae}/prompt/layers")
-async def layers(run: ServedRun, sae: SaeName, text: PromptText) -> LayersReading:
+@router.get("/runs/{run}/saes/{sae}/prompt/layers", response_model=LayersReading)
+async def layers(run: ServedRun, sae: SaeName, text: PromptText) -> Response:
     """Codes, histograms and metrics of a text at each site of an SAE of several."""
-    return await run.page(PromptReader).layers(sae, text)
+    return await _json(await run.page(PromptReader).layers(sae, text))
 
 
-@router.get("/runs/{run}/saes/{sae}/prompt/layers/table")
+@router.get("/runs/{run}/saes/{sae}/prompt/layers/table", response_model=LayerTable)
 async def layer_table(
     run: ServedRun, sae: SaeName, text: PromptText, position: Position, threshold: Threshold = 0.05
-) -> LayerTable:
+) -> Response:
     """The latents above the threshold at one position, by mean layer, then the largest total first."""
-    return await run.page(PromptReader).layer_table(sae, text, position=position, threshold=threshold)
+    return await _json(await run.page(PromptReader).layer_table(sae, text, position=position, threshold=threshold))
 
 
-@router.get("/runs/{run}/saes/{sae}/prompt/time")
-async def over_time(run: ServedRun, sae: SaeName, text: PromptText, rows: RowCount = 40, latent: Latent = None) -> TimeReading:
+@router.get("/runs/{run}/saes/{sae}/prompt/time", response_model=TimeReading)
+async def over_time(run: ServedRun, sae: SaeName, text: PromptText, rows: RowCount = 40, latent: Latent = None) -> Response:
     """The strongest latents of each part of the code along a text, and how much each part rebuilds of each token."""
-    return await run.page(PromptReader).time(sae, text, n_rows=rows, latent=latent)
+    return await _json(await run.page(PromptReader).time(sae, text, n_rows=rows, latent=latent))
 
 
-@router.get("/runs/{run}/saes/{sae}/prompt/logits")
-async def logits(run: ServedRun, sae: SaeName, query: Annotated[LogitsQuery, Query()]) -> LogitsReading:
+@router.get("/runs/{run}/saes/{sae}/prompt/logits", response_model=LogitsReading)
+async def logits(run: ServedRun, sae: SaeName, query: Annotated[LogitsQuery, Query()]) -> Response:
     """What the model expects next: as it is, with the reconstruction at a site, and steered there."""
-    return await run.page(PromptReader).logits(sae, query)
+    return await _json(await run.page(PromptReader).logits(sae, query))
+
+
+async def _json(answer: Model) -> Response:
+    """Megabytes of numbers are written beside the event loop, and checked once, when the answer is made."""
+    return Response(await run_in_threadpool(answer.model_dump_json), media_type="application/json")
