@@ -125,6 +125,12 @@ def test_pointing_at_a_latent_shades_the_text_and_only_a_click_stays(reading: Re
     assert reading.state() == {"latent": str(latent)}
     assert page.get_by_role("link", name="Steer with it").get_attribute("href") == f"/runs/tiny/steer?l=topk%3A{latent}%3A1max"
 
+    page.locator("[data-at='3']").click()
+    paint = page.locator("section[aria-label='Latents on the chosen tokens'] [data-latent]").nth(1)
+    chosen = paint.get_attribute("data-latent")
+    paint.locator(".fired__paint").click()
+    assert reading.state() == {"latent": chosen, "token": "3"}
+
 
 def test_the_layers_of_a_position_are_the_servers_table_and_a_cell_chooses(reading: Reading) -> None:
     reading.open("mlsae", view="layers", token=3)

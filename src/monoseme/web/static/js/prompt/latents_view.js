@@ -27,7 +27,9 @@ export class LatentsView {
 
   /** While a token is pointed at, its latents take the place of those of the chosen ones. */
   preview(changes) {
-    if (changes?.latent === undefined) this.drawPart(changes?.chosen ?? this.page.state.chosen);
+    const chosen = changes?.chosen ?? this.page.state.chosen;
+    // A list that is drawn anew between press and release of the mouse would lose the click.
+    if (chosen.join() !== this.shown) this.drawPart(chosen);
   }
 
   drawWhole() {
@@ -56,6 +58,7 @@ export class LatentsView {
 
   drawPart(chosen) {
     const { page } = this;
+    this.shown = chosen.join();
     const places = chosen.filter((at) => page.reading.tokens[at] && !page.reading.tokens[at].special);
     this.part.toggleAttribute("data-chosen", places.length > 0);
     if (!places.length) return fill(this.part, this.everyToken());

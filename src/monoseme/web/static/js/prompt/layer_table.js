@@ -21,7 +21,13 @@ export class LayerTable {
     this.slot = new Slot(this.body);
   }
 
+  /** Draws only what is not there: a table drawn anew between press and release of the mouse would lose the click. */
+  preview(position, threshold, reading) {
+    if (`${position} ${threshold}` !== this.shown) this.draw(position, threshold, reading);
+  }
+
   draw(position, threshold, reading) {
+    this.shown = `${position} ${threshold}`;
     return this.slot.show(this.page.ask("/layers/table", { position, threshold }), (answer) => {
       fill(this.title, "Latents by layer on ", h("span", { class: "chip" }, visible(answer.token.text)));
       const scrolled = this.body.querySelector(".by-layer__box")?.scrollTop;

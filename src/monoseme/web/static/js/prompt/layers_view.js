@@ -49,7 +49,7 @@ export class LayersView {
     if (!this.reading) return;
     clearTimeout(this.rest);
     const shown = { ...this.page.state, ...changes };
-    this.rest = setTimeout(() => this.table.draw(this.page.position(shown), shown.threshold, this.reading), REST_MS);
+    this.rest = setTimeout(() => this.table.preview(this.page.position(shown), shown.threshold, this.reading), REST_MS);
     for (const figure of this.panels.querySelectorAll("[data-layer]")) figure.toggleAttribute("data-on", Number(figure.dataset.layer) === this.page.layer(shown));
   }
 
