@@ -109,3 +109,20 @@ def test_prompts_that_cannot_be_continued_are_refused_before_anything_runs(llama
     with pytest.raises(ModelError, match="at most 64"):
         generating.begin(GenerationRequest([[5] * 70], Sampling()))
     assert generating.n_rows == 0
+
+
+def test_edits_see_their_own_rows_as_a_batch_of_their_own(llama: LanguageModel) -> None:
+    seen: list[tuple[tuple[int, ...], list[int]]] = []
+
+    def note(x: torch.Tensor, context: EditContext) -> torch.Tensor:
+        assert x.shape[:2] == context.tokens.shape == context.mask.shape
+        seen.append((tuple(x.shape[:2]), context.row.tolist()))
+        return x
+
+    generating = llama.generating()
+    generating.begin(GenerationRequest(OTHERS, Sampling(max_new_tokens=3)))
+    generating.begin(GenerationRequest(PROMPTS[1:], Sampling(max_new_tokens=3), (FunctionEdit(Site("resid_pre", 0), note),)))
+    generating.step()
+    generating.step()
+    # Neither the padding for the other's longer prompt nor its rows.
+    assert seen == [((2, 4), [0, 1]), ((2, 1), [0, 1])]
