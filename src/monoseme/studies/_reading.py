@@ -45,7 +45,7 @@ class WrittenReport(NamedTuple):
     metrics: Mapping[str, tuple[Metric, ...]]
     """Subject -> its metrics."""
     tables: Mapping[str, str]
-    """Name -> file."""
+    """Name -> file, in the order of the study."""
     shown: Mapping[str, tuple[str, ...]]
     """Table -> columns that the study means to be seen; a table not named here is shown whole."""
     figures: tuple[WrittenFigure, ...]
@@ -91,7 +91,7 @@ def read_study(out: Path) -> WrittenReport:
             text=content["text"] if "text" in content else _text_of(artifact),
             findings=tuple(_finding(found) for found in content["findings"]),
             metrics={subject: metrics_from_json(held) for subject, held in content["metrics"].items()},
-            tables=dict(content["tables"]),
+            tables={name: content["tables"][name] for name in content.get("table_names", content["tables"])},
             shown={name: tuple(columns) for name, columns in content.get("shown", {}).items()},
             figures=tuple(_figures(content, artifact)),
         )

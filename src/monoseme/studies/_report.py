@@ -51,6 +51,7 @@ def write_study_report(result: StudyResult, path: Path, *, study: str, config: M
             "findings": [_plain(finding) for finding in result.findings],
             "metrics": {subject: metrics_to_json(tuple(held)) for subject, held in result.metrics.items()},
             "tables": {name: f"tables/{files[name]}.parquet" for name in tables},
+            "table_names": list(tables),
             "shown": {name: list(columns) for name, columns in result.shown.items()},
             "files": [f"files/{name}" for name in result.files],
             "figures": [figure.name for figure in result.figures],

@@ -4,8 +4,9 @@ OUT/study.json    which study, its config, and the command; written first
 OUT/work          folder of what takes long: training runs, numbers measured so far
 OUT/report        artifact "report":
                       report.json   {"schema": 1, "study", "title", "text", "command", "findings", "metrics": {subject: [metric]},
-                                     "tables": {name: file}, "shown": {table: [column]}, "figures": [name], "figure_files":
-                                     [{"name", "title", "caption", "file"}], "figures_not_drawn": {name: why}}
+                                     "tables": {name: file}, "table_names": [name], "shown": {table: [column]},
+                                     "figures": [name], "figure_files": [{"name", "title", "caption", "file"}],
+                                     "figures_not_drawn": {name: why}}
                       index.html    self-contained and interactive; opens from disk without a network
                       index.md      the same for sites and GitHub; links only to the files beside it, so the folder can be copied
                       files/*       for other programs, where the study makes any

@@ -59,9 +59,10 @@ class Jobs(Generic[T]):
             job = self._jobs.get(key)
             if job is None:
                 job = self._begin(key, work)
-            elif job.progress.state == "failed":
+            progress = job.progress
+            if progress.state == "failed":
                 del self._jobs[key]
-            return job.progress, job.result
+            return progress, job.result
 
     def _begin(self, key: Hashable, work: Callable[[Tell], T]) -> _Job[T]:
         if sum(job.progress.state in ("waiting", "running") for job in self._jobs.values()) >= _MOST_WAITING:
