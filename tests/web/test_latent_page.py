@@ -169,4 +169,4 @@ def test_a_dead_latent_says_so_and_still_takes_a_text(site: Site) -> None:
     site.open(f"/runs/demo/saes/topk/latents/{DEAD}?try=the dog")
     assert "is dead here" in site.page.locator("main").inner_text()
     site.page.wait_for_selector(".trial__answer .tok[data-peak]")
-    site.is_accessible()
+    site.is_accessible("link-in-text-block", "color-contrast")

@@ -27,7 +27,8 @@ function draw(content, answer, state) {
   };
   const buttons = versions.map((name) => h("button", { type: "button", "aria-pressed": String(name === told), onclick: () => choose(name) }, TOLD[name] ?? name));
   const items = answer.judgements.filter((item) => item.told === told);
-  const top = Math.max(...answer.judgements.flatMap((item) => item.values.map((value) => value ?? 0)), 1e-9);
+  // One scale for what the latent does and what the judge said it does.
+  const top = Math.max(...answer.judgements.flatMap((item) => [...item.values, ...item.said].map((value) => value ?? 0)), 1e-9);
   return fill(
     content,
     h("div", { class: "head" }, versions.length > 1 && [h("span", { class: "small muted" }, "The judge was told"), h("div", { class: "segments segments--small", role: "group", "aria-label": "What the judge was told" }, buttons)], h("span", { class: "small muted" }, summary(items))),
@@ -54,7 +55,7 @@ function row(item, top) {
       "div",
       { class: "judged__text" },
       item.tokens.length ? sequence(item.tokens, item.values, { top, peak: item.peak, marks }) : h("span", { class: "muted small" }, "The text is not known any more."),
-      item.said.length > 0 && [h("span", { class: "muted small" }, "as the judge said"), sequence(item.tokens, item.said, { top: Math.max(...item.said.map((value) => value ?? 0), 1e-9) })],
+      item.said.length > 0 && [h("span", { class: "muted small" }, "as the judge said"), sequence(item.tokens, item.said, { top })],
     ),
   );
 }
