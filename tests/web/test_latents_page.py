@@ -73,6 +73,10 @@ def test_keys_reach_every_row_and_only_rows_in_sight_are_drawn(fake_site: Site) 
     assert last.get_attribute("aria-rowindex") == str(N_LATENTS + 1)
     assert page.evaluate("document.activeElement.textContent") == str(N_LATENTS - 1)
     assert len(page.evaluate(_SHOWN)) < 60
+    page.locator(".latents__box").evaluate("(box) => (box.scrollTop = 0)")
+    page.locator("tr[data-row='0']").wait_for()
+    assert page.evaluate(focused) == N_LATENTS - 1
+    page.keyboard.press("End")
     fake_site.at(r"row=\d+")
     page.reload()
     fake_site.settle()
