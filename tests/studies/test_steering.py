@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import sparse, stats
 
+from monoseme.atlas import open_atlas
 from monoseme.cli.main import main
 from monoseme.core.config import from_dict
+from monoseme.core.display import SilentDisplay, use_display
 from monoseme.core.errors import ConfigError
 from monoseme.judges import Desk, Judge, Question, Reply
 from monoseme.models import LanguageModel, Site
@@ -39,6 +41,7 @@ from monoseme.studies._steering.subjects import SteeredLatent, Wanted, draw
 from monoseme.studies._steering.tables import Found, findings_of, latent_rows, summary_rows
 from monoseme.studies._steering.texts import distinct, divergence, log_probabilities, n_of, perplexity, surprise
 from monoseme.studies._steering.writing import Way, Writer
+from monoseme.studies._workbench import Workbench
 from monoseme.studies.steering import Steering
 from monoseme.testing.models import tiny_model
 
@@ -424,6 +427,19 @@ def test_latents_are_steered_from_the_command_line_and_a_resume_writes_nothing_t
     again = Steering(from_dict(Steering.Config, read_record(out).config, where="kept")).investigate(out / "work")
     assert [path.stat().st_mtime_ns for path in kept[1:]] == made
     assert again.tables["steering"] == table  # the one that was gone came back the same
+
+
+def test_texts_that_begin_alike_are_told_to_be_few_prompts(explored_run: RunFolder, tmp_path: Path) -> None:
+    class Warned(SilentDisplay):
+        def warn(self, text: str) -> None:
+            said.append(text)
+
+    said: list[str] = []
+    config = Steering.Config(sae=(str(explored_run.path / "saes" / "topk"),), n_prompts=10_000, prompt_tokens=4)
+    with use_display(Warned()):
+        prompts = Steering(config)._prompts(tmp_path, open_atlas(explored_run.atlas), Workbench(config))
+    assert 2 <= len(prompts) < 10_000
+    assert said[-1].startswith(f"only {len(prompts)} of 10000 prompts")
 
 
 def test_an_sae_without_an_atlas_is_told_how_to_get_one(studied_run: RunFolder, tmp_path: Path) -> None:

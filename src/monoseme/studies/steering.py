@@ -15,6 +15,7 @@ from pathlib import Path
 
 from monoseme.atlas import Atlas, open_atlas
 from monoseme.core.artifact import open_artifact
+from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
 from monoseme.core.files import read_json, write_json
 from monoseme.judges import DeskSettings, JudgeSettings, desk_of
@@ -233,11 +234,20 @@ class Steering(Study):
             if not texts:
                 starts = starts_of(atlas.text, n=config.n_prompts, n_tokens=config.prompt_tokens, seed=config.seed)
                 texts = [bench.model.token_text(start) for start in starts]
+                self._tell_missing(len(texts))
             if len(texts) < 2:
                 raise ConfigError("the atlas has no two texts that begin differently.\n  Give prompts with  --prompts")
             write_json(file, [bench.model.encode(text) for text in texts])
         with reading(file):
             return [[int(token) for token in ids] for ids in read_json(file)]
+
+    def _tell_missing(self, n_prompts: int) -> None:
+        if n_prompts < self.config.n_prompts:
+            get_display().warn(
+                f"only {n_prompts} of {self.config.n_prompts} prompts: no more texts of the atlas begin differently in half of "
+                f"their first {self.config.prompt_tokens} tokens; longer beginnings differ more (--prompt_tokens), or give "
+                "texts (--prompts)"
+            )
 
     def _result(
         self, bench: Workbench, found: Sequence[Found], prompts: Sequence[Sequence[int]], left_out: Mapping[str, str], work: Path
