@@ -77,7 +77,7 @@ class Report {
     return h(
       "div",
       {},
-      h("p", { class: "small" }, h("a", { href: address.studies(this.run) }, "Studies"), h("span", { class: "muted" }, ` / ${study.study}`)),
+      h("p", { class: "small study__crumb" }, h("a", { href: address.studies(this.run) }, "Studies"), h("span", { class: "muted" }, ` / ${study.study}`)),
       h("h1", {}, study.title),
       h("div", { class: "prose" }, prose(study.text)),
       h("details", { class: "study__command" }, h("summary", { class: "small" }, "How it was made"), h("pre", { class: "mono" }, study.command)),
