@@ -38,6 +38,8 @@ def prompt_saes() -> dict[str, SAE]:
             TFA(TFA.Config(d_in=D, n_latents=24, k=K, bottleneck=2, n_heads=2, sites=ONE)),
             Crosscoder(Crosscoder.Config(d_in=D, n_latents=F, k=K, n_sites=2, sites=SITES[:2])),
         )
+        for sae in saes:  # a bias that is not zero, so that it counts where it should not
+            sae.b_dec.data.copy_(torch.linspace(-1, 1, len(sae.b_dec)))
         return {sae.plugin_name: sae.export() for sae in saes}
 
 
