@@ -206,6 +206,10 @@ def served(run: Path) -> Iterator[tuple[str, int]]:
             raise RuntimeError(f"the server did not begin: {said}")
         finally:
             server.terminate()
+            try:
+                server.wait(5)
+            except subprocess.TimeoutExpired:  # it waits for connections that are still open
+                server.kill()
 
 
 def main() -> None:
