@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import sparse, stats
 
-from monoseme.atlas import open_atlas
 from monoseme.cli.main import main
 from monoseme.core.config import from_dict
 from monoseme.core.display import SilentDisplay, use_display
@@ -41,7 +40,6 @@ from monoseme.studies._steering.subjects import SteeredLatent, Wanted, draw
 from monoseme.studies._steering.tables import Found, findings_of, latent_rows, summary_rows
 from monoseme.studies._steering.texts import distinct, divergence, log_probabilities, n_of, perplexity, surprise
 from monoseme.studies._steering.writing import Way, Writer
-from monoseme.studies._workbench import Workbench
 from monoseme.studies.steering import Steering
 from monoseme.testing.models import tiny_model
 
@@ -429,17 +427,18 @@ def test_latents_are_steered_from_the_command_line_and_a_resume_writes_nothing_t
     assert again.tables["steering"] == table  # the one that was gone came back the same
 
 
-def test_texts_that_begin_alike_are_told_to_be_few_prompts(explored_run: RunFolder, tmp_path: Path) -> None:
+def test_fewer_prompts_than_asked_for_are_told() -> None:
     class Warned(SilentDisplay):
         def warn(self, text: str) -> None:
             said.append(text)
 
     said: list[str] = []
-    config = Steering.Config(sae=(str(explored_run.path / "saes" / "topk"),), n_prompts=10_000, prompt_tokens=4)
+    study = Steering(Steering.Config(sae=("runs/a",), n_prompts=5))
     with use_display(Warned()):
-        prompts = Steering(config)._prompts(tmp_path, open_atlas(explored_run.atlas), Workbench(config))
-    assert 2 <= len(prompts) < 10_000
-    assert said[-1].startswith(f"only {len(prompts)} of 10000 prompts")
+        study._tell_missing(5)
+        assert said == []
+        study._tell_missing(2)
+    assert said[0].startswith("only 2 of 5 prompts")
 
 
 def test_an_sae_without_an_atlas_is_told_how_to_get_one(studied_run: RunFolder, tmp_path: Path) -> None:
