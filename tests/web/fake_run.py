@@ -82,7 +82,7 @@ class FakeRun:
                 values=lambda sae, names: self._table.values(names),
                 passing=lambda sae, asked: self._table.passing(asked),
             ),
-            "LatentReader": SimpleNamespace(detail=self.latent, card=self.card, chart=self.latent_chart),
+            "LatentReader": SimpleNamespace(detail=self.latent, card=self.card),
             "PromptReader": SimpleNamespace(read=read),
         }[reader.__name__]
 
@@ -124,10 +124,6 @@ class FakeRun:
             previous=index - 1 if index else None,
             next=index + 1 if index + 1 < N_LATENTS else None,
         )
-
-    def latent_chart(self, sae: str, index: int) -> dict[str, Any]:
-        self._check(sae, index)
-        return _histogram([400, 200, 100, 60, 30, 20, 8, 3, 1])
 
     def card(self, sae: str, index: int) -> LatentCard:
         self._check(sae, index)

@@ -41,9 +41,7 @@ class RichRun(FakeRun):
             peak = values.index(9.0) if 9.0 in values else None
             return Trial(sae=sae, index=index, tokens=words, values=values, peak=peak, truncated="", seconds=0.01)
 
-        return SimpleNamespace(
-            detail=self.latent, card=self.card, chart=self.latent_chart, judgements=self.judgements, trial=trial
-        )
+        return SimpleNamespace(detail=self.latent, card=self.card, judgements=self.judgements, trial=trial)
 
     def latent(self, sae: str, index: int) -> LatentDetail:
         plain = super().latent(sae, index)

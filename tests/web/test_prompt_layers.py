@@ -7,11 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from monoseme.evaluation import text_metrics
 from monoseme.models import Site
 from monoseme.splice import Placed, Read
 from monoseme.tensors.sparse import SparseCodes
 from monoseme.web.prompt import _layers
-from monoseme.web.prompt._metrics import metrics_of
+from monoseme.web.prompt._layers import METRICS
 
 from .prompt_run import SITES, TEXT, K, PromptRun
 
@@ -83,7 +84,7 @@ def test_metrics_are_those_that_mlsae_itself_logs(shared: Path) -> None:
         for layer in range(len(v["x"])):
             rows = (v[name][layer].reshape(-1, v[name].shape[-1]) for name in ("x", f"{kind}.recons", f"{kind}.codes"))
             x, x_hat, codes = rows
-            found = metrics_of(Read(Site("resid_post", layer), SparseCodes.from_dense(codes), x, x_hat))
+            found = text_metrics(Read(Site("resid_post", layer), SparseCodes.from_dense(codes), x, x_hat), METRICS)
             metrics = {metric.name: metric.value for metric in found}
             assert metrics["fvu_as_mlsae"] == pytest.approx(float(v[f"{kind}.layer_fvu"][layer]), rel=1e-5)
             assert metrics["mse"] == pytest.approx(float(v[f"{kind}.layer_mse"][layer]), rel=1e-5)

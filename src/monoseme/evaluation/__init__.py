@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from monoseme.evaluation._matching import Matching, agreement, assign, match_codes, match_directions
     from monoseme.evaluation._mmcs import Spread, largest_cosines_as_mlsae, mmcs, spread
     from monoseme.evaluation._nearest import Nearest, largest_cosines
+    from monoseme.evaluation._one_text import text_metrics
     from monoseme.evaluation._report import metrics_from_json, metrics_to_json, read_report, write_report
 
 EVALUATIONS: "Registry[Evaluation]" = Registry(
@@ -65,6 +66,7 @@ __all__ = [
     "paired_correlations",
     "read_report",
     "spread",
+    "text_metrics",
     "write_report",
     "writes_of",
 ]
@@ -89,6 +91,7 @@ __getattr__ = lazy_attributes(
         "_matching": ["Matching", "agreement", "assign", "match_codes", "match_directions"],
         "_mmcs": ["Spread", "largest_cosines_as_mlsae", "mmcs", "spread"],
         "_nearest": ["Nearest", "largest_cosines"],
+        "_one_text": ["text_metrics"],
         "_report": ["metrics_from_json", "metrics_to_json", "read_report", "write_report"],
     },
 )

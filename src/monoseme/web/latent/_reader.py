@@ -1,11 +1,10 @@
 """Reads the page of a latent."""
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from monoseme.web.latent.answers import Judgements, LatentCard, LatentDetail, LatentVectors, Trial
-from monoseme.web.run_files import NotFoundError, RunFiles
-from monoseme.web.values import Histogram
+from monoseme.web.run_files import RunFiles
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,15 +45,6 @@ class LatentReader:
         atlas = self._files.atlas_with(sae, index)
         tokens = atlas.latents(sae).row(index)["example_texts"] or ()
         return _detail.card(atlas.latent(sae, index), atlas.annotations(sae), tokens)
-
-    def chart(self, sae: str, index: int) -> dict[str, Any]:
-        """The histogram of its activations, as a Vega-Lite specification. Raises NotFoundError for one that never fired."""
-        found = self._files.atlas_with(sae, index).latents(sae).histogram(index)
-        if found is None:
-            raise NotFoundError(f"latent {index} never fired, so there is no histogram")
-        from monoseme.web.latent._histogram import chart
-
-        return chart(Histogram(edges=list(found.edges), counts=list(found.counts)))
 
     def judgements(self, sae: str, index: int, part: str) -> Judgements:
         """The judgements behind the scores called `part`. Raises NotFoundError where there are no such scores."""

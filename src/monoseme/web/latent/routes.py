@@ -2,7 +2,6 @@
 
 GET /api/runs/{run}/saes/{sae}/latents/{index}                     examples, histogram, logits, explanations
 GET /api/runs/{run}/saes/{sae}/latents/{index}/card                the small card
-GET /api/runs/{run}/saes/{sae}/latents/{index}/chart               its histogram, a Vega-Lite specification
 GET /api/runs/{run}/saes/{sae}/latents/{index}/judgements?part=    each judgement behind the scores of that label
 GET /api/runs/{run}/saes/{sae}/latents/{index}/trial?text=         the latent on each token of a text
 GET /api/runs/{run}/saes/{sae}/latents/{index}/vector              what it writes; ?format=safetensors as a file
@@ -36,12 +35,6 @@ def latent(run: ServedRun, sae: SaeName, index: LatentIndex) -> LatentDetail:
 def card(run: ServedRun, sae: SaeName, index: LatentIndex) -> LatentCard:
     """What the small card of a latent shows."""
     return run.page(LatentReader).card(sae, index)
-
-
-@router.get(f"{_LATENT}/chart")
-def latent_chart(run: ServedRun, sae: SaeName, index: LatentIndex) -> dict[str, Any]:
-    """The histogram of a latent's activations, as a Vega-Lite specification."""
-    return run.page(LatentReader).chart(sae, index)
 
 
 @router.get(f"{_LATENT}/judgements")

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from monoseme.evaluation import text_metrics
+from monoseme.web.measured import metric
 from monoseme.web.prompt._entries import Entries, entries_of, over_text, shortened
 from monoseme.web.prompt._forward import Forward
 from monoseme.web.prompt._known import KnownLatents
-from monoseme.web.prompt._metrics import metrics_of
 from monoseme.web.prompt._text import TokenText
 from monoseme.web.prompt.answers import LayerCodes, LayerLatent, LayerOfPrompt, LayersReading
 from monoseme.web.run_files import UnavailableError
@@ -22,6 +23,8 @@ N_BINS = 64
 MAX_ENTRIES = 100_000
 """Codes in one answer: about 3 MB of JSON. Beyond, the strongest of each token and layer are kept; told in `truncated`."""
 MAX_LATENTS = 2000
+METRICS = ("fvu", "fvu_as_mlsae", "mse", "l2_norm_in", "l2_norm_out", "cosine", "l0", "l1")
+"""Of each layer."""
 
 
 class ReadLayers(NamedTuple):
@@ -54,7 +57,7 @@ def read_layers(forward: Forward) -> ReadLayers:
         sites,
         kept,
         histograms_of(entries, n_layers=len(sites)),
-        [metrics_of(read) for read in reads],
+        [[metric(found) for found in text_metrics(read, METRICS)] for read in reads],
         [len(np.unique(entries.latent[entries.layer == layer])) for layer in range(len(sites))],
         f"{forward.text.truncated} {truncated}".strip(),
     )
