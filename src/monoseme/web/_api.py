@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from monoseme.web import latent, latents, overview, prompt, steer, studies
 from monoseme.web.values import ApiError
 
-router = APIRouter(prefix="/api", responses={status: {"model": ApiError} for status in (400, 404, 409, 422, 500)})
+_REFUSALS = (400, 401, 403, 404, 409, 421, 422, 429, 500)
+router = APIRouter(prefix="/api", responses={status: {"model": ApiError} for status in _REFUSALS})
 for page in (overview, latents, latent, prompt, steer, studies):
     router.include_router(page.router)

@@ -17,7 +17,7 @@ import monoseme
 from monoseme.core.errors import ArtifactMissingError, MonosemeError
 from monoseme.web import _api, _static
 from monoseme.web._library import Library, run_ids, study_folders
-from monoseme.web._security import Guard
+from monoseme.web._security import SECURITY_HEADERS, Guard
 from monoseme.web.run_files import BadRequestError, NotFoundError, Run, RunFiles, UnavailableError
 from monoseme.web.studies import StudyShelf
 from monoseme.web.worker import ClientNames, ModelWorker, TooBusyError
@@ -47,7 +47,9 @@ def create_app(
     worker = ModelWorker(model_loader)
     served = [RunFiles(Path(run), id=id_, worker=worker) for run, id_ in zip(runs, ids, strict=True)]
     shelf = StudyShelf([*studies, *(folder for run in runs for folder in study_folders(Path(run)))])
-    return app_over(served, studies=shelf, hosts=hosts, token=token)
+    app = app_over(served, studies=shelf, hosts=hosts, token=token)
+    app.state.worker = worker
+    return app
 
 
 def app_over(
@@ -70,6 +72,7 @@ def app_over(
     app.add_exception_handler(MonosemeError, _on_our_error)
     app.add_exception_handler(RequestValidationError, _on_bad_request)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_our_fault)
     app.include_router(_api.router)
     app.include_router(_static.router())
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=4)
@@ -78,6 +81,8 @@ def app_over(
     return app
 
 
+_MOST_SAID = 2000
+"""Characters of an error, and of its hint."""
 _STATUS: tuple[tuple[type[MonosemeError], int], ...] = (
     (NotFoundError, 404),
     (ArtifactMissingError, 404),
@@ -106,8 +111,24 @@ async def _on_bad_request(_request: Request, error: Exception) -> Response:
 
 async def _on_http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _answer(error.status_code, str(error.detail), "")
+    answer = _answer(error.status_code, str(error.detail), "")
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+async def _on_our_fault(_request: Request, _error: Exception) -> Response:
+    """Of an error that nobody foresaw, which is logged and not shown. This answer alone does not pass through the guard."""
+    answer = _answer(500, "the server failed", "Its log says why.")
+    answer.headers.update(SECURITY_HEADERS)
+    return answer
 
 
 def _answer(status: int, error: str, hint: str) -> JSONResponse:
-    return JSONResponse({"error": error, "hint": hint}, status_code=status)
+    """Both may repeat what was asked, whatever that was."""
+    return JSONResponse({"error": _shown(error), "hint": _shown(hint)}, status_code=status)
+
+
+def _shown(text: str) -> str:
+    """Of a bounded length, without halves of characters, which no answer can be written in."""
+    cut = text if len(text) <= _MOST_SAID else f"{text[:_MOST_SAID]}…"
+    return cut.encode("utf-8", "backslashreplace").decode()

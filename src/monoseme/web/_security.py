@@ -7,9 +7,10 @@ What changes or starts something is asked for in JSON, which a form of another s
 
 import hmac
 import ipaddress
+import re
 from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -42,6 +43,8 @@ SECURITY_HEADERS = {
 }
 _COOKIE = "monoseme_token"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_HOST = re.compile(r"\[?([0-9a-z._-]+|[0-9a-f:.]+(?=]))]?(:[0-9]{1,5})?", re.ASCII)
+_LENGTH = re.compile(r"[0-9]{1,10}", re.ASCII)
 MAX_BODY_BYTES = 1_000_000
 """The longest body of a request; a longer one is refused unread."""
 
@@ -74,6 +77,7 @@ class Guard:
             return
         refusal = self._refusal(scope)
         app = self._app if refusal is None else refusal
+        scope = scope if self._token is None else _without_token(scope)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -97,11 +101,11 @@ class Guard:
                 "Open it under the address that `monoseme serve` printed.",
             )
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
             return _refuse(403, "another site's page asked for this", "Open the app's own address in the browser.")
-        # Navigating here from a link elsewhere is fine; a script elsewhere that fetches from here is not, be it on a neighbouring
-        # port of this machine ("same-site").
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and headers.get("sec-fetch-mode") != "navigate":
+        # Navigating here from a link elsewhere is fine; a script or a frame elsewhere that fetches from here is not, be it on a
+        # neighbouring port of this machine ("same-site").
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _follows_a_link(headers):
             return _refuse(403, "another site's page asked for this", "Open the app's own address in the browser.")
         refusal = None if self._token is None else self._token_refusal(scope, headers, self._token)
         return refusal or (None if scope["method"] in _SAFE_METHODS else _body_refusal(headers))
@@ -127,25 +131,36 @@ class Guard:
         )
 
 
+def _follows_a_link(headers: Headers) -> bool:
+    """Whether the browser goes to a page of its own, and not to one inside another."""
+    return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest", "document") == "document"
+
+
+def _without_token(scope: Scope) -> Scope:
+    """The request as the app sees it, to which the token is a parameter that it does not know."""
+    pairs = scope["query_string"].split(b"&")
+    kept = [pair for pair in pairs if pair.partition(b"=")[0] != b"token"]
+    return scope if len(kept) == len(pairs) else {**scope, "query_string": b"&".join(kept)}
+
+
 def _body_refusal(headers: Headers) -> Response | None:
     """Refuses a body that is not JSON, has no length, or is too long."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         return _refuse(415, f"the body is {kind[:80] or 'of no type'!r}", "Send JSON, with `content-type: application/json`.")
     length = headers.get("content-length", "")
-    if not length.isdecimal():
-        return _refuse(411, "the length of the body is not said", "Send it with a `content-length`.")
-    if int(length[:20]) > MAX_BODY_BYTES:
+    # Where a body comes in chunks, its length is not the one that is said.
+    if not length.isdecimal() or "transfer-encoding" in headers:
+        return _refuse(411, "the length of the body is not said", "Send it with a `content-length`, and not in chunks.")
+    if not _LENGTH.fullmatch(length) or int(length) > MAX_BODY_BYTES:
         return _refuse(413, f"the body has {length[:20]} bytes", f"At most {MAX_BODY_BYTES:,} are taken.")
     return None
 
 
 def _host_name(host: str) -> str:
-    """The name in a Host header without its port, lower case."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
-    except ValueError:
-        return ""
+    """The name in a Host header without its port, lower case; empty for what is no host."""
+    found = _HOST.fullmatch(host.lower())
+    return found[1] if found else ""
 
 
 def _cookie(headers: Headers) -> str:

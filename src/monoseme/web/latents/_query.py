@@ -15,7 +15,7 @@ _BY = (
 class LatentFilter(BaseModel):
     """Which latents are meant."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     q: str = Field(default="", max_length=1000, description="what is searched for; empty: everything")
     by: SearchBy = Field(default="contains", description=_BY)

@@ -1,8 +1,16 @@
 """What the steer page asks for: prompts or a conversation, latents, method, conditions, sampling."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from monoseme.web.steer.answers import ArmName, SteerLimits
 
@@ -10,8 +18,22 @@ LIMITS = SteerLimits(max_prompts=8, max_prompt_tokens=1024, max_new_tokens=512, 
 """Bounds the memory of a request: 16 texts of 1,536 tokens at most, less where the model reads fewer."""
 
 Text = Annotated[str, Field(max_length=LIMITS.max_chars)]
-SaeKey = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, Field(min_length=1, max_length=200)]
 Number = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+def _one_value(value: object, check: ValidatorFunctionWrapHandler) -> object:
+    """One sentence where each of the types would have its own."""
+    try:
+        return check(value)
+    except ValidationError as error:
+        raise ValueError(
+            f"a setting is true or false, a finite number, or a text of at most {LIMITS.max_chars:,} characters"
+        ) from error
+
+
+Setting = Annotated[bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | float | Text, WrapValidator(_one_value)]
+"""Of a method."""
 
 
 class Asked(BaseModel):
@@ -21,7 +43,7 @@ class Asked(BaseModel):
 class LatentAsked(Asked):
     """A latent by the name of its SAE in the atlas and its number."""
 
-    sae: SaeKey
+    sae: Name
     latent: Number
 
 
@@ -80,8 +102,8 @@ class SteerAsked(Asked):
     prompts: Annotated[list[Text], Field(max_length=LIMITS.max_prompts)] = []
     chat: ChatAsked | None = None
     latents: Annotated[list[StrengthAsked], Field(max_length=LIMITS.max_latents)] = []
-    method: Annotated[str, Field(max_length=200)] = "additive"
-    options: Annotated[dict[str, Any], Field(max_length=50)] = {}
+    method: Name = "additive"
+    options: Annotated[dict[Name, Setting], Field(max_length=50)] = {}
     """Settings of the method."""
     conditions: ConditionsAsked = ConditionsAsked()
     sampling: SamplingAsked = SamplingAsked()

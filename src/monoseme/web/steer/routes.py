@@ -23,8 +23,12 @@ async def options(run: ServedRun) -> SteerOptions:
 
 @router.post(
     "/runs/{run}/steer",
+    status_code=200,  # of a response class of one's own FastAPI cannot tell it, and the schema fails
     response_class=WrittenResponse,
-    responses={200: {"content": {"text/event-stream": {}}, "description": "Events"}, 429: {"model": ApiError}},
+    responses={
+        200: {"content": {"text/event-stream": {}}, "description": "Events"},
+        **{status: {"model": ApiError} for status in (411, 413, 415)},
+    },
 )
 async def steer(run: ServedRun, asked: SteerAsked) -> WrittenResponse:
     """Texts that the model writes, steered and by default, told token by token. Closing the connection ends them."""
