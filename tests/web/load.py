@@ -207,9 +207,10 @@ def served(run: Path) -> Iterator[tuple[str, int]]:
         finally:
             server.terminate()
             try:
-                server.wait(5)
-            except subprocess.TimeoutExpired:  # it waits for connections that are still open
+                server.wait(20)
+            except subprocess.TimeoutExpired:
                 server.kill()
+                raise RuntimeError("the server did not end when it was told to") from None
 
 
 def main() -> None:

@@ -1,12 +1,18 @@
 """`serve`: what can be bound, and what to type when it cannot."""
 
 import socket
+import threading
+import time
 from pathlib import Path
 
 import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
 
 from monoseme.core.errors import ArtifactMissingError, PortInUseError, ServeError
+from monoseme.web._ending import EndingServer
 from monoseme.web._serve import bind
+from monoseme.web.worker import ModelWorker
 
 
 def test_a_port_in_use_names_the_command_with_a_free_one(run_folder: Path) -> None:
@@ -39,3 +45,28 @@ def test_loopback_has_no_token_and_says_its_port(run_folder: Path) -> None:
 def test_a_folder_that_is_no_run_is_refused_before_a_port_is_taken(tmp_path: Path) -> None:
     with pytest.raises(ArtifactMissingError, match=r"run\.json"):
         bind([tmp_path], host="127.0.0.1", port=0, expose=False)
+
+
+def test_a_server_ends_while_a_client_reads_nothing_of_its_answer() -> None:
+    stalls = threading.Event()
+
+    async def long(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(50_000_000), "more_body": True})
+        stalls.set()
+        await send({"type": "http.response.body"})
+
+    config = uvicorn.Config(long, log_level="error", lifespan="off")
+    server, listening = EndingServer(config, ModelWorker()), socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    with socket.create_connection(listening.getsockname()) as deaf:
+        thread.start()
+        deaf.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert stalls.wait(20)
+        begun = time.monotonic()
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive()
+        assert time.monotonic() - begun < 4  # before uvicorn gives up on it

@@ -304,6 +304,32 @@ def test_what_fails_in_one_request_leaves_the_worker_at_work(worker: ModelWorker
     assert fine.texts == _alone(model, _request(3))
 
 
+def test_a_worker_that_is_closed_tells_all_who_wait_and_those_it_writes_for(worker: ModelWorker, as_client) -> None:
+    gate, opened = _gate()
+    written, waits, late = Noted(_request(40, edits=(gate,))), Noted(_request(2)), Noted(_request(2))
+
+    async def ask() -> None:
+        await worker.call(CONFIG, lambda _: None)
+
+    async def ask_while_it_is_closed() -> None:
+        asked = asyncio.create_task(ask())
+        await asyncio.sleep(0)
+        worker.close()
+        opened.set()
+        with pytest.raises(UnavailableError, match="the server ends"):
+            await asked
+
+    with worker.write(CONFIG, written):
+        assert written.has_started.wait(WAIT)
+        with worker.write(CONFIG, waits):
+            asyncio.run(ask_while_it_is_closed())
+            worker.join(WAIT)
+            with worker.write(CONFIG, late):
+                assert all(each.is_over.wait(WAIT) for each in (written, waits, late))
+    assert {str(each.error).split("\n")[0] for each in (written, waits, late)} == {"the server ends"}
+    assert written.n_steps <= 1
+
+
 def test_a_stream_gives_everything_in_order_beats_when_nothing_comes_and_ends_with_its_last_event() -> None:
     async def read() -> list[list[int]]:
         stream: EventStream[int] = EventStream(beat_seconds=0.01)

@@ -39,6 +39,8 @@ def serve(
     """
     import uvicorn
 
+    from monoseme.web._ending import EndingServer
+
     server = bind(paths, host=host, port=port, expose=expose)
     get_display().say(f"serving {_counted(paths)} at {server.url}  (Ctrl-C stops it)")
     if open_browser:
@@ -46,7 +48,7 @@ def serve(
         threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
     config = uvicorn.Config(server.app, log_level="warning", access_log=False, server_header=False)
     with server.socket:
-        uvicorn.Server(config).run(sockets=[server.socket])
+        EndingServer(config, server.app.state.worker).run(sockets=[server.socket])
 
 
 def bind(paths: Sequence[Path], *, host: str, port: int, expose: bool) -> Server:

@@ -1,10 +1,10 @@
 """Language models in memory, the least recently used dropped first, each with what was made for it."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from monoseme.core.errors import MonosemeError
+from monoseme.web.recent import Recent
 from monoseme.web.run_files import UnavailableError
 from monoseme.web.worker._slots import WorkerLimits
 
@@ -12,30 +12,7 @@ if TYPE_CHECKING:
     from monoseme.models import LanguageModel, ModelConfig
 
 ModelLoader = Callable[["ModelConfig"], "LanguageModel"]
-K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-
-
-class Recent(Generic[K, V]):
-    """A few values; the one that was asked for longest ago makes room."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: OrderedDict[K, V] = OrderedDict()
-
-    def get(self, key: K, make: Callable[[], V]) -> V:
-        """The value, made where it is not there. Raises what `make` raises."""
-        if key not in self._kept:
-            value = make()
-            while len(self._kept) >= self._most:
-                self._kept.popitem(last=False)
-            self._kept[key] = value
-        self._kept.move_to_end(key)
-        return self._kept[key]
-
-    def values(self) -> list[V]:
-        """All that are kept."""
-        return list(self._kept.values())
 
 
 class KeptModels:

@@ -45,6 +45,19 @@ class ModelWorker:
         """Taken from the queue, and waits for room."""
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Ends all work, the piece at hand excepted: whoever waits is told that the server ends. From any thread."""
+        with self._wake:
+            self._is_closed = True
+            self._wake.notify()
+
+    def join(self, seconds: float) -> None:
+        """After `close`, waits for the piece at hand, but no longer."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
 
     async def call(self, config: "ModelConfig", work: "Callable[[LanguageModel], T]") -> T:
         """What `work` makes of the model. Cancelled while it waits, it is never done.
@@ -129,13 +142,29 @@ class ModelWorker:
         """Waits for some; False ends the thread."""
 
         def is_there() -> bool:
-            return bool(self._calls or self._writings or self._next or len(self._desk))
+            return self._is_closed or bool(self._calls or self._writings or self._next or len(self._desk))
 
         with self._wake:
-            if self._wake.wait_for(is_there, _LINGER_SECONDS):
+            if self._wake.wait_for(is_there, _LINGER_SECONDS) and not self._is_closed:
                 return True
             self._thread = None
+            if self._is_closed:
+                self._refuse_all()
             return False
+
+    def _refuse_all(self) -> None:
+        """Of what waits or is being written."""
+        ends = UnavailableError("the server ends\n  Ask again when it is back.")
+        while (call := self._calls.take()) is not None:
+            if call.answer.set_running_or_notify_cancel():
+                call.answer.set_exception(ends)
+        waiting = [self._next] if self._next is not None else []
+        self._next = None
+        while (job := self._writings.take()) is not None:
+            waiting.append(job)
+        for job in waiting:
+            job.writing.failed(ends)
+        self._desk.end(ends)
 
     def _begin_writing(self) -> None:
         """Lets those begin for whom there is room."""

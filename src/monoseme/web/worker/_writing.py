@@ -116,6 +116,14 @@ class Desk:
             if not any(job.config == config for job in self._jobs):
                 del self._generating[config]
 
+    def end(self, why: MonosemeError) -> None:
+        """Ends all jobs, each of which is told why."""
+        for job in self._jobs:
+            _cancel(job)
+            job.writing.failed(why)
+        self._jobs.clear()
+        self._generating.clear()
+
     def _tell(self, job: Job) -> None:
         error = next((ongoing.error for ongoing in job.ongoing if ongoing.error is not None), None)
         if error is not None:
