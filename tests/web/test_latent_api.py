@@ -18,7 +18,7 @@ from monoseme.atlas.said import Score
 from monoseme.saes import load_sae
 from monoseme.web import create_app
 from monoseme.web.latent._layers import layers, role_densities
-from monoseme.web.latent._said import shortened
+from monoseme.web.texts import shortened
 
 SAE = "/api/runs/tiny/saes/topk"
 
@@ -185,6 +185,5 @@ def test_roles_come_most_often_first() -> None:
 
 
 def test_a_megabyte_of_explanation_is_cut() -> None:
-    assert shortened("x" * 1_000_000) == "x" * 4000 + "…"
-    assert shortened("short") == "short"
-    assert shortened(None) is None
+    assert shortened("x" * 1_000_000, 4000) == "x" * 3999 + "…"
+    assert shortened("short", 5) == "short"

@@ -135,7 +135,7 @@ def test_work_is_done_once_and_begun_anew_after_it_failed() -> None:
 
     def ask() -> dict[str, Any]:
         progress, result = jobs.ask("key", work)
-        return {"progress": progress._asdict(), "result": result}
+        return {"progress": progress.model_dump(), "result": result}
 
     assert _until_done(ask)["progress"]["why"] == "not yet"
     assert _until_done(ask)["result"] == 2

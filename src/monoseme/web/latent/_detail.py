@@ -7,7 +7,8 @@ from monoseme.atlas import Annotation, Example, LatentPage, TokenLogit
 from monoseme.atlas.pages import Related
 from monoseme.web import values
 from monoseme.web.latent import answers
-from monoseme.web.latent._said import explanations, shortened
+from monoseme.web.latent._said import explanations
+from monoseme.web.texts import shortened
 
 _CARD_EXAMPLES, _CARD_TOKENS = 3, 6
 _CARD_CHARACTERS = 300
@@ -75,13 +76,17 @@ def card(page: LatentPage, annotations: Sequence[Annotation], top_tokens: Sequen
         index=page.latent,
         density=page.stats.density,
         max=page.stats.max,
-        explanation=None if said is None else shortened(said.text, _CARD_CHARACTERS),
+        explanation=_on_card(said.text if said else None),
         score=said.scores[0].value if said is not None and said.scores else None,
         histogram=_histogram(page),
         top_tokens=list(top_tokens[:_CARD_TOKENS]),
         promoted=[token.text for token in page.top_logits],
         examples=[example_of(example) for example in page.top[:_CARD_EXAMPLES]],
     )
+
+
+def _on_card(text: str | None) -> str | None:
+    return None if text is None else shortened(text, _CARD_CHARACTERS)
 
 
 def _groups(page: LatentPage) -> list[answers.ExampleGroup]:
@@ -145,7 +150,7 @@ def _nearest(related: Sequence[Related], by: str, words: Mapping[int, str]) -> l
             index=one.other,
             value=value,
             n_together=one.n_together,
-            explanation=shortened(words.get(one.other), _CARD_CHARACTERS),
+            explanation=_on_card(words.get(one.other)),
         )
         for one, value in nearest
         if value is not None

@@ -7,14 +7,10 @@ from monoseme.atlas.annotations import read_explanations
 from monoseme.atlas.judgements import JUDGEMENTS
 from monoseme.web import values
 from monoseme.web.latent import answers
+from monoseme.web.texts import shortened
 
 _MOST_CHARACTERS = 4000
 """Longest explanation that is shown (count); a judge may have written a megabyte."""
-
-
-def shortened(text: str | None, most: int = _MOST_CHARACTERS) -> str | None:
-    """The text, with an ellipsis for what is beyond its first `most` characters."""
-    return text if text is None or len(text) <= most else f"{text[:most]}…"
 
 
 def words(annotations: Sequence[Annotation], latents: Iterable[int]) -> dict[int, str]:
@@ -35,7 +31,7 @@ def explanations(page: LatentPage, annotations: Sequence[Annotation]) -> list[an
     return [
         answers.ExplanationText(
             explainer=explanation.source,
-            text=shortened(explanation.text),
+            text=None if explanation.text is None else shortened(explanation.text, _MOST_CHARACTERS),
             why_missing=explanation.why_missing,
             scores=[
                 score

@@ -20,6 +20,7 @@ from monoseme.web.latents._query import LatentFilter, LatentQuery
 from monoseme.web.latents._where import density_column, quoted, where
 from monoseme.web.latents.answers import LatentColumn, LatentColumns, LatentRow, LatentTable
 from monoseme.web.run_files import BadRequestError
+from monoseme.web.texts import shortened
 
 COLUMNS = pa.schema(
     [
@@ -35,8 +36,8 @@ COLUMNS = pa.schema(
 
 _TOP_TOKENS = 6
 """Tokens named per latent in the table (count)."""
-_MOST_CHARACTERS = {"explanation": 600, "token": 80}
-"""Of a text in a row: it has two lines of room, and the page of a latent shows all of it."""
+_MOST_CHARACTERS, _MOST_OF_TOKEN = 600, 80
+"""Of an explanation and of a token in a row: it has two lines of room, and the page of a latent shows all of it."""
 _MOST_VALUES = 8
 """Columns handed out whole at once (count)."""
 _SORTS = {"index": "latent", "explanation": "_alphabetical", "score": "score", "max": '"max"'}
@@ -61,6 +62,8 @@ class LatentsTable:
         further = [name for name in latents.column_names if name not in COLUMNS.names]
         self._latents = pa.table({**dict(zip(COLUMNS.names, needed.columns, strict=True)), **{n: latents[n] for n in further}})
         self._lock = threading.Lock()
+        # Its filter can be hashed, which a checker of types does not see of frozen models.
+        self._order: Any = functools.lru_cache(maxsize=_KEPT_ORDERS)(self._ordered)
         self._connection = _filled(self._latents)
         described = self._connection.execute("DESCRIBE latents").fetchall()
         self._types = {str(name): str(kind) for name, kind, *_ in described if not str(name).startswith("_")}
@@ -135,10 +138,6 @@ class LatentsTable:
         best_first = found.latents[passes[found.latents]].astype(np.int32)
         return best_first if query.order == "descending" else best_first[::-1]
 
-    @functools.cached_property
-    def _order(self) -> Any:
-        return functools.lru_cache(maxsize=_KEPT_ORDERS)(self._ordered)
-
     def _ordered(self, asked: LatentFilter, sort: str, order: Order) -> NDArray[np.int32]:
         """The latents that pass, sorted; missing values come last."""
         if asked.role:
@@ -199,16 +198,11 @@ def _latent_row(
         index=row["index"],
         density=row[density] or 0.0,
         max=row["max"],
-        explanation=None if row["explanation"] is None else _short(row["explanation"], "explanation"),
+        explanation=None if row["explanation"] is None else shortened(row["explanation"], _MOST_CHARACTERS),
         score=row["score"],
-        top_tokens=[_short(text, "token") for text in row["top_tokens"][:_TOP_TOKENS]],
+        top_tokens=[shortened(text, _MOST_OF_TOKEN) for text in row["top_tokens"][:_TOP_TOKENS]],
         more={name: _known(row[name]) for name in shown} | dict(ranks.get(row["index"], {})),
     )
-
-
-def _short(text: str, kind: str) -> str:
-    most = _MOST_CHARACTERS[kind]
-    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _known(value: float | None) -> float | None:

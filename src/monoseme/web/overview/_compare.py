@@ -7,11 +7,11 @@ import numpy as np
 from monoseme.web.latents import LatentsReader
 from monoseme.web.overview._comparison import comparison
 from monoseme.web.overview._directions import DirectionsReader
-from monoseme.web.overview._jobs import Jobs, Progress, Tell
+from monoseme.web.overview._jobs import Jobs, Tell
 from monoseme.web.overview._match import Matched, matched
 from monoseme.web.overview._reader import OverviewReader
 from monoseme.web.overview.answers import SaeSummary
-from monoseme.web.overview.compare_answers import MatchState, Partner, SaeComparison, WorkProgress
+from monoseme.web.overview.compare_answers import MatchState, Partner, SaeComparison
 from monoseme.web.run_files import RunFiles
 
 Order = Literal["highest", "lowest", "latent"]
@@ -54,11 +54,11 @@ class CompareReader:
 
         progress, found = self._jobs.ask((key, ours, other._files.id, other_key, theirs), work)
         if found is None:
-            return _waiting(progress)
+            return MatchState(progress=progress, why_none=progress.why)
         chosen = _chosen(found, query)
         shown = chosen[query.offset : query.offset + query.limit]
         return MatchState(
-            progress=WorkProgress(**progress._asdict()),
+            progress=progress,
             match=found.summary,
             partners=self._partners(key, other, other_key, found, shown),
             total=len(chosen),
@@ -90,10 +90,6 @@ class CompareReader:
             return [_Said(None, None)] * len(latents)
         rows = self._files.page(LatentsReader).table(key).rows([int(i) for i in np.unique(latents)])
         return [_Said(rows[int(i)].explanation, rows[int(i)].density) for i in latents]
-
-
-def _waiting(progress: Progress) -> MatchState:
-    return MatchState(progress=WorkProgress(**progress._asdict()), why_none=progress.why)
 
 
 def _chosen(found: Matched, query: PartnerQuery) -> np.ndarray:

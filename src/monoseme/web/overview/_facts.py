@@ -39,16 +39,13 @@ def facts(record: Mapping[str, Any], scanned: Mapping[str, int]) -> list[Fact]:
 
 
 def _fact(label: str, value: Any, help_: str) -> Fact | None:
-    if value is None or value == "":
-        return None
-    shown = (
-        f"{value:,}"
-        if isinstance(value, int) and not isinstance(value, bool)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
-    return Fact(label=label, value=shown, help=help_)
+    return None if value is None or value == "" else Fact(label=label, value=_shown(value), help=help_)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def _percent(fraction: float | None) -> str | None:

@@ -6,9 +6,10 @@ One piece of a kind runs at a time, in a thread of its own; the model's worker i
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from monoseme.core.errors import MonosemeError
+from monoseme.web.overview.compare_answers import WorkProgress
 from monoseme.web.run_files import UnavailableError
 
 T = TypeVar("T")
@@ -21,14 +22,12 @@ To be called at least every second or so: it does not return when the server end
 _MOST_KEPT, _MOST_WAITING = 12, 16
 
 
-class Progress(NamedTuple):
-    """How far a piece of work is."""
+class Asked(NamedTuple, Generic[T]):
+    """What is answered to who asks for a piece of work."""
 
-    state: Literal["waiting", "running", "done", "failed"]
-    stage: str = ""
-    share: float | None = None
-    why: str = ""
-    """Why it failed."""
+    progress: WorkProgress
+    result: T | None
+    """None until it is done."""
 
 
 class _ServerEndsError(Exception):
@@ -38,7 +37,7 @@ class _ServerEndsError(Exception):
 class _Job(Generic[T]):
     def __init__(self, work: Callable[[Tell], T]) -> None:
         self.work = work
-        self.progress = Progress("waiting", "waiting for other work")
+        self.progress = WorkProgress(state="waiting", stage="waiting for other work")
         self.result: T | None = None
 
 
@@ -50,7 +49,7 @@ class Jobs(Generic[T]):
         self._jobs: OrderedDict[Hashable, _Job[T]] = OrderedDict()
         self._turn = threading.Lock()
 
-    def ask(self, key: Hashable, work: Callable[[Tell], T]) -> tuple[Progress, T | None]:
+    def ask(self, key: Hashable, work: Callable[[Tell], T]) -> Asked[T]:
         """How far the work of this key is, and its result once it is done; begins it at the first call.
 
         What failed is told as failed, and begun anew at the call after that. Raises UnavailableError where too much waits.
@@ -62,7 +61,7 @@ class Jobs(Generic[T]):
             progress = job.progress
             if progress.state == "failed":
                 del self._jobs[key]
-            return progress, job.result
+            return Asked(progress, job.result)
 
     def _begin(self, key: Hashable, work: Callable[[Tell], T]) -> _Job[T]:
         if sum(job.progress.state in ("waiting", "running") for job in self._jobs.values()) >= _MOST_WAITING:
@@ -79,17 +78,17 @@ class Jobs(Generic[T]):
         def tell(stage: str, share: float | None) -> None:
             if not threading.main_thread().is_alive():
                 raise _ServerEndsError
-            job.progress = Progress("running", stage, share)
+            job.progress = WorkProgress(state="running", stage=stage, share=share)
 
         with self._turn:
             try:
                 tell("beginning", None)
                 job.result = job.work(tell)
-                job.progress = Progress("done")
+                job.progress = WorkProgress(state="done")
             except _ServerEndsError:
                 return
             except MonosemeError as error:
-                job.progress = Progress("failed", why=str(error))
+                job.progress = WorkProgress(state="failed", why=str(error))
             except Exception as error:
-                job.progress = Progress("failed", why=f"{type(error).__name__}: {error}")
+                job.progress = WorkProgress(state="failed", why=f"{type(error).__name__}: {error}")
                 raise  # so that the server's own log has it

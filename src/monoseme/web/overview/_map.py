@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monoseme.web.overview._directions import Directions, DirectionsReader
-from monoseme.web.overview._jobs import Jobs, Progress, Tell
+from monoseme.web.overview._jobs import Asked, Jobs, Tell
 from monoseme.web.run_files import RunFiles, UnavailableError
 
 Method = Literal["umap", "pca"]
@@ -30,7 +30,7 @@ _SILENCE_S = 0.5
 _STAGES = {"neighbours": "finding the nearest latents", "placing": "placing the latents"}
 
 
-class Placed(NamedTuple):
+class Layout(NamedTuple):
     """Where latents lie."""
 
     points: NDArray[np.float32]
@@ -46,15 +46,15 @@ class MapReader:
     def __init__(self, files: RunFiles) -> None:
         self._files, self._directions = files, files.page(DirectionsReader)
         # Of their own, so that PCA does not wait for UMAP.
-        self._jobs: dict[Method, Jobs[Placed]] = {"umap": Jobs(), "pca": Jobs()}
+        self._jobs: dict[Method, Jobs[Layout]] = {"umap": Jobs(), "pca": Jobs()}
         self._lock = threading.Lock()
         self._own_folder: tempfile.TemporaryDirectory[str] | None = None
 
-    def place(self, key: str, method: Method) -> tuple[Progress, Placed | None]:
+    def place(self, key: str, method: Method) -> Asked[Layout]:
         """How far the map is, and the map once it is there. Raises NotFoundError."""
         return self._jobs[method].ask((key, self._directions.stamp(key)), lambda tell: self._make(key, method, tell))
 
-    def _make(self, key: str, method: Method, tell: Tell) -> Placed:
+    def _make(self, key: str, method: Method, tell: Tell) -> Layout:
         tell("reading the directions", None)
         found = self._directions.of(key)
         directions = found.directions
@@ -107,13 +107,13 @@ def pca(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return (centred @ (first * signs).astype(np.float32)).astype(np.float32)
 
 
-def _placed(points: NDArray[np.float32], directions: Directions) -> Placed:
+def _placed(points: NDArray[np.float32], directions: Directions) -> Layout:
     """In [-1, 1] on both axes by one scale, so that distances keep their meaning."""
     low, high = points.min(0), points.max(0)
     half = float((high - low).max()) / 2 or 1.0
     placed = np.full((2, directions.n_latents), np.nan, np.float32)
     placed[:, directions.latents] = ((points - (low + high) / 2) / half).T
-    return Placed(placed, len(points), directions.left_out)
+    return Layout(placed, len(points), directions.left_out)
 
 
 def _umap(rows: NDArray[np.float32], tell: Tell) -> NDArray[np.float32]:

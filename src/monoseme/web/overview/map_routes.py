@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from monoseme.web.overview._map import MapReader, Method
-from monoseme.web.overview.compare_answers import DictionaryMap, WorkProgress
+from monoseme.web.overview.compare_answers import DictionaryMap
 from monoseme.web.routing import SaeName, ServedRun
 from monoseme.web.run_files import UnavailableError
 
@@ -25,7 +25,7 @@ def state(run: ServedRun, sae: SaeName, method: Wanted = "umap") -> DictionaryMa
     return DictionaryMap(
         sae=sae,
         method=method,
-        progress=WorkProgress(**progress._asdict()),
+        progress=progress,
         n_latents=None if found is None else found.points.shape[1],
         n_placed=None if found is None else found.n_placed,
         left_out="" if found is None else found.left_out,
@@ -35,7 +35,7 @@ def state(run: ServedRun, sae: SaeName, method: Wanted = "umap") -> DictionaryMa
 @router.get("/points", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}})
 def points(run: ServedRun, sae: SaeName, method: Wanted = "umap") -> Response:
     """x of every latent, then y of every latent, as little-endian float32 in [-1, 1]; NaN for one that is not on the map."""
-    _, found = run.page(MapReader).place(sae, method)
+    found = run.page(MapReader).place(sae, method).result
     if found is None:
         raise UnavailableError(f"the map of {sae} is not made yet\n  Ask for its state until that is done.")
     # Mantissas do not compress, and trying holds up other answers.
