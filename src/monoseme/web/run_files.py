@@ -5,6 +5,7 @@ next reload. What is slow to build is kept. Imports that bring torch or Altair w
 that the server itself starts at once.
 """
 
+import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
@@ -118,8 +119,9 @@ class RunFiles:
 
     @property
     def sites(self) -> str:
-        """The sites of the run, each once, in order."""
-        return ", ".join(dict.fromkeys(str(site) for site in self.record().get("jobs", {}).values()))
+        """The sites of the run, each once, by layer."""
+        of_jobs = (str(sites).split(",") for sites in self.record().get("jobs", {}).values())
+        return ", ".join(sorted({site for sites in of_jobs for site in sites}, key=_by_number))
 
     def sae_paths(self) -> dict[str, Path]:
         """Each trained SAE's artifact, by name."""
@@ -195,3 +197,8 @@ class RunFiles:
         """Everything measured on one SAE."""
         named = self.record()["artifacts"].get("evaluations", {}).get(name, {})
         return [read_report(self.folder.path / path) for path in named.values()]
+
+
+def _by_number(name: str) -> list[str | int]:
+    """A key that sorts `resid_post.10` behind `resid_post.9`."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

@@ -82,6 +82,7 @@ class OverviewReader:
             n_latents=config.get("n_latents"),
             site=files.described(key)["site"] if scanned else ", ".join(files.sites_of(name)),
             has_atlas=scanned,
+            scanned_as=tuple(each for each in files.keys_of(key) if each in files.scanned()),
             why_no_atlas="" if scanned else "Not scanned yet, so its latents cannot be browsed.",
             config=config,
             metrics=[metric(found) for result in results for found in result.metrics],

@@ -37,6 +37,8 @@ class SaeSummary(Model):
     n_latents: int | None
     site: str
     has_atlas: bool
+    scanned_as: tuple[str, ...] = ()
+    """The names under which its latents are found: its own, or those of its parts and sites; none before the scan."""
     why_no_atlas: str = ""
     config: dict[str, Any]
     metrics: list[MetricValue]

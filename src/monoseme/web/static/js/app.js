@@ -83,7 +83,7 @@ function fail(error, context) {
     h("h1", {}, error.status === 404 ? "Not here" : "This did not work"),
     h("p", {}, error.message),
     error.hint && h("p", { class: "small" }, error.hint),
-    h("button", { class: "button", type: "button", onclick: () => router.open() }, "Try again"),
+    h("div", { class: "notice__ways" }, h("button", { class: "button", type: "button", onclick: () => router.open() }, "Try again"), h("a", { class: "button", href: "/" }, "Start page")),
   );
   show({ title: "Not available", node }, context);
   if (!error.hint && !error.status) throw error;

@@ -14,8 +14,9 @@ function chosen({ runs, params }) {
 
 /** The pages one can go to from here, each with its key after "g". */
 export function places(place) {
+  const { runs } = place;
   const { run, sae } = chosen(place);
-  if (!run) return [];
+  if (!run) return runs.length ? beside() : [];
   return [
     { key: "o", section: "overview", title: "Overview", href: address.run(run.id) },
     sae && { key: "l", section: "latents", title: "Latents", href: address.latents(run.id, sae) },
@@ -23,6 +24,14 @@ export function places(place) {
     sae && { key: "s", section: "steer", title: "Steer", href: address.steer(run.id) },
     { key: "t", section: "studies", title: "Studies", href: address.studies(run.id) },
   ].filter(Boolean);
+}
+
+/** Where no run is chosen: all of them, and the studies. */
+function beside() {
+  return [
+    { key: "o", section: "runs", title: "Runs", href: "/" },
+    { key: "t", section: "studies", title: "Studies", href: address.studies() },
+  ];
 }
 
 /** The bar's row; `go(url)`, `help()` and `theme()` are what its controls do. */
@@ -34,7 +43,7 @@ export function topBar(place, { go, help, theme }) {
     { class: "bar__row" },
     h("a", { href: "/", class: "brand", "aria-label": "monoseme, start" }, h("img", { src: ICON, alt: "" }), h("span", {}, "monoseme")),
     run && picks(place, run, sae, go),
-    run && tabs(place),
+    place.runs.length > 0 && tabs(place),
     search,
     h(
       "div",

@@ -63,7 +63,7 @@ function minus(text) {
 
 /** "ce_recovered" as words. */
 export function words(name) {
-  const known = { ce: "CE", kl: "KL", l0: "L0", l1: "L1", fvu: "FVU", mse: "MSE", ev: "EV", saebench: "SAEBench", mlsae: "MLSAE", tfa: "TFA" };
+  const known = { ce: "CE", kl: "KL", l0: "L0", l1: "L1", fvu: "FVU", mse: "MSE", ev: "EV", saebench: "SAEBench", mlsae: "MLSAE", tfa: "TFA", tsae: "T-SAE", tv: "total variation", fft: "FFT", lipschitz: "Lipschitz" };
   const text = name
     .split("_")
     .map((part) => known[part] ?? part)

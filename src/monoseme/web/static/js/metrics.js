@@ -55,10 +55,16 @@ export function metricTable(saes, { marksBest = true, error = "standard" } = {})
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Metric"), saes.map((sae) => h("th", { scope: "col", class: "num" }, sae.name)), h("th", { scope: "col", class: "metrics__better" }, "Better"))),
       names.map((name) => [h("tbody", {}, h("tr", { class: "metrics__group" }, h("th", { scope: "colgroup", colspan: saes.length + 2 }, name)), groups.get(name).map((metric) => row(metric, saes, { marksBest, error })))]),
     );
-  const first = [...groups.keys()].filter((name) => name !== LAST);
+  return folded(groups, table);
+}
+
+/** A table of the groups, and one of what other tools define, which is folded away; `table(names)` draws those groups. */
+export function folded(groups, table) {
+  const own = [...groups.keys()].filter((name) => name !== LAST);
+  const scroll = (names, label) => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, table(names));
   return [
-    h("div", { class: "scroll" }, table(first)),
-    groups.has(LAST) && h("details", { class: "more" }, h("summary", {}, `${LAST} (${groups.get(LAST).length})`), h("div", { class: "scroll" }, table([LAST]))),
+    own.length > 0 && scroll(own, "Metrics"),
+    groups.has(LAST) && h("details", { class: "more", open: !own.length }, h("summary", {}, `${LAST} (${groups.get(LAST).length})`), scroll([LAST], LAST)),
   ];
 }
 

@@ -23,5 +23,5 @@ export function colouring(values, { log }) {
 }
 
 export function legend({ label, tell }, { low, high }) {
-  return [h("span", {}, label), h("span", { class: "muted" }, tell(low)), h("span", { class: "map__ramp", "aria-hidden": "true" }), h("span", { class: "muted" }, tell(high)), h("span", { class: "map__missing", "aria-hidden": "true" }), h("span", { class: "muted" }, "missing")];
+  return [h("span", {}, label), h("span", { class: "muted" }, tell(low)), h("span", { class: "map__ramp", "aria-hidden": "true" }), h("span", { class: "muted" }, tell(high)), h("span", { class: "muted map__without" }, h("span", { class: "map__missing", "aria-hidden": "true" }), "missing")];
 }

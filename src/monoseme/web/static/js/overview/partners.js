@@ -48,7 +48,7 @@ function named(name) {
 
 /** What was not scanned has no page to go to. */
 function side({ run, sae }, latent, explanation, density) {
-  const link = density === null ? h("span", {}, count(latent)) : latentLink(run, sae, latent, count(latent));
+  const link = density === null ? h("span", {}, latent) : latentLink(run, sae, latent, String(latent));
   return [h("td", { class: "num" }, link), h("td", { class: "partners__words small" }, explanation ? plainly(explanation) : h("span", { class: "muted" }, density === null ? "not scanned" : "no explanation"), density !== null && h("span", { class: "muted" }, ` · ${percent(density)}`))];
 }
 

@@ -31,7 +31,7 @@ function saePanel(run, sae) {
     "section",
     { class: "panel sae", "aria-label": sae.name },
     h("div", { class: "head" }, h("h2", {}, sae.name), h("span", { class: "muted small" }, described(sae, run))),
-    h("dl", { class: "tiles" }, shown.map(tile)),
+    shown.length ? h("dl", { class: "tiles" }, shown.map(tile)) : h("p", { class: "muted small sae__none" }, "Not measured yet: ", h("code", {}, "monoseme eval")),
     h(
       "div",
       { class: "sae__links" },

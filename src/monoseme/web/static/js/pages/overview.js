@@ -59,12 +59,17 @@ class Overview {
   }
 }
 
+/** The last part of a path; the whole of it stands among the facts. */
+function fileName(path) {
+  return path.split("/").findLast(Boolean) ?? path;
+}
+
 function lead(run) {
   return [
     "Sparse autoencoders on ",
     h("b", {}, run.model === "bundled" ? "the bundled model" : run.model),
     run.site && [" at ", h("span", { class: "mono" }, run.site)],
-    run.corpus && [", trained on ", h("b", {}, run.corpus === "bundled" ? "the bundled text" : run.corpus)],
+    run.corpus && [", trained on ", h("b", {}, run.corpus === "bundled" ? "the bundled text" : fileName(run.corpus))],
     ".",
   ];
 }

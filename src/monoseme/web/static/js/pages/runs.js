@@ -20,7 +20,7 @@ export async function runsPage(context) {
     return overviewPage({ ...context, params: { run: runs[0].id } });
   }
   const view = new Runs(await get("/measured", { signal }), query, router);
-  return { title: "Runs", node: view.node };
+  return { title: "Runs", section: "runs", node: view.node };
 }
 
 class Runs {
@@ -75,7 +75,7 @@ class Runs {
       {},
       h("td", {}, box),
       h("td", {}, h("a", { href: address.run(sae.run.id) }, sae.run.name), h("div", { class: "muted small" }, sae.run.model)),
-      h("td", {}, sae.has_atlas ? h("a", { href: address.latents(sae.run.id, sae.name) }, sae.name) : sae.name),
+      h("td", {}, link(sae)),
       h("td", { class: "mono runs__site" }, sae.site),
       h("td", { class: "num" }, count(sae.n_latents)),
       columns.map((name) => h("td", { class: "num" }, value(metricOf(sae, name)))),
@@ -89,6 +89,12 @@ class Runs {
     const named = chosen.map((sae) => ({ ...sae, name: `${sae.run.name} / ${sae.name}` }));
     return fill(this.beside, h("div", { class: "head" }, h("h2", {}, "Side by side"), h("span", { class: "muted small" }, "value ± standard error; runs on different text are not rivals"), two), h("div", { class: "panel panel--flush" }, metricTable(named)));
   }
+}
+
+/** An SAE whose parts or sites were scanned by themselves leads to the first of them. */
+function link(sae) {
+  const [first] = sae.scanned_as;
+  return first ? h("a", { href: address.latents(sae.run.id, first) }, sae.name) : sae.name;
 }
 
 function metricOf(sae, name) {

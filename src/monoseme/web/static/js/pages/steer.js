@@ -3,11 +3,10 @@
 import { address, get } from "../api.js";
 import { fill, h } from "../dom.js";
 import { Adder } from "../steer/adder.js";
-import { copyButton } from "../steer/copy.js";
 import { Desk } from "../steer/desk.js";
 import { focusOf, refocus } from "../steer/focus.js";
 import { Facts, LatentList } from "../steer/latents.js";
-import { layout, section } from "../steer/layout.js";
+import { commandLine, layout } from "../steer/layout.js";
 import { Legend, shadingOf } from "../steer/legend.js";
 import { Settings } from "../steer/settings.js";
 import { nameOf, readState, watchedBy, writeState } from "../steer/state.js";
@@ -196,16 +195,12 @@ class SteerPage {
     if (writing.failure) this.refuse(writing.failure);
     parts.words.tell(state, this.desk.isWriting);
     this.tellStatus(writing);
-    fill(parts.replay, writing.replay && this.replayLine(writing.replay));
+    fill(parts.replay, writing.replay && commandLine(writing.replay));
     this.note();
   }
 
   refuse({ message, hint }) {
     fill(this.parts.notice, h("div", { class: "notice notice--bad" }, h("p", {}, message), hint && h("p", { class: "small" }, hint)));
-  }
-
-  replayLine(command) {
-    return section("The same on the command line", h("div", { class: "steer__command" }, h("code", {}, command), copyButton("Copy", () => command, "Copy the command")));
   }
 
   /** The conversation is another: `text` is what was said and not answered, and goes back into the box. */

@@ -42,18 +42,18 @@ export class LatentsView {
       this.whole,
       h("div", { class: "head" }, h("h2", {}, "On the whole text"), h("div", { class: "head__end prompt__filters" }, this.orderPicker(), this.densityPicker(), this.firstSwitch())),
       h("div", { class: "panel panel--flush" }, list.length ? firedList(page, list.slice(0, rows), { top: strongest(list) }) : h("div", { class: "empty" }, h("p", {}, hidden ? "No latent passes the filter." : "No latent fired."))),
-      h("p", { class: "small muted prompt__more" }, list.length > rows && this.furtherRows(list.length), hidden > 0 && this.hiddenRows(hidden)),
+      h("p", { class: "small muted prompt__more" }, list.length > rows && this.furtherRows(list.length), list.length > rows && hidden > 0 && h("span", { "aria-hidden": "true" }, " · "), hidden > 0 && this.hiddenRows(hidden)),
     );
   }
 
   furtherRows(n) {
     const { rows } = this.page.state;
-    return [`The first ${count(rows)} of ${count(n)}. `, linkish("Show more", () => this.page.choose({ rows: rows + MORE })), " "];
+    return [`The first ${count(rows)} of ${count(n)}. `, linkish("Show more", () => this.page.choose({ rows: rows + MORE }))];
   }
 
   hiddenRows(n) {
     const share = percent(this.page.state.density);
-    return [`${plural(n, "latent")} that ${n === 1 ? "fires" : "fire"} on more than ${share} of all text hidden. `, linkish("Show", () => this.page.choose({ density: 1 }))];
+    return [`${plural(n, "latent")} that ${n === 1 ? "fires" : "fire"} on more than ${share} of all text ${n === 1 ? "is" : "are"} hidden. `, linkish("Show them", () => this.page.choose({ density: 1 }))];
   }
 
   drawPart(chosen) {

@@ -61,7 +61,7 @@ export class TimeView {
   below() {
     const { rows, n_rows: all, site } = this.reading;
     const which = rows.length < all ? `The ${count(rows.length)} latents of the largest totals, of ${count(all)} that fired at ${site}` : `The ${count(all)} latents that fired at ${site}`;
-    return h("p", { class: "muted small" }, `${which}, each part in the order in which they first peak. Darker is stronger, on a scale of its own in each part; blue is negative. Arrow keys move over the map, Enter chooses.`);
+    return h("p", { class: "muted small" }, `${which}, each part in the order in which they first peak. A deeper shade is stronger, on a scale of its own in each part; blue is negative. Arrow keys move over the map, Enter chooses.`);
   }
 }
 

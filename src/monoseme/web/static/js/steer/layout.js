@@ -32,6 +32,12 @@ function texts({ words, status, keep, above, below, notice, replay, linkNote }, 
   return h("div", { class: "steer__main" }, h("div", { class: "head" }, words.modes, status, keep, h("div", { class: "head__end" }, linkNote, copyButton("Copy link", link))), above, words.node, notice, below, replay);
 }
 
+/** The command that writes the same; lines break between its words, never after the dashes of an option. */
+export function commandLine(command) {
+  const words = command.split(" ").flatMap((word) => [h("span", { class: "steer__word" }, word), " "]);
+  return section("The same on the command line", h("div", { class: "steer__command" }, h("code", {}, words.slice(0, -1)), copyButton("Copy", () => command, "Copy the command")));
+}
+
 export function section(title, ...content) {
   return h("section", { "aria-label": title }, h("h2", { class: "steer__title" }, title), content);
 }

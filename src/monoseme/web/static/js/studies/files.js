@@ -10,8 +10,9 @@ export function fileAddress(study, file) {
 
 /** Short links to the forms in which one table or figure is kept: "CSV", "PNG, dark". */
 export function forms(study, numbers) {
-  const files = numbers.map((file) => study.files.find((each) => each.number === file)).filter(Boolean);
-  if (!files.length) return null;
+  const found = numbers.map((file) => study.files.find((each) => each.number === file)).filter(Boolean);
+  if (!found.length) return null;
+  const files = found.toSorted((a, b) => form(a.name).includes("dark") - form(b.name).includes("dark"));
   return h("p", { class: "muted small forms" }, "Save as ", files.map((file) => h("a", { href: fileAddress(study, file.number), download: "" }, form(file.name))));
 }
 
