@@ -1,5 +1,7 @@
 """Who may connect, and what the headers say."""
 
+from typing import Any
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -38,7 +40,19 @@ def test_loopback_names_are_answered(client: TestClient, host: str) -> None:
     assert client.get("/api/runs", headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8321", "localhost.evil.example", "", "[::1"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example:8321",
+        "localhost.evil.example",
+        "",
+        "[::1",
+        "x@127.0.0.1",
+        "127.0.0.1#x",
+        "localhost:x",
+    ],
+)
 def test_another_host_name_is_refused(client: TestClient, host: str) -> None:
     answer = client.get("/api/runs", headers={"host": host})
     assert answer.status_code == 421
@@ -49,6 +63,68 @@ def test_another_sites_script_is_refused(client: TestClient) -> None:
     assert client.get("/api/runs", headers={"origin": "http://evil.example"}).status_code == 403
     fetch = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
     assert client.get("/api/runs/demo/saes/topk/prompt?text=x", headers=fetch).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "origin", ["null", "http://[::1", "//127.0.0.1:8321", "file://127.0.0.1:8321", "http://x@127.0.0.1:8321"]
+)
+def test_what_is_no_origin_of_ours_is_refused(client: TestClient, origin: str) -> None:
+    assert client.get("/api/runs", headers={"origin": origin}).status_code == 403
+
+
+def test_a_frame_in_another_sites_page_is_refused(client: TestClient) -> None:
+    framed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
+    assert client.get("/api/runs", headers=framed).status_code == 403
+
+
+def test_every_route_refuses_another_host_and_another_sites_page(client: TestClient) -> None:
+    paths = client.get("/api/openapi.json").json()["paths"]
+    for path, methods in paths.items():
+        for method in methods:
+            body = {"json": {}} if method == "post" else {}
+            assert client.request(method, path, headers={"host": "evil.example"}, **body).status_code == 421
+            assert client.request(method, path, headers={"origin": "http://evil.example"}, **body).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"content-type": "text/plain"}, 415),
+        ({"content-length": "1000001"}, 413),
+        ({"content-length": "0" * 30}, 413),
+        ({"transfer-encoding": "chunked"}, 411),
+    ],
+)
+def test_a_body_of_another_kind_or_of_no_known_length_is_refused_unread(
+    client: TestClient, headers: dict[str, str], status: int
+) -> None:
+    sent = {"content-type": "application/json", **headers}
+    answer = client.post("/api/runs/demo/steer", content=b"{}", headers=sent)
+    assert answer.status_code == status
+    assert answer.json()["hint"]
+
+
+def test_an_error_that_nobody_foresaw_keeps_its_words_and_the_headers() -> None:
+    class Broken(FakeRun):
+        def page(self, reader: Any) -> Any:
+            raise RuntimeError("secret")
+
+    quiet = TestClient(app_over([Broken("demo")]), base_url=HOME, raise_server_exceptions=False)
+    answer = quiet.get("/api/runs/demo")
+    assert answer.status_code == 500
+    assert answer.json()["hint"]
+    assert "secret" not in answer.text
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def test_an_error_says_of_what_was_asked_no_more_than_is_read(client: TestClient) -> None:
+    assert len(client.get(f"/assets/{'x' * 9000}").json()["error"]) < 2100
+
+
+def test_a_method_that_an_address_does_not_take_is_told_the_one_it_takes(client: TestClient) -> None:
+    assert (
+        client.delete("/api/runs", headers={"content-type": "application/json", "content-length": "0"}).headers["allow"] == "GET"
+    )
 
 
 def test_own_pages_and_links_from_elsewhere_are_answered(client: TestClient) -> None:
@@ -82,6 +158,8 @@ def test_the_token_moves_from_the_address_into_a_cookie(exposed: TestClient) -> 
 def test_the_token_is_taken_as_a_bearer_and_in_an_api_address(exposed: TestClient) -> None:
     assert exposed.get("/api/runs", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
     assert exposed.get(f"/api/runs?token={TOKEN}").status_code == 200
+    table = "/api/runs/demo/saes/topk/latents"  # takes no parameter that it does not know
+    assert exposed.get(f"{table}?limit=2&token={TOKEN}").json()["limit"] == 2
 
 
 def test_a_redirect_never_leaves_the_site(exposed: TestClient) -> None:
