@@ -15,8 +15,8 @@ _AT = 5
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> PromptRun:
-    return PromptRun(tmp_path_factory.mktemp("prompts") / "tiny")
+def run(prompt_run: PromptRun) -> PromptRun:
+    return prompt_run
 
 
 def _tokens(run: PromptRun) -> torch.Tensor:

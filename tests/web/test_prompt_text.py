@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from monoseme.web.prompt import _reading
 from monoseme.web.prompt._known import KnownLatents
-from monoseme.web.prompt._recent import Recent
+from monoseme.web.recent import Recent
 
 from .prompt_run import PromptRun
 
@@ -17,8 +17,8 @@ VIEWS = ("", "/layers", "/layers/table?position=1", "/time", "/logits")
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> PromptRun:
-    return PromptRun(tmp_path_factory.mktemp("prompts") / "tiny")
+def run(prompt_run: PromptRun) -> PromptRun:
+    return prompt_run
 
 
 @pytest.mark.parametrize("view", ["", "/layers", "/time", "/logits"])
@@ -77,6 +77,10 @@ def test_dense_codes_are_cut_to_the_strongest_of_each_token_and_counted_whole(
         assert token["firings"] == full["firings"][:2]
         assert token["n_firings"] == full["n_firings"]
     assert cut["n_latents_fired"] == whole["n_latents_fired"]
+    # Of the latents that are left, what is told of the whole text stays.
+    named = {firing["latent"] for token in cut["tokens"] for firing in token["firings"]}
+    assert cut["latents"] == [latent for latent in whole["latents"] if latent["index"] in named]
+    assert 0 < len(named) < len(whole["latents"])
 
 
 def test_a_page_is_told_which_views_there_are(run: PromptRun) -> None:
@@ -130,21 +134,21 @@ def test_only_the_last_few_results_are_kept() -> None:
     made: list[str] = []
 
     async def asked(*questions: str) -> None:
-        recent: Recent[str] = Recent(2)
+        recent: Recent[str, str] = Recent(2)
         for question in questions:
 
             async def work(question: str = question) -> str:
                 made.append(question)
                 return question
 
-            assert await recent.get(question, work) == question
+            assert await recent.awaited(question, work) == question
 
     asyncio.run(asked("a", "b", "a", "c", "a", "b"))
     assert made == ["a", "b", "c", "b"]
 
 
 def test_what_fails_is_not_kept() -> None:
-    recent: Recent[int] = Recent(2)
+    recent: Recent[str, int] = Recent(2)
 
     async def fails() -> int:
         raise ValueError("once")
@@ -154,7 +158,7 @@ def test_what_fails_is_not_kept() -> None:
 
     async def asked() -> int:
         with pytest.raises(ValueError, match="once"):
-            await recent.get("a", fails)
-        return await recent.get("a", works)
+            await recent.awaited("a", fails)
+        return await recent.awaited("a", works)
 
     assert asyncio.run(asked()) == 3

@@ -17,8 +17,8 @@ _SITE = Site.parse(ONE[0])
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> PromptRun:
-    return PromptRun(tmp_path_factory.mktemp("prompts") / "tiny")
+def run(prompt_run: PromptRun) -> PromptRun:
+    return prompt_run
 
 
 def _dense(run: PromptRun, sae: str, part: str | None) -> torch.Tensor:

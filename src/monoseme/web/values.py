@@ -56,6 +56,14 @@ class Example(Model):
     source: str = ""
 
 
+class TextToken(Model):
+    """One token of a text of the reader's own."""
+
+    text: str
+    special: bool
+    """True for a token that the SAE does not read (begin of text)."""
+
+
 class LogitToken(Model):
     """A token of the vocabulary and what the latent adds to its logit."""
 

@@ -7,8 +7,8 @@ import torch
 
 from monoseme.models import LanguageModel
 from monoseme.saes import SAE
+from monoseme.web.forward import Forward, forward_on
 from monoseme.web.latent.answers import Trial
-from monoseme.web.prompt._forward import Forward, forward_on
 from monoseme.web.run_files import ScannedSae
 
 

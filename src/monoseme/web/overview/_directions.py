@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from monoseme.web.recent import Recent
 from monoseme.web.run_files import RunFiles, UnavailableError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class DirectionsReader:
     def __init__(self, files: RunFiles) -> None:
         self._files = files
         self._lock = threading.Lock()
-        self._kept: dict[tuple[str, str], Dictionary] = {}
+        self._kept: Recent[tuple[str, str], Dictionary] = Recent(_MOST_KEPT)
 
     def stamp(self, key: str) -> str:
         """What changes when a new scan tells of other latents that never fire. Raises NotFoundError."""
@@ -74,12 +75,7 @@ class DirectionsReader:
     def of(self, key: str) -> Dictionary:
         """As `dictionary`; of several that ask for one, the first makes it."""
         with self._lock:
-            named = (key, self.stamp(key))
-            if named not in self._kept:
-                self._kept[named] = dictionary(self._files, key)
-                while len(self._kept) > _MOST_KEPT:
-                    self._kept.pop(next(iter(self._kept)))
-            return self._kept[named]
+            return self._kept.get((key, self.stamp(key)), lambda: dictionary(self._files, key))
 
 
 def dictionary(files: RunFiles, key: str) -> Dictionary:

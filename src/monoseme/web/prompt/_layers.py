@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from monoseme.evaluation import text_metrics
+from monoseme.web.forward import Forward
 from monoseme.web.measured import metric
 from monoseme.web.prompt._entries import Entries, entries_of, over_text, shortened
-from monoseme.web.prompt._forward import Forward
 from monoseme.web.prompt._known import KnownLatents
-from monoseme.web.prompt._text import TokenText
 from monoseme.web.prompt.answers import LayerCodes, LayerLatent, LayerOfPrompt, LayersReading
 from monoseme.web.run_files import UnavailableError
+from monoseme.web.token_text import TokenText
 from monoseme.web.values import Histogram, MetricValue
 
 N_BINS = 64

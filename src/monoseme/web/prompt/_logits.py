@@ -10,11 +10,11 @@ import torch
 
 from monoseme.models import Edit, LanguageModel, Site, replacement
 from monoseme.tensors.shapes import Float, Int, Tensor
-from monoseme.web.prompt._forward import Forward
+from monoseme.web.forward import Forward
 from monoseme.web.prompt._query import LookedAt
-from monoseme.web.prompt._text import TokenText
 from monoseme.web.prompt.answers import NextTokens, TokenLogit
 from monoseme.web.run_files import NotFoundError
+from monoseme.web.token_text import TokenText
 
 
 class Place(NamedTuple):

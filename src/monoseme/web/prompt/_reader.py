@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from starlette.concurrency import run_in_threadpool
 
 from monoseme.web.prompt._known import KnownLatents
-from monoseme.web.prompt._query import LogitsQuery
-from monoseme.web.prompt._recent import Recent
+from monoseme.web.prompt._query import LogitsQuery, LookedAt
 from monoseme.web.prompt.answers import LayersReading, LayerTable, LogitsReading, PromptReading, TimeReading
+from monoseme.web.recent import Recent
 from monoseme.web.run_files import RunFiles, ScannedSae, UnavailableError
 
 if TYPE_CHECKING:
     from monoseme.models import LanguageModel
     from monoseme.saes import SAE
-    from monoseme.web.prompt._forward import Forward
+    from monoseme.web.forward import Forward
     from monoseme.web.prompt._layers import ReadLayers
     from monoseme.web.prompt._logits import Unchanged
 
-_KEPT = 8
-"""Texts whose layers and logits are kept: at most 4 MB each, and 2 MB for a vocabulary of 256,000."""
+_KEPT_LAYERS = 4
+"""Texts whose layers are kept: at most 32 MB each, 1 MB for a line or two."""
+_KEPT_LOGITS = 8
+"""Places whose logits are kept: 2 MB each for a vocabulary of 256,000."""
 T = TypeVar("T")
 
 
@@ -44,8 +46,8 @@ class PromptReader:
 
     def __init__(self, files: RunFiles) -> None:
         self._files = files
-        self._layers: Recent[ReadLayers] = Recent(_KEPT)
-        self._logits: Recent[Unchanged] = Recent(_KEPT)
+        self._layers: Recent[Question, ReadLayers] = Recent(_KEPT_LAYERS)
+        self._logits: Recent[tuple[Question, LookedAt], Unchanged] = Recent(_KEPT_LOGITS)
 
     async def read(self, sae: str, text: str) -> PromptReading:
         """The latents of an SAE on each token of a text."""
@@ -92,7 +94,7 @@ class PromptReader:
         from monoseme.web.prompt._steered import NOT_ASKED, logits_reading, steered_logits
 
         question, started = self._question(sae, query.text), time.monotonic()
-        unchanged = await self._logits.get(
+        unchanged = await self._logits.awaited(
             (question, query.place),
             lambda: self._with(
                 question, lambda model, sae: unchanged_logits(model, self._forward(question, model, sae), query.place)
@@ -118,11 +120,11 @@ class PromptReader:
     def _read_layers(self, question: Question) -> "Awaitable[ReadLayers]":
         from monoseme.web.prompt._layers import read_layers
 
-        return self._layers.get(question, lambda: self._over(question, read_layers))
+        return self._layers.awaited(question, lambda: self._over(question, read_layers))
 
     async def _over(self, question: Question, work: "Callable[[Forward], T]") -> T:
         """What `work` makes of a forward on the text."""
-        from monoseme.web.prompt._forward import unread_text
+        from monoseme.web.forward import unread_text
 
         worker, asked, bos = self._files.worker, question.asked, self._files.begins_with_bos
         return await worker.read(
@@ -136,7 +138,7 @@ class PromptReader:
         return await worker.call(self._files.model, lambda model: work(model, worker.sae(path, model)))
 
     def _forward(self, question: Question, model: "LanguageModel", sae: "SAE") -> "Forward":
-        from monoseme.web.prompt._forward import forward_on
+        from monoseme.web.forward import forward_on
 
         return forward_on(model, sae, question.asked, question.text, begins_with_bos=self._files.begins_with_bos)
 

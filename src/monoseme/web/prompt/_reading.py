@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from monoseme.tensors.sparse import SparseCodes
+from monoseme.web.forward import Forward
 from monoseme.web.latents.answers import LatentRow
 from monoseme.web.prompt._entries import Entries, entries_of, over_text
-from monoseme.web.prompt._forward import Forward
 from monoseme.web.prompt._known import KnownLatents
 from monoseme.web.prompt._views import views_of
 from monoseme.web.prompt.answers import Firing, PromptLatent, PromptReading, PromptToken

@@ -14,9 +14,9 @@ from monoseme.saes import Codes
 from monoseme.splice import without_code
 from monoseme.tensors.shapes import Float, Tensor
 from monoseme.tensors.sparse import SparseCodes
+from monoseme.web.forward import Forward
 from monoseme.web.latents.answers import LatentRow
 from monoseme.web.prompt._entries import Entries, Numbers, Values, entries_of, shortened
-from monoseme.web.prompt._forward import Forward
 from monoseme.web.prompt._known import KnownLatents
 from monoseme.web.prompt._views import parts_of
 from monoseme.web.prompt.answers import PartOfPrompt, TimeReading, TimeRow

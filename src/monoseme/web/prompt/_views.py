@@ -1,7 +1,7 @@
 """What else there is to see of a text with an SAE, so that a page offers nothing that is not there."""
 
 from monoseme.saes import SAE
-from monoseme.web.prompt._forward import Forward
+from monoseme.web.forward import Forward
 from monoseme.web.prompt.answers import PromptViews
 
 

@@ -5,7 +5,7 @@ A *position* is the index of a token in `tokens`. A *layer* is the index of a si
 
 from typing import Literal
 
-from monoseme.web.values import Histogram, MetricValue, Model
+from monoseme.web.values import Histogram, MetricValue, Model, TextToken
 
 
 class Firing(Model):
@@ -15,15 +15,7 @@ class Firing(Model):
     value: float
 
 
-class PromptText(Model):
-    """One token of a prompt."""
-
-    text: str
-    special: bool
-    """True for a token that the SAE does not read (begin of text)."""
-
-
-class PromptToken(PromptText):
+class PromptToken(TextToken):
     """One token of a prompt with the latents that fired on it, strongest first."""
 
     firings: list[Firing]
@@ -128,7 +120,7 @@ class LayersReading(Model):
 
     sae: str
     text: str
-    tokens: list[PromptText]
+    tokens: list[TextToken]
     layers: list[LayerOfPrompt]
     codes: LayerCodes
     latents: list[LayerLatent]
@@ -157,7 +149,7 @@ class LayerTable(Model):
 
     sae: str
     position: int
-    token: PromptText
+    token: TextToken
     sites: list[str]
     threshold: float
     """Share of `max` that a value has to exceed, in [0, 1)."""
@@ -210,7 +202,7 @@ class TimeReading(Model):
     sae: str
     text: str
     site: str
-    tokens: list[PromptText]
+    tokens: list[TextToken]
     parts: list[PartOfPrompt]
     """Parts of the code, or one, `all`."""
     rows: list[TimeRow]
@@ -256,7 +248,7 @@ class LogitsReading(Model):
     sites: list[str]
     """All that may be chosen."""
     position: int
-    token: PromptText
+    token: TextToken
     input: NextTokens
     reconstruction: NextTokens
     steered: NextTokens | None

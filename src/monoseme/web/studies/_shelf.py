@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from monoseme.core.config import suggest
 from monoseme.core.errors import ArtifactMissingError, MonosemeError
 from monoseme.web._library import run_ids
+from monoseme.web.recent import Recent
 from monoseme.web.run_files import NotFoundError
 from monoseme.web.studies import _report
 from monoseme.web.studies.answers import StudyDetail, StudySummary
@@ -33,7 +34,7 @@ class StudyShelf:
         """`folders` are studies, or hold studies up to two folders below; one that is not there yet is no fault."""
         self._folders = tuple(dict.fromkeys(Path(folder).resolve() for folder in folders))
         self._ids: dict[Path, str] = {}
-        self._reports: dict[tuple[Path, str], WrittenReport] = {}
+        self._reports: Recent[tuple[Path, str], WrittenReport] = Recent(_MOST_KEPT)
         self._lock = threading.Lock()
 
     def __iter__(self) -> Iterator[Shelved]:
@@ -83,14 +84,7 @@ class StudyShelf:
             )
         key = (shelved.path, open_artifact(report, kind="report").content_hash)
         with self._lock:
-            kept = self._reports.get(key)
-        if kept is None:
-            kept = read_study(shelved.path)
-            with self._lock:
-                self._reports[key] = kept
-                while len(self._reports) > _MOST_KEPT:
-                    self._reports.pop(next(iter(self._reports)))
-        return kept
+            return self._reports.get(key, lambda: read_study(shelved.path))
 
     def _summary(self, shelved: Shelved) -> StudySummary:
         study = ""

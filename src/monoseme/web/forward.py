@@ -12,8 +12,8 @@ from monoseme.models import LanguageModel, Site
 from monoseme.saes import SAE, Codes
 from monoseme.splice import Placed, Read
 from monoseme.tensors.shapes import Bool, Tensor
-from monoseme.web.prompt._text import TokenText, tokens_of
 from monoseme.web.run_files import ScannedSae
+from monoseme.web.token_text import TokenText, tokens_of
 
 
 class Forward(NamedTuple):
@@ -49,7 +49,7 @@ class Forward(NamedTuple):
         return self.placed.read(self.activations, self.mask, part=part)
 
 
-class Unread(NamedTuple):
+class UnreadText(NamedTuple):
     """A text before its forward: what the worker needs to read several at once."""
 
     text: TokenText
@@ -72,9 +72,9 @@ class Unread(NamedTuple):
         return Forward(self.text, self.sae, self.placed, self.asked, activations, self.text.counts())
 
 
-def unread_text(model: LanguageModel, sae: SAE, asked: ScannedSae, text: str, *, begins_with_bos: bool) -> Unread:
+def unread_text(model: LanguageModel, sae: SAE, asked: ScannedSae, text: str, *, begins_with_bos: bool) -> UnreadText:
     """A text for an SAE. Raises BadRequestError for one of no tokens."""
-    return Unread(tokens_of(model, text, begins_with_bos=begins_with_bos), sae, Placed(sae, asked.sites), asked)
+    return UnreadText(tokens_of(model, text, begins_with_bos=begins_with_bos), sae, Placed(sae, asked.sites), asked)
 
 
 def forward_on(model: LanguageModel, sae: SAE, asked: ScannedSae, text: str, *, begins_with_bos: bool) -> Forward:

@@ -6,8 +6,8 @@ import torch
 
 from monoseme.models import LanguageModel
 from monoseme.tensors.shapes import Bool, Int, Tensor
-from monoseme.web.prompt.answers import PromptText
 from monoseme.web.run_files import BadRequestError
+from monoseme.web.values import TextToken
 
 MAX_TOKENS = 1024
 """Longest prompt that is read; attention is quadratic in it."""
@@ -23,9 +23,9 @@ class TokenText(NamedTuple):
     truncated: str
     """Empty, or what was cut off."""
 
-    def shown(self) -> list[PromptText]:
+    def shown(self) -> list[TextToken]:
         """For an answer."""
-        return [PromptText(text=text, special=special) for text, special in zip(self.texts, self.special, strict=True)]
+        return [TextToken(text=text, special=special) for text, special in zip(self.texts, self.special, strict=True)]
 
     def tokens(self, model: LanguageModel) -> Int[Tensor, "1 S"]:
         """The ids, where the model is."""
