@@ -162,7 +162,8 @@ def test_long_texts_keep_the_strongest_of_each_token_and_layer(run: PromptRun, m
     whole = run.ask("mlsae", "/layers", text=TEXT)
     n_tokens = len(whole["tokens"])
     monkeypatch.setattr(_layers, "MAX_ENTRIES", 2 * (n_tokens + 1) * len(SITES))
-    cut: Any = run.ask("mlsae", "/layers", text=f"{TEXT} ")  # one token more
+    longer = f"{TEXT} "  # one token more
+    cut: Any = run.ask("mlsae", "/layers", text=longer)
     assert "2 strongest" in cut["truncated"]
     assert whole["truncated"] == ""
     counts: dict[tuple[int, int], int] = {}
@@ -170,3 +171,16 @@ def test_long_texts_keep_the_strongest_of_each_token_and_layer(run: PromptRun, m
         counts[place] = counts.get(place, 0) + 1
     assert set(counts.values()) == {2}
     assert K > 2
+    # What is summed, and the table of one token, still rest on every code.
+    assert len(run.ask("mlsae", "/layers/table", text=longer, position=6, threshold=0)["rows"]) > 2 * len(SITES)
+    assert sum(latent["n_firings"] for latent in cut["latents"]) > sum(counts.values())
+    monkeypatch.setattr(_layers, "MAX_ENTRIES", 10**6)
+    uncut = run.ask("mlsae", "/layers", text=longer)
+    assert (cut["latents"], cut["n_latents_fired"]) == (uncut["latents"], uncut["n_latents_fired"])
+
+
+def test_longer_ones_keep_the_strongest_in_tables_too(run: PromptRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_layers, "MAX_KEPT", 1)
+    assert "Tables hold the 1 strongest" in run.ask("mlsae", "/layers", text="one hill")["truncated"]
+    rows = run.ask("mlsae", "/layers/table", text="one hill", position=1, threshold=0)["rows"]
+    assert sum(value is not None for row in rows for value in row["values"]) == len(SITES)

@@ -53,7 +53,9 @@ class OverText(NamedTuple):
 def over_text(entries: Entries) -> OverText:
     """The latents among the entries."""
     latents, which = np.unique(entries.latent, return_inverse=True)
-    strongest = np.lexsort((entries.layer, entries.position, -np.abs(entries.value), which))
+    size, largest = np.abs(entries.value), np.zeros(len(latents))
+    np.maximum.at(largest, which, size)
+    strongest = np.flatnonzero(size == largest[which])  # in the order of the text
     return OverText(latents, which, strongest[np.unique(which[strongest], return_index=True)[1]])
 
 

@@ -21,7 +21,9 @@ from monoseme.web.values import Histogram, MetricValue
 N_BINS = 64
 """As MLSAE's application has them."""
 MAX_ENTRIES = 100_000
-"""Codes in one answer: about 3 MB of JSON. Beyond, the strongest of each token and layer are kept; told in `truncated`."""
+"""Codes in one answer: about 3 MB of JSON. Beyond, the strongest of each token and layer are listed; told in `truncated`."""
+MAX_KEPT = 1 << 20
+"""Codes of one text in memory: 32 MB. Beyond, the strongest of each token and layer are kept; told in `truncated`."""
 MAX_LATENTS = 2000
 METRICS = ("fvu", "fvu_as_mlsae", "mse", "l2_norm_in", "l2_norm_out", "cosine", "l0", "l1")
 """Of each layer."""
@@ -33,7 +35,7 @@ class ReadLayers(NamedTuple):
     text: TokenText
     sites: list[str]
     entries: Entries
-    """After the cut."""
+    """All, or the strongest of each token and layer."""
     histograms: list[Histogram]
     metrics: list[list[MetricValue]]
     n_fired: list[int]
@@ -51,7 +53,9 @@ def read_layers(forward: Forward) -> ReadLayers:
     reads = forward.read()
     entries = entries_of([read.codes for read in reads], forward.text.positions())
     sites = [str(site) for site in forward.placed.code_sites]
-    kept, truncated = _cut(entries, n_rows=len(forward.text.ids) * len(sites))
+    most = _most(entries, MAX_KEPT, n_layers=len(sites))
+    kept = entries.strongest(most)
+    cut = f"Tables hold the {most} strongest latents of each token and layer." if len(kept.value) < len(entries.value) else ""
     return ReadLayers(
         forward.text,
         sites,
@@ -59,15 +63,14 @@ def read_layers(forward: Forward) -> ReadLayers:
         histograms_of(entries, n_layers=len(sites)),
         [[metric(found) for found in text_metrics(read, METRICS)] for read in reads],
         [len(np.unique(entries.latent[entries.layer == layer])) for layer in range(len(sites))],
-        f"{forward.text.truncated} {truncated}".strip(),
+        f"{forward.text.truncated} {cut}".strip(),
     )
 
 
-def _cut(entries: Entries, *, n_rows: int) -> tuple[Entries, str]:
-    if len(entries.value) <= MAX_ENTRIES:
-        return entries, ""
-    most = max(MAX_ENTRIES // n_rows, 1)
-    return entries.strongest(most), f"Only the {most} strongest latents of each token and layer are shown."
+def _most(entries: Entries, bound: int, *, n_layers: int) -> int:
+    """How many of each token and layer can be had, so that there are hardly more than `bound` in all."""
+    n_entries, n_tokens = len(entries.value), len(np.unique(entries.position))
+    return n_entries if n_entries <= bound else max(bound // (n_tokens * n_layers), 1)
 
 
 def histograms_of(entries: Entries, *, n_layers: int) -> list[Histogram]:
@@ -80,22 +83,25 @@ def histograms_of(entries: Entries, *, n_layers: int) -> list[Histogram]:
 
 def layers_reading(read: ReadLayers, known: KnownLatents, *, sae: str, text: str, seconds: float) -> LayersReading:
     """The answer: what was read, with what the atlas knows."""
-    latents = latents_over_layers(read.entries)
     keys = [known.key(site=site) for site in read.sites]
+    most = _most(read.entries, MAX_ENTRIES, n_layers=len(read.sites))
+    shown, latents = read.entries.strongest(most), latents_over_layers(read.entries)
+    is_cut = len(shown.value) < len(read.entries.value)
+    cut = f"Only the {most} strongest latents of each token and layer shade the text." if is_cut else ""
     return LayersReading(
         sae=sae,
         text=text,
         tokens=read.text.shown(),
         layers=[_layer(read, layer, key) for layer, key in enumerate(keys)],
         codes=LayerCodes(
-            position=read.entries.position.tolist(),
-            layer=read.entries.layer.tolist(),
-            latent=read.entries.latent.tolist(),
-            value=shortened(read.entries.value),
+            position=shown.position.tolist(),
+            layer=shown.layer.tolist(),
+            latent=shown.latent.tolist(),
+            value=shortened(shown.value),
         ),
         latents=_explained(latents[:MAX_LATENTS], keys, known),
         n_latents_fired=len(latents),
-        truncated=read.truncated,
+        truncated=f"{read.truncated} {cut}".strip(),
         seconds=seconds,
     )
 

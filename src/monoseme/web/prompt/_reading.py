@@ -9,7 +9,7 @@ import numpy as np
 from monoseme.tensors.sparse import SparseCodes
 from monoseme.web.forward import Forward
 from monoseme.web.latents.answers import LatentRow
-from monoseme.web.prompt._entries import Entries, entries_of, over_text
+from monoseme.web.prompt._entries import Entries, Numbers, OverText, entries_of, over_text
 from monoseme.web.prompt._known import KnownLatents
 from monoseme.web.prompt._views import views_of
 from monoseme.web.prompt.answers import Firing, PromptLatent, PromptReading, PromptToken
@@ -39,12 +39,13 @@ def prompt_reading(read: ReadTokens, known: KnownLatents, *, sae: str, text: str
     shown = every.strongest(most)
     cut = f"Only the {most} strongest latents of each token are shown." if len(shown.value) < len(every.value) else ""
     key = known.shown_key(str(read.forward.site))
+    over, named = over_text(every), np.unique(shown.latent)
     return PromptReading(
         sae=sae,
         text=text,
         tokens=_tokens(read, every, shown),
-        latents=_latents(shown, known.rows(key, np.unique(shown.latent).tolist())),
-        n_latents_fired=len(np.unique(every.latent)),
+        latents=_latents(over, every, known.rows(key, named.tolist()), named=named),
+        n_latents_fired=len(over.latents),
         truncated=" ".join(filter(None, (of_text.truncated, cut))),
         seconds=seconds,
         views=views_of(read.forward, key=key),
@@ -63,12 +64,13 @@ def _tokens(read: ReadTokens, every: Entries, shown: Entries) -> list[PromptToke
     ]
 
 
-def _latents(shown: Entries, rows: Mapping[int, LatentRow]) -> list[PromptLatent]:
-    """Each latent over the whole prompt, strongest first."""
-    found = over_text(shown)
-    numbers, counts = found.latents.tolist(), np.bincount(found.which).tolist()
-    values, peaks = shown.value[found.peaks].tolist(), shown.position[found.peaks].tolist()
-    return [_latent(rows.get(numbers[m]), numbers[m], values[m], peaks[m], counts[m]) for m in found.by_strength(shown)]
+def _latents(over: OverText, every: Entries, rows: Mapping[int, LatentRow], *, named: Numbers) -> list[PromptLatent]:
+    """The latents of `named` over the whole prompt, strongest first; what is not shown of them counts too."""
+    numbers, counts = over.latents.tolist(), np.bincount(over.which).tolist()
+    values, peaks = every.value[over.peaks].tolist(), every.position[over.peaks].tolist()
+    is_named = np.isin(over.latents, named)
+    order = (m for m in over.by_strength(every) if is_named[m])
+    return [_latent(rows.get(numbers[m]), numbers[m], values[m], peaks[m], counts[m]) for m in order]
 
 
 def _latent(row: LatentRow | None, index: int, value: float, peak: int, n_tokens: int) -> PromptLatent:

@@ -31,7 +31,8 @@ export class LayersView {
     return this.slot.show(this.page.ask("/layers", {}), (reading) => {
       this.reading = reading;
       this.found = byLatentAndLayer(reading.codes);
-      fill(this.body, this.controls, this.table.node, this.examples.node, this.panels);
+      const cut = reading.truncated && h("p", { class: "muted small" }, reading.truncated);
+      fill(this.body, this.controls, cut, this.table.node, this.examples.node, this.panels);
       this.redraw();
       this.page.paint(this.page.state);
     });
