@@ -131,9 +131,9 @@ export class TimeMap {
     this.cursor = cell;
     this.shown = true;
     const value = line.row.values[line.row.positions.indexOf(cell.at)] ?? 0;
-    const said = `${visible(item.text)} (token ${cell.at}), latent ${line.row.latent}${this.reading.parts.length > 1 ? `, ${line.row.part}` : ""}: ${value ? activation(value) : "does not fire"}`;
-    if (event) showTip({ x: event.clientX, y: event.clientY }, [h("div", {}, said), line.row.explanation && h("div", { class: "muted" }, said(line.row.explanation))]);
-    else fill(this.readout, said);
+    const told = `${visible(item.text)} (token ${cell.at}), latent ${line.row.latent}${this.reading.parts.length > 1 ? `, ${line.row.part}` : ""}: ${value ? activation(value) : "does not fire"}`;
+    if (event) showTip({ x: event.clientX, y: event.clientY }, [h("div", {}, told), line.row.explanation && h("div", { class: "muted" }, said(line.row.explanation))]);
+    else fill(this.readout, told);
     this.page.paintOnly({ latent: line.row.latent, part: line.row.part });
     return this.paint();
   }
