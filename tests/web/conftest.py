@@ -1,5 +1,8 @@
 """Fixtures of the web tests: clients of the app in process, pages of it in a browser, a made-up run, and a real tiny one."""
 
+import fcntl
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,23 +15,39 @@ from monoseme.web._app import app_over
 from . import browser
 from .browser import Chromium, Site
 from .fake_run import FakeRun
+from .prompt_run import PromptRun
 from .tiny_run import make_run, write_corpus
 
 HOME = "http://127.0.0.1:8321"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client() -> Iterator[TestClient]:
-    """The app over a made-up run."""
+    """The app over a made-up run; no test leaves anything in it."""
     with TestClient(app_over([FakeRun("demo")]), base_url=HOME) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real run of a few seconds."""
-    folder = tmp_path_factory.mktemp("web")
-    return make_run(folder / "tiny", write_corpus(folder / "corpus.jsonl"))
+    """A real run of a few seconds, made once for all the processes that test."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "web-run"
+    folder.mkdir(exist_ok=True)
+    made = folder / "made"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        if not made.exists():
+            shutil.rmtree(folder / "tiny", ignore_errors=True)  # what a process left that failed
+            make_run(folder / "tiny", write_corpus(folder / "corpus.jsonl"))
+            made.touch()
+    return folder / "tiny"
+
+
+@pytest.fixture(scope="session")
+def prompt_run(tmp_path_factory: pytest.TempPathFactory) -> PromptRun:
+    """SAEs of every kind that learned nothing, in memory."""
+    return PromptRun(tmp_path_factory.mktemp("prompts") / "tiny")
 
 
 @pytest.fixture(scope="session")

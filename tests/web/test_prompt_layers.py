@@ -18,8 +18,8 @@ from .prompt_run import SITES, TEXT, K, PromptRun
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> PromptRun:
-    return PromptRun(tmp_path_factory.mktemp("prompts") / "tiny")
+def run(prompt_run: PromptRun) -> PromptRun:
+    return prompt_run
 
 
 @pytest.fixture(scope="module")
