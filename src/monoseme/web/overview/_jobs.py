@@ -10,7 +10,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from monoseme.core.errors import MonosemeError
 from monoseme.web.overview.compare_answers import WorkProgress
-from monoseme.web.run_files import UnavailableError
+from monoseme.web.worker import TooBusyError
 
 T = TypeVar("T")
 Tell = Callable[[str, float | None], None]
@@ -52,7 +52,7 @@ class Jobs(Generic[T]):
     def ask(self, key: Hashable, work: Callable[[Tell], T]) -> Asked[T]:
         """How far the work of this key is, and its result once it is done; begins it at the first call.
 
-        What failed is told as failed, and begun anew at the call after that. Raises UnavailableError where too much waits.
+        What failed is told as failed, and begun anew at the call after that. Raises TooBusyError where too much waits.
         """
         with self._lock:
             job = self._jobs.get(key)
@@ -65,7 +65,7 @@ class Jobs(Generic[T]):
 
     def _begin(self, key: Hashable, work: Callable[[Tell], T]) -> _Job[T]:
         if sum(job.progress.state in ("waiting", "running") for job in self._jobs.values()) >= _MOST_WAITING:
-            raise UnavailableError("the server is working on many such questions\n  Ask again in a minute.")
+            raise TooBusyError("the server is working on many such questions\n  Ask again in a minute.")
         job = self._jobs[key] = _Job(work)
         done = [key for key, each in self._jobs.items() if each.progress.state == "done"]
         for old in done[: max(0, len(self._jobs) - _MOST_KEPT)]:
