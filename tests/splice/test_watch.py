@@ -5,7 +5,7 @@ import torch
 from tests.splice.conftest import SmallSAE
 
 from monoseme.core.errors import ConfigError
-from monoseme.models import LanguageModel, Sampling, Site
+from monoseme.models import GenerationRequest, LanguageModel, Sampling, Site
 from monoseme.saes.crosscoder import Crosscoder
 from monoseme.saes.tfa import TFA
 from monoseme.splice import Placed, Watched, latent_columns, watch
@@ -84,3 +84,21 @@ def test_what_is_not_there_cannot_be_watched() -> None:
 def test_columns_of_a_code_are_those_of_the_dense_one() -> None:
     dense = torch.tensor([[0.0, 2.0, 0.0, -1.0], [0.0, 0.0, 0.0, 0.0], [3.0, 0.0, 0.0, 0.5]])
     assert torch.equal(latent_columns(SparseCodes.from_dense(dense), [3, 2, 0]), dense[:, [3, 2, 0]])
+
+
+def test_an_sae_of_contexts_hears_of_each_request_what_it_would_alone(llama: LanguageModel) -> None:
+    placed = Placed(subject_of(TFA, small=TFA.Config(d_in=20, n_latents=11, k=3, n_heads=1)).build(), (SITE,))
+    heard: dict[int, list[Watched]] = {0: [], 1: [], 2: []}
+    generating = llama.generating()
+    for number, prompt in enumerate(PROMPTS):  # each begins a step later, and so has seen fewer tokens
+        edits = watch(placed, LATENTS, heard[number].append, part="novel")
+        generating.begin(GenerationRequest([prompt], Sampling(max_new_tokens=N_NEW), edits, reads_last=True))
+        generating.step()
+    while generating.n_rows:
+        generating.step()
+    for number, prompt in enumerate(PROMPTS):
+        alone, _ = _heard(llama, placed, part="novel", prompts=[prompt])
+        told = {(0, int(p)): v for one in heard[number] for p, v in zip(one.position, one.values, strict=True)}
+        assert told.keys() == alone.keys()
+        for place, value in alone.items():
+            torch.testing.assert_close(told[place], value, atol=1e-4, rtol=1e-4)
