@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,14 @@ _MOST_SHOWN = 400
 
 _Place = tuple[int, int]
 """Document and position."""
+
+
+class _Shown(NamedTuple):
+    """The text of a judgement."""
+
+    tokens: list[str]
+    values: list[float | None]
+    peak: int | None
 
 
 def judgements(atlas: Atlas, sae: str, index: int, part: str) -> Judgements:
@@ -47,7 +55,7 @@ def _length(atlas: Atlas, sae: str, scores: Annotation) -> int:
 
 def _judged(judgement: Judgement, texts: "_Texts") -> JudgedExcerpt:
     details: dict[str, Any] = json.loads(judgement.details)
-    shown = texts.written(details) if judgement.document is None else texts.at(judgement)
+    shown = _written(details) if judgement.document is None else texts.at(judgement)
     return JudgedExcerpt(
         kind=judgement.kind,
         told=judgement.told,
@@ -59,11 +67,11 @@ def _judged(judgement: Judgement, texts: "_Texts") -> JudgedExcerpt:
         says=judgement.says,
         is_right=_is_right(judgement, details),
         failure=judgement.failure,
-        said=_beside(details.get("said") or [], shown["values"]),
+        said=_beside(details.get("said") or [], shown.values),
         marked=details.get("marked") or [],
         document=judgement.document,
         position=judgement.position,
-        **shown,
+        **shown._asdict(),
     )
 
 
@@ -98,21 +106,22 @@ class _Texts:
         }
         self._kept = _KeptTokens(kept, index) if (kept := latents.kept_codes()) is not None else None
 
-    def at(self, judgement: Judgement) -> dict[str, Any]:
-        """Tokens, values and peak of what was judged."""
+    def at(self, judgement: Judgement) -> _Shown:
+        """What was judged."""
         place = (judgement.document or 0, judgement.position or 0)
         firing = self._firings.get(place)
         if firing is not None:
-            return {"tokens": list(firing.texts), "values": list(firing.values), "peak": firing.focus}
+            return _Shown(list(firing.texts), list(firing.values), firing.focus)
         values = None if self._kept is None else self._kept.values(place, self._length)
         n_tokens = self._length if values is None else len(values)
         tokens = self._text.window(*place, left=0, right=n_tokens - 1).tokens.tolist()
         texts = [self._text.token_text(token) for token in tokens]
-        return {"tokens": texts, "values": values or [None] * len(texts), "peak": None}
+        return _Shown(texts, [*values] if values else [None] * len(texts), None)
 
-    def written(self, details: Mapping[str, Any]) -> dict[str, Any]:
-        """A sentence of the judge's own, which the details hold."""
-        return {"tokens": details.get("tokens", []), "values": details.get("values", []), "peak": None}
+
+def _written(details: Mapping[str, Any]) -> _Shown:
+    """A sentence of the judge's own, which the details hold."""
+    return _Shown(details.get("tokens", []), details.get("values", []), None)
 
 
 class _KeptTokens:

@@ -77,7 +77,7 @@ class LatentTable(Model):
     rows: list[LatentRow]
 
 
-class LatentIndex(Model):
+class RandomLatent(Model):
     """The answer of `/random`: where to go."""
 
     sae: str

@@ -9,20 +9,19 @@ GET /api/runs/{run}/saes/{sae}/random            the index of some latent that f
 Filters: ?q=&by=&where=&state=&role=&only=&density_min=&density_max=&max_min=&max_max=&score_min=&score_max=
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from monoseme.web.columns import BYTES, floats, plain_bytes
 from monoseme.web.latents._query import LatentFilter, LatentQuery
 from monoseme.web.latents._reader import LatentsReader
-from monoseme.web.latents.answers import LatentColumns, LatentIndex, LatentTable
+from monoseme.web.latents.answers import LatentColumns, LatentTable, RandomLatent
 from monoseme.web.routing import SaeName, ServedRun
 
 router = APIRouter()
-
-_BYTES: dict[int | str, dict[str, Any]] = {200: {"content": {"application/octet-stream": {}}}}
 
 
 @router.get("/runs/{run}/saes/{sae}/latents")
@@ -37,7 +36,7 @@ def columns(run: ServedRun, sae: SaeName) -> LatentColumns:
     return run.page(LatentsReader).columns(sae)
 
 
-@router.get("/runs/{run}/saes/{sae}/latents/values", response_class=Response, responses=_BYTES)
+@router.get("/runs/{run}/saes/{sae}/latents/values", response_class=Response, responses=BYTES)
 def values(
     run: ServedRun,
     sae: SaeName,
@@ -45,22 +44,16 @@ def values(
 ) -> Response:
     """Columns of all latents, one behind the other: a little-endian float32 for each latent, NaN where a number is missing."""
     names = [name.strip() for name in columns.split(",")]
-    found = run.page(LatentsReader).values(sae, names)
-    return _plain_bytes(found.astype("<f4").tobytes())
+    return floats(run.page(LatentsReader).values(sae, names))
 
 
-@router.get("/runs/{run}/saes/{sae}/latents/passing", response_class=Response, responses=_BYTES)
+@router.get("/runs/{run}/saes/{sae}/latents/passing", response_class=Response, responses=BYTES)
 def passing(run: ServedRun, sae: SaeName, asked: Annotated[LatentFilter, Query()]) -> Response:
     """Which latents pass the filters: a bit for each, the first the lowest of its byte."""
-    return _plain_bytes(np.packbits(run.page(LatentsReader).passing(sae, asked), bitorder="little").tobytes())
+    return plain_bytes(np.packbits(run.page(LatentsReader).passing(sae, asked), bitorder="little").tobytes())
 
 
 @router.get("/runs/{run}/saes/{sae}/random")
-def random_latent(run: ServedRun, sae: SaeName) -> LatentIndex:
+def random_latent(run: ServedRun, sae: SaeName) -> RandomLatent:
     """Some latent that fires."""
-    return LatentIndex(sae=sae, index=run.page(LatentsReader).random(sae))
-
-
-def _plain_bytes(body: bytes) -> Response:
-    # Mantissas do not compress, and trying holds up every other answer for tens of milliseconds.
-    return Response(body, media_type="application/octet-stream", headers={"content-encoding": "identity"})
+    return RandomLatent(sae=sae, index=run.page(LatentsReader).random(sae))

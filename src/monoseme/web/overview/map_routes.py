@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
+from monoseme.web.columns import BYTES, floats
 from monoseme.web.overview._map import MapReader, Method
 from monoseme.web.overview.compare_answers import DictionaryMap
 from monoseme.web.routing import SaeName, ServedRun
@@ -32,12 +33,10 @@ def state(run: ServedRun, sae: SaeName, method: Wanted = "umap") -> DictionaryMa
     )
 
 
-@router.get("/points", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}})
+@router.get("/points", response_class=Response, responses=BYTES)
 def points(run: ServedRun, sae: SaeName, method: Wanted = "umap") -> Response:
     """x of every latent, then y of every latent, as little-endian float32 in [-1, 1]; NaN for one that is not on the map."""
     found = run.page(MapReader).place(sae, method).result
     if found is None:
         raise UnavailableError(f"the map of {sae} is not made yet\n  Ask for its state until that is done.")
-    # Mantissas do not compress, and trying holds up other answers.
-    headers = {"content-encoding": "identity"}
-    return Response(found.points.astype("<f4").tobytes(), media_type="application/octet-stream", headers=headers)
+    return floats(found.points)

@@ -91,23 +91,23 @@ class PromptReader:
         position that there is not.
         """
         from monoseme.web.prompt._logits import unchanged_logits
-        from monoseme.web.prompt._steered import NOT_ASKED, logits_reading, steered_logits
+        from monoseme.web.prompt._steered import NOT_ASKED, Aimed, logits_reading, steered_logits
 
         question, started = self._question(sae, query.text), time.monotonic()
         unchanged = await self._logits.awaited(
             (question, query.place),
             lambda: self._with(
-                question, lambda model, sae: unchanged_logits(model, self._forward(question, model, sae), query.place)
+                question, lambda model, own: unchanged_logits(model, self._forward(question, model, own), query.place)
             ),
         )
         steered, maximum = NOT_ASKED, None
         if query.steering is not None:
             steering, site = query.steering, unchanged.place.code_site
             maximum = await self._answer(question, lambda known: known.maximum(steering.latent, site=site))
-            aim = steering, maximum
+            aimed = Aimed(steering, maximum)
             steered = await self._with(
                 question,
-                lambda model, sae: steered_logits(model, sae, question.asked, aim, unchanged=unchanged, top=query.place.top),
+                lambda model, own: steered_logits(model, own, question.asked, aimed, unchanged=unchanged, top=query.place.top),
             )
         return logits_reading(unchanged, steered, sae=sae, maximum=maximum, seconds=time.monotonic() - started)
 

@@ -19,6 +19,14 @@ from monoseme.web.prompt.answers import LogitsReading, NextTokens
 from monoseme.web.run_files import ScannedSae
 
 
+class Aimed(NamedTuple):
+    """What to steer with, and how strong the latent gets."""
+
+    steering: Steering
+    maximum: float | None
+    """Its largest activation in the scanned corpus; None where it is not known."""
+
+
 class Steered(NamedTuple):
     """What came of it: one of the two."""
 
@@ -33,18 +41,19 @@ def steered_logits(
     model: LanguageModel,
     sae: SAE,
     asked: ScannedSae,
-    aimed: tuple[Steering, float | None],
+    aimed: Aimed,
     *,
     unchanged: Unchanged,
     top: int,
 ) -> Steered:
-    """One forward with the edits of a method, at every token that the SAE reads; `aimed` is what to steer with, and the latent's
-    largest activation where it is known. What the method cannot do is the reason why there is nothing.
+    """One forward with the edits of a method, at every token that the SAE reads.
+
+    What the method cannot do is the reason why there is nothing.
     """
-    steering, maximum = aimed
+    steering = aimed.steering
     place = unchanged.place
     try:
-        edits = edits_of(model, Placed(sae, asked.sites), place.site, steering, maximum=maximum, tokens=place.text.tokens(model))
+        edits = edits_of(model, Placed(sae, asked.sites), place.site, aimed, tokens=place.text.tokens(model))
         logits = logits_at(model, place, edits=edits)
     except MonosemeError as error:
         return Steered(None, " ".join(str(error).split()))
@@ -53,20 +62,13 @@ def steered_logits(
     return Steered(Texts(model, place).changed(logits, unchanged.logits, top), None)
 
 
-def edits_of(
-    model: LanguageModel,
-    placed: Placed,
-    site: Site,
-    steering: Steering,
-    *,
-    maximum: float | None,
-    tokens: torch.Tensor,
-) -> list[Edit]:
+def edits_of(model: LanguageModel, placed: Placed, site: Site, aimed: Aimed, *, tokens: torch.Tensor) -> list[Edit]:
     """The method's edits at one site. Raises ConfigError, SiteError or UnknownPluginError for what it cannot do."""
+    steering = aimed.steering
     kind = STEERING.get(steering.method)
     options = {} if steering.error_term is None else {"error_term": steering.error_term}
     method = kind(from_dict(kind.Config, options, where=f"method {steering.method}"))
-    facts = LatentFacts(maximum, mean_norm(model, site, tokens) if steering.unit == "norm" else None)
+    facts = LatentFacts(aimed.maximum, mean_norm(model, site, tokens) if steering.unit == "norm" else None)
     if not 0 <= steering.latent < placed.sae.n_latents:
         raise ConfigError(f"there is no latent {steering.latent}: this SAE has {placed.sae.n_latents:,}, counted from 0")
     aim = Aim(steering.latent, Strength(steering.strength, steering.unit), facts)
