@@ -32,6 +32,14 @@ export function onTheme(listener, signal) {
   signal?.addEventListener("abort", () => listeners.delete(listener));
 }
 
+/** A colour, as a custom property holds it, as [red, green, blue]. */
+export function rgb(value) {
+  const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  context.fillStyle = value.trim();
+  context.fillRect(0, 0, 1, 1);
+  return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
+}
+
 function tell() {
   for (const listener of listeners) listener();
 }

@@ -2,7 +2,7 @@
 
 import { address } from "../api.js";
 import { h } from "../dom.js";
-import { copyButton } from "../steer/copy.js";
+import { copyButton } from "../copy.js";
 
 /** `go(index)` leads to another latent, `random()` to any that fires. */
 export function head(latent, params, { go, random }) {

@@ -1,7 +1,7 @@
 // The frame of a plot: a drawing area with ticks below and at its left, and a brush over it.
 
 import { fill, h } from "../dom.js";
-import { brush } from "./brush.js";
+import { brush } from "../brush.js";
 
 export class Frame {
   /** `x` and `y` tell of the axes: { name, label, tick }; without `y` only x is brushed. `brushed({ x, y })` gets shares, or null. */

@@ -11,7 +11,7 @@ export function fromAddress(query) {
 }
 
 /** Whether the search puts latents in an order. */
-export function ranks(query) {
+function ranks(query) {
   return Boolean(query.q?.trim()) && (query.by ?? "contains") !== "contains";
 }
 

@@ -3,7 +3,7 @@
 import { fill, h } from "../dom.js";
 import { count } from "../format.js";
 import { hideTip, showTip } from "../float.js";
-import { onTheme } from "../theme.js";
+import { onTheme, rgb } from "../theme.js";
 import { Frame } from "./frame.js";
 import { rounded, scaleOf } from "./scale.js";
 
@@ -60,7 +60,7 @@ function drawPoints(canvas, area, state) {
   for (const passing of [0, 1]) {
     const dot = Math.round(DOT * dense * (passing && few ? 2.5 : 1));
     const strength = passing ? (few ? 0.85 : 0.55) : 0.4;
-    blend(image.data, counted(state, passing, { width, height, dense, dot }), colour(style.getPropertyValue(passing ? "--passing" : "--all")), strength);
+    blend(image.data, counted(state, passing, { width, height, dense, dot }), rgb(style.getPropertyValue(passing ? "--passing" : "--all")), strength);
   }
   context.putImageData(image, 0, 0);
 }
@@ -96,14 +96,6 @@ function blend(data, counts, [red, green, blue], strength) {
     data[at + 2] = (blue * over + data[at + 2] * under) / alpha;
     data[at + 3] = alpha * 255;
   }
-}
-
-/** A colour of the theme as numbers. */
-function colour(value) {
-  const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-  context.fillStyle = value.trim();
-  context.fillRect(0, 0, 1, 1);
-  return context.getImageData(0, 0, 1, 1).data;
 }
 
 function pointAt(area, state, event, tip) {

@@ -1,5 +1,7 @@
 // Draws tens of thousands of dots in a few milliseconds: straight into pixels, the strong ones over the pale ones.
 
+import { rgb } from "../theme.js";
+
 /** Colours of level 0 (missing) to `levels`, as [red, green, blue], from the custom properties of an element. */
 export function ramp(element, levels) {
   const style = getComputedStyle(element);
@@ -51,12 +53,4 @@ function byLevel(n, levels) {
   for (let level = 1; level < 257; level += 1) starts[level] += starts[level - 1];
   for (let i = 0; i < n; i += 1) order[starts[levels[i]]++] = i;
   return order;
-}
-
-/** A colour of the theme as numbers. */
-function rgb(value) {
-  const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
-  context.fillStyle = value.trim();
-  context.fillRect(0, 0, 1, 1);
-  return [...context.getImageData(0, 0, 1, 1).data].slice(0, 3);
 }

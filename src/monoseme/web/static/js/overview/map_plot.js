@@ -2,7 +2,7 @@
 
 import { hideCard, latentLink } from "../card.js";
 import { h } from "../dom.js";
-import { brush } from "../latents/brush.js";
+import { brush } from "../brush.js";
 import { onTheme } from "../theme.js";
 import { LEVELS } from "./map_colours.js";
 import { drawDots, ramp } from "./map_dots.js";

@@ -54,7 +54,7 @@ export function queryOf(state) {
 }
 
 /** A whole number out of the address, or null. */
-export function whole(text) {
+function whole(text) {
   return /^\d{1,9}$/.test(text ?? "") ? Number(text) : null;
 }
 

@@ -5,12 +5,12 @@ import { activation } from "../format.js";
 import { shade, tokenText, visible } from "../tokens.js";
 
 /** A token with its spaces as faint signs; tabs, line ends and control characters get theirs from tokenText. */
-export function signs(text) {
+function signs(text) {
   return text.split(/( +)/).map((part) => (part.startsWith(" ") ? h("span", { class: "space" }, "␣".repeat(part.length)) : part && tokenText(part)));
 }
 
 /** How a token is read aloud. */
-export function spoken(text) {
+function spoken(text) {
   return text.trim() ? visible(text.trim()) : `white space ${visible(text)}`;
 }
 

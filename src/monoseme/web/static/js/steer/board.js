@@ -3,7 +3,7 @@
 import { fill, h, unseen } from "../dom.js";
 import { activation, percent, plural } from "../format.js";
 import { plainly } from "../tokens.js";
-import { copyButton } from "./copy.js";
+import { copyButton } from "../copy.js";
 import { LiveStrip } from "./strip.js";
 import { ARMS } from "./writing.js";
 

@@ -1,7 +1,7 @@
 // Where the parts of the steer page stand: settings beside the texts, and on a phone folded away between them and the latents.
 
 import { h } from "../dom.js";
-import { copyButton } from "./copy.js";
+import { copyButton } from "../copy.js";
 
 const WIDE = matchMedia("(min-width: 981px)");
 
@@ -38,6 +38,6 @@ export function commandLine(command) {
   return section("The same on the command line", h("div", { class: "steer__command" }, h("code", {}, words.slice(0, -1)), copyButton("Copy", () => command, "Copy the command")));
 }
 
-export function section(title, ...content) {
+function section(title, ...content) {
   return h("section", { "aria-label": title }, h("h2", { class: "steer__title" }, title), content);
 }

@@ -7,7 +7,7 @@ import { shade, tokenText, visible } from "../tokens.js";
 const STEPS = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -Infinity, End: Infinity };
 
 export class LiveStrip {
-  /** `pane` holds tokens and values; those before `from` are not shown. */
+  /** `pane` holds tokens and values; the prompt is left out where `showsPrompt` is false. */
   constructor(pane, { label, showsPrompt }) {
     Object.assign(this, { pane, showsPrompt, tokens: [] });
     this.node = h("div", { class: "strip steer__strip", role: "group", "aria-label": label, onkeydown: (event) => this.step(event), onfocusin: (event) => this.stopAt(event.target) });

@@ -1,6 +1,6 @@
 // A button that copies a text and says that it did.
 
-import { h } from "../dom.js";
+import { h } from "./dom.js";
 
 const SHOWN = 1600;
 
