@@ -1,4 +1,4 @@
-"""The app in Chromium, for tests: one browser a session, a fresh page a test, and everything that goes wrong in a page told.
+"""The app in Chromium, for tests: one browser a session, an emptied tab a test, and everything that goes wrong in it told.
 
 Fixtures are in `conftest.py`: `fake_site` and `real_site` are pages on an app over the made-up runs and on one over the real
 tiny run; `chromium` opens pages on any other server (`serving`). A page that closes has been checked.
@@ -46,8 +46,8 @@ _TOO_WIDE = """() => {
 class Site:
     """A browser page on a served app that remembers everything that went wrong in it."""
 
-    def __init__(self, page: "Page", home: str) -> None:
-        self.page, self.home = page, home
+    def __init__(self, page: "Page") -> None:
+        self.page, self.home = page, ""
         self.problems: list[str] = []
         page.set_default_timeout(_PATIENCE_MS)
         page.add_init_script(_WATCH)
@@ -116,24 +116,50 @@ class Site:
             assert self.page.evaluate("window.hacked") is None
             assert self.page.locator("main script, main img").count() == 0
 
+    def empty(self) -> None:
+        """As a new tab, but for its history."""
+        if self.page.url.startswith("http"):
+            self.page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+        self.page.goto("about:blank")
+        self.page.mouse.move(0, 0)
+        self.page.set_viewport_size(WIDE)
+        self.page.unroute_all()
+        self.problems.clear()
+
 
 class Chromium:
     """The browser of a session. It knows no host but this machine, so whatever works in it works offline."""
 
     def __init__(self, browser: "Browser", loop: asyncio.AbstractEventLoop) -> None:
         self._browser, self._loop = browser, loop
+        self._shared: Site | None = None
 
     @contextmanager
-    def site(self, home: str, **options: Any) -> Iterator[Site]:
-        """A page of its own on the app at `home`, checked as it closes; `options` are those of a Playwright context."""
+    def site(self, home: str, *, is_new: bool = False, **options: Any) -> Iterator[Site]:
+        """A page on the app at `home`, checked as it closes.
+
+        A new tab costs the processor as much as all that a test does in it, so tests share one, emptied after each and given up
+        when one fails. Those that ask for a new one, or by `options` for another Playwright context, have one of their own.
+        """
         with self._driving():
-            context = self._browser.new_context(**{"viewport": WIDE, **options})
+            is_shared = not (is_new or options)
+            site = (self._shared if is_shared else None) or self._opened(**options)
+            site.home = home
+            if is_shared:
+                self._shared = None  # who asks for a page meanwhile has another
             try:
-                site = Site(context.new_page(), home)
                 yield site
                 site.check()
+                if is_shared and self._shared is None:
+                    site.empty()
+                    self._shared = site
             finally:
-                context.close()
+                if self._shared is not site:
+                    site.page.context.close()
+
+    def _opened(self, **options: Any) -> Site:
+        clipboard = ["clipboard-read", "clipboard-write"]
+        return Site(self._browser.new_context(**{"viewport": WIDE, "permissions": clipboard, **options}).new_page())
 
     @contextmanager
     def _driving(self) -> Iterator[None]:
@@ -153,7 +179,7 @@ def chromium() -> Iterator[Chromium]:
     # Names other than this machine's are unknown, as without a network.
     offline = f"--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE {_LOOPBACK}"
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", offline])
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", offline])
         loop = asyncio.get_running_loop()
         asyncio._set_running_loop(None)
         try:

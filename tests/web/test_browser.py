@@ -3,7 +3,9 @@
 import asyncio
 import re
 
-from .browser import IN_A_BROWSER, Chromium, Site
+import pytest
+
+from .browser import IN_A_BROWSER, WIDE, Chromium, Site
 from .fake_run import DEAD, HOSTILE, HOSTILE_LATENT, N_LATENTS, UNEXPLAINED
 
 pytestmark = IN_A_BROWSER
@@ -112,27 +114,25 @@ PAGES = (
 )
 
 
-def test_no_page_is_wider_than_a_phone(fake_site: Site) -> None:
-    for path in PAGES:
-        fake_site.open(f"/runs/demo{path}")
-        fake_site.fits_a_phone()
-
-
 _NAMELESS = """() => [...document.querySelectorAll('button, a[href], input, select, textarea, [role=img]')]
   .filter((e) => !(e.textContent.trim() || e.getAttribute('aria-label') || e.labels?.length || e.querySelector?.('[aria-label]')))
   .map((e) => e.outerHTML.slice(0, 120))"""
 
 
-def test_every_control_has_a_name_and_values_of_tokens_are_text(fake_site: Site) -> None:
+def test_on_every_page_controls_have_names_values_of_tokens_are_text_and_a_phone_is_wide_enough(fake_site: Site) -> None:
     for path in PAGES:
+        fake_site.page.set_viewport_size(WIDE)
         fake_site.open(f"/runs/demo{path}")
         assert fake_site.page.evaluate(_NAMELESS) == []
         for element in fake_site.page.locator(".examples .tok[data-peak] .sr-only").all()[:3]:
             assert re.fullmatch(r"\s*\(\d+\.\d\d\)\s*", element.text_content() or "")
+        fake_site.fits_a_phone()
 
 
-def test_axe_finds_no_serious_fault_in_either_theme(fake_site: Site) -> None:
-    for path in PAGES[:3]:  # the other pages have tests of their own that ask the same
+# The other pages have tests of their own that ask the same, in the light.
+@pytest.mark.parametrize("paths", [PAGES[:1], pytest.param(PAGES[1:], marks=pytest.mark.slow)], ids=["overview", "others"])
+def test_axe_finds_no_serious_fault_in_either_theme(fake_site: Site, paths: tuple[str, ...]) -> None:
+    for path in paths:
         fake_site.open(f"/runs/demo{path}")
         fake_site.is_accessible()
         fake_site.keys("t")

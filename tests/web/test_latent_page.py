@@ -153,7 +153,6 @@ def test_a_finger_sees_the_card_first_and_the_page_next(chromium: Chromium, home
 
 def test_what_is_taken_is_what_the_server_says(site: Site) -> None:
     page = site.page
-    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     site.open(LATENT)
     page.locator(".menu summary").click()
     page.get_by_role("button", name="Copy as JSON").click()

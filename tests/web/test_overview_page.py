@@ -1,16 +1,22 @@
 """The overview and the studies in a browser: views, brush, keyboard, sorting, phone width, names of controls."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from monoseme.web import create_app
+from monoseme.web.overview.compare_answers import DictionaryMap, WorkProgress
 
 from .browser import IN_A_BROWSER, Chromium, Site, serving
 from .test_studies_api import write_study
 
 pytestmark = IN_A_BROWSER
+
+# Making it takes longer than all of this, and is tested with the API.
+_UMAP = re.compile(r"/map\?method=umap")
+_WAITING = DictionaryMap(sae="topk", method="umap", progress=WorkProgress(state="waiting", stage="waiting for other work"))
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +35,7 @@ def site(chromium: Chromium, home: str) -> Iterator[Site]:
 
 def test_views_of_a_run_are_in_the_address_and_go_by_keys(site: Site) -> None:
     page = site.page
+    page.route(_UMAP, lambda route: route.fulfill(json=_WAITING.model_dump()))
     site.open("/runs/tiny?error=interval")
     assert "to" in page.locator("table.metrics .error-bar").first.inner_text()
     site.keys("2")

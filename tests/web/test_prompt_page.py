@@ -47,10 +47,9 @@ class Reading(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, PromptRun]]:
-    run = PromptRun(tmp_path_factory.mktemp("pages") / "tiny")
-    with serving(app_over([run.files])) as home:
-        yield home, run
+def served(prompt_run: PromptRun) -> Iterator[tuple[str, PromptRun]]:
+    with serving(app_over([prompt_run.files])) as home:
+        yield home, prompt_run
 
 
 @pytest.fixture

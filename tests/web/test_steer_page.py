@@ -47,7 +47,7 @@ def served() -> Iterator[tuple[str, FakeSteer]]:
 @pytest.fixture
 def steering(chromium: Chromium, served: tuple[str, FakeSteer]) -> Iterator[Steering]:
     home, server = served
-    with chromium.site(home, permissions=["clipboard-read", "clipboard-write"]) as site:
+    with chromium.site(home) as site:
         yield Steering(site, server)
 
 

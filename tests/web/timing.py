@@ -49,7 +49,7 @@ class Opened(NamedTuple):
 
 def opened(chromium: Chromium, home: str, path: str) -> Opened:
     """Loads a page in a fresh browser profile."""
-    with chromium.site(home) as site:
+    with chromium.site(home, is_new=True) as site:
         site.page.add_init_script(_STANDS)
         site.open(path)
         site.page.wait_for_function("window.stood > 0")
