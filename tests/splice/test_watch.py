@@ -5,7 +5,7 @@ import torch
 from tests.splice.conftest import SmallSAE
 
 from monoseme.core.errors import ConfigError
-from monoseme.models import GenerationRequest, LanguageModel, Sampling, Site
+from monoseme.models import FunctionEdit, GenerationRequest, LanguageModel, Sampling, Site
 from monoseme.saes.crosscoder import Crosscoder
 from monoseme.saes.tfa import TFA
 from monoseme.splice import Placed, Watched, latent_columns, watch
@@ -84,6 +84,41 @@ def test_what_is_not_there_cannot_be_watched() -> None:
 def test_columns_of_a_code_are_those_of_the_dense_one() -> None:
     dense = torch.tensor([[0.0, 2.0, 0.0, -1.0], [0.0, 0.0, 0.0, 0.0], [3.0, 0.0, 0.0, 0.5]])
     assert torch.equal(latent_columns(SparseCodes.from_dense(dense), [3, 2, 0]), dense[:, [3, 2, 0]])
+
+
+def test_requests_that_are_written_together_share_one_encode_and_hear_of_their_own_rows(llama: LanguageModel) -> None:
+    sae = SmallSAE(20)
+    n_rows: list[int] = []
+
+    class Counted(Placed):
+        def encode(self, activations, mask):
+            n_rows.append(int(mask.sum()))
+            return super().encode(activations, mask)
+
+    def begun(prompts, latents, edits=()):
+        heard: list[Watched] = []
+        watching = watch(Counted(sae, (SITE,)), latents, heard.append)
+        request = GenerationRequest(prompts, Sampling(max_new_tokens=N_NEW), (*watching, *edits), reads_last=True)
+        return request, heard
+
+    def facts(heard: list[Watched]) -> torch.Tensor:
+        return torch.cat([torch.cat([torch.stack([h.row, h.position], 1).float(), h.values], 1) for h in heard])
+
+    doubled = FunctionEdit(SITE, lambda x, _: x * 2)
+    asked = [(PROMPTS, (3, 0)), (PROMPTS[1:], (5,), (doubled,)), (PROMPTS[:2], (0, 7))]
+    alone = [begun(*each) for each in asked]
+    for request, _ in alone:
+        llama.generate_steered(request.prompts, sampling=request.sampling, edits=request.edits, reads_last=True)
+    n_rows.clear()
+    generating, together = llama.generating(), [begun(*each) for each in asked]
+    unwatched = GenerationRequest(PROMPTS, Sampling(max_new_tokens=N_NEW))
+    for request in (unwatched, *(request for request, _ in together)):
+        generating.begin(request)
+    for _ in range(N_NEW + 1):
+        generating.step()
+    assert n_rows[1:] == [7] * N_NEW  # one encode a step, of those who watch
+    for (_, own), (_, shared) in zip(alone, together, strict=True):
+        torch.testing.assert_close(facts(shared), facts(own), atol=1e-4, rtol=1e-4)
 
 
 def test_an_sae_of_contexts_hears_of_each_request_what_it_would_alone(llama: LanguageModel) -> None:

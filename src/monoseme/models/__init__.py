@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from monoseme.models._generate import Generation, GenerationRequest, Sampling, TokenEvent
     from monoseme.models._generating import Generating, Ongoing
     from monoseme.models._loading import device_of
-    from monoseme.models.edit import Edit, EditContext, FunctionEdit, replacement
+    from monoseme.models.edit import Edit, EditContext, FunctionEdit, Look, replacement
     from monoseme.models.language_model import LanguageModel, RunOutput
     from monoseme.models.spec import ModelSpec
 
@@ -31,6 +31,7 @@ __all__ = [
     "GenerationRequest",
     "HubSettings",
     "LanguageModel",
+    "Look",
     "ModelConfig",
     "ModelSpec",
     "Ongoing",
@@ -52,7 +53,7 @@ __getattr__ = lazy_attributes(
         "_loading": ["device_of"],
         "_generate": ["Generation", "GenerationRequest", "Sampling", "TokenEvent"],
         "_generating": ["Generating", "Ongoing"],
-        "edit": ["Edit", "EditContext", "FunctionEdit", "replacement"],
+        "edit": ["Edit", "EditContext", "FunctionEdit", "Look", "replacement"],
         "language_model": ["LanguageModel", "RunOutput"],
         "spec": ["ModelSpec"],
     },

@@ -6,6 +6,7 @@ tell that there are others; what a row becomes hangs on them only through the or
 Letters: n rows, S positions, V vocabulary.
 """
 
+from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,11 +14,11 @@ import torch
 from monoseme.core.errors import MonosemeError
 from monoseme.models._forward import Call, Forward
 from monoseme.models._generate import Generation, GenerationRequest, Row, check_prompts
-from monoseme.models._own_rows import Own, OwnRows
+from monoseme.models._own_rows import Own, OwnRows, SharedLook, SharedWork
 from monoseme.models._padding import pad_left, positions_of
 from monoseme.models._row_cache import RowCache, widened
 from monoseme.models._tokens import as_ids
-from monoseme.models.edit import EditContext
+from monoseme.models.edit import Edit, EditContext, Look
 
 if TYPE_CHECKING:
     from monoseme.models.language_model import LanguageModel
@@ -187,17 +188,33 @@ class _Batch:
             state=tuple(row.state for row in rows),
         )
 
-    def _own_edits(self, context: EditContext) -> tuple[OwnRows, ...]:
-        """Every request's edits, each for its own rows."""
-        made: list[OwnRows] = []
+    def _own_edits(self, context: EditContext) -> tuple[Edit, ...]:
+        """Every request's edits, each for its own rows; what looks at the model before a request changes it is shared."""
+        made: list[Edit] = []
+        shared: dict[Hashable, SharedWork] = {}
         first = 0
         for part in self.parts:
             width = 1 if self._cache is not None else max(len(row.prompt) for row in part.left)
             own = Own(first, first + len(part.left), width, context)
             first += len(part.left)
-            if not part.is_over:
-                made += [OwnRows(edit, own, part.fail) for edit in part.request.edits]
+            if part.is_over:
+                continue
+            looks = _shared_looks(part.request.edits)
+            for key in dict.fromkeys(look.key for look in looks):
+                shared.setdefault(key, SharedWork(context)).owners.append(own)
+            made += [SharedLook(look, own, shared[look.key], part.fail) for look in looks]
+            made += [OwnRows(edit, own, part.fail) for edit in part.request.edits[len(looks) :]]
         return tuple(made)
+
+
+def _shared_looks(edits: Iterable[Edit]) -> list[Look]:
+    """The first edits, as far as they are looks that share their work: before anything is changed."""
+    looks: list[Look] = []
+    for edit in edits:
+        if not isinstance(edit, Look) or edit.key is None:
+            break
+        looks.append(edit)
+    return looks
 
 
 def _pad_id(model: "LanguageModel") -> int:

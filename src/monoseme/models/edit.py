@@ -6,7 +6,7 @@ model goes on. It must not write into `x`: the model may still hold it.
 Letters: n sequences, S positions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -61,6 +61,27 @@ class FunctionEdit:
     def __call__(self, x: Float[Tensor, "n S D"], context: EditContext) -> Float[Tensor, "n S D"]:
         """Calls the function."""
         return self.function(x, context)
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """An edit that changes nothing. Requests that are written together share the work of looks with equal `key`, which must then
+    look at their site in the same way; each hears what became of its own rows.
+    """
+
+    site: Site
+    key: Hashable | None
+    """None: a request's own work, which is not shared."""
+    work: Callable[[Tensor, EditContext], Any]
+    """What is made of the tensor where the context's mask is True; None: nothing to hear yet."""
+    hear: Callable[[Any, EditContext, Bool[Tensor, "n S"]], None]
+    """Takes what was made, the context it was made in, and which rows of it are its own."""
+
+    def __call__(self, x: Float[Tensor, "n S D"], context: EditContext) -> Float[Tensor, "n S D"]:
+        """The tensor itself; all rows are its own."""
+        if bool(context.mask.any()) and (made := self.work(x, context)) is not None:
+            self.hear(made, context, context.mask)
+        return x
 
 
 def replacement(site: Site, x: Float[Tensor, "n S D"]) -> FunctionEdit:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from monoseme.core.errors import ConfigError
-from monoseme.models.edit import Edit, EditContext, FunctionEdit
+from monoseme.models.edit import Edit, EditContext, Look
 from monoseme.models.site import Site
 from monoseme.saes import Codes
 from monoseme.splice._placed import Placed
@@ -52,7 +52,7 @@ def watch(
         raise ConfigError(f"this SAE has no codes at {code_site} to watch.\n  Allowed: {', '.join(map(str, placed.code_sites))}")
     number = 0 if code_site is None else placed.code_sites.index(code_site)
     watching = _Watching(placed, tuple(latents), hear, part, number)
-    return tuple(FunctionEdit(site, watching.at(site)) for site in placed.inputs)
+    return tuple(watching.at(site) for site in placed.inputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,28 +63,36 @@ class _Watching:
     part: str | None
     number: int
 
-    def at(self, site: Site) -> Callable[[Tensor, EditContext], Tensor]:
-        """What is called at one of the SAE's inputs; the last of them has all it takes."""
+    def at(self, site: Site) -> Look:
+        """What looks at one of the SAE's inputs; at the last of them there is all it takes."""
+        placed = self.placed
+        # What was seen before is kept with each sequence, and the sequences of several requests differ in length.
+        key = None if placed.sae.reads == "contexts" else ("watched", placed.sae, placed.sites, self.part)
 
-        def look(x: Tensor, context: EditContext) -> Tensor:
-            seen: dict[Site, Tensor] = context.scratch.setdefault(self, {})
+        def look(x: Tensor, context: EditContext) -> list[SparseCodes] | None:
+            seen: dict[Site, Tensor] = context.scratch.setdefault(key or self, {})
             seen[site] = x.detach()
-            if len(seen) == len(self.placed.inputs) and bool(context.mask.any()):
-                self._tell(seen, context)
-            return x
+            return self._codes(seen, context) if len(seen) == len(placed.inputs) else None
 
-        return look
+        return Look(site, key, look, self._tell)
 
     @torch.no_grad()
-    def _tell(self, seen: dict[Site, Tensor], context: EditContext) -> None:
-        mask = context.mask
+    def _codes(self, seen: dict[Site, Tensor], context: EditContext) -> list[SparseCodes]:
+        """[T, F] of each site with codes of its own, where the context's mask is True."""
         if self.placed.sae.reads == "contexts":
-            codes = self._codes_of_context(seen[self.placed.inputs[0]], mask, context)
+            codes = self._codes_of_context(seen[self.placed.inputs[0]], context.mask, context)
         else:
-            codes = self.placed.encode(seen, mask)
-        code = self.placed.per_site(codes.sparse(self.part))[self.number]
-        row = context.row.unsqueeze(1).expand_as(mask)[mask]
-        self.hear(Watched(row, context.positions[mask], latent_columns(code, self.latents)))
+            codes = self.placed.encode(seen, context.mask)
+        return self.placed.per_site(codes.sparse(self.part))
+
+    @torch.no_grad()
+    def _tell(self, codes: list[SparseCodes], context: EditContext, mine: Bool[Tensor, "n S"]) -> None:
+        """What is at the positions of `mine`."""
+        code, own = codes[self.number], mine[context.mask]
+        if not bool(own.all()):
+            code = code.select_rows(own.to(code.device))
+        row = context.row.unsqueeze(1).expand_as(mine)[mine]
+        self.hear(Watched(row, context.positions[mine], latent_columns(code, self.latents)))
 
     def _codes_of_context(self, x: Tensor, mask: Bool[Tensor, "n S"], context: EditContext) -> Codes:
         """Codes [T, F] of this forward's rows, worked out over all that each sequence has had."""
