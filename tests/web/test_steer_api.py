@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 from monoseme.cli.main import main
@@ -314,3 +315,11 @@ def test_a_page_that_reads_too_slowly_is_told_and_its_text_ends() -> None:
     events, is_cancelled = asyncio.run(write())
     assert [event.event for event in events] == ["queued", "queued", "failed"]
     assert is_cancelled
+
+
+@pytest.mark.parametrize(
+    "settings", ['{"a": NaN}', '{"a": 1e999}', '{"a": [1]}', '{"a": null}', '{"a": "\\ud800"}', '{"\\ud800": 1}']
+)
+def test_a_setting_is_one_plain_value(settings: str) -> None:
+    with pytest.raises(ValidationError):
+        SteerAsked(prompts=["x"], options=json.loads(settings))
