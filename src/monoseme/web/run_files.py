@@ -35,6 +35,12 @@ class UnavailableError(MonosemeError):
     """What was asked for exists only with something that is not there, such as the model; the API answers 409."""
 
 
+def check_latent(index: int, n_latents: int, sae: str) -> None:
+    """Raises NotFoundError for a number that no latent has."""
+    if index >= n_latents:
+        raise NotFoundError(f"{sae} has no latent {index:,}\n  Its latents are numbered 0 to {n_latents - 1:,}.")
+
+
 class PageReader(Protocol):
     """What a page asks; made from the files of a run when the page is first opened, and safe to ask from several threads."""
 
@@ -167,9 +173,8 @@ class RunFiles:
                 f"{sae} has not been scanned, so its latents cannot be shown.\n"
                 f"  Scan it with:  monoseme scan {typed(self.folder.path)}"
             )
-        if index is not None and index >= atlas.latents(sae).n_latents:
-            last = atlas.latents(sae).n_latents - 1
-            raise NotFoundError(f"{sae} has no latent {index:,}\n  Its latents are numbered 0 to {last:,}.")
+        if index is not None:
+            check_latent(index, atlas.latents(sae).n_latents, sae)
         return atlas
 
     def sae(self, key: str) -> ScannedSae:

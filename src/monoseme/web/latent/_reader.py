@@ -4,7 +4,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from monoseme.web.latent.answers import Judgements, LatentCard, LatentDetail, LatentVectors, Trial
-from monoseme.web.run_files import RunFiles
+from monoseme.web.run_files import RunFiles, check_latent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,6 @@ class LatentReader:
 
         def work(model: "LanguageModel") -> Trial:
             from monoseme.web.latent._trial import trial
-            from monoseme.web.latent._vectors import check_latent
 
             own = files.worker.sae(asked.path, model)
             check_latent(index, own.n_latents, sae)

@@ -12,13 +12,7 @@ from safetensors.numpy import save
 from monoseme.saes import SAE, load_sae
 from monoseme.splice import written_by
 from monoseme.web.latent.answers import LatentVectors, WrittenVector
-from monoseme.web.run_files import NotFoundError, ScannedSae
-
-
-def check_latent(index: int, n_latents: int, sae: str) -> None:
-    """Raises NotFoundError for a number that no latent has."""
-    if index >= n_latents:
-        raise NotFoundError(f"{sae} has no latent {index:,}\n  Its latents are numbered 0 to {n_latents - 1:,}.")
+from monoseme.web.run_files import ScannedSae, check_latent
 
 
 class Decoders:

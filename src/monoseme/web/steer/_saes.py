@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from monoseme.core.artifact import open_artifact
 from monoseme.core.config import suggest
-from monoseme.web.run_files import NotFoundError, RunFiles, UnavailableError
+from monoseme.web.run_files import NotFoundError, RunFiles, UnavailableError, check_latent
 from monoseme.web.steer.answers import SteerSae
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ def require_latent(saes: Iterable[SteerSae], key: str, latent: int) -> None:
     if key not in known:
         raise NotFoundError(f"this run has no SAE {key!r}.{suggest(key, list(known))}")
     sae = known[key]
-    if latent >= sae.n_latents:
-        raise NotFoundError(f"{key} has no latent {latent:,}\n  Its latents are numbered 0 to {sae.n_latents - 1:,}.")
+    check_latent(latent, sae.n_latents, key)
     if sae.why_not is not None:
         raise UnavailableError(sae.why_not)
 

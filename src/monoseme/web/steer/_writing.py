@@ -92,10 +92,10 @@ class SteerWriting:
             for row in request.rows:
                 if row.is_done and (number, row.index) not in self._ended:
                     self._ended.add((number, row.index))
-                    text, _, _, is_ended = row.result()
-                    text = text if self._asked.chat is None else text.strip()
-                    reason = "end" if is_ended else "length"
-                    self._tell(Ended(arm=arm, row=row.index, text=text, is_ended=is_ended, reason=reason))
+                    found = row.result()
+                    text = found.text if self._asked.chat is None else found.text.strip()
+                    reason = "end" if found.is_ended else "length"
+                    self._tell(Ended(arm=arm, row=row.index, text=text, is_ended=found.is_ended, reason=reason))
         if all(request.is_over for request in ongoing):
             self._stream.close(Done(n_tokens=self._n_tokens, seconds=time.monotonic() - self._since))
 
