@@ -15,6 +15,6 @@ def test_fifty_clients_lose_no_stream_and_memory_stays_bounded(run_folder: Path)
     assert (seen["n_errors"], seen["errors"]) == (0, [])
     assert seen["n_texts"] >= 50
     # Each waits for its turn, so no client is more than a few texts before another; one that leaves texts has fewer whole ones.
-    assert seen["texts_per_client"]["min"] >= 1 or seen["texts_per_client"]["max"] <= 3
+    assert seen["texts_per_client"]["max"] - seen["texts_per_client"]["min"] <= 3
     # What 32 rows of keys and values, and the answers on their way, may take.
     assert seen["memory_mb"]["most"] - seen["memory_mb"]["before"] < 200
