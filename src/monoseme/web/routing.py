@@ -1,6 +1,7 @@
-"""What the routes of every page share: which run is asked about, and the names in a path."""
+"""What the routes of every page share: which run is asked about, the names in a path, and code that takes long to import."""
 
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request
 
@@ -24,3 +25,17 @@ def _run(run: RunName, library: ServedRuns) -> Run:
 
 
 ServedRun = Annotated[Run, Depends(_run)]
+
+
+def imported_first(*modules: str) -> Any:
+    """A dependency of routes that await: it imports `modules` in a thread.
+
+    Torch and transformers take seconds. Imported by the first such route itself, they would stop every page for as long, since
+    it runs on the event loop.
+    """
+
+    def load() -> None:  # what is no coroutine, FastAPI runs in its thread pool
+        for module in modules:
+            import_module(module)
+
+    return Depends(load)

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from monoseme.web.prompt._query import MAX_PROMPT_CHARS, LogitsQuery
 from monoseme.web.prompt._reader import PromptReader
 from monoseme.web.prompt.answers import LayersReading, LayerTable, LogitsReading, PromptReading, TimeReading
-from monoseme.web.routing import SaeName, ServedRun
+from monoseme.web.routing import SaeName, ServedRun, imported_first
 from monoseme.web.values import Model
 
 PromptText = Annotated[str, Query(min_length=1, max_length=MAX_PROMPT_CHARS)]
@@ -25,7 +25,8 @@ Threshold = Annotated[float, Query(ge=0, lt=1, description="share of the largest
 RowCount = Annotated[int, Query(ge=1, le=200, description="latents of each part")]
 Latent = Annotated[int | None, Query(ge=0, lt=2**31, description="a latent to show wherever it fires")]
 
-router = APIRouter()
+_VIEWS = ("_reading", "_layers", "_layer_table", "_time", "_logits", "_steered")
+router = APIRouter(dependencies=[imported_first("monoseme.web.forward", *(f"monoseme.web.prompt.{name}" for name in _VIEWS))])
 
 
 @router.get("/runs/{run}/saes/{sae}/prompt", response_model=PromptReading)

@@ -6,13 +6,13 @@ POST /api/runs/{run}/steer             texts, token by token, as server-sent eve
 
 from fastapi import APIRouter
 
-from monoseme.web.routing import ServedRun
+from monoseme.web.routing import ServedRun, imported_first
 from monoseme.web.steer._reader import SteerReader, WrittenResponse
 from monoseme.web.steer.answers import SteerOptions
 from monoseme.web.steer.asked import SteerAsked
 from monoseme.web.values import ApiError
 
-router = APIRouter()
+router = APIRouter(dependencies=[imported_first("monoseme.web.steer._methods", "monoseme.web.steer._writing")])
 
 
 @router.get("/runs/{run}/steer")

@@ -1,0 +1,5 @@
+"""Tells in which thread it was imported."""
+
+import threading
+
+IMPORTED_IN = threading.get_ident()
