@@ -82,7 +82,8 @@ def _script(component: str) -> str:
 
 @functools.cache
 def _style() -> str:
-    names = ("base", "components", "pages/overview", "pages/latent", "embed")
+    shared = (f"components/{name}" for name in ("texts", "panels", "controls", "tables", "figures"))
+    names = ("base", *shared, "pages/latent", "pages/latent_examples", "embed")
     return "\n".join((STATIC / "css" / f"{name}.css").read_text(encoding="utf-8") for name in names)
 
 

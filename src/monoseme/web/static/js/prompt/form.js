@@ -12,7 +12,7 @@ export class PromptForm {
     this.page = page;
     const { text } = page.state;
     this.box = h("textarea", { class: "field prompt__box", rows: 3, maxlength: MAX_CHARACTERS, placeholder: "Type or paste some text…", "aria-label": "Text to read", data: { search: "" }, value: text, onkeydown: (event) => this.typed(event) });
-    const hint = h("span", { class: "muted small prompt__hint" }, h("kbd", {}, "Ctrl"), " ", h("kbd", {}, "Enter"));
+    const hint = h("span", { class: "muted small key-hint" }, h("kbd", {}, "Ctrl"), " ", h("kbd", {}, "Enter"));
     this.node = h("form", { class: "prompt", onsubmit: (event) => this.submit(event) }, this.box, h("div", { class: "prompt__go" }, h("button", { class: "button button--main", type: "submit" }, "Read it"), hint, text ? null : this.tries()));
   }
 

@@ -25,7 +25,7 @@ export class Words {
       "form",
       { class: "words", onsubmit: (event) => this.submit(event) },
       this.fields,
-      h("div", { class: "words__go" }, this.button, h("span", { class: "muted small prompt__hint" }, h("kbd", {}, "Ctrl"), " ", h("kbd", {}, "Enter")), h("label", { class: "check" }, this.compare, "beside the default"), this.count, this.back),
+      h("div", { class: "words__go" }, this.button, h("span", { class: "muted small key-hint" }, h("kbd", {}, "Ctrl"), " ", h("kbd", {}, "Enter")), h("label", { class: "check" }, this.compare, "beside the default"), this.count, this.back),
     );
   }
 
