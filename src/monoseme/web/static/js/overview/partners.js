@@ -2,6 +2,7 @@
 
 import { latentLink } from "../card.js";
 import { fill, h } from "../dom.js";
+import { keepingFocus } from "../focus.js";
 import { count, percent } from "../format.js";
 import { plainly } from "../tokens.js";
 
@@ -14,7 +15,6 @@ const PAGE = 30;
 
 /** Draws a page of pairs into `place`; `change` asks for another. */
 export function partners(place, answer, { a, b, state, change }) {
-  const focused = place.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
   const order = state.query.order ?? "highest";
   const head = h(
     "div",
@@ -23,8 +23,7 @@ export function partners(place, answer, { a, b, state, change }) {
     h("div", { class: "segments", role: "group", "aria-label": "Order of pairs" }, ORDERS.map(([name, title]) => h("button", { type: "button", data: { focus: name }, "aria-pressed": String(name === order), onclick: () => change({ order: name === "highest" ? null : name }) }, title))),
     h("label", { class: "small compare__only" }, h("input", { type: "checkbox", data: { focus: "mutual" }, checked: state.query.mutual === "1", onchange: (event) => change({ mutual: event.target.checked ? "1" : null }) }), " Each other's nearest only"),
   );
-  fill(place, head, h("div", { class: "panel panel--flush" }, table(answer, a, b)), pages(answer, change));
-  if (focused) place.querySelector(`[data-focus="${focused}"]`)?.focus();
+  keepingFocus(place, () => fill(place, head, h("div", { class: "panel panel--flush" }, table(answer, a, b)), pages(answer, change)));
 }
 
 function table({ partners: pairs }, a, b) {

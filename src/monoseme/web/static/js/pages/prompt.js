@@ -2,8 +2,8 @@
 
 import { address, get } from "../api.js";
 import { fill, h } from "../dom.js";
+import { keepingFocus } from "../focus.js";
 import { plural } from "../format.js";
-import { keepingFocus } from "../prompt/focus.js";
 import { PromptForm, unread } from "../prompt/form.js";
 import { LatentsView } from "../prompt/latents_view.js";
 import { LayersView } from "../prompt/layers_view.js";

@@ -2,6 +2,7 @@
 
 import { address, get, search } from "../api.js";
 import { fill, h } from "../dom.js";
+import { keepingFocus } from "../focus.js";
 import { count, plural } from "../format.js";
 import { term } from "../float.js";
 import { metricTable, titleOf, told } from "../metrics.js";
@@ -46,17 +47,15 @@ class Runs {
     Object.assign(this.query, changes);
     const { sort, pick } = this.query;
     this.router.note(`/${search({ sort, pick: pick.join(",") })}`);
-    this.draw();
+    keepingFocus(this.table, () => this.draw());
   }
 
   draw() {
-    const focused = this.table.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
     const columns = HEADLINE.filter((name) => name !== "fvu" && this.saes.some((sae) => metricOf(sae, name)));
     const heads = [["run", "Run"], ["name", "SAE"], ["site", "Site"], ["n_latents", "Latents"], ...columns.map((name) => [name, titleOf(name)])];
     const rows = sorted(this.saes, this.query.sort);
     fill(this.table, h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "SAEs of all runs" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, h("span", { class: "sr-only" }, "Side by side")), heads.map(([key, title], i) => this.heading(key, title, i > 2)))), h("tbody", {}, rows.map((sae) => this.row(sae, columns))))));
     this.drawBeside();
-    if (focused) this.table.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
   }
 
   heading(key, title, numeric) {

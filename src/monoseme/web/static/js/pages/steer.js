@@ -2,9 +2,9 @@
 
 import { address, get } from "../api.js";
 import { fill, h } from "../dom.js";
+import { keepingPlace } from "../focus.js";
 import { Adder } from "../steer/adder.js";
 import { Desk } from "../steer/desk.js";
-import { focusOf, refocus } from "../steer/focus.js";
 import { Facts, LatentList } from "../steer/latents.js";
 import { commandLine, layout } from "../steer/layout.js";
 import { Legend, shadingOf } from "../steer/legend.js";
@@ -112,8 +112,11 @@ class SteerPage {
   }
 
   draw() {
+    keepingPlace(this.node, () => this.redraw());
+  }
+
+  redraw() {
     const { state, parts } = this;
-    const focused = focusOf(this.node);
     parts.settings.draw(state);
     parts.words.draw(state, { nTurns: this.desk.chat.rounds.length });
     parts.words.button.disabled = Boolean(this.options.why_no_model);
@@ -124,13 +127,10 @@ class SteerPage {
     fill(parts.output, this.desk.boards.map((board) => board.node));
     parts.list.draw(state, this.method);
     this.retell();
-    refocus(this.node, focused);
   }
 
   drawLatents() {
-    const focused = focusOf(this.parts.list.node);
-    this.parts.list.draw(this.state, this.method);
-    refocus(this.parts.list.node, focused);
+    keepingPlace(this.parts.list.node, () => this.parts.list.draw(this.state, this.method));
     this.retell();
   }
 
@@ -148,9 +148,7 @@ class SteerPage {
   drawLegend() {
     const shading = this.shading();
     if (shading.name === this.shown?.name && shading.top === this.shown?.top) return;
-    const focused = focusOf(this.parts.legend.node);
-    this.parts.legend.draw(this.state, shading);
-    refocus(this.parts.legend.node, focused);
+    keepingPlace(this.parts.legend.node, () => this.parts.legend.draw(this.state, shading));
     this.shown = shading;
   }
 

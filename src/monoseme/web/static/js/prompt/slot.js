@@ -1,7 +1,7 @@
 // A place on the page that waits for an answer.
 
 import { fill, h } from "../dom.js";
-import { keepingFocus } from "./focus.js";
+import { keepingFocus } from "../focus.js";
 import { unread } from "./form.js";
 
 export class Slot {

@@ -2,6 +2,7 @@
 
 import { get } from "../api.js";
 import { fill, h } from "../dom.js";
+import { keepingFocus } from "../focus.js";
 import { MISSING, count, number } from "../format.js";
 import { plainly } from "../tokens.js";
 import { forms } from "./files.js";
@@ -32,7 +33,8 @@ export class StudyTable {
     const descending = this.order.startsWith("-");
     const query = { sort: this.sort, order: descending ? "descending" : null, columns: this.all ? "all" : null, offset: this.offset || null, limit: PAGE };
     try {
-      this.draw(await get(`/studies/${encodeURIComponent(this.study.id)}/tables/${encodeURIComponent(this.about.name)}`, { query, signal: this.signal }));
+      const table = await get(`/studies/${encodeURIComponent(this.study.id)}/tables/${encodeURIComponent(this.about.name)}`, { query, signal: this.signal });
+      keepingFocus(this.node, () => this.draw(table));
     } catch (error) {
       if (error.name !== "AbortError") fill(this.body, h("p", { class: "empty", role: "alert" }, error.message));
     }
@@ -46,13 +48,11 @@ export class StudyTable {
   }
 
   draw(table) {
-    const focused = this.node.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
     const head = h("tr", {}, table.columns.map((column) => this.heading(column)));
     const whole = table.columns.map((_, i) => table.rows.every((row) => row[i] === null || Number.isInteger(row[i])));
     const rows = table.rows.map((row) => h("tr", {}, row.map((value, i) => cell(value, { numeric: table.columns[i].is_numeric, whole: whole[i] }))));
     fill(this.body, h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Table ${this.about.name}` }, h("table", { class: "study__table" }, h("thead", {}, head), h("tbody", {}, rows))));
     fill(this.foot, this.pages(table), this.columns(table));
-    if (focused) this.node.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
   }
 
   heading({ name, is_numeric: numeric }) {
