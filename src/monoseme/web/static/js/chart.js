@@ -61,9 +61,9 @@ function options() {
 
 /** The specification at the size of its box, in the colours of the figures and the type of the page. */
 function dressed(spec, height, themes) {
-  const font = getComputedStyle(document.body).fontFamily;
-  const heat = { fill: isDark() ? "#e0963a" : "#c97b12" };
-  const config = { ...(isDark() ? themes.dark : themes.light), font, rect: heat };
+  const style = getComputedStyle(document.body);
+  const heat = { fill: style.getPropertyValue("--heat-chart").trim() };
+  const config = { ...(isDark() ? themes.dark : themes.light), font: style.fontFamily, rect: heat };
   const plain = { ...spec, config, background: "transparent", padding: 4 };
   return hasOwnSize(spec) ? plain : { ...plain, width: "container", height, autosize: { type: "fit", contains: "padding" } };
 }
