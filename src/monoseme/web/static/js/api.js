@@ -56,6 +56,8 @@ export const address = {
   latents: (run, sae, query = {}) => `${address.sae(run, sae)}/latents${search(query)}`,
   latent: (run, sae, index) => `${address.sae(run, sae)}/latents/${index}`,
   steer: (run, query = "") => `/runs/${encodeURIComponent(run)}/steer${query && `?${query}`}`,
+  /** The steer page with one latent at its maximum; `sae` may name a site too. */
+  steerWith: (run, sae, index) => address.steer(run, search({ l: `${sae}:${index}:1max` }).slice(1)),
   /** Studies are served beside runs, or without any. */
   studies: (run) => (run ? `/runs/${encodeURIComponent(run)}/studies` : "/studies"),
   study: (run, study) => `${address.studies(run)}/${encodeURIComponent(study)}`,

@@ -6,6 +6,7 @@ import { hideCard, startCards } from "./card.js";
 import { fill, h } from "./dom.js";
 import { hideTip, startTips } from "./float.js";
 import { Keyboard } from "./keyboard.js";
+import { failure } from "./notice.js";
 import { Router } from "./router.js";
 import { startTheme, toggleTheme } from "./theme.js";
 
@@ -77,14 +78,8 @@ function journeys(place) {
 }
 
 function fail(error, context) {
-  const node = h(
-    "div",
-    { class: "notice notice--bad", role: "alert" },
-    h("h1", {}, error.status === 404 ? "Not here" : "This did not work"),
-    h("p", {}, error.message),
-    error.hint && h("p", { class: "small" }, error.hint),
-    h("div", { class: "notice__ways" }, h("button", { class: "button", type: "button", onclick: () => router.open() }, "Try again"), h("a", { class: "button", href: "/" }, "Start page")),
-  );
+  const ways = h("div", { class: "notice__ways" }, h("button", { class: "button", type: "button", onclick: () => router.open() }, "Try again"), h("a", { class: "button", href: "/" }, "Start page"));
+  const node = failure(error, { title: h("h1", {}, error.status === 404 ? "Not here" : "This did not work"), more: ways });
   show({ title: "Not available", node }, context);
   if (!error.hint && !error.status) throw error;
 }

@@ -88,13 +88,23 @@ function row(metric, saes, { marksBest, error }) {
     {},
     h("th", { scope: "row", class: "metrics__name" }, term(titleOf(metric.name), explain(metric))),
     values.map((value) => h("td", { class: "num" }, cell(value, value && value === best, error))),
-    h("td", { class: "metrics__better muted small" }, { higher: "higher ↑", lower: "lower ↓", neither: "" }[metric.better]),
+    betterCell(metric.better),
   );
 }
 
 export function explain(metric) {
   const facts = [metric.unit && `Unit: ${metric.unit}.`, metric.n !== null && `n = ${count(metric.n)}.`].filter(Boolean).join(" ");
   return [metric.definition, facts, metric.name].filter(Boolean).join("\n");
+}
+
+/** The cell that tells which way a metric is better. */
+export function betterCell(better) {
+  return h("td", { class: "metrics__better muted small" }, { higher: "higher ↑", lower: "lower ↓", neither: "" }[better]);
+}
+
+/** What stands for a number that is not there; its reason is told like a definition. */
+export function missing(why) {
+  return term("–", `Missing: ${why ?? "no reason given"}`);
 }
 
 /** The best value, only where the difference is more than the noise of both. */
@@ -108,7 +118,7 @@ function bestOf(values, better) {
 
 function cell(metric, isBest, error) {
   if (!metric) return h("span", { class: "muted" }, "–");
-  if (metric.value === null) return term("–", `Missing: ${metric.why_missing ?? "no reason given"}`);
+  if (metric.value === null) return missing(metric.why_missing);
   const { value, error: spread } = told(metric);
   const range = interval(metric);
   const shown = error === "interval" ? range && ` [${range}]` : spread && ` ± ${spread}`;

@@ -12,13 +12,8 @@ export function head(latent, params, { go, random }) {
     { class: "head" },
     h("h1", { class: "latent__title" }, h("span", { class: "muted" }, "Latent "), latent.index, " ", h("span", { class: "badge" }, latent.sae), latent.site && !latent.sae.includes(latent.site) && [" ", h("span", { class: "badge" }, latent.site)], latent.n_active === 0 && [" ", h("span", { class: "badge" }, "dead")]),
     h("nav", { class: "head__end steps", "aria-label": "Other latents" }, step(latent.previous, "‹ Previous", "k"), step(latent.next, "Next ›", "j"), h("button", { class: "button", type: "button", onclick: random, "aria-keyshortcuts": "r" }, "Random")),
-    h("div", { class: "steps" }, h("a", { class: "button button--main", href: steerWith(latent, params), "aria-keyshortcuts": "s" }, "Steer with it"), menu(latent, params)),
+    h("div", { class: "steps" }, h("a", { class: "button button--main", href: address.steerWith(params.run, params.sae, latent.index), "aria-keyshortcuts": "s" }, "Steer with it"), menu(latent, params)),
   );
-}
-
-/** The steer page with this latent at its maximum. */
-export function steerWith(latent, { run, sae }) {
-  return address.steer(run, new URLSearchParams({ l: `${sae}:${latent.index}:1max` }).toString());
 }
 
 function menu(latent, { run, sae }) {

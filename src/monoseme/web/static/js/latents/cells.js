@@ -3,6 +3,7 @@
 import { latentLink } from "../card.js";
 import { h } from "../dom.js";
 import { activation, count, number, percent, rarity, words } from "../format.js";
+import { sortHead } from "../table_parts.js";
 import { chips, tokenText } from "../tokens.js";
 import { shownOf, sortOf } from "./query.js";
 
@@ -47,14 +48,11 @@ export function nextSort(query, column) {
 export function header(columns, query, sortBy) {
   const { sort, order } = sortOf(query);
   const cell = (column) => {
-    const sorted = !column.fixed && sort === (column.sortBy ?? column.name);
-    const arrow = sorted && h("span", { "aria-hidden": "true" }, order === "descending" ? " ↓" : " ↑");
     const title = h("span", { class: "latents__title" }, column.title);
-    return h(
-      "th",
-      { scope: "col", role: "columnheader", class: column.numeric ? "num" : null, "aria-sort": sorted ? order : null, data: column.tip ? { tip: column.tip } : {} },
-      column.fixed ? title : h("button", { type: "button", class: "sort", onclick: () => sortBy(column) }, title, arrow),
-    );
+    const props = { role: "columnheader", data: column.tip ? { tip: column.tip } : {} };
+    if (column.fixed) return h("th", { scope: "col", class: column.numeric ? "num" : null, ...props }, title);
+    const sorted = sort === (column.sortBy ?? column.name);
+    return sortHead(title, { name: column.name, order: sorted ? order : null, numeric: column.numeric, sort: () => sortBy(column), props });
   };
   return h("tr", { role: "row", "aria-rowindex": 1 }, columns.map(cell));
 }

@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { fill, h } from "../dom.js";
 import { term } from "../float.js";
-import { explain, folded, grouped, interval, titleOf, told } from "../metrics.js";
+import { betterCell, explain, folded, grouped, interval, missing, titleOf, told } from "../metrics.js";
 import { overlap } from "./overlap.js";
 
 export function compareView(run, { signal, state, runs }) {
@@ -71,13 +71,13 @@ function row(pair) {
     h("th", { scope: "row", class: "metrics__name" }, term(titleOf(pair.name), explain({ ...known, definition: pair.definition })), pair.warning && h("span", { class: "muted small" }, ` (${pair.warning})`)),
     ["a", "b"].map((side) => h("td", { class: "num" }, value(pair[side], pair.favours === side))),
     h("td", { class: "num" }, difference(pair, known)),
-    h("td", { class: "metrics__better muted small" }, { higher: "higher ↑", lower: "lower ↓", neither: "" }[pair.better]),
+    betterCell(pair.better),
   );
 }
 
 function value(metric, isBetter) {
   if (!metric) return h("span", { class: "muted" }, "–");
-  if (metric.value === null) return term("–", `Missing: ${metric.why_missing ?? "no reason given"}`);
+  if (metric.value === null) return missing(metric.why_missing);
   const shown = told(metric).value;
   return h("span", { data: { tip: interval(metric) ? `95 % interval: ${interval(metric)}` : shown } }, isBetter ? h("b", {}, shown, h("span", { class: "sr-only" }, " (better)")) : shown);
 }

@@ -3,7 +3,8 @@
 import { latentLink } from "../card.js";
 import { fill, h } from "../dom.js";
 import { keepingFocus } from "../focus.js";
-import { count, percent } from "../format.js";
+import { percent } from "../format.js";
+import { pageSteps } from "../table_parts.js";
 import { plainly } from "../tokens.js";
 
 const ORDERS = [
@@ -23,7 +24,7 @@ export function partners(place, answer, { a, b, state, change }) {
     h("div", { class: "segments", role: "group", "aria-label": "Order of pairs" }, ORDERS.map(([name, title]) => h("button", { type: "button", data: { focus: name }, "aria-pressed": String(name === order), onclick: () => change({ order: name === "highest" ? null : name }) }, title))),
     h("label", { class: "small compare__only" }, h("input", { type: "checkbox", data: { focus: "mutual" }, checked: state.query.mutual === "1", onchange: (event) => change({ mutual: event.target.checked ? "1" : null }) }), " Each other's nearest only"),
   );
-  keepingFocus(place, () => fill(place, head, h("div", { class: "panel panel--flush" }, table(answer, a, b)), pages(answer, change)));
+  keepingFocus(place, () => fill(place, head, h("div", { class: "panel panel--flush" }, table(answer, a, b)), h("div", { class: "pages" }, pageSteps({ offset: answer.offset, shown: answer.partners.length, total: answer.total, size: PAGE }, (to) => change({ from: to || null })))));
 }
 
 function table({ partners: pairs }, a, b) {
@@ -49,10 +50,4 @@ function named(name) {
 function side({ run, sae }, latent, explanation, density) {
   const link = density === null ? h("span", {}, latent) : latentLink(run, sae, latent, String(latent));
   return [h("td", { class: "num" }, link), h("td", { class: "partners__words small" }, explanation ? plainly(explanation) : h("span", { class: "muted" }, density === null ? "not scanned" : "no explanation"), density !== null && h("span", { class: "muted" }, ` · ${percent(density)}`))];
-}
-
-function pages({ offset, partners: pairs, total }, change) {
-  if (total <= PAGE) return null;
-  const step = (to, title) => h("button", { class: "button", type: "button", data: { focus: title }, disabled: to < 0 || to >= total, onclick: () => change({ from: to || null }) }, title);
-  return h("div", { class: "pages" }, step(offset - PAGE, "Previous"), h("span", { class: "muted small", role: "status" }, `${count(offset + 1)}–${count(offset + pairs.length)} of ${count(total)}`), step(offset + PAGE, "Next"));
 }

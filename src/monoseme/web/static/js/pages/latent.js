@@ -4,7 +4,7 @@ import { address, get } from "../api.js";
 import { h } from "../dom.js";
 import { count } from "../format.js";
 import { Examples } from "../latent/examples.js";
-import { head, steerWith } from "../latent/head.js";
+import { head } from "../latent/head.js";
 import { layers, related } from "../latent/related.js";
 import { explanations } from "../latent/said.js";
 import { activations, effects, facts, firesOn, logits, roles } from "../latent/side.js";
@@ -23,7 +23,7 @@ export async function latentPage({ params, query, signal, router }) {
   return {
     title: `Latent ${latent.index} of ${latent.sae}`,
     section: "latents",
-    keys: { ...steps(latent, go, random), ...examples?.keys(), m: { run: () => trial.focus(), says: "try my own text" }, s: { run: () => router.go(steerWith(latent, params)), says: "steer with it" } },
+    keys: { ...steps(latent, go, random), ...examples?.keys(), m: { run: () => trial.focus(), says: "try my own text" }, s: { run: () => router.go(address.steerWith(params.run, params.sae, latent.index)), says: "steer with it" } },
     node: h(
       "article",
       { class: "stack", vars: { "--gap": "22px" } },

@@ -9,6 +9,7 @@ import { Plots } from "../latents/plots.js";
 import { cleared, fromAddress, isFiltered, pageOf, plotsShown } from "../latents/query.js";
 import { RowPages } from "../latents/row_pages.js";
 import { sorter } from "../latents/sorter.js";
+import { failure } from "../notice.js";
 
 export async function latentsPage({ params, query, signal, router }) {
   const view = new LatentsView(params, fromAddress(query), signal, router);
@@ -113,7 +114,7 @@ class LatentsView {
 
   fail(error) {
     if (error.name === "AbortError" || this.signal.aborted) return;
-    fill(this.problem, h("div", { class: "notice notice--bad" }, h("p", {}, error.message), error.hint && h("p", { class: "small" }, error.hint)));
+    fill(this.problem, failure(error, { alert: false }));
   }
 
   drawFilters() {

@@ -4,9 +4,9 @@ import { address, get, search } from "../api.js";
 import { fill, h } from "../dom.js";
 import { keepingFocus } from "../focus.js";
 import { count, plural } from "../format.js";
-import { term } from "../float.js";
-import { metricTable, titleOf, told } from "../metrics.js";
+import { metricTable, missing, titleOf, told } from "../metrics.js";
 import { HEADLINE } from "../overview/summary.js";
+import { sortHead } from "../table_parts.js";
 import { overviewPage } from "./overview.js";
 import { studiesPage } from "./studies.js";
 
@@ -62,7 +62,8 @@ class Runs {
     const { sort } = this.query;
     const is = sort.replace(/^-/, "") === key;
     const next = !is ? (numeric ? `-${key}` : key) : sort.startsWith("-") ? key : `-${key}`;
-    return h("th", { scope: "col", class: numeric ? "num" : null, "aria-sort": is ? (sort.startsWith("-") ? "descending" : "ascending") : null }, h("button", { type: "button", class: "sort", data: { focus: `sort ${key}` }, onclick: () => this.change({ sort: next }) }, title, is && (sort.startsWith("-") ? " ↓" : " ↑")));
+    const order = is ? (sort.startsWith("-") ? "descending" : "ascending") : null;
+    return sortHead(title, { name: key, order, numeric, sort: () => this.change({ sort: next }) });
   }
 
   row(sae, columns) {
@@ -102,7 +103,7 @@ function metricOf(sae, name) {
 
 function value(metric) {
   if (!metric) return h("span", { class: "muted" }, "–");
-  if (metric.value === null) return term("–", `Missing: ${metric.why_missing ?? "no reason given"}`);
+  if (metric.value === null) return missing(metric.why_missing);
   const { value: shown, error } = told(metric);
   return [shown, error && h("span", { class: "error-bar" }, ` ± ${error}`)];
 }

@@ -3,6 +3,7 @@
 import { address, get } from "../api.js";
 import { fill, h } from "../dom.js";
 import { keepingPlace } from "../focus.js";
+import { failure } from "../notice.js";
 import { Adder } from "../steer/adder.js";
 import { Desk } from "../steer/desk.js";
 import { Facts, LatentList } from "../steer/latents.js";
@@ -31,7 +32,7 @@ export async function steerPage({ params, signal, router }) {
 /** The page once the server knows what there is to steer with, which may take it as long as a model takes to load. */
 async function opened({ run, signal, router, place }) {
   const failed = (error) => {
-    if (!signal.aborted) fill(place, h("div", { class: "notice notice--bad", role: "alert" }, h("h1", {}, "This did not work"), h("p", {}, error.message), error.hint && h("p", { class: "small" }, error.hint), h("button", { class: "button", type: "button", onclick: () => router.open() }, "Try again")));
+    if (!signal.aborted) fill(place, failure(error, { title: h("h1", {}, "This did not work"), more: h("button", { class: "button", type: "button", onclick: () => router.open() }, "Try again") }));
   };
   const options = await get(address.steer(run), { signal }).catch(failed);
   if (!options) return null;
@@ -197,8 +198,8 @@ class SteerPage {
     this.note();
   }
 
-  refuse({ message, hint }) {
-    fill(this.parts.notice, h("div", { class: "notice notice--bad" }, h("p", {}, message), hint && h("p", { class: "small" }, hint)));
+  refuse(problem) {
+    fill(this.parts.notice, failure(problem, { alert: false }));
   }
 
   /** The conversation is another: `text` is what was said and not answered, and goes back into the box. */

@@ -2,6 +2,7 @@
 
 import { address } from "../api.js";
 import { h } from "../dom.js";
+import { failure } from "../notice.js";
 import { queryOf } from "./state.js";
 
 const TRIES = ["Once upon a time there was a little dog who lived in a big red house.", "“Where are you going?” asked the boy. His mother smiled and said nothing.", "The function returns a list of integers, or None if the file does not exist."];
@@ -40,5 +41,5 @@ export class PromptForm {
 
 /** The notice in the place of an answer that did not come. */
 export function unread(error, title) {
-  return h("div", { class: "notice notice--bad", role: "alert" }, h("h2", {}, error.status === 409 ? "The model is not at hand" : title), h("p", {}, error.message), error.hint && h("p", { class: "small" }, error.hint));
+  return failure(error, { title: h("h2", {}, error.status === 409 ? "The model is not at hand" : title) });
 }

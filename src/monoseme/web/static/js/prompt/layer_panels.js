@@ -3,7 +3,7 @@
 import { h, svg } from "../dom.js";
 import { term } from "../float.js";
 import { count, number } from "../format.js";
-import { titleOf, told } from "../metrics.js";
+import { missing, titleOf, told } from "../metrics.js";
 
 const HEIGHT = 64;
 
@@ -43,7 +43,7 @@ function placed(value, edges, n) {
 export function layerMetrics(page, reading) {
   const names = reading.layers[0].metrics;
   const heading = (metric) => h("th", { scope: "col", class: "num" }, term(titleOf(metric.name), [metric.definition, metric.unit && `Unit: ${metric.unit}.`].filter(Boolean).join("\n")));
-  const cell = (metric) => h("td", { class: "num" }, metric.value === null ? term("–", `Missing: ${metric.why_missing ?? "no reason given"}`) : told(metric).value);
+  const cell = (metric) => h("td", { class: "num" }, metric.value === null ? missing(metric.why_missing) : told(metric).value);
   return h(
     "section",
     { "aria-label": "Metrics of this text" },

@@ -1,6 +1,6 @@
 // How the prompt page names a latent: its number, what it seems to mean, and what can be done with it.
 
-import { address, search } from "../api.js";
+import { address } from "../api.js";
 import { latentLink } from "../card.js";
 import { h } from "../dom.js";
 import { plainly } from "../tokens.js";
@@ -21,7 +21,7 @@ export function shadedBy(page, { key, latent, site = null, part = null, explanat
   const steered = site === null ? (key ?? name) : `${name}@${site}`;
   return [
     h("span", {}, "Shaded by ", named(page, key, latent, `latent ${latent}`), site !== null && ` at ${site}`, part !== null && ` (${part})`, explanation && [": ", said(explanation)], !fires && " (does not fire here)"),
-    h("a", { class: "nowrap", href: address.steer(page.run, search({ l: `${steered}:${latent}:1max` }).slice(1)) }, "Steer with it"),
+    h("a", { class: "nowrap", href: address.steerWith(page.run, steered, latent) }, "Steer with it"),
     h("button", { class: "button button--plain", type: "button", onclick: () => page.choose({ latent: null, part: null }) }, "clear"),
   ];
 }

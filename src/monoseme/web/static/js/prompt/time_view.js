@@ -3,6 +3,7 @@
 import { fill, h } from "../dom.js";
 import { term } from "../float.js";
 import { count, number, percent } from "../format.js";
+import { missing } from "../metrics.js";
 import { energyStripes } from "./energy.js";
 import { shadedBy } from "./named.js";
 import { largest } from "./shading.js";
@@ -51,7 +52,7 @@ export class TimeView {
   partTable() {
     const { parts, why_no_energy: why } = this.reading;
     if (parts.length < 2) return null;
-    const energy = (part) => (part.energy_of_text === null ? term("–", `Missing: ${why ?? "no part adds anything"}`) : percent(part.energy_of_text));
+    const energy = (part) => (part.energy_of_text === null ? missing(why ?? "no part adds anything") : percent(part.energy_of_text));
     const row = (part) => h("tr", {}, h("th", { scope: "row" }, part.name), h("td", { class: "num" }, energy(part)), h("td", { class: "num" }, number(part.l0, 3)), h("td", { class: "num" }, count(part.n_fired)));
     const heads = [term("Share of energy", ENERGY), term("L0", L0), "Latents fired"].map((title) => h("th", { scope: "col", class: "num" }, title));
     const table = h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Part"), heads)), h("tbody", {}, parts.map(row)));

@@ -17,7 +17,7 @@ export class Legend {
   draw(state, shading) {
     const items = watchedBy(state);
     const choices = items.map((item) => this.choice(item, shading.name));
-    const scale = h("span", { class: "steer-legend__scale" }, "0 ", h("span", { class: "steer-legend__ramp", "aria-hidden": "true" }), ` ${activation(shading.top)}`, h("span", { class: "muted" }, shading.isMaximum ? " its maximum" : " the largest here"));
+    const scale = h("span", { class: "steer-legend__scale" }, "0 ", h("span", { class: "legend__ramp", "aria-hidden": "true" }), ` ${activation(shading.top)}`, h("span", { class: "muted" }, shading.isMaximum ? " its maximum" : " the largest here"));
     fill(this.node, items.length ? [h("span", { class: "muted" }, term("Shaded by", SEEN)), choices, shading.top > 0 && scale] : h("span", { class: "muted" }, "Add a latent to see it on each token."));
   }
 

@@ -4,6 +4,7 @@ import { get } from "../api.js";
 import { fill, h } from "../dom.js";
 import { keepingFocus } from "../focus.js";
 import { MISSING, count, number } from "../format.js";
+import { pageSteps, sortHead } from "../table_parts.js";
 import { plainly } from "../tokens.js";
 import { forms } from "./files.js";
 
@@ -52,7 +53,8 @@ export class StudyTable {
     const whole = table.columns.map((_, i) => table.rows.every((row) => row[i] === null || Number.isInteger(row[i])));
     const rows = table.rows.map((row) => h("tr", {}, row.map((value, i) => cell(value, { numeric: table.columns[i].is_numeric, whole: whole[i] }))));
     fill(this.body, h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Table ${this.about.name}` }, h("table", { class: "study__table" }, h("thead", {}, head), h("tbody", {}, rows))));
-    fill(this.foot, this.pages(table), this.columns(table));
+    const place = { offset: table.offset, shown: table.rows.length, total: table.n_rows, size: PAGE };
+    fill(this.foot, pageSteps(place, (to) => this.change({ offset: to })), this.columns(table));
   }
 
   heading({ name, is_numeric: numeric }) {
@@ -60,17 +62,8 @@ export class StudyTable {
     const descending = this.order.startsWith("-");
     // First the most, as one looks for the best number; then the least; then as it was written.
     const next = !sorted ? `-${name}` : descending ? name : "";
-    return h(
-      "th",
-      { scope: "col", class: numeric ? "num" : null, "aria-sort": sorted ? (descending ? "descending" : "ascending") : null },
-      h("button", { type: "button", class: "sort", data: { focus: `sort ${name}` }, onclick: () => this.change({ order: next, offset: 0 }) }, name.replaceAll("_", " "), sorted && (descending ? " ↓" : " ↑")),
-    );
-  }
-
-  pages({ offset, rows, n_rows: all }) {
-    if (all <= PAGE) return null;
-    const step = (to, title) => h("button", { class: "button", type: "button", data: { focus: title }, disabled: to < 0 || to >= all, onclick: () => this.change({ offset: to }) }, title);
-    return [step(offset - PAGE < 0 && offset > 0 ? 0 : offset - PAGE, "Previous"), h("span", { class: "muted small", role: "status" }, `${count(offset + 1)}–${count(offset + rows.length)} of ${count(all)}`), step(offset + PAGE, "Next")];
+    const order = sorted ? (descending ? "descending" : "ascending") : null;
+    return sortHead(name.replaceAll("_", " "), { name, order, numeric, sort: () => this.change({ order: next, offset: 0 }) });
   }
 
   columns({ n_hidden_columns: hidden }) {
