@@ -2,16 +2,20 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from playwright.sync_api import Route
 
 from monoseme.web._app import app_over
 
 from .browser import IN_A_BROWSER, Chromium, Site, serving
 from .fake_run import HOSTILE
 from .prompt_run import SITES, TEXT, PromptRun
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 pytestmark = IN_A_BROWSER
 
@@ -178,9 +182,19 @@ def test_the_layers_are_walked_by_keys_and_each_has_its_histogram_and_metrics(re
     assert page.evaluate("document.activeElement.dataset.layer") == str(len(SITES) - 1)
 
 
-def test_a_map_over_time_tells_its_values_to_the_keyboard(reading: Reading) -> None:
-    reading.open("tfa", view="time")
+def _explained(route: "Route") -> None:
+    """The answer of a run without explanations, with one for every latent."""
+    answer = route.fetch()
+    found = answer.json()
+    for row in found["rows"]:
+        row["explanation"] = f"what {row['latent']} is about"
+    route.fulfill(response=answer, json=found)
+
+
+def test_a_map_over_time_tells_its_values_to_keyboard_and_pointer(reading: Reading) -> None:
     page, site = reading.site.page, reading.site
+    page.route("**/time?*", _explained)
+    reading.open("tfa", view="time")
     answer = reading.run.ask("tfa", "/time")
     parts = [part["name"] for part in answer["parts"]]
     assert page.locator(".time-map__part h3").all_inner_texts() == parts == ["predicted", "novel"]
@@ -198,6 +212,14 @@ def test_a_map_over_time_tells_its_values_to_the_keyboard(reading: Reading) -> N
     expected = {"view": "time", "latent": str(labels[1]), "part": "predicted", "token": str(ordered[1]["peak"])}
     assert reading.state() == expected
     assert reading.shaded() == ordered[1]["positions"]
+
+    label = page.locator(".time-map__label").first.bounding_box()
+    token = page.locator(".time-map__token").nth(ordered[0]["peak"]).bounding_box()
+    assert label is not None
+    assert token is not None
+    page.mouse.move(token["x"] + token["width"] / 2, label["y"] + label["height"] / 2)
+    assert page.locator(".tip").inner_text().endswith(f"what {ordered[0]['latent']} is about")
+    assert reading.shaded() == ordered[0]["positions"]
 
 
 def test_the_next_tokens_of_three_models_stand_side_by_side(reading: Reading) -> None:
