@@ -17,7 +17,6 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from monoseme.web._modules import in_order
 
 STATIC = Path(__file__).with_name("static")
-CHART_SCRIPT = "assets/vega.js"
 _TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
