@@ -12,7 +12,8 @@ from monoseme.cli._verbs import document, names
 from monoseme.cli.main import _take_kernels
 from monoseme.cli.study import _read as read_flags  # pyright: ignore[reportPrivateUsage]
 from monoseme.core.errors import UnknownPluginError
-from monoseme.pipeline import RunFolder
+from monoseme.core.files import write_json
+from monoseme.pipeline import RUN_FILE, RunFolder
 from monoseme.studies import STUDIES
 from tests.pipeline.conftest import corpus_file, model_folder, run
 
@@ -60,10 +61,20 @@ def test_python_in_the_docs_runs(page: str, run: RunFolder, tmp_path: Path, monk
         (atlas / part).mkdir(parents=True)
         (atlas / part / "topk").symlink_to(run.atlas / part / "topk.resid_post_0")
     (atlas / "text").symlink_to(run.atlas / "text")
+    _name_it_a_run(demo.parent, run)
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {"__name__": "monoseme_docs"}
     for block in _blocks("python")[page]:
         exec(compile(_shortened(block), page, "exec"), scope)
+
+
+def _name_it_a_run(folder: Path, run: RunFolder) -> None:
+    """A record of the one SAE that examples know."""
+    (folder / "saes").mkdir()
+    (folder / "saes" / "topk").symlink_to(run.path / "saes" / "topk.resid_post_0")
+    record = run.record()
+    artifacts = {"saes": {"topk": "saes/topk"}, "atlas": "atlas", "evaluations": {"topk": {}}}
+    write_json(folder / RUN_FILE, {**record, "artifacts": artifacts, "jobs": {"topk": record["jobs"]["topk.resid_post_0"]}})
 
 
 @pytest.mark.parametrize("words", _commands(), ids=" ".join)

@@ -131,15 +131,22 @@ def restore(learner: Learner, checkpoint: Checkpoint) -> None:
     learner.load_state(state, learning)
 
 
+def _state_of(path: Path) -> dict[str, Any] | None:
+    """None for one that is not whole, and for one that the training run, still at work, takes away just now."""
+    try:
+        return read_json(path / _STATE)
+    except ArtifactMissingError:
+        return None
+
+
 def list_checkpoints(folder: Path) -> list[Checkpoint]:
     """The complete checkpoints in `folder`, oldest first; none if there is no such folder.
 
     Raises ArtifactVersionError for one that a newer version wrote, ArtifactDamagedError for an unreadable state.
     """
-    found = [(path, match) for path in sorted(folder.glob("step_*")) if (match := _NAME.fullmatch(path.name))]
-    checkpoints = [
-        Checkpoint(path, int(match[1]), read_json(path / _STATE)) for path, match in found if (path / _STATE).is_file()
-    ]
+    named = [(path, match) for path in sorted(folder.glob("step_*")) if (match := _NAME.fullmatch(path.name))]
+    found = [(path, int(match[1]), _state_of(path)) for path, match in named]
+    checkpoints = [Checkpoint(path, step, state) for path, step, state in found if state is not None]
     for checkpoint in checkpoints:
         if checkpoint.state["version"] > _VERSION:
             raise ArtifactVersionError(

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from monoseme.core.config import suggest
 from monoseme.web.run_files import NotFoundError
@@ -17,15 +19,16 @@ _MOST_TEXT = 2_000
 """Characters of a cell."""
 
 
-class TableQuery(NamedTuple):
-    """What of a table is asked for."""
+class TableQuery(BaseModel):
+    """What of a table is asked for: the query of its URL."""
 
-    sort: str | None = None
-    """Column; None: as it was written."""
-    descending: bool = False
-    all_columns: bool = False
-    offset: int = 0
-    limit: int = 200
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sort: str | None = Field(None, max_length=200, description="a column; none: as it was written")
+    order: Literal["ascending", "descending"] = "ascending"
+    columns: Literal["shown", "all"] = "shown"
+    offset: int = Field(0, ge=0, lt=2**31)
+    limit: int = Field(200, ge=1, le=1000)
 
 
 def page(report: "WrittenReport", name: str, query: TableQuery) -> StudyTable:
@@ -35,7 +38,7 @@ def page(report: "WrittenReport", name: str, query: TableQuery) -> StudyTable:
     table = report.table(name)
     if query.sort is not None and query.sort not in table.column_names:
         raise NotFoundError(f"the table {name} has no column {query.sort!r}.{suggest(query.sort, table.column_names)}")
-    shown = _shown(table.column_names, report.shown.get(name), all_columns=query.all_columns)
+    shown = _shown(table.column_names, report.shown.get(name), all_columns=query.columns == "all")
     rows = _ordered(table, query).slice(query.offset, query.limit).select(shown)
     columns = [rows.column(column).to_pylist() for column in shown]
     return StudyTable(
@@ -60,7 +63,7 @@ def _ordered(table: "pa.Table", query: TableQuery) -> "pa.Table":
     values = table.column(query.sort).to_pylist()
     missing = [place for place, value in enumerate(values) if value is None or value != value]
     known = [place for place, value in enumerate(values) if value is not None and value == value]
-    known.sort(key=lambda place: _key(values[place]), reverse=query.descending)
+    known.sort(key=lambda place: _key(values[place]), reverse=query.order == "descending")
     return table.take(known + missing)
 
 

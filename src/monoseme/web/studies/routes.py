@@ -8,7 +8,7 @@ GET /api/studies/{study}/files/{number}       a file of the report, to be saved
 """
 
 import mimetypes
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import FileResponse
@@ -54,18 +54,8 @@ def figure(shelf: ServedStudies, study: StudyName, figure: Name) -> dict[str, An
 
 
 @router.get("/{study}/tables/{table}")
-def table(
-    shelf: ServedStudies,
-    study: StudyName,
-    table: Name,
-    sort: Annotated[str | None, Query(max_length=200)] = None,
-    order: Literal["ascending", "descending"] = "ascending",
-    columns: Literal["shown", "all"] = "shown",
-    offset: Annotated[int, Query(ge=0, lt=2**31)] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-) -> StudyTable:
+def table(shelf: ServedStudies, study: StudyName, table: Name, query: Annotated[_tables.TableQuery, Query()]) -> StudyTable:
     """Some rows of a table."""
-    query = _tables.TableQuery(sort, order == "descending", columns == "all", offset, limit)
     return _tables.page(shelf.report(study), table, query)
 
 
