@@ -21,18 +21,20 @@ def test_the_front_end_is_light() -> None:
     assert size.gzipped < 300_000
 
 
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an app over an SAE of 65,536 latents, its table in memory."""
+    folder: Path = make_wide_run(tmp_path_factory.mktemp("runs") / "wide")
+    with serving(create_app([folder])) as home:
+        answers(home, [f"/api{_PAGES}"])  # reads the table into memory
+        yield home
+
+
 @pytest.mark.slow
 class TestWithAWideAtlas:
     """Bounds are the ones promised; a busy machine may need a second run."""
 
     pytestmark = IN_A_BROWSER
-
-    @pytest.fixture(scope="class")
-    def wide(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-        folder: Path = make_wide_run(tmp_path_factory.mktemp("runs") / "wide")
-        with serving(create_app([folder])) as home:
-            answers(home, [f"/api{_PAGES}"])  # reads the table into memory
-            yield home
 
     def test_the_first_paint_takes_less_than_half_a_second(self, chromium: Chromium, wide: str) -> None:
         found = [opened(chromium, wide, path).first_paint for path in ("/", _PAGES, f"{_PAGES}/4711") for _ in range(5)]

@@ -49,7 +49,11 @@ async def trial(run: ServedRun, sae: SaeName, index: LatentIndex, text: TrialTex
     return await run.page(LatentReader).trial(sae, index, text)
 
 
-@router.get(f"{_LATENT}/vector", response_model=LatentVectors)
+@router.get(
+    f"{_LATENT}/vector",
+    response_model=LatentVectors,
+    responses={200: {"content": {"application/octet-stream": {}}, "description": "Numbers, or a safetensors file"}},
+)
 def vector(run: ServedRun, sae: SaeName, index: LatentIndex, format: Literal["json", "safetensors"] = "json") -> Any:
     """What one unit of the latent adds to the activations, as JSON or as a safetensors file."""
     reader = run.page(LatentReader)
