@@ -84,7 +84,10 @@ class _Lines:
 
 
 def _tell(stage: str, share: float) -> None:
-    print(f"{stage} {share:.3f}", file=sys.__stdout__, flush=True)
+    """A line to the server; standard output as it was, since `sys.stdout` is by then where UMAP's own sentences go."""
+    if sys.__stdout__ is not None:
+        sys.__stdout__.write(f"{stage} {share:.3f}\n")
+        sys.__stdout__.flush()
 
 
 def _end_with_parent() -> None:
