@@ -13,7 +13,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 # Every shape that a signature states is checked when it is called. Before the first import of what is checked.
 # Not `attribution`: it refuses shapes that do not fit by errors of its own, which tests provoke.
-_SHAPED = ("evaluation", "kernels", "models", "probes", "saes", "spelling", "splice", "tensors")
+_SHAPED = ("evaluation", "interchange", "kernels", "models", "probes", "saes", "spelling", "splice", "tensors")
 install_import_hook([f"monoseme.{package}" for package in _SHAPED], "beartype.beartype")
 
 # The first example pays for imports, so a deadline would fail on a busy machine and nowhere else.

@@ -12,7 +12,6 @@ together with values, because the model saw nothing else of that document there.
 
 import functools
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,10 +26,10 @@ from numpy.typing import NDArray
 from monoseme.atlas.roles import RoleFilter, Speaker
 from monoseme.atlas.scanning.npy_stream import NpyAppender
 from monoseme.core.artifact import Artifact
+from monoseme.core.clean import clean_text
 from monoseme.core.errors import ArtifactDamagedError
 from monoseme.text.document import ROLES
 
-_SURROGATES = re.compile("[\ud800-\udfff]")
 ROLES_FILE, TURNS_FILE, BEGINS_FILE = "roles.npy", "turns.npy", "begins.npy"
 SEGMENT_COLUMNS = ("document", "position", "n_tokens", "offset", "source")
 
@@ -131,11 +130,6 @@ class TextWriter:
 def _labels_text(labels: Mapping[str, str]) -> str:
     cleaned = {clean_text(name): clean_text(value) for name, value in labels.items()}
     return json.dumps(cleaned, ensure_ascii=False, sort_keys=True)
-
-
-def clean_text(text: str) -> str:
-    """The text with lone surrogates (bytes that are no UTF-8) shown as U+FFFD; all else, control characters too, stays."""
-    return _SURROGATES.sub("\ufffd", text)
 
 
 class TextWindow(NamedTuple):

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from monoseme.atlas import Atlas, open_atlas
-from monoseme.atlas.formats import ATLAS_FORMATS
 from monoseme.cli._ask_flags import flag
 from monoseme.cli._options import parse, settings, take_files
 from monoseme.core.errors import ArtifactMissingError, ConfigError
+from monoseme.core.registry import Registry
 from monoseme.pipeline import RUN_FILE, RunFolder
 
 
@@ -42,15 +42,19 @@ def value_of(words: Sequence[str], wanted: str) -> str | None:
     return None
 
 
-def format_lines() -> str:
+def format_lines(formats: Registry[Any]) -> str:
     """The formats, a line each."""
-    return "\n".join(f"  {info.name:<22} {info.summary}" for info in ATLAS_FORMATS.infos())
+    return "\n".join(f"  {info.name:<22} {info.summary}" for info in formats.infos())
 
 
-def read_flags(name: str, flags: Mapping[str, tuple[Any, str, Any]], words: Sequence[str], *, verb: str, summary: str) -> Any:
-    """The flags of a command and, without a prefix, the settings of the format `name`: flag -> (type, help, default)."""
+def read_flags(
+    name: str, flags: Mapping[str, tuple[Any, str, Any]], words: Sequence[str], *, config: type, verb: str, summary: str
+) -> Any:
+    """The flags of a command and, without a prefix, those of `config`, the settings of the format `name`.
+
+    `flags`: flag -> (type, help, default).
+    """
     said, rest = take_files(words)
-    config = ATLAS_FORMATS.get(name).Config
     fields: list[Any] = [
         (word, flag(kind, told, name="" if dataclasses.is_dataclass(kind) else None), default)
         for word, (kind, told, default) in flags.items()

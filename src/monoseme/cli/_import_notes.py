@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from monoseme.atlas.formats import find_atlas_format, import_notes
+from monoseme.atlas.formats import ATLAS_FORMATS, find_atlas_format, import_notes
 from monoseme.cli._atlas_words import atlas_at, chosen_sae, read_flags, value_of
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
@@ -23,7 +23,14 @@ def import_into_atlas(words: Sequence[str], *, summary: str) -> int:
         raise ConfigError("import needs a file or a folder, before its flags.\n  Type:  monoseme import PATH --atlas ATLAS")
     path = Path(words[0])
     name = find_atlas_format(path, value_of(words, "--format"))
-    flags = read_flags(name, _FLAGS, words[1:], verb=f"import PATH --atlas ATLAS --format {name}", summary=summary)
+    flags = read_flags(
+        name,
+        _FLAGS,
+        words[1:],
+        config=ATLAS_FORMATS.get(name).Config,
+        verb=f"import PATH --atlas ATLAS --format {name}",
+        summary=summary,
+    )
     atlas = atlas_at(flags.atlas)
     sae = chosen_sae(atlas, flags.sae)
     found = import_notes(atlas, sae, path, format=name, config=flags.settings, label=flags.label)

@@ -1,5 +1,6 @@
-"""Write latents of an atlas as other tools want them: dashboards, caches, explanations.
+"""Write an SAE, or latents of an atlas, as other tools want them: weights, dashboards, caches, explanations.
 
+    monoseme export RUN/saes/topk --format saelens --out OUT     an SAE (RUN@STEP, or a file of another tool)
     monoseme export ATLAS --format NAME --out OUT
     monoseme export RUN --sae topk --format neuronpedia --out OUT --model_id gemma-2-2b --vectors
     monoseme export RUN --sae topk --format saedashboard --out OUT --latents 0-99,512
@@ -11,7 +12,7 @@ annotations by their labels (the newest, if not said); --vectors adds what laten
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,12 @@ from monoseme.atlas import Atlas
 from monoseme.atlas.choice import LatentChoice
 from monoseme.atlas.formats import ATLAS_FORMATS, ExportChoice, export_atlas
 from monoseme.cli._atlas_words import atlas_at, chosen_sae, format_lines, read_flags, value_of
+from monoseme.cli._export_saes import export_one_sae
 from monoseme.cli._options import wants_help, write
 from monoseme.cli._verbs import document
 from monoseme.core.display import counted, get_display
 from monoseme.core.errors import ConfigError
+from monoseme.interchange import SAE_FORMATS
 from monoseme.pipeline import RUN_FILE, RunFolder
 
 _FLAGS: dict[str, tuple[Any, str, Any]] = {
@@ -41,12 +44,26 @@ def main(words: list[str]) -> int:
     """Exports the latents of one SAE."""
     name = value_of(words, "--format")
     if not words or (wants_help(words) and name is None):
-        write(f"{document('export')}\n\nFormats:\n{format_lines()}")
+        told = {"SAEs": SAE_FORMATS, "atlases": ATLAS_FORMATS}
+        lists = "".join(f"\n\nFormats of {what}:\n{format_lines(formats)}" for what, formats in told.items())
+        write(f"{document('export')}{lists}")
         return 0
     place, rest = (None, words) if words[0].startswith("-") else (words[0], words[1:])
     if name is None:
-        raise ConfigError(f"export needs a format: --format NAME.\n  Allowed: {', '.join(ATLAS_FORMATS.names())}")
-    flags = read_flags(name, _FLAGS, rest, verb=f"export ATLAS --format {name}", summary=document("export"))
+        raise ConfigError(
+            f"export needs a format: --format NAME.\n  Of SAEs: {', '.join(SAE_FORMATS.names())}\n"
+            f"  Of atlases: {', '.join(ATLAS_FORMATS.names())}"
+        )
+    if _means_sae(place, name):
+        return export_one_sae(place, name, rest, summary=document("export"))
+    flags = read_flags(
+        name,
+        _FLAGS,
+        rest,
+        config=ATLAS_FORMATS.get(name).Config,
+        verb=f"export ATLAS --format {name}",
+        summary=document("export"),
+    )
     if place is None or flags.out is None:
         raise ConfigError("export needs an atlas and a new folder.\n  Type:  monoseme export ATLAS --format NAME --out OUT")
     atlas = atlas_at(place)
@@ -67,6 +84,16 @@ def main(words: list[str]) -> int:
         display.say(f"  left out: {line}")
     display.result({**found._asdict(), "out": str(found.out)})
     return 0
+
+
+def _means_sae(place: str | None, name: str) -> TypeGuard[str]:
+    """Whether weights are to be written: only SAEs have the format, or the place is not an atlas nor a run that may have one."""
+    if name not in ATLAS_FORMATS.names():
+        return place is not None and name in SAE_FORMATS.names()
+    path = Path(place or "")
+    is_run = (path / RUN_FILE).is_file()
+    is_atlas = (path / "text").is_dir()
+    return place is not None and name in SAE_FORMATS.names() and not is_run and not is_atlas
 
 
 def _decoders(run: Path, atlas: Atlas, sae: str) -> dict[str, NDArray[np.float32]]:

@@ -1,13 +1,15 @@
-"""Take over activations that another tool has stored, or what it says of latents.
+"""Take over SAEs of another tool, activations that it has stored, or what it says of latents.
 
-    monoseme import PATH --out OUT                       the format is recognised by the files
+    monoseme import PATH --out OUT                       what it is and its format are recognised by the files
+    monoseme import sae.pth --out OUT --k 64             an SAE; what its files do not say is asked for by its flag
+    monoseme import PATH --out OUT --fingerprint FILE    an SAE, verified by activations, codes and reconstructions
     monoseme import PATH --out OUT --format NAME --help  the settings of a format
     monoseme import PATH --out OUT --site resid_post.12 --model google/gemma-2-2b
     monoseme import --out OUT --resume                   go on with an import that was interrupted
     monoseme import PATH --atlas ATLAS                   explanations, scores and examples, as annotations of an atlas or a run
     monoseme import PATH --atlas ATLAS --sae topk --label theirs
 
-Formats: monoseme ls activation_formats; with --atlas, monoseme ls atlas_formats. Numbers keep their type, or --dtype float32,
+Formats: monoseme ls sae_formats, activation_formats; with --atlas, atlas_formats. Numbers keep their type, or --dtype float32,
 bfloat16, float16, int8. What a store does not hold is missing in ours and told; files that could run a program are never loaded.
 """
 
@@ -22,12 +24,14 @@ import tyro
 from monoseme.activations.formats import ACTIVATION_FORMATS
 from monoseme.activations.formats._importing import Imported, find_format, import_activations, kept_settings
 from monoseme.activations.store.config import StoredDtype
+from monoseme.cli._atlas_words import format_lines
 from monoseme.cli._options import apart, parse, settings, take_files, wants_help, write
 from monoseme.cli._verbs import document
 from monoseme.core.config import from_dict
 from monoseme.core.display import counted, get_display
 from monoseme.core.errors import ConfigError
 from monoseme.core.files import typed
+from monoseme.interchange import SAE_FORMATS
 
 
 def main(words: list[str]) -> int:
@@ -37,9 +41,14 @@ def main(words: list[str]) -> int:
 
         return import_into_atlas(words, summary=document("import"))
     if not words or (wants_help(words) and _value(words, "--format") is None):
-        formats = "\n".join(f"  {info.name:<22} {info.summary}" for info in ACTIVATION_FORMATS.infos())
-        write(f"{document('import')}\n\nFormats:\n{formats}")
+        told = {"SAEs": SAE_FORMATS, "activations": ACTIVATION_FORMATS}
+        lists = "".join(f"\n\nFormats of {what}:\n{format_lines(formats)}" for what, formats in told.items())
+        write(f"{document('import')}{lists}")
         return 0
+    from monoseme.cli._import_saes import import_sae_files, is_sae_import
+
+    if is_sae_import(words):
+        return import_sae_files(words, summary=document("import"))
     path, rest = (None, words) if words[0].startswith("-") else (words[0], words[1:])
     kept = _kept(rest)
     if path is None and kept is None and not wants_help(rest):
@@ -49,7 +58,6 @@ def main(words: list[str]) -> int:
     if flags.out is None:
         raise ConfigError(f"import needs a place for the store.\n  Type:  monoseme import {typed(path)} --out OUT")
     storage = _storage(flags, kept)
-    # What PATH holds decides what is made of it; activations are all that is taken over so far.
     found = import_activations(
         Path(path), flags.out, format=flags.format, options=flags.settings, storage=storage, resume=flags.resume
     )

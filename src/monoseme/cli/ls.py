@@ -19,6 +19,7 @@ from monoseme.core.display import JsonDisplay, get_display
 from monoseme.core.errors import ConfigError
 from monoseme.core.registry import Registry
 from monoseme.evaluation import EVALUATIONS
+from monoseme.interchange import SAE_FORMATS
 from monoseme.judges import JUDGES
 from monoseme.models import FAMILIES
 from monoseme.presets import PRESETS
@@ -31,6 +32,7 @@ _ALL = (
     SAES,
     EVALUATIONS,
     FAMILIES,
+    SAE_FORMATS,
     ACTIVATION_FORMATS,
     EXPLAINERS,
     SCORERS,

@@ -1,4 +1,4 @@
-"""Naming SAEs: an artifact's path, a run (all its SAEs), one of a run, or a checkpoint `RUN@step`."""
+"""Naming SAEs: an artifact's path, a run (all its SAEs), one of a run, a checkpoint `RUN@step`, or files of another tool."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,7 +9,9 @@ import torch
 
 from monoseme.core.artifact import MANIFEST, open_artifact
 from monoseme.core.config import suggest
+from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactMissingError, SiteError
+from monoseme.interchange import imported_config, read_saes, require_sites
 from monoseme.models import Site
 from monoseme.pipeline._beside import Places
 from monoseme.pipeline._folder import RUN_FILE, RunFolder
@@ -25,7 +27,9 @@ class NamedSae(NamedTuple):
     sites: tuple[Site, ...]
     """Those it learned from, in order."""
     content_hash: str | None
-    """Of its artifact; None for a checkpoint."""
+    """Of its artifact; None for a checkpoint and for files of another tool."""
+    model: str | None = None
+    """The language model that it belongs to, where nothing but its own files can say so."""
 
     @property
     def site(self) -> Site:
@@ -52,10 +56,12 @@ def _opened(word: str, *, in_training: bool) -> list[NamedSae]:
         return [_finished(name, run.sae(name)) for name in run.sae_names()]
     if (path / MANIFEST).is_file():
         return [_finished(path.name, path)]
+    if path.exists():
+        return _foreign(path)
     near = suggest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
     raise ArtifactMissingError(
         f"there is no SAE, run or checkpoint at {word}.{near}\n"
-        "  Give a run's folder, RUN/saes/NAME, RUN@STEP, RUN@last or RUN@best."
+        "  Give a run's folder, RUN/saes/NAME, RUN@STEP, RUN@last, RUN@best, or files of another tool (monoseme ls sae_formats)."
     )
 
 
@@ -90,6 +96,18 @@ def _finished(name: str, path: Path) -> NamedSae:
     artifact = open_artifact(path, kind="sae")
     sae = load_sae(path)
     return NamedSae(name, sae, _sites(sae, artifact.config["site"]), artifact.content_hash)
+
+
+def _foreign(path: Path) -> list[NamedSae]:
+    """SAEs of another tool, with what was assumed on the way told."""
+    found: list[NamedSae] = []
+    for one in read_saes(path):
+        sites = require_sites(one, path)
+        get_display().say(f"{path}: {one.format}" + "".join(f"\n  {note}" for note in one.found.notes))
+        sae = one.found.sae
+        sae.provenance = imported_config(one)
+        found.append(NamedSae(one.found.name, sae, sites, None, one.found.model))
+    return found
 
 
 def _checkpoint(run: RunFolder, step: str, *, in_training: bool) -> list[NamedSae]:

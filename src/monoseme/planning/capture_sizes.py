@@ -17,7 +17,6 @@ from monoseme.activations import SinkFilter
 from monoseme.activations.store.budget import Budget
 from monoseme.activations.store.capture import CapturedInput
 from monoseme.activations.store.layout import Index, ShardRecord, shard_name
-from monoseme.activations.store.shard_file import TensorSpec, file_bytes
 from monoseme.activations.store.shard_writer import NewShard, ShardKind
 from monoseme.activations.store.sizes import blocks_per_shard, bytes_per_context, site_specs, text_specs
 from monoseme.core.files import hash_bytes, to_json
@@ -25,6 +24,7 @@ from monoseme.models import LanguageModel, Site
 from monoseme.pipeline import CaptureConfig
 from monoseme.planning.text_facts import TextFacts, read_text
 from monoseme.saes import SAE
+from monoseme.tensors.tensor_file import TensorSpec, file_bytes
 from monoseme.text import TokenStore
 
 _NO_HASH = hash_bytes(b"")

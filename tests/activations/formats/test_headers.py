@@ -11,10 +11,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monoseme.activations.formats._tensor_file import load_table
-from monoseme.activations.store.shard_file import read_header
 from monoseme.core.errors import ArtifactDamagedError, ForeignError
 from monoseme.core.folder import LocalFolder
+from monoseme.tensors.foreign_file import load_table
+from monoseme.tensors.tensor_file import read_header
 
 _QUICK = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 _COUNT = st.one_of(st.integers(-3, 40), st.integers(1 << 60, 1 << 65), st.booleans(), st.floats(), st.none())

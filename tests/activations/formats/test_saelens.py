@@ -7,9 +7,9 @@ import torch
 from tests.activations.formats.foreign_stores import contexts_of, imported, write_saelens
 
 from monoseme.activations.formats._importing import find_format
-from monoseme.activations.formats._sites import hook_site
 from monoseme.activations.store.reader import StoredActivations
 from monoseme.core.errors import ConfigError, ForeignError, SiteError
+from monoseme.models.hook_names import hook_site
 
 FORMAT = "saelens"
 SITE = "resid_post.2"

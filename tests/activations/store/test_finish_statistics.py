@@ -11,11 +11,11 @@ from monoseme.activations.store.finish_statistics import read_rows, write_statis
 from monoseme.activations.store.layout import Index, shard_name
 from monoseme.activations.store.measured import StoreStatistics
 from monoseme.activations.store.row_sample import Sample, hash_places
-from monoseme.activations.store.shard_file import write_tensors
 from monoseme.activations.store.statistics import ShardStatistics, SiteRows
 from monoseme.core.folder import Folder, LocalFolder
 from monoseme.models.site import Site
 from monoseme.saes._dictionary import geometric_median
+from monoseme.tensors.tensor_file import write_tensors
 from monoseme.text.block import TokenBlock
 
 _S, _D = 11, 7

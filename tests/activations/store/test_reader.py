@@ -12,11 +12,11 @@ from tests.activations.store.test_stored_source import store_of
 
 from monoseme.activations.store.describe import describe_store
 from monoseme.activations.store.reader import StoredActivations
-from monoseme.activations.store.shard_file import write_tensors
 from monoseme.core.artifact import new_artifact
 from monoseme.core.errors import ArtifactDamagedError, ArtifactKindError, ArtifactMissingError, ArtifactVersionError
 from monoseme.core.files import hash_file
 from monoseme.core.folder import LocalFolder
+from monoseme.tensors.tensor_file import write_tensors
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from tests.activations.store.supplies import FakeSupply, S
 
 from monoseme.activations.store.config import BYTES, StorageConfig, StoredDtype
 from monoseme.activations.store.layout import shard_name
-from monoseme.activations.store.shard_file import file_bytes
 from monoseme.activations.store.shard_writer import NewShard, ShardKind, write_shard
 from monoseme.activations.store.sizes import blocks_per_shard, bytes_per_context, site_specs, text_specs
 from monoseme.core.folder import LocalFolder
+from monoseme.tensors.tensor_file import file_bytes
 
 
 @pytest.mark.parametrize("dtype", list(BYTES))

@@ -14,8 +14,8 @@ from atlas_fakes import planted_atlas
 from monoseme.atlas import Atlas, open_atlas
 from monoseme.atlas.annotations import read_scores
 from monoseme.atlas.formats import ATLAS_FORMATS, export_atlas, find_atlas_format, import_notes, read_notes
-from monoseme.atlas.formats import _reading as reading
 from monoseme.atlas.formats.llama3 import read_top_sentences
+from monoseme.core import foreign as reading
 from monoseme.core.errors import ArtifactExistsError, ConfigError, ForeignError
 
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monoseme.activations.formats._tensor_file import CONVERTED
 from monoseme.core.errors import ForeignError
 from monoseme.core.files import hash_bytes
+from monoseme.tensors.foreign_file import CONVERTED
 
 _ENTRIES_LOOKED_AT = 10_000
 """Of a folder, to recognise a format: one with millions of other files must not take minutes to refuse."""

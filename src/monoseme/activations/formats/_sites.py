@@ -1,18 +1,5 @@
-"""From the names that other tools give to places in a model to ours.
+"""Which place of a foreign store is which site of ours: as told, else as its name is known to mean."""
 
-Names of TransformerLens, as SAELens and Llamascopium use them. Source: `HookedTransformer`'s hook names; its `hook_attn_out`
-and `hook_mlp_out` come after Gemma's post-norms, as ours do; `hook_attn_in` and `hook_mlp_in` come before the norm: none of ours.
-
-| theirs | ours |
-|---|---|
-| `blocks.L.hook_resid_pre` | `resid_pre.L` |
-| `blocks.L.attn.hook_z`, heads side by side | `head_out.L` |
-| `blocks.L.hook_attn_out` | `attn_out.L` |
-| `blocks.L.hook_mlp_out` | `mlp_out.L` |
-| `blocks.L.hook_resid_post` | `resid_post.L` |
-"""
-
-import re
 from collections.abc import Callable, Sequence
 
 from monoseme.core.config import suggest
@@ -20,20 +7,6 @@ from monoseme.core.errors import ConfigError, SiteError
 from monoseme.models.site import KINDS, Site
 
 SKIP = "skip"
-_HOOKS = {
-    "hook_resid_pre": "resid_pre",
-    "attn.hook_z": "head_out",
-    "hook_attn_out": "attn_out",
-    "hook_mlp_out": "mlp_out",
-    "hook_resid_post": "resid_post",
-}
-
-
-def hook_site(name: str) -> Site | None:
-    """The site of a hook name of TransformerLens; None for one that is not known to be a site of ours."""
-    match = re.fullmatch(r"blocks\.(\d{1,6})\.(.+)", name, re.ASCII)
-    kind = _HOOKS.get(match[2]) if match else None
-    return Site(kind, int(match[1])) if match and kind else None
 
 
 def map_sites(names: Sequence[str], given: Sequence[str], known: Callable[[str], Site | None]) -> dict[str, Site]:

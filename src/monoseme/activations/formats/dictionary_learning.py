@@ -33,10 +33,10 @@ from monoseme.activations.formats._foreign import ForeignFacts, ForeignStore, Fo
 from monoseme.activations.formats._memmap import MemmapRows, read_table
 from monoseme.activations.formats._rows import Stretches, stored_dtype
 from monoseme.activations.formats._sites import map_sites
-from monoseme.activations.formats._tensor_file import load_tensor
 from monoseme.core.errors import ConfigError, ForeignError
 from monoseme.core.files import hash_json
 from monoseme.models.site import Site
+from monoseme.tensors.foreign_file import load_tensor
 from monoseme.tensors.shapes import Int, Tensor
 
 _BLOCK = re.compile(r"(?:.*[._/])?(?:layers?|h)[._](\d{1,6})_(out|in)", re.ASCII)

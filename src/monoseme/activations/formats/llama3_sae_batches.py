@@ -23,10 +23,10 @@ from monoseme.activations.formats._foreign import ForeignFacts, ForeignStore, Fo
 from monoseme.activations.formats._numbered import Template, has_numbered, numbered_files
 from monoseme.activations.formats._rows import Stretches, as_rows, stored_dtype
 from monoseme.activations.formats._sites import map_sites
-from monoseme.activations.formats._tensor_file import load_tensor
 from monoseme.core.errors import ConfigError, ForeignError
 from monoseme.core.files import hash_file
 from monoseme.models.site import Site
+from monoseme.tensors.foreign_file import load_tensor
 from monoseme.tensors.shapes import Tensor
 
 _FILES = Template("batch_{}_{}", ".pt")

@@ -27,10 +27,10 @@ from monoseme.activations.formats._numbered import NumberedFiles, Template, has_
 from monoseme.activations.formats._rows import as_rows, stored_dtype
 from monoseme.activations.formats._sentences import Sentences
 from monoseme.activations.formats._sites import map_sites
-from monoseme.activations.formats._tensor_file import load_tensor
 from monoseme.core.errors import ConfigError, ForeignError
 from monoseme.core.files import hash_json
 from monoseme.models.site import Site
+from monoseme.tensors.foreign_file import load_tensor
 from monoseme.tensors.shapes import Tensor
 
 _FILES = Template("activations_l{}_idx{}", ".pt")

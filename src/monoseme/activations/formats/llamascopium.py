@@ -23,11 +23,12 @@ from monoseme.activations.formats._base import ActivationFormat
 from monoseme.activations.formats._foreign import ForeignFacts, ForeignStore, ForeignText
 from monoseme.activations.formats._numbered import NumberedFiles, Template, has_numbered, numbered_files
 from monoseme.activations.formats._rows import as_rows, stored_dtype
-from monoseme.activations.formats._sites import hook_site, map_sites
-from monoseme.activations.formats._tensor_file import load_table
+from monoseme.activations.formats._sites import map_sites
 from monoseme.core.errors import ForeignError
 from monoseme.core.files import hash_json
+from monoseme.models.hook_names import hook_site
 from monoseme.models.site import Site
+from monoseme.tensors.foreign_file import load_table
 from monoseme.tensors.shapes import Bool, Int, Tensor
 
 _ALONE, _OF_SHARD = Template("chunk-{:08d}", ".pt"), Template("shard-{}-chunk-{:08d}", ".pt")

@@ -24,9 +24,10 @@ from monoseme.activations.formats._base import ActivationFormat
 from monoseme.activations.formats._foreign import ForeignFacts, ForeignStore, ForeignText
 from monoseme.activations.formats._memmap import read_table
 from monoseme.activations.formats._rows import stored_dtype
-from monoseme.activations.formats._sites import hook_site, map_sites
+from monoseme.activations.formats._sites import map_sites
 from monoseme.core.errors import ForeignError
 from monoseme.core.files import hash_json
+from monoseme.models.hook_names import hook_site
 from monoseme.models.site import Site
 from monoseme.tensors.shapes import Tensor
 

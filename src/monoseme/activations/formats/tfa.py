@@ -30,10 +30,10 @@ from monoseme.activations.formats._memmap import read_table
 from monoseme.activations.formats._numbered import NumberedFiles, Template, has_numbered, numbered_files
 from monoseme.activations.formats._rows import as_rows, stored_dtype
 from monoseme.activations.formats._sites import map_sites
-from monoseme.activations.formats._tensor_file import load_tensor
 from monoseme.core.errors import ForeignError
 from monoseme.core.files import hash_json
 from monoseme.models.site import Site
+from monoseme.tensors.foreign_file import load_tensor
 from monoseme.tensors.shapes import Tensor
 
 _STATES = Template("states_{:05d}_of_{:05d}", ".pkl")

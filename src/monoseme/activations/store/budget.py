@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from monoseme.activations.store.shard_file import TensorSpec, file_bytes
 from monoseme.activations.store.shard_writer import NewShard, ShardKind
 from monoseme.activations.store.sizes import site_specs, text_specs
 from monoseme.core.errors import ConfigError
+from monoseme.tensors.tensor_file import TensorSpec, file_bytes
 
 _RECORD_BYTES = 300
 """At most, of a file in its shard's record and in the manifest, both together."""

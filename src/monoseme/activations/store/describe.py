@@ -5,13 +5,13 @@ from typing import Any
 
 from monoseme.activations.store.layout import INDEX, STATISTICS, Index, shard_name
 from monoseme.activations.store.measured import StoreStatistics
-from monoseme.activations.store.shard_file import read_tensor
 from monoseme.activations.store.shards import shard_header
 from monoseme.activations.store.unfinished import how_to_go_on, read_unfinished
 from monoseme.core.errors import ArtifactDamagedError, UndefinedMetricError
 from monoseme.core.folder import Folder, is_address
 from monoseme.core.manifest import content_hash, read_json_table, read_manifest, require_files
 from monoseme.models.site import Site
+from monoseme.tensors.tensor_file import read_tensor
 
 _FAR = "tokens and documents of each side, which are in the text of every shard: to count them, copy the store here"
 

@@ -15,12 +15,12 @@ from monoseme.activations.store.encode import decode
 from monoseme.activations.store.layout import STATISTICS, Index, shard_name
 from monoseme.activations.store.merge import arrays_of, as_tensors, merged
 from monoseme.activations.store.row_sample import Sample
-from monoseme.activations.store.shard_file import FileFacts, TensorPlace, read_header, write_tensors
 from monoseme.activations.store.statistics_file import read_statistics
 from monoseme.core.folder import Folder
 from monoseme.models.site import Site
 from monoseme.saes._dictionary import geometric_median
 from monoseme.tensors.shapes import Float, Tensor
+from monoseme.tensors.tensor_file import FileFacts, TensorPlace, read_header, write_tensors
 
 _READERS = 16
 """Requests at once where files cannot be mapped: each waits a while and moves little."""

@@ -16,7 +16,6 @@ from monoseme.activations.store.channel import Channel, ChannelClosed
 from monoseme.activations.store.config import StoredDtype
 from monoseme.activations.store.encode import StoredRows, encode
 from monoseme.activations.store.layout import Index, ShardRecord, shard_name
-from monoseme.activations.store.shard_file import FileFacts, ShardFile, create_file, write_tensors
 from monoseme.activations.store.shard_text import text_tensors
 from monoseme.activations.store.sizes import site_specs
 from monoseme.activations.store.statistics import ShardStatistics, SiteRows
@@ -24,6 +23,7 @@ from monoseme.core.files import to_json
 from monoseme.core.folder import Folder
 from monoseme.models.site import Site
 from monoseme.tensors.shapes import Tensor
+from monoseme.tensors.tensor_file import FileFacts, ShardFile, create_file, write_tensors
 from monoseme.text.block import TokenBlock
 
 _MOST_BYTES = 256 << 20

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from monoseme.activations.store.layout import Index, shard_name
-from monoseme.activations.store.shard_file import TensorPlace, read_header, require_tensors
 from monoseme.activations.store.sizes import site_specs, text_specs
 from monoseme.core.errors import ArtifactDamagedError
 from monoseme.core.folder import Folder, LocalFolder
 from monoseme.models.site import Site
 from monoseme.tensors.shapes import Int, Tensor
+from monoseme.tensors.tensor_file import TensorPlace, read_header, require_tensors
 
 _MOST_OPEN = 256
 """Shards kept open. A window of blocks drawn from the whole store is in few more; opening one again reads its headers."""

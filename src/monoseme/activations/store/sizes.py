@@ -10,7 +10,7 @@ import torch
 
 from monoseme.activations.store.config import StorageConfig, StoredDtype
 from monoseme.activations.store.encode import TORCH_DTYPES
-from monoseme.activations.store.shard_file import TensorSpec
+from monoseme.tensors.tensor_file import TensorSpec
 
 TEXT_DTYPES: dict[str, torch.dtype] = {
     "documents": torch.int64,

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import torch
 
-from monoseme.activations.store.shard_file import TensorPlace, TensorSpec, read_header, read_tensor, require_tensors
 from monoseme.activations.store.statistics import no_statistics
 from monoseme.core.errors import ArtifactDamagedError, SiteError
 from monoseme.core.folder import Folder
 from monoseme.models.site import Site
 from monoseme.tensors.shapes import Tensor
+from monoseme.tensors.tensor_file import TensorPlace, TensorSpec, read_header, read_tensor, require_tensors
 
 _MEAN, _PLACES, _MEDIAN = "/mean", "/place_n", "/geometric_median"
 

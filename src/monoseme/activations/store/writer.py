@@ -15,7 +15,6 @@ from monoseme.activations.store.budget import Budget
 from monoseme.activations.store.config import StorageConfig
 from monoseme.activations.store.finish import StoreSummary, finish_store, summary_of
 from monoseme.activations.store.layout import Index, ShardRecord, shard_name
-from monoseme.activations.store.shard_file import facts_of
 from monoseme.activations.store.shard_text import text_tensors
 from monoseme.activations.store.shard_writer import NewShard, ShardKind, ShardWriter
 from monoseme.activations.store.sizes import blocks_per_shard, bytes_per_context
@@ -27,6 +26,7 @@ from monoseme.core.errors import Interrupted, ResumeError
 from monoseme.core.folder import Folder
 from monoseme.core.interrupt import StopWish, stop_wish
 from monoseme.tensors.processes import ALONE, Group
+from monoseme.tensors.tensor_file import facts_of
 
 __all__ = ["Inputs", "StoreInput", "StoreSummary", "write_store"]
 

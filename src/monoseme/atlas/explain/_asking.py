@@ -13,7 +13,7 @@ from monoseme.atlas.evidence import Evidence
 from monoseme.atlas.excerpts import Excerpts
 from monoseme.atlas.explain._base import Explainer
 from monoseme.atlas.said import Explanation
-from monoseme.atlas.text_store import clean_text
+from monoseme.core.clean import clean_text
 from monoseme.core.errors import ConfigError
 from monoseme.judges import Answer, Question
 

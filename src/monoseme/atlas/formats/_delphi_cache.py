@@ -18,11 +18,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from monoseme.atlas.formats._part import ExportPart
-from monoseme.atlas.formats._reading import numbered
 from monoseme.atlas.kept_codes import KeptCodes
 from monoseme.atlas.text_store import TextStore
 from monoseme.core.errors import ForeignError
 from monoseme.core.files import write_atomic
+from monoseme.core.foreign import numbered
 
 _SPLIT = r"(\d+)_\d+\.safetensors"
 _WINDOW = 32

@@ -6,9 +6,9 @@ from typing import Any
 
 from monoseme.atlas.annotations import read_judgements
 from monoseme.atlas.formats._part import ExportPart
-from monoseme.atlas.formats._reading import as_list, as_object, parse_json, read_bytes
 from monoseme.atlas.judgements import Judgement
 from monoseme.atlas.said import Score
+from monoseme.core.foreign import as_list, as_object, parse_json, read_bytes
 
 _MOST_BYTES = 1 << 24
 _SIDE = 16

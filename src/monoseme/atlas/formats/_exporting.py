@@ -1,7 +1,5 @@
 """From an atlas to a folder of another tool, which is whole or absent."""
 
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +18,7 @@ from monoseme.atlas.formats._registry import ATLAS_FORMATS
 from monoseme.core.artifact import exists_error
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
-from monoseme.core.files import guard_disk, sync_folder
+from monoseme.core.files import new_folder
 
 
 class Exported(NamedTuple):
@@ -73,17 +71,10 @@ def export_atlas(
     chosen = ATLAS_FORMATS.get(format)
     keys = find_keys(atlas, sae, several=chosen.several_sites)
     parts = [_part(atlas, key, choice or ExportChoice(), (decoders or {}).get(key)) for key in keys]
-    draft = out.with_name(f".{out.name}.{os.getpid()}.draft")
-    try:
-        with guard_disk(out):
-            draft.mkdir(parents=True)
-            lost = chosen(config).write(parts, draft)
-            files = [path for path in draft.rglob("*") if path.is_file()]
-            n_bytes = sum(path.stat().st_size for path in files)
-            draft.rename(out)
-            sync_folder(out.parent)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    with new_folder(out) as draft:
+        lost = chosen(config).write(parts, draft)
+        files = [path for path in draft.rglob("*") if path.is_file()]
+        n_bytes = sum(path.stat().st_size for path in files)
     n_latents = sum(len(part.numbers) for part in parts)
     return Exported(format, out, tuple(keys), n_latents, len(files), n_bytes, lost)
 

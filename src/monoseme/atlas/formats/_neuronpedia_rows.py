@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 from monoseme.atlas.formats._dashboard import activation_rows, feature_fields, shortened
 from monoseme.atlas.formats._part import ExportedLatent, ExportPart
 from monoseme.atlas.said import Explanation
-from monoseme.models.site import Site
+from monoseme.models.hook_names import site_hook
 
-_HOOKS = {"resid_pre": "hook_resid_pre", "resid_post": "hook_resid_post", "mlp_out": "hook_mlp_out", "attn_out": "hook_attn_out"}
 _ID_LENGTH = 25
 
 
@@ -33,12 +32,6 @@ class Named(NamedTuple):
     def made(self) -> dict[str, str]:
         """What every row says of who made it, and when."""
         return {"creatorId": self.creator_id, "createdAt": self.created_at}
-
-
-def hook_name(site: Site) -> str | None:
-    """The name of TransformerLens for a site; None where it has none of its own."""
-    hook = _HOOKS.get(site.kind)
-    return None if hook is None else f"blocks.{site.layer}.{hook}"
 
 
 def release_rows(named: Named, part: ExportPart, n_latents: int) -> dict[str, dict[str, Any]]:
@@ -100,7 +93,7 @@ def feature_row(page: ExportedLatent, part: ExportPart, named: Named) -> dict[st
         "hasVector": has_vector,
         "vectorLabel": None,
         "vectorDefaultSteerStrength": page.stats.max if has_vector else None,
-        "hookName": hook_name(part.site) if has_vector else None,
+        "hookName": site_hook(part.site) if has_vector else None,
         "topkCosSimIndices": [one.other for one in alike],
         "topkCosSimValues": shortened([one.cosine or 0.0 for one in alike]),
         **fields,

@@ -30,7 +30,11 @@ from monoseme.atlas.formats._base import AtlasFormat
 from monoseme.atlas.formats._dashboard import linear_bars, shortened
 from monoseme.atlas.formats._notes import NotedExample, Notes
 from monoseme.atlas.formats._part import ExportedLatent, ExportPart
-from monoseme.atlas.formats._reading import (
+from monoseme.atlas.formats._writing import json_line
+from monoseme.atlas.pages import Example
+from monoseme.core.errors import ConfigError, ForeignError
+from monoseme.core.files import write_atomic
+from monoseme.core.foreign import (
     MOST_LINE_BYTES,
     as_latent,
     as_list,
@@ -43,10 +47,6 @@ from monoseme.atlas.formats._reading import (
     read_bytes,
     read_json_object,
 )
-from monoseme.atlas.formats._writing import json_line
-from monoseme.atlas.pages import Example
-from monoseme.core.errors import ConfigError, ForeignError
-from monoseme.core.files import write_atomic
 
 _INDEX = "index.json.gz"
 _PLAIN = r"(\d+)\.json"

@@ -22,9 +22,9 @@ from monoseme.atlas.formats._delphi_cache import cache_grid, write_cache, write_
 from monoseme.atlas.formats._delphi_scores import read_note, read_score, write_scores
 from monoseme.atlas.formats._notes import Notes
 from monoseme.atlas.formats._part import ExportPart
-from monoseme.atlas.formats._reading import as_latent, as_text
 from monoseme.atlas.said import Explanation, Score
 from monoseme.core.errors import ConfigError, ForeignError
+from monoseme.core.foreign import as_latent, as_text
 from monoseme.models.site import Site
 
 _NOTE = re.compile(r"(?P<hookpoint>.+)_latent(?P<latent>\d{1,10})\.txt")

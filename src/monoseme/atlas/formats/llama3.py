@@ -21,12 +21,12 @@ import yaml
 from monoseme.atlas.formats._base import AtlasFormat
 from monoseme.atlas.formats._notes import Notes
 from monoseme.atlas.formats._part import ExportPart
-from monoseme.atlas.formats._reading import as_latent, as_list, as_number, as_object, as_text, read_yaml
 from monoseme.atlas.formats._writing import details_text
 from monoseme.atlas.said import Explanation
 from monoseme.atlas.sentences.reader import Sentences
 from monoseme.atlas.sentences.values import AGGREGATIONS
 from monoseme.core.errors import ConfigError, ForeignError
+from monoseme.core.foreign import as_latent, as_list, as_number, as_object, as_text, read_yaml
 
 _MEANINGS = "latent_index_meaning.yaml"
 _TOP = "top_sentences_{}.yaml"

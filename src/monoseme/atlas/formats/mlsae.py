@@ -31,7 +31,10 @@ from monoseme.atlas.formats._dashboard import shortened
 from monoseme.atlas.formats._mlsae_dists import ROW_TYPES, LayerDists
 from monoseme.atlas.formats._notes import NotedExample, Notes
 from monoseme.atlas.formats._part import ExportPart
-from monoseme.atlas.formats._reading import (
+from monoseme.atlas.formats._writing import batched
+from monoseme.atlas.pages import Example
+from monoseme.core.errors import ConfigError, ForeignError
+from monoseme.core.foreign import (
     MOST_LINE_BYTES,
     as_latent,
     as_list,
@@ -40,9 +43,6 @@ from monoseme.atlas.formats._reading import (
     as_texts,
     parse_json,
 )
-from monoseme.atlas.formats._writing import batched
-from monoseme.atlas.pages import Example
-from monoseme.core.errors import ConfigError, ForeignError
 
 _COLUMNS = ("latent", "layer", "token_id", "token", "act", "token_ids", "tokens", "acts")
 _EXAMPLE_TYPES = pa.schema(

@@ -23,10 +23,10 @@ from monoseme.atlas.formats._base import AtlasFormat
 from monoseme.atlas.formats._neuronpedia_rows import Named, activation_rows_of, explanation_row, feature_row, release_rows
 from monoseme.atlas.formats._notes import NotedExample, Notes
 from monoseme.atlas.formats._part import ExportPart
-from monoseme.atlas.formats._reading import as_latent, as_numbers, as_text, as_texts, numbered, read_rows
 from monoseme.atlas.formats._writing import batched, details_text, row_file, write_rows
 from monoseme.atlas.said import Explanation
 from monoseme.core.errors import ConfigError, ForeignError
+from monoseme.core.foreign import as_latent, as_numbers, as_text, as_texts, numbered, read_rows
 
 _BATCH = r"batch-(\d+)\.jsonl(?:\.gz)?"
 _KINDS = ("explanations", "activations", "features")

@@ -22,12 +22,12 @@ from typing import Any, ClassVar
 from monoseme.atlas.formats._base import AtlasFormat
 from monoseme.atlas.formats._notes import Notes
 from monoseme.atlas.formats._part import ExportPart
-from monoseme.atlas.formats._reading import as_latent, as_number, as_object, as_text, read_bytes, read_json_object
 from monoseme.atlas.formats._writing import details_text
 from monoseme.atlas.said import Explanation, Score
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError, ForeignError
 from monoseme.core.files import write_atomic
+from monoseme.core.foreign import as_latent, as_number, as_object, as_text, read_bytes, read_json_object
 
 _SUFFIX = "_eval_results.json"
 _SCORE = "autointerp_score"

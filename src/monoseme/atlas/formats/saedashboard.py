@@ -23,7 +23,11 @@ from monoseme.atlas.formats._base import AtlasFormat
 from monoseme.atlas.formats._dashboard import activation_rows, feature_fields
 from monoseme.atlas.formats._notes import NotedExample, Notes
 from monoseme.atlas.formats._part import ExportedLatent, ExportPart
-from monoseme.atlas.formats._reading import (
+from monoseme.atlas.formats._writing import batched
+from monoseme.core.config import to_dict
+from monoseme.core.errors import ConfigError, ForeignError
+from monoseme.core.files import write_atomic
+from monoseme.core.foreign import (
     as_latent,
     as_list,
     as_number,
@@ -33,10 +37,6 @@ from monoseme.atlas.formats._reading import (
     numbered,
     read_json_object,
 )
-from monoseme.atlas.formats._writing import batched
-from monoseme.core.config import to_dict
-from monoseme.core.errors import ConfigError, ForeignError
-from monoseme.core.files import write_atomic
 
 _BATCH = r"batch-(\d+)\.json"
 

@@ -14,10 +14,10 @@ from typing import ClassVar
 from monoseme.atlas.formats._base import AtlasFormat
 from monoseme.atlas.formats._notes import Notes
 from monoseme.atlas.formats._part import ExportPart
-from monoseme.atlas.formats._reading import as_latent, as_text, read_json_object
 from monoseme.atlas.said import Explanation
 from monoseme.core.errors import ConfigError
 from monoseme.core.files import write_atomic
+from monoseme.core.foreign import as_latent, as_text, read_json_object
 
 _NAME = "explanations.json"
 

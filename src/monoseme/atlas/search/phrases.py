@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from monoseme.atlas.roles import RoleFilter
-from monoseme.atlas.text_store import TextStore, clean_text
+from monoseme.atlas.text_store import TextStore
+from monoseme.core.clean import clean_text
 from monoseme.core.errors import ConfigError
 
 _MOST_CHARACTERS = 1_000

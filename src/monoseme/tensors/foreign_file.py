@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 
-from monoseme.activations.store.shard_file import TensorPlace, read_header
 from monoseme.core.errors import ArtifactError, ForeignError
 from monoseme.core.files import typed
 from monoseme.core.folder import LocalFolder
 from monoseme.tensors.shapes import Tensor
+from monoseme.tensors.tensor_file import TensorPlace, read_header
 
 _ZIP = b"PK\x03\x04"
 _OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -68,6 +68,25 @@ def load_table(path: Path) -> dict[str, Tensor]:
         raise ForeignError(f"{path} holds {type(loaded.value).__name__}, not a table of tensors")
     table = cast(dict[Any, Any], loaded.value)
     return {str(name): _checked(value, path, loaded.size) for name, value in table.items() if isinstance(value, torch.Tensor)}
+
+
+def load_plain(path: Path) -> dict[str, Any]:
+    """All that a file holds which is a table: tensors, numbers, texts, and tables and lists of these. Raises ForeignError."""
+    loaded = _load(path)
+    if not isinstance(loaded.value, dict):
+        raise ForeignError(f"{path} holds {type(loaded.value).__name__}, not a table")
+    return {str(name): _plain(value, path, loaded.size) for name, value in cast(dict[Any, Any], loaded.value).items()}
+
+
+def _plain(value: Any, path: Path, size: int) -> Any:
+    """The value, its tensors checked; as lists come lists and tuples."""
+    if isinstance(value, torch.Tensor):
+        return _checked(value, path, size)
+    if isinstance(value, dict):
+        return {str(name): _plain(inner, path, size) for name, inner in cast(dict[Any, Any], value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner, path, size) for inner in cast(list[Any], value)]
+    return value
 
 
 def _load(path: Path) -> _Loaded:

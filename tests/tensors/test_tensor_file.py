@@ -10,15 +10,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from monoseme.activations.store.shard_file import (
+from monoseme.core.errors import ArtifactDamagedError
+from monoseme.core.folder import LocalFolder
+from monoseme.tensors.tensor_file import (
     TensorSpec,
     create_file,
     read_header,
     read_tensors,
     write_tensors,
 )
-from monoseme.core.errors import ArtifactDamagedError
-from monoseme.core.folder import LocalFolder
 
 TENSORS = {
     "x": torch.arange(5 * 7, dtype=torch.int8).reshape(5, 7),

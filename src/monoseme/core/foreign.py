@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import yaml
 
-from monoseme.atlas.text_store import clean_text
+from monoseme.core.clean import clean_text
 from monoseme.core.errors import ForeignError
 
 T = TypeVar("T")

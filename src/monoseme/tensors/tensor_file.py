@@ -1,8 +1,8 @@
-"""The safetensors files of a store: written once from front to back, read by their header.
+"""Safetensors files of any size: written once from front to back, read by their header.
 
 The header comes first and says every shape, so that what follows can be written as it is made, to a file or an address that
 knows no seeking, with its checksum computed on the way. Such files open in `safetensors.safe_open`. The body begins at a multiple
-of 64 bytes. Readers of a store ask `read_header(folder, name)` where each tensor lies and map or fetch those bytes.
+of 64 bytes. Readers ask `read_header(folder, name)` where each tensor lies and map or fetch those bytes.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 
@@ -34,7 +34,7 @@ _NAMES: dict[torch.dtype, str] = {
 _DTYPES = {name: dtype for dtype, name in _NAMES.items()}
 _ALIGNMENT = 64
 _MOST_HEADER_BYTES = 1 << 20
-"""Ours have a few hundred: what claims more is no file of a store, and is not read into memory to find out."""
+"""Ours have a few hundred, those of SAEs some thousand: what claims more is not read into memory to find out."""
 
 
 class TensorPlace(NamedTuple):
@@ -60,6 +60,15 @@ class TensorSpec(NamedTuple):
         return math.prod(self.shape) * self.dtype.itemsize
 
 
+@runtime_checkable
+class Sink(Protocol):
+    """What a file is written to; how much it took is of no interest."""
+
+    def write(self, data: Any, /) -> Any:
+        """Takes all of it."""
+        ...
+
+
 class FileFacts(NamedTuple):
     """What a shard's record says of a file."""
 
@@ -71,7 +80,7 @@ class FileFacts(NamedTuple):
 class ShardFile:
     """A file while it is written: hand over the tensors' values in the order of the header, in pieces of any size."""
 
-    def __init__(self, out: BinaryIO, tensors: Mapping[str, TensorSpec]) -> None:
+    def __init__(self, out: Sink, tensors: Mapping[str, TensorSpec]) -> None:
         """Writes the header."""
         self._out = out
         self._digest = hashlib.sha256()
@@ -113,7 +122,7 @@ def write_tensors(folder: Folder, name: str, tensors: Mapping[str, Tensor]) -> F
 
 def facts_of(tensors: Mapping[str, Tensor]) -> FileFacts:
     """The checksum and size of the file that `write_tensors` would make; nothing is written."""
-    file = ShardFile(cast(BinaryIO, _Nowhere()), _specs(tensors))
+    file = ShardFile(_Nowhere(), _specs(tensors))
     for value in tensors.values():
         file.write(value)
     return file.finish()
@@ -175,7 +184,7 @@ def read_tensor(folder: Folder, name: str, place: TensorPlace) -> Tensor:
 
 
 class _Nowhere:
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: Any, /) -> None:
         del data
 
 

@@ -14,8 +14,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monoseme.activations.formats._tensor_file import load_table, load_tensor
 from monoseme.core.errors import ForeignError
+from monoseme.tensors.foreign_file import load_table, load_tensor
 
 X = torch.arange(21.0).reshape(3, 7).bfloat16()
 

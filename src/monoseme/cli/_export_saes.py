@@ -1,0 +1,49 @@
+"""`monoseme export RUN/saes/NAME --format NAME --out OUT`: an SAE as another tool keeps it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from monoseme.cli._atlas_words import read_flags
+from monoseme.core.display import get_display
+from monoseme.core.errors import ConfigError
+from monoseme.interchange import SAE_FORMATS, ExportSource, export_sae
+from monoseme.pipeline import open_sae
+
+_FLAGS: dict[str, tuple[Any, str, Any]] = {
+    "format": (str, "Format of OUT.", ""),
+    "out": (str | None, "New folder.", None),
+    "fingerprint": (bool, "Leave a fingerprint beside the weights, by which a reader can verify them.", True),
+}
+
+
+def export_one_sae(place: str, name: str, words: Sequence[str], *, summary: str) -> int:
+    """Writes the SAE that `place` means; `words` are the flags of `export`."""
+    config = SAE_FORMATS.get(name).WriteConfig
+    flags = read_flags(name, _FLAGS, words, config=config, verb=f"export SAE --format {name}", summary=summary)
+    if flags.out is None:
+        raise ConfigError("export needs a new folder.\n  Type:  monoseme export RUN/saes/NAME --format NAME --out OUT")
+    named = open_sae(place)
+    facts = dict(named.sae.provenance)
+    model = named.model or _name_of(facts.get("model"))
+    source = ExportSource(name=named.name, sites=named.sites, model=model, facts=facts)
+    found = export_sae(
+        named.sae, Path(flags.out), format=name, source=source, config=flags.settings, fingerprint=flags.fingerprint
+    )
+    display = get_display()
+    display.say(f"exported {named.name} to {found.out} ({found.format})")
+    display.say(f"  files: {found.n_files:,}; bytes: {found.n_bytes:,}")
+    if found.codes_off is not None:
+        display.say(
+            f"  read again: codes within {found.codes_off:.2g} of the largest, reconstructions within {found.x_hat_off:.2g}"
+        )
+    for line in found.lost:
+        display.say(f"  {line}")
+    display.result({**found._asdict(), "out": str(found.out)})
+    return 0
+
+
+def _name_of(model: Any) -> str | None:
+    """The model's name from what stands beside an SAE: a name, or the settings of a model."""
+    found = model.get("model") if isinstance(model, dict) else model
+    return found if isinstance(found, str) else None
