@@ -20,7 +20,7 @@ from monoseme.tensors.joint import mean_over
 from monoseme.tensors.shapes import Float, Int, Tensor
 from monoseme.tensors.sparse import SparseCodes
 
-CodesKind = Literal["topk", "batchtopk", "relu"]
+CodesKind = Literal["topk", "batchtopk", "relu", "threshold"]
 
 
 class Dictionary(NamedTuple):
@@ -40,7 +40,12 @@ class Dictionary(NamedTuple):
 
 
 def choose(
-    kind: CodesKind, rows: Float[Tensor, "B C"], dictionaries: Sequence[Dictionary], *, k: int, kernels: Kernels
+    kind: Literal["topk", "batchtopk", "relu"],
+    rows: Float[Tensor, "B C"],
+    dictionaries: Sequence[Dictionary],
+    *,
+    k: int,
+    kernels: Kernels,
 ) -> list[SparseCodes]:
     """Codes of a training step, one for each dictionary, none negative.
 
@@ -60,6 +65,14 @@ def choose(
     if unscaled:
         return [c.with_values(c.values.relu()) for c in chosen]
     return [c.with_values(c.values.relu() / d.norms[c.indices]) for d, c in zip(scaled, chosen, strict=True)]
+
+
+def choose_over(
+    rows: Float[Tensor, "B C"], dictionaries: Sequence[Dictionary], thresholds: Sequence[Float[Tensor, " F"]], *, kernels: Kernels
+) -> list[SparseCodes]:
+    """Every latent whose own activation f_i is above its own threshold (not negative), whatever it writes."""
+    pairs = zip(dictionaries, thresholds, strict=True)
+    return [kernels.encode_threshold(rows[:, d.reads], d.encoder, limits) for d, limits in pairs]
 
 
 def choose_above(

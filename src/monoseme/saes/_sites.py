@@ -13,14 +13,15 @@ the scale of the loss changes.
 
 **Loss.** reconstruction = mean_b sum_m w_m^2 ||y_n,m - y_hat_n,m||^2 / V, V the same about the mean, over the sample of `start`;
 w is 1 in training. AuxK takes the tokens whose sum over m is largest. Penalties are on f_i n_i / sqrt(V), n_i the norm of what
-latent i writes (see `_site_codes`).
+latent i writes (see `_site_codes`). With threshold codes the loss is the reconstruction alone: what was learned elsewhere is
+tuned, with its thresholds held fixed.
 Letters: B rows, N rows of a sample, L sites, D model width, F latents.
 """
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -40,6 +41,7 @@ from monoseme.saes._site_codes import (
     auxk_all,
     choose,
     choose_above,
+    choose_over,
     decode_all,
     decode_dense,
     joined,
@@ -58,18 +60,26 @@ _ONLY_FOR: dict[str, tuple[str, ...]] = {
     "threshold_decay": ("batchtopk",),
     "sparsity_coefficient": ("relu",),
 }
+_SPARSITY: dict[CodesKind, Literal["k", "penalty", "none"]] = {
+    "topk": "k",
+    "batchtopk": "k",
+    "relu": "penalty",
+    "threshold": "none",
+}
+_TERMS: dict[CodesKind, str] = {"topk": "auxk", "batchtopk": "auxk", "relu": "sparsity"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SitesConfig(AuxKConfig):
-    """What architectures of several sites have; AuxK not with relu."""
+    """What architectures of several sites have; AuxK with topk and batchtopk."""
 
     n_sites: int | None = None
     """Places it learns from, inputs and outputs (count); None until they are known."""
     codes: CodesKind = "batchtopk"
-    """topk: the k largest of each token. batchtopk: k per token on average. relu: all positive, held down by a penalty."""
+    """topk: the k largest of each token. batchtopk: k per token on average. relu: all positive, held down by a penalty.
+    threshold: all above a fixed threshold of each latent (JumpReLU), as published SAEs have it."""
     k: int = 32
-    """Latents kept per token, and per input site where each has codes of its own (count); not with relu."""
+    """Latents kept per token, and per input site where each has codes of its own (count); with topk and batchtopk."""
     threshold_decay: float = 0.95
     """Weight of the past in the running inference threshold, per step (0 <= it < 1); only with batchtopk."""
     sparsity_coefficient: float = 0.1
@@ -84,7 +94,7 @@ class SitesConfig(AuxKConfig):
             raise ConfigError(
                 'normalise.kind is "standardise"; over several sites the scale must be one per site, not per vector'
             )
-        if self.codes != "relu":
+        if self.codes in _ONLY_FOR["k"]:
             aim_k(self)
             check_k(self.k, n_latents=self.n_latents)
         check_coefficient("sparsity_coefficient", self.sparsity_coefficient)
@@ -92,8 +102,8 @@ class SitesConfig(AuxKConfig):
 
     @property
     def rules(self) -> Mapping[str, str]:
-        """As for AuxK; none with relu, which does without it."""
-        return {} if self.codes == "relu" else super().rules
+        """As for AuxK; none for codes that do without it."""
+        return super().rules if self.codes in _ONLY_FOR["auxk_coefficient"] else {}
 
 
 class SitesSAE(SAE):
@@ -111,9 +121,10 @@ class SitesSAE(SAE):
     centre: Tensor
     """[L_in D], in the normalised space of the inputs."""
     threshold: Tensor
-    """Running inference threshold on f_i n_i, with batchtopk; 0 (a plain ReLU) until the first step."""
+    """Running inference threshold on f_i n_i, with batchtopk; 0 (a plain ReLU) until the first step. With codes threshold: on
+    f_i, [F] ([L, F] where each site has codes of its own), in the normalised space, not negative; 0 from scratch."""
     threshold_updates: Tensor
-    """Steps the threshold has seen."""
+    """Steps the running threshold has seen."""
 
     def __init__(self, config: SitesConfig) -> None:
         """Raises ConfigError while the number of sites is not known, or is one it cannot have."""
@@ -127,8 +138,20 @@ class SitesSAE(SAE):
             self.register_buffer(name, torch.ones(n_out))
         self.register_buffer("centre", torch.zeros(n_in * self.d_in))
         add_threshold(self)
-        self.sparsity = "penalty" if config.codes == "relu" else "k"
+        if config.codes == "threshold":
+            shape = (n_in, self.n_latents) if self.codes_per_site else (self.n_latents,)
+            self.register_buffer("threshold", torch.zeros(shape))
+        self.sparsity = _SPARSITY[config.codes]
         self._aux = AuxK.of(config, self.d_in)
+
+    @classmethod
+    def moved(
+        cls, codes: CodesKind, *, whole: frozenset[str], latents: frozenset[str], penalised: frozenset[str] | None = None
+    ) -> dict[str, frozenset[str]]:
+        """`moves`: the reconstruction moves all; AuxK latents; a penalty latents, or those parts of them that are named."""
+        term = _TERMS.get(codes)
+        moved = latents if penalised is None or term != "sparsity" else penalised
+        return {"reconstruction": whole, **({} if term is None else {term: moved})}
 
     # -- what an architecture says of itself -----------------------------------------------------------------------
 
@@ -176,9 +199,9 @@ class SitesSAE(SAE):
         return y_hat if codes.base is None else y_hat + codes.base
 
     def use_k(self, k: int) -> None:
-        """The k largest of each token from here on, with batchtopk too. Raises ConfigError with relu, which has no k."""
-        if self.config.codes == "relu":
-            raise ConfigError(f"{self.plugin_name} with codes relu has no k to override")
+        """The k largest of each token from here on, with batchtopk too. Raises ConfigError for codes without a k."""
+        if self.config.codes not in _ONLY_FOR["k"]:
+            raise ConfigError(f"{self.plugin_name} with codes {self.config.codes} has no k to override")
         decay = SitesConfig.threshold_decay  # of topk, which has no threshold
         self.config = replace(self.config, codes="topk", k=k, threshold_decay=decay, target_l0=None)
 
@@ -198,6 +221,8 @@ class SitesSAE(SAE):
             dictionary.W_dec.mul_(u / t_columns[dictionary.writes])
         self.centre.div_(s_columns)
         self.b_dec.div_(t_columns)
+        if self.config.codes == "threshold":
+            self.threshold.div_(u)  # on f_i; a running one is on f_i n_i, which stays
         self.site_weights.mul_(t)
         self.input_factor.fill_(1.0)
         self.output_factor.fill_(1.0)
@@ -207,13 +232,13 @@ class SitesSAE(SAE):
     def loss(
         self, x: Float[Tensor, "*lead L D"], knobs: Knobs = DEFAULT_KNOBS, *, mask: Bool[Tensor, "*lead"] | None = None
     ) -> Losses:
-        """Reconstruction of the output sites, and AuxK or the sparsity penalty."""
+        """Reconstruction of the output sites, and AuxK or the sparsity penalty; alone with fixed thresholds."""
         self.require_start()
         raw = x.reshape(-1, *x.shape[-2:]) if mask is None else x[mask]
         inputs, targets = self.in_out(raw)
         rows, wanted = self._scaled(inputs, self.input_factor), self._scaled(targets, self.output_factor)
         dictionaries = self.dictionaries()
-        codes = choose(self.config.codes, rows, dictionaries, k=knobs.k or self.config.k, kernels=self.kernels)
+        codes = self._codes_of_step(rows, dictionaries, knobs)
         y_hat = decode_all(codes, dictionaries, n_columns=wanted.shape[1], kernels=self.kernels) + self.b_dec
         skipped = self.skip(rows)
         y_hat = y_hat if skipped is None else y_hat + skipped
@@ -224,7 +249,7 @@ class SitesSAE(SAE):
         logs = {f"fvu/site_{m}": fvu for m, fvu in enumerate((squares / self.site_variance).detach())}
         if self.config.codes == "relu":
             parts["sparsity"], logs["l1"] = self._penalty(codes, dictionaries, knobs)
-        else:
+        elif self.config.codes != "threshold":
             chosen = self._aux.worst(of_sites.detach() @ self.site_weights.square(), ranks=self.mesh.rows)
             parts["auxk"] = self._auxk(rows, residual, codes, dictionaries, chosen=chosen)
         if self.config.codes == "batchtopk":
@@ -286,7 +311,19 @@ class SitesSAE(SAE):
     def _codes_in_use(self, rows: Float[Tensor, "B C"]) -> list[SparseCodes]:
         if self.config.codes == "topk":
             return choose("topk", rows, self.dictionaries(), k=self.config.k, kernels=self.kernels)
+        if self.config.codes == "threshold":
+            return self._over_thresholds(rows, self.dictionaries())
         return choose_above(rows, self.dictionaries(), self.threshold, kernels=self.kernels)
+
+    def _codes_of_step(self, rows: Float[Tensor, "B C"], dictionaries: Sequence[Dictionary], knobs: Knobs) -> list[SparseCodes]:
+        kind: CodesKind = self.config.codes
+        if kind == "threshold":
+            return self._over_thresholds(rows, dictionaries)
+        return choose(kind, rows, dictionaries, k=knobs.k or self.config.k, kernels=self.kernels)
+
+    def _over_thresholds(self, rows: Float[Tensor, "B C"], dictionaries: Sequence[Dictionary]) -> list[SparseCodes]:
+        thresholds = self.threshold.reshape(len(dictionaries), -1).unbind(0)
+        return choose_over(rows, dictionaries, thresholds, kernels=self.kernels)
 
     def _penalty(self, codes: list[SparseCodes], dictionaries: Sequence[Dictionary], knobs: Knobs) -> tuple[Tensor, Tensor]:
         """The penalty with its coefficient, and the L1 norm behind it."""

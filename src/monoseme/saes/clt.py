@@ -4,11 +4,12 @@
 
 A latent weighs n_i = ||(W_dec,i,l->l, ..., W_dec,i,l->L-1)||, the norm of all it writes. With relu the penalty is
 tanh(c f_i n_i); topk keeps the k largest f_i n_i of each layer, batchtopk the k L B largest over all layers of a batch, and its
-threshold is one on f_i n_i. Decoder norms are free. Codes are [*, L, F]: each layer has F latents of its own.
+threshold is one on f_i n_i; fixed thresholds (codes threshold, JumpReLU) are on f_i. Decoder norms are free. Codes are [*, L, F]:
+each layer has F latents of its own.
 
 Source: Ameisen et al. 2025, "Circuit tracing: revealing computational graphs in language models", transformer-circuits.pub,
 section on the cross-layer transcoder (architecture, loss, tanh penalty). AuxK as in Gao et al. 2024, appendix A.2.
-Differs from the paper: relu, topk or batchtopk in place of JumpReLU with learned thresholds; activations in the penalty are in
+Differs from the paper: relu, topk, batchtopk, or fixed thresholds in place of learned ones; activations in the penalty are in
 units of the root of the targets' variance; each site has its own scale; the encoder reads s x - c, theirs with another b_enc.
 Letters: B tokens, L layers, D model width, F latents of a layer. Memory: L (L + 1) / 2 decoders [F, D]; those of layer l lie in
 one parameter `W_dec.l`, [F, (L - l) D], so that a step reads and writes each row once.
@@ -64,9 +65,8 @@ class CLT(SitesSAE):
         self.W_dec = nn.ParameterList(map(nn.Parameter, writes))  # pyright: ignore[reportIncompatibleVariableOverride]
         self.b_dec = nn.Parameter(torch.zeros(n_layers * width))
         self.register_buffer("tokens_since_fired", torch.zeros(n_layers, self.n_latents, dtype=torch.int64))
-        latents = {name for name, _ in self.named_parameters()} - {"b_dec"}
-        second = "sparsity" if config.codes == "relu" else "auxk"
-        self.moves = {"reconstruction": frozenset(latents | {"b_dec"}), second: frozenset(latents)}
+        whole = frozenset(name for name, _ in self.named_parameters())
+        self.moves = self.moved(config.codes, whole=whole, latents=whole - {"b_dec"})
 
     @classmethod
     def roles(cls, n_sites: int) -> Roles:

@@ -3,8 +3,9 @@
     f = select(sum_l (s_l x_l - c_l) W_enc,l + b_enc),   s_l x_hat_l = f W_dec,l + b_dec,l
 
 A latent weighs n_i = sum_l ||W_dec,i,l||: with relu the penalty is on f_i n_i, with topk and batchtopk the largest f_i n_i are
-kept, and a batchtopk threshold is one on f_i n_i. Decoder norms are free; how they share out among the sites says where a latent
-lives (`relative_norms`): near 0 or 1 for two models it belongs to one of them, near 1/2 to both.
+kept, and a batchtopk threshold is one on f_i n_i; fixed thresholds (codes threshold, JumpReLU) are on f_i. Decoder norms are
+free; how they share out among the sites says where a latent lives (`relative_norms`): near 0 or 1 for two models it belongs to
+one of them, near 1/2 to both.
 
 Source: Lindsey et al. 2024, "Sparse crosscoders for cross-layer features and model diffing", transformer-circuits.pub
 (architecture, L1 weighted by summed norms); Minder et al. 2025, arXiv:2504.02922 (BatchTopK crosscoder, its scaled selection,
@@ -49,8 +50,7 @@ class Crosscoder(SitesSAE):
         self.b_enc = nn.Parameter(torch.zeros(self.n_latents))
         self.W_dec = nn.Parameter(rows)
         self.b_dec = nn.Parameter(torch.zeros(n_columns))
-        latents = ALL_PARAMETERS - {"b_dec"}
-        self.moves = {"reconstruction": ALL_PARAMETERS, ("sparsity" if config.codes == "relu" else "auxk"): latents}
+        self.moves = self.moved(config.codes, whole=ALL_PARAMETERS, latents=ALL_PARAMETERS - {"b_dec"})
 
     @classmethod
     def roles(cls, n_sites: int) -> Roles:

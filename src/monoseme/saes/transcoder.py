@@ -36,7 +36,8 @@ class Transcoder(SitesSAE):
         """Two sites: input, target."""
 
         codes: CodesKind = "topk"
-        """topk: the k largest of each token. batchtopk: k per token on average. relu: all positive, held down by L1."""
+        """topk: the k largest of each token. batchtopk: k per token on average. relu: all positive, held down by L1.
+        threshold: all above a fixed threshold of each latent (JumpReLU), as published transcoders have it."""
         skip: bool = False
         """A linear path past the latents, which begins at zero."""
 
@@ -53,8 +54,8 @@ class Transcoder(SitesSAE):
         self.W_skip = nn.Parameter(torch.zeros(self.d_in, self.d_in)) if config.skip else None
         encoder, decoder = frozenset({"W_enc", "b_enc"}), frozenset({"W_dec"})
         rest = frozenset({"b_dec", "W_skip"} if config.skip else {"b_dec"})
-        second = {"sparsity": encoder} if config.codes == "relu" else {"auxk": encoder | decoder}
-        self.moves = {"reconstruction": encoder | decoder | rest, **second}
+        latents = encoder | decoder
+        self.moves = self.moved(config.codes, whole=latents | rest, latents=latents, penalised=encoder)
 
     @classmethod
     def roles(cls, n_sites: int) -> Roles:
