@@ -112,6 +112,20 @@ def test_standardised_vectors_have_mean_zero_and_unbiased_deviation_one() -> Non
     assert sae.unit == "standardised"
 
 
+def test_vectors_of_one_norm_are_scaled_by_themselves_and_back() -> None:
+    sae = TopK(TopK.Config(d_in=7, n_latents=11, k=3, normalise=NormaliseConfig(kind="vector_norm")))
+    sae.start(_rows(50))
+    x = torch.cat([_rows(5), torch.zeros(1, 7)])
+    assert torch.allclose(sae.normalise(x).rows[:5].norm(dim=1), torch.full((5,), 7**0.5), rtol=1e-5)
+    assert sae.unit == "standardised"
+    codes, larger = sae.encode(x[:5]), sae.encode(3 * x[:5])
+    assert torch.allclose(larger.dense(), codes.dense(), atol=1e-5)
+    assert torch.allclose(sae.decode(larger), 3 * sae.decode(codes), atol=1e-4)
+    assert sae(x)[5].abs().max().item() < 1e-30  # a vector of zeros has no direction, and comes back as it is
+    wanted = (codes.dense() @ sae.W_dec + sae.b_dec) * x[:5].norm(dim=1, keepdim=True) / 7**0.5
+    assert torch.allclose(sae.decode(codes), wanted, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -5,8 +5,8 @@ Letters: B rows (tokens), N rows of a sample, D model width, F latents.
 **Spaces.** Parameters live in the *normalised* space (see `_normalise`): `x_n = factor * x`, `f = encoder(x_n)`,
 `x_hat_n = f W_dec + b_dec`. Everything public is raw: `encode` takes raw activations and returns codes in activation units
 (`f / factor`), `decode` returns raw activations. So `x_hat = codes W_dec + b_dec / factor`, and `export` gives an SAE with
-factor 1 and the same codes. Per-vector standardisation cannot be folded: its codes are in each vector's standard deviations
-(`unit == "standardised"`) and carry offset and scale.
+factor 1 and the same codes. What scales each vector by itself cannot be folded: codes are then in each vector's own unit
+(`unit == "standardised"`: its standard deviation, or its root mean square with vector_norm) and carry offset and scale.
 
 **A training step**: `losses = sae.loss(x, knobs)`, `losses.total.backward()`, `sae.project_gradients()`, clipping, optimiser,
 `sae.after_step(losses)`.

@@ -22,8 +22,8 @@ class Codes:
     """Named parts of a code, each sparse or a dense [*, F] tensor; values may be negative.
 
     The first part is the whole code, from which `decode` works. Values are in the SAE's `unit`: multiples of decoder rows in
-    raw activations ("activation"), or in each vector's own standard deviations ("standardised"); then `offset` and `scale`
-    ([*, 1], mean and std + eps of each vector) bring the decoded vector back. `base` is what reaches the output past the latents
+    raw activations ("activation"), or in each vector's own unit ("standardised"); then `offset` and `scale` ([*, 1], its mean and
+    std + eps, or 0 and its root mean square) bring the decoded vector back. `base` is what reaches the output past the latents
     (a transcoder's skip connection), in raw activations: `decode` adds it.
     """
 

@@ -1,7 +1,8 @@
 """Export: the weights of an SAE with its input normalisation folded in.
 
 With x_n = s x:  f = relu((s x - b_dec) W_enc + b_enc) = s relu((x - b_dec / s) W_enc + b_enc / s), so dividing both biases (and
-any threshold) by s gives the codes f / s, which are what `encode` returns anyway. Standardisation has no such s and stays.
+any threshold) by s gives the codes f / s, which are what `encode` returns anyway. What scales each vector by itself has no
+such s and stays.
 """
 
 from collections.abc import Mapping

@@ -6,10 +6,13 @@
     inverse_mean_norm    x / mean ||x||                         yes
     constant             x * constant                           yes
     standardise          (x - mean_D x) / (std_D x + eps)       no: each vector has its own
+    vector_norm          x sqrt(D) / ||x||                      no: each vector has its own
 
-Means over the sample given to `start`. The standard deviation is the unbiased one, as MLSAE and llama3-sae have it.
+Means over the sample given to `start`. The standard deviation is the unbiased one, as MLSAE and llama3-sae have it. vector_norm
+is SAELens' `constant_norm_rescale`: every vector gets the norm sqrt(D), the root mean square 1; a vector of zeros stays zero.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -18,8 +21,9 @@ import torch
 from monoseme.core.errors import ConfigError
 from monoseme.tensors.shapes import Bool, Float, Tensor
 
-Kind = Literal["none", "unit_mean_square", "inverse_mean_norm", "constant", "standardise"]
+Kind = Literal["none", "unit_mean_square", "inverse_mean_norm", "constant", "standardise", "vector_norm"]
 _EPS = 1e-5
+_PER_VECTOR = ("standardise", "vector_norm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,7 @@ class NormaliseConfig:
     @property
     def folds(self) -> bool:
         """Whether export can put it into the weights."""
-        return self.kind != "standardise"
+        return self.kind not in _PER_VECTOR
 
 
 class Normalised(NamedTuple):
@@ -81,6 +85,9 @@ def normalise(config: NormaliseConfig, x: Float[Tensor, "*lead D"], factor: Floa
         scale, offset = torch.std_mean(x, dim=-1, keepdim=True) if x.numel() else (x[..., :1], x[..., :1])
         scale = scale + config.eps
         return Normalised(((x - offset) / scale).reshape(-1, x.shape[-1]), leading, offset, scale)
+    if config.kind == "vector_norm":
+        scale = (x.norm(dim=-1, keepdim=True) / math.sqrt(x.shape[-1])).clamp_min(torch.finfo(x.dtype).tiny)
+        return Normalised((x / scale).reshape(-1, x.shape[-1]), leading, torch.zeros_like(scale), scale)
     if config.kind != "none":
         x = x * factor
     return Normalised(x.reshape(-1, x.shape[-1]), leading, None, None)

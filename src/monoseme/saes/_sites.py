@@ -92,7 +92,7 @@ class SitesConfig(AuxKConfig):
                 refuse_unused(self, name, because=f'codes is "{self.codes}", and it belongs to {", ".join(kinds)}')
         if not self.normalise.folds:
             raise ConfigError(
-                'normalise.kind is "standardise"; over several sites the scale must be one per site, not per vector'
+                f'normalise.kind is "{self.normalise.kind}"; over several sites the scale must be one per site, not per vector'
             )
         if self.codes in _ONLY_FOR["k"]:
             aim_k(self)

@@ -36,6 +36,7 @@ _KINDS: tuple[dict[str, Any], ...] = (
     {"kind": "inverse_mean_norm"},
     {"kind": "constant", "constant": 0.37},
     {"kind": "standardise", "eps": 1e-3},
+    {"kind": "vector_norm"},
 )
 
 
