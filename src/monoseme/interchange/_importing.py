@@ -133,8 +133,10 @@ def _check_names(found: Sequence[ForeignSae], path: Path) -> None:
 
 
 def _beside(path: Path) -> Path | None:
-    beside = (path.parent if path.is_file() else path) / FINGERPRINT
-    return beside if beside.is_file() else None
+    """In the folder, or in the one folder below it that has one: some tools keep each SAE in a folder of its own."""
+    folder = path.parent if path.is_file() else path
+    found = [folder / FINGERPRINT] if (folder / FINGERPRINT).is_file() else sorted(folder.glob(f"*/{FINGERPRINT}"))
+    return found[0] if len(found) == 1 and (path.is_dir() or found[0].parent == folder) else None
 
 
 def _verified(found: ForeignSae, fingerprint: Path, path: Path) -> Agreement:
