@@ -1,0 +1,113 @@
+"""The rest of the verbs: study, serve, ls, bench."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monoseme.api._places import words_of
+from monoseme.api._settings import Settings, changed, nested
+from monoseme.api._study_report import StudyReport
+
+if TYPE_CHECKING:
+    from monoseme.core.registry import Registry
+
+
+def study(
+    name: str, *, sae: Any = None, out: str | Path | None = None, settings: Settings | None = None,
+    resume: bool = False, force: bool = False,
+) -> StudyReport:  # fmt: skip
+    """Asks a question about SAEs (`ls("studies")`) and gives the report. `settings` are the study's, such as `max_tokens`.
+
+    `resume` goes on with one that was interrupted, `force` begins anew. Raises UnknownPluginError, ConfigError,
+    ArtifactExistsError.
+    """
+    from monoseme.studies import STUDIES
+
+    kind = STUDIES.get(name)
+    said: dict[str, Any] = nested(settings)
+    if sae is not None:
+        said["sae"] = list(words_of(sae))
+    folder = Path("runs") / name if out is None else Path(out)
+    return finish_study(kind, said, folder, resume=resume, force=force)
+
+
+def finish_study(kind: Any, said: Mapping[str, Any], out: Path, *, resume: bool = False, force: bool = False) -> StudyReport:
+    """Runs a study with settings on top of its own. The command in its report is the one that would do the same."""
+    from monoseme.studies import run_study
+
+    config = changed(kind.Config(), said)
+    flags = [word for name, value in _flat(said) for word in (f"--{name}", _typed(value))]
+    command = shlex.join(["monoseme", "study", kind.plugin_name, *flags, "--out", str(out)])
+    run_study(kind(config), out, command=command, resume=resume, force=force)
+    return StudyReport(out)
+
+
+def serve(places: Any, *, host: str = "127.0.0.1", port: int = 8321, open_browser: bool = False, expose: bool = False) -> None:
+    """Serves the web app over runs and studies until it is interrupted."""
+    from monoseme.web import serve as served
+
+    paths = [Path(word) for word in words_of(places)]
+    served(paths, host=host, port=port, open_browser=open_browser, expose=expose)
+
+
+def ls(kind: str | None = None) -> dict[str, str] | dict[str, int]:
+    """The kinds of plug-ins with how many there are, or of one kind each name with its first line. Nothing is imported.
+
+    Raises ConfigError for a kind there is not.
+    """
+    from monoseme.core.config import suggest
+    from monoseme.core.errors import ConfigError
+
+    kinds = plugin_kinds()
+    if kind is None:
+        return {name: len(registry.names()) for name, registry in kinds.items()}
+    if kind not in kinds:
+        raise ConfigError(f'there is no kind "{kind}".{suggest(kind, kinds)}\n  Allowed: {", ".join(kinds)}')
+    return {info.name: info.summary for info in kinds[kind].infos()}
+
+
+def plugin_kinds() -> "dict[str, Registry[Any]]":
+    """Every kind of plug-in, by name."""
+    from monoseme.activations.formats import ACTIVATION_FORMATS
+    from monoseme.atlas.explain import EXPLAINERS
+    from monoseme.atlas.formats import ATLAS_FORMATS
+    from monoseme.atlas.score import SCORERS
+    from monoseme.evaluation import EVALUATIONS
+    from monoseme.interchange import SAE_FORMATS
+    from monoseme.judges import JUDGES
+    from monoseme.models import FAMILIES
+    from monoseme.presets import PRESETS
+    from monoseme.saes import SAES
+    from monoseme.steering import STEERING
+    from monoseme.studies import STUDIES
+    from monoseme.training.trackers import TRACKERS
+
+    known: Sequence[Registry[Any]] = (
+        *(SAES, EVALUATIONS, FAMILIES, SAE_FORMATS, ACTIVATION_FORMATS, EXPLAINERS, SCORERS),
+        *(ATLAS_FORMATS, JUDGES, STEERING, TRACKERS, PRESETS, STUDIES),
+    )
+    return {registry.kind: registry for registry in known}
+
+
+def bench(name: str, *, settings: Settings | None = None) -> dict[str, Any]:
+    """Times what the package does on this machine: train, capture, e2e, store. Gives the numbers."""
+    from monoseme.benchmarks import BENCHMARKS
+    from monoseme.core.config import suggest
+    from monoseme.core.errors import ConfigError
+
+    if name not in BENCHMARKS:
+        raise ConfigError(f'there is no benchmark "{name}".{suggest(name, BENCHMARKS)}\n  Allowed: {", ".join(BENCHMARKS)}')
+    benchmark = BENCHMARKS[name]
+    return benchmark.run(changed(benchmark.config(), settings))
+
+
+def _flat(said: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, value in said.items():
+        found += _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else [(f"{before}{name}", value)]
+    return found
+
+
+def _typed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

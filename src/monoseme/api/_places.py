@@ -1,0 +1,58 @@
+"""What a word, a path or a result means: the folder of a run, the words for SAEs, the atlas."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monoseme.core.errors import ArtifactMissingError, ConfigError
+
+if TYPE_CHECKING:
+    from monoseme.atlas import Atlas
+
+Place = Any
+"""Something opened, or what the command line would be told: a run, RUN/saes/NAME, RUN@STEP, an atlas."""
+
+
+def word_of(place: Any) -> str:
+    """The word that names it on a command line."""
+    return str(place) if isinstance(place, str | Path) else str(place.path)
+
+
+def words_of(places: Any) -> tuple[str, ...]:
+    """Of one place, of several, or of none."""
+    if places is None:
+        return ()
+    several = places if isinstance(places, list | tuple) else [places]
+    return tuple(word_of(place) for place in several)
+
+
+def atlas_at(place: Any) -> "Atlas":
+    """The atlas of a run, or in a folder. Raises ArtifactMissingError."""
+    from monoseme.atlas import open_atlas
+    from monoseme.pipeline import AtlasPlace, run_of
+
+    path = run_of(word_of(place)).path
+    if not path.is_dir():
+        raise ArtifactMissingError(f"there is no atlas or run at {path}. Make one with:  monoseme scan")
+    return open_atlas(AtlasPlace.at(path).folder)
+
+
+def saes_of(atlas: "Atlas", place: Any, name: str | None) -> list[str]:
+    """The keys of the atlas that are meant: those of an opened SAE, the one named, or all. Raises ConfigError."""
+    from monoseme.api._sae import Sae
+
+    name = name or (place.key if isinstance(place, Sae) else None)
+    if name is None:
+        return atlas.saes()
+    if name not in atlas.saes():
+        raise ConfigError(f'this atlas has no SAE "{name}".\n  It has: {", ".join(atlas.saes())}')
+    return [name]
+
+
+def only_sae(atlas: "Atlas", name: str | None) -> str:
+    """The SAE that is named, or the only one. Raises ConfigError where several could be meant."""
+    if name is not None:
+        return name
+    names = sorted({key.partition("@")[0] for key in atlas.saes()})
+    if len(names) != 1:
+        raise ConfigError(f"this atlas has {len(names)} SAEs.\n  Choose one with sae=: {', '.join(names)}")
+    return names[0]
