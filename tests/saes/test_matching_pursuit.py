@@ -5,10 +5,11 @@ import torch
 
 from monoseme.core.errors import ConfigError
 from monoseme.saes import Knobs, NormaliseConfig
-from monoseme.saes._greedy import greedy_codes
+from monoseme.saes._greedy import Rules, greedy_codes
 from monoseme.saes.matching_pursuit import MatchingPursuit
 
 _B, _D, _F = 5, 7, 11
+_NO_RULES = Rules()
 
 
 def _random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -19,7 +20,9 @@ def _atoms(seed: int = 1) -> torch.Tensor:
     return torch.nn.functional.normalize(_random(_F, _D, seed=seed), dim=1)
 
 
-def _loop(x: torch.Tensor, atoms: torch.Tensor, k: int, *, step: float = 1.0, stop_below: float = 0.0) -> torch.Tensor:
+def _loop(
+    x: torch.Tensor, atoms: torch.Tensor, k: int, *, step: float = 1.0, stop_below: float = 0.0, rules: Rules = _NO_RULES
+) -> torch.Tensor:
     """Row by row and step by step, with plain autograd."""
     rows: list[torch.Tensor] = []
     for row in x:
@@ -29,8 +32,13 @@ def _loop(x: torch.Tensor, atoms: torch.Tensor, k: int, *, step: float = 1.0, st
                 break
             products = atoms @ residual
             best = int(products.argmax())
+            if rules.positive and not products[best] > 0:
+                break
+            had = bool(code[best] != 0)
             code = code + step * products[best] * torch.nn.functional.one_hot(torch.tensor(best), _F)
             residual = residual - step * products[best] * atoms[best]
+            if (rules.at_repeat and had) or residual.norm() < rules.stop_norm:
+                break
         rows.append(code)
     return torch.stack(rows)
 
@@ -71,6 +79,44 @@ def test_each_step_shortens_the_residual() -> None:
     x, atoms = _random(_B, _D), _atoms()
     lengths = torch.stack([(x - greedy_codes(x, atoms, k).to_dense() @ atoms).norm(dim=1) for k in range(1, 10)])
     assert bool((lengths.diff(dim=0) < 0).all())
+
+
+def test_rules_end_the_steps_of_a_row_by_hand() -> None:
+    # products 1, 2.2, 2: atom 1 takes 2.2 and leaves (-0.32, 0.24), of norm 0.4; atom 2 takes 0.24 and leaves (-0.32, 0)
+    atoms, x = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), torch.tensor([[1.0, 2.0]])
+    for rules, wanted in [
+        (Rules(positive=True), [0.0, 2.2, 0.24]),  # then 0 is the largest product
+        (Rules(stop_norm=0.41), [0.0, 2.2, 0.0]),
+        (Rules(stop_norm=0.39, positive=True), [0.0, 2.2, 0.24]),
+    ]:
+        assert torch.allclose(greedy_codes(x, atoms, 3, rules=rules).to_dense(), torch.tensor([wanted]), atol=1e-6), rules
+    # with half steps atom 1 is taken three times running unless a repeat ends it, which comes after its value is added
+    twice = greedy_codes(x, atoms[1:2], 3, step=0.5, rules=Rules(at_repeat=True)).to_dense()
+    assert twice.item() == pytest.approx(1.65)
+    against = greedy_codes(-x, atoms, 3, rules=Rules(positive=True))
+    assert against.values.abs().sum().item() == 0.0
+
+
+@pytest.mark.parametrize(
+    "rules", [Rules(at_repeat=True), Rules(stop_norm=1.5), Rules(positive=True, at_repeat=True, stop_norm=0.5)]
+)
+def test_rows_that_rules_have_ended_have_the_codes_and_gradients_of_the_loop(rules: Rules) -> None:
+    x, atoms, upstream = _random(_B, _D).requires_grad_(), _atoms().requires_grad_(), _random(_B, _F, seed=2)
+    ours, theirs = greedy_codes(x, atoms, 9, rules=rules).to_dense(), _loop(x, atoms, 9, rules=rules)
+    assert torch.allclose(ours, theirs, rtol=0, atol=1e-9)
+    assert not torch.allclose(ours, greedy_codes(x, atoms, 9).to_dense(), rtol=0, atol=1e-3)
+    grads = [torch.autograd.grad((code * upstream).sum(), (x, atoms)) for code in (ours, theirs)]
+    for one, other in zip(*grads, strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=1e-9)
+
+
+def test_the_norm_at_which_a_token_is_done_survives_export() -> None:
+    sae = _built(stop_norm=0.4, k=9)
+    x = 3 * _random(31, _D, seed=4) + 1
+    exported = sae.export()
+    assert torch.allclose(exported.encode(x).dense(), sae.encode(x).dense(), rtol=0, atol=1e-9)
+    without = _built(k=9).encode(x).sparse()
+    assert sae.encode(x).sparse().nnz < without.nnz
 
 
 def _built(**settings: float) -> MatchingPursuit:

@@ -23,6 +23,17 @@ _CHUNK_ELEMENTS = 2**22
 """Products held at once: rows are independent, and 16 MB stay near the processor for the search of the largest."""
 
 
+class Rules(NamedTuple):
+    """What else ends the steps of a row; as it is: nothing."""
+
+    positive: bool = False
+    """A row is done when no atom has a positive product."""
+    at_repeat: bool = False
+    """A row is done after a step that takes an atom it has already."""
+    stop_norm: float = 0.0
+    """A row is done after a step that leaves less than this norm."""
+
+
 class _Steps(NamedTuple):
     """What the loop did."""
 
@@ -35,15 +46,22 @@ class _Steps(NamedTuple):
 
 
 def greedy_codes(
-    x: Float[Tensor, "B D"], atoms: Float[Tensor, "F D"], k: int, *, step: float = 1.0, stop_below: float = 0.0
+    x: Float[Tensor, "B D"],
+    atoms: Float[Tensor, "F D"],
+    k: int,
+    *,
+    step: float = 1.0,
+    stop_below: float = 0.0,
+    rules: Rules = Rules(),  # noqa: B008  it cannot be changed
 ) -> SparseCodes:
     """Codes of k steps, differentiable in x and atoms; what one atom took in several steps is one entry.
 
-    A row stops when |r| <= stop_below |x|. Ties go to the lowest latent. Entries may be negative where no product is positive.
+    A row stops when |r| <= stop_below |x|, or by a rule. Ties go to the lowest latent. Entries may be negative where no product
+    is positive, unless a rule says otherwise.
     """
     with torch.no_grad():
         n_rows = max(256, _CHUNK_ELEMENTS // atoms.shape[0])
-        parts = [_run(rows, atoms, k, step=step, stop_below=stop_below) for rows in x.split(n_rows)]
+        parts = [_run(rows, atoms, k, step=step, stop_below=stop_below, rules=rules) for rows in x.split(n_rows)]
         steps = _Steps(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
     taken = steps.taken
     if torch.is_grad_enabled() and (x.requires_grad or atoms.requires_grad):
@@ -51,7 +69,7 @@ def greedy_codes(
     return _merged(steps, taken, atoms.shape[0])
 
 
-def _run(x: Tensor, atoms: Tensor, k: int, *, step: float, stop_below: float) -> _Steps:
+def _run(x: Tensor, atoms: Tensor, k: int, *, step: float, stop_below: float, rules: Rules) -> _Steps:
     residual, limit = x.clone(), stop_below * x.norm(dim=1)
     chosen = torch.zeros(x.shape[0], k, dtype=torch.int64, device=x.device)
     taken, made = x.new_zeros(x.shape[0], k), torch.zeros(x.shape[0], k, dtype=torch.bool, device=x.device)
@@ -60,10 +78,14 @@ def _run(x: Tensor, atoms: Tensor, k: int, *, step: float, stop_below: float) ->
         if not bool(going.any()):
             break
         best = (residual @ atoms.t()).max(1)
+        going = going & (best.values > 0) if rules.positive else going
         value = step * best.values * going
         residual.addcmul_(value.unsqueeze(1), atoms[best.indices], value=-1)
         chosen[:, t], taken[:, t], made[:, t] = best.indices, value, going
-        going = going & (residual.norm(dim=1) > limit)
+        norm = residual.norm(dim=1)
+        going = going & (norm > limit) & (norm >= rules.stop_norm)
+        if rules.at_repeat:
+            going = going & ~((chosen[:, :t] == best.indices.unsqueeze(1)) & made[:, :t]).any(1)
     return _Steps(chosen, taken, made, residual)
 
 
