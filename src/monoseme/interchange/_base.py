@@ -104,6 +104,11 @@ class SaeFormat(ABC):
         """The settings with which what was written of `whole` can be read again: what the files do not hold."""
         return self.Config(site=",".join(map(str, whole.sites)))
 
+    def part(self, whole: WholeSae, config: WriteConfig) -> WholeSae:
+        """What of `whole` is written: all of it, unless a setting names one of its places. Raises ConfigError."""
+        del config
+        return whole
+
     def write(self, whole: WholeSae, folder: Path, config: WriteConfig) -> tuple[str, ...]:
         """Write an SAE into an empty folder; says what the format cannot hold, or how numbers were rounded.
 

@@ -63,8 +63,10 @@ def export_sae(
         writable = [name for name in SAE_FORMATS.names() if SAE_FORMATS.get(name).writes]
         raise ConfigError(f"{format} can be read, but not written.\n  Allowed: {', '.join(writable)}")
     whole = WholeSae(name=source.name, sae=sae.export(), sites=source.sites, model=source.model, facts=source.facts)
+    config = config or chosen.WriteConfig()
+    whole = chosen().part(whole, config)
     with new_folder(out) as draft:
-        lost = chosen().write(whole, draft, config or chosen.WriteConfig())
+        lost = chosen().write(whole, draft, config)
         off = _verified(chosen, draft, whole, fingerprint=fingerprint)
         files = [path for path in draft.rglob("*") if path.is_file()]
         n_bytes = sum(path.stat().st_size for path in files)
