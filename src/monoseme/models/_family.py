@@ -52,6 +52,10 @@ def family_of(model_type: str) -> Family:
     name = model_type.removesuffix("_text")
     if name in FAMILIES.names():
         return FAMILIES.get(name)()
+    if name == "transformer_lens":  # no model_type of transformers: made by `_hooked`, so nothing to choose
+        from monoseme.models.families._transformer_lens import TransformerLens
+
+        return TransformerLens()
     from monoseme.models.families._generic import Generic
 
     return Generic()

@@ -22,8 +22,9 @@ class Tap(NamedTuple):
     """The side of a module on which a site lies."""
 
     module: nn.Module
-    side: Literal["input", "output", "heads"]
-    """`heads`: computed from both sides of W_O; a change moves the output by its sum over heads."""
+    side: Literal["input", "output", "heads", "flat"]
+    """`heads`: computed from both sides of W_O; a change moves the output by its sum over heads. `flat`: the output, with its
+    axes behind the position laid side by side."""
     n_heads: int = 1
     """Heads that the input of W_O holds; only for `heads`."""
 
@@ -48,6 +49,8 @@ def _install(site: Site, tap: Tap, visit: Visit) -> RemovableHandle:
         return tap.module.register_forward_pre_hook(_before(site, visit), with_kwargs=True)
     if tap.side == "output":
         return tap.module.register_forward_hook(_after(site, visit))
+    if tap.side == "flat":
+        return tap.module.register_forward_hook(_after_flat(site, visit))
     return tap.module.register_forward_hook(_around_heads(site, visit, tap.n_heads))
 
 
@@ -72,6 +75,15 @@ def _after(site: Site, visit: Visit) -> Callable[..., Any]:
         if changed is x:
             return None
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    return hook
+
+
+def _after_flat(site: Site, visit: Visit) -> Callable[..., Any]:
+    def hook(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        x = output.flatten(2)
+        changed = visit(site, x)
+        return None if changed is x else changed.reshape(output.shape)
 
     return hook
 
