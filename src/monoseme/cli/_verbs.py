@@ -17,6 +17,8 @@ _ORDER = (
     "explain",
     "score",
     "export",
+    "push",
+    "pull",
     "search",
     "generate",
     "chat",

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from monoseme.pipeline._evaluate import evaluate_run, evaluation_of, headline, measure, run_config
     from monoseme.pipeline._explain import AtlasPlace, Outcome, explain_atlas, explain_run, outcome_facts, score_atlas
     from monoseme.pipeline._explain_config import ExplainConfig, ScoreConfig
-    from monoseme.pipeline._found import OF_RUN, FoundSae, common_settings, different_text, find_saes, require_one_model, run_of
+    from monoseme.pipeline._found import OF_RUN, FoundSae, different_text, find_saes, require_one_model, run_of, settings_for
     from monoseme.pipeline._from_stores import from_stores
     from monoseme.pipeline._known_saes import KnownSaes, SteeringConfig
     from monoseme.pipeline._latent_words import LatentWord, SteerWord, steer_words, watch_words
     from monoseme.pipeline._materials import Materials
     from monoseme.pipeline._parted import SaePart, parted
     from monoseme.pipeline._places import takes_several_sites
-    from monoseme.pipeline._report import report_run
+    from monoseme.pipeline._report import gathered_report, report_run
     from monoseme.pipeline._run import run_all
     from monoseme.pipeline._saes import NamedSae, open_sae, open_saes
     from monoseme.pipeline._scan_config import ScanSettings
@@ -77,7 +77,6 @@ __all__ = [
     "answer_asked",
     "capture_run",
     "captured_config",
-    "common_settings",
     "different_text",
     "evaluate_run",
     "evaluation_of",
@@ -85,6 +84,7 @@ __all__ = [
     "explain_run",
     "find_saes",
     "from_stores",
+    "gathered_report",
     "headline",
     "measure",
     "open_sae",
@@ -102,6 +102,7 @@ __all__ = [
     "scan_run",
     "scan_saes",
     "score_atlas",
+    "settings_for",
     "steer_words",
     "takes_several_sites",
     "train_run",
@@ -126,7 +127,7 @@ __getattr__ = lazy_attributes(
         "_evaluate": ["evaluate_run", "evaluation_of", "headline", "measure", "run_config"],
         "_explain": ["AtlasPlace", "Outcome", "explain_atlas", "explain_run", "outcome_facts", "score_atlas"],
         "_explain_config": ["ExplainConfig", "ScoreConfig"],
-        "_found": ["OF_RUN", "FoundSae", "common_settings", "different_text", "find_saes", "require_one_model", "run_of"],
+        "_found": ["OF_RUN", "FoundSae", "different_text", "find_saes", "require_one_model", "run_of", "settings_for"],
         "_chat_form": ["ChatForm"],
         "_conversation": ["Answer", "AnswerAsked", "Conversation", "answer_asked"],
         "_from_stores": ["from_stores"],
@@ -135,7 +136,7 @@ __getattr__ = lazy_attributes(
         "_materials": ["Materials"],
         "_parted": ["SaePart", "parted"],
         "_places": ["takes_several_sites"],
-        "_report": ["report_run"],
+        "_report": ["gathered_report", "report_run"],
         "_run": ["run_all"],
         "_saes": ["NamedSae", "open_sae", "open_saes"],
         "_scan_config": ["ScanSettings"],

@@ -1,6 +1,6 @@
 """The report stage: everything measured of a run, with some latents to look at, as one page, figures and report.json."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +30,27 @@ def report_run(run: RunFolder, *, overwrite: bool = False) -> None:
     Raises ArtifactExistsError unless `overwrite`, ArtifactMissingError without a finished SAE.
     """
     refuse_again(run.report, overwrite=overwrite)
-    record = run.record()
-    atlas = open_atlas(run.atlas) if "atlas" in record["artifacts"] else None
-    report = RunReport(
-        title=run.path.resolve().name,
-        facts=_facts(record),
-        saes=tuple(_sae_report(run, name, atlas) for name in run.sae_names()),
-        training=tuple(read_metrics(run.training / "metrics.jsonl")),
-        config=record["config"],
-    )
+    report = gathered_report(run)
     inputs = {f"sae/{name}": open_artifact(run.sae(name)).content_hash for name in run.sae_names()}
     write_run_report(report, run.report, inputs=inputs, overwrite=overwrite)
     run.add({"report": "report"})
     get_display().say(f"report -> {run.report / 'index.html'}")
+
+
+def gathered_report(run: RunFolder, names: Sequence[str] | None = None) -> RunReport:
+    """What a report of the run shows, of these SAEs alone or (None) of all; nothing is written."""
+    record = run.record()
+    atlas = open_atlas(run.atlas) if "atlas" in record["artifacts"] else None
+    chosen = run.sae_names() if names is None else names
+    curves = run.training / "metrics.jsonl"
+    rows = read_metrics(curves) if curves.is_file() else []
+    return RunReport(
+        title=run.path.resolve().name,
+        facts=_facts(record),
+        saes=tuple(_sae_report(run, name, atlas) for name in chosen),
+        training=tuple(row for row in rows if names is None or row.get("sae", chosen[0]) in chosen),
+        config=record["config"],
+    )
 
 
 def _facts(record: dict[str, Any]) -> dict[str, str]:
