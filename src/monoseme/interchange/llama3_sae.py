@@ -24,6 +24,7 @@ from monoseme.core.errors import ConfigError
 from monoseme.interchange._assembled import assembled, matrix, taken
 from monoseme.interchange._base import ForeignSae, SaeFormat, WholeSae
 from monoseme.interchange._places import only_file, require_file, with_site
+from monoseme.interchange._table_keys import keys_of
 from monoseme.saes import NormaliseConfig
 from monoseme.saes.normalized_topk import NormalizedTopK
 from monoseme.tensors.foreign_file import load_plain
@@ -53,8 +54,9 @@ class Llama3Sae(SaeFormat):
     config: Config
 
     def recognises(self, path: Path) -> bool:
-        """By its suffix: what is in it would have to be unpickled."""
-        return only_file(path, _SUFFIXES) is not None
+        """By the names in the file."""
+        names = {name.removeprefix(_PREFIX) for name in keys_of(only_file(path, _SUFFIXES))}
+        return names >= {"b_pre", "encoder.weight", "encoder.bias", "decoder.weight"}
 
     def read(self, path: Path) -> Sequence[ForeignSae]:
         """One SAE."""
