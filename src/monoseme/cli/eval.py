@@ -6,30 +6,49 @@
     monoseme eval RUN --overwrite      measures again
     monoseme eval RUN --evaluations smoothness,layer_spread      other evaluations than the run's own: monoseme ls evaluations
     monoseme eval RUN --part high,low  parts of the codes (all, high, low, predicted, novel, a group's number); writes nothing
+    monoseme eval FILES --model gpt2 --corpus books.jsonl        an SAE of another tool, a file or a folder; prints
+    monoseme eval hf://owner/name/folder --corpus books.jsonl    one of the hub, in the model that its files name
 
-How much is measured (`--fidelity.max_tokens`, `--fidelity.max_loss_tokens`) is set when the run is made.
+With --model or --corpus, any SAE is measured in that model and on the held-out documents of that text; nothing is written.
+How much is measured (`--fidelity.max_tokens`, `--fidelity.max_loss_tokens`) is set when the run is made, else the default.
 Definitions of all metrics: docs, "Metrics".
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from monoseme.cli._run_words import read_words
 from monoseme.core.display import get_display
+from monoseme.core.errors import ConfigError
 from monoseme.evaluation import EVALUATIONS, metrics_to_json
-from monoseme.pipeline import Materials, evaluate_run, evaluation_of, measure, open_saes, run_config, run_of
+from monoseme.models import ModelConfig
+from monoseme.pipeline import (
+    OF_RUN,
+    RUN_FILE,
+    Materials,
+    evaluate_run,
+    evaluation_of,
+    find_saes,
+    measure,
+    run_of,
+    settings_for,
+)
+from monoseme.text import CorpusConfig
 
 
 def main(words: list[str]) -> int:
     """Measures each run or checkpoint named."""
-    said = read_words(words, verb="eval", switches=("--overwrite",), options=("--evaluations", "--part"))
+    said = read_words(words, verb="eval", switches=("--overwrite",), options=("--evaluations", "--part", "--model", "--corpus"))
     if said is None:
         return 0
     names, parts = _list(said.options.get("--evaluations", "")), _list(said.options.get("--part", ""))
     for name in names:
         EVALUATIONS.source(name)
-    told = {word: _evaluate(word, names, parts, overwrite="--overwrite" in said.switches) for word in said.paths}
+    model = ModelConfig(model=said.options.get("--model", OF_RUN))
+    corpus = CorpusConfig(source=said.options.get("--corpus", OF_RUN))
+    asked = _Asked(names, parts, model, corpus, overwrite="--overwrite" in said.switches)
+    told = {word: _evaluate(word, asked) for word in said.paths}
     get_display().result({"results": told})
     return 0
 
@@ -38,18 +57,39 @@ def _list(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _evaluate(word: str, names: Sequence[str], parts: Sequence[str], *, overwrite: bool) -> dict[str, list[Any]]:
+class _Asked(NamedTuple):
+    """What the flags say."""
+
+    names: Sequence[str]
+    """Evaluations; none: those of the SAEs' run."""
+    parts: Sequence[str]
+    model: ModelConfig
+    corpus: CorpusConfig
+    overwrite: bool
+
+    @property
+    def is_of_the_run(self) -> bool:
+        """Whether it is measured in the run's own model, on its own text."""
+        return self.model.model == OF_RUN and self.corpus.source == OF_RUN
+
+
+def _evaluate(word: str, asked: _Asked) -> dict[str, list[Any]]:
     """Metrics of each SAE that the word means, of all evaluations one after the other."""
     run = run_of(word)
-    if run.path == Path(word) and not parts:
-        found = evaluate_run(run, names, overwrite=overwrite)
+    if run.path == Path(word) and (run.path / RUN_FILE).is_file() and asked.is_of_the_run and not asked.parts:
+        measured = evaluate_run(run, asked.names, overwrite=asked.overwrite)
         return {
-            sae: [m for result in results.values() for m in metrics_to_json(result.metrics)] for sae, results in found.items()
+            sae: [m for result in results.values() for m in metrics_to_json(result.metrics)] for sae, results in measured.items()
         }
-    materials = Materials(run_config(run))
-    saes = open_saes(word, device=materials.sae_device)
+    if asked.overwrite:
+        raise ConfigError(f"{word} is measured and nothing is written: leave out --overwrite, which is for a whole run as it is")
+    found = find_saes([word])
+    sites = list(dict.fromkeys(site for sae in found for site in sae.named.sites))
+    own = found[0].run if asked.is_of_the_run else None
+    materials = Materials(own or settings_for(found, model=asked.model, corpus=asked.corpus), sites=sites)
+    saes = [sae.named._replace(sae=sae.named.sae.to(materials.sae_device)) for sae in found]
     told: dict[str, list[Any]] = {}
-    for name in names or materials.config.evaluations:
-        for result in measure(saes, materials, evaluation_of(name, materials.config), parts=parts or ("all",)):
+    for name in asked.names or materials.config.evaluations:
+        for result in measure(saes, materials, evaluation_of(name, materials.config), parts=asked.parts or ("all",)):
             told.setdefault(result.subject, []).extend(metrics_to_json(result.metrics))
     return told

@@ -15,7 +15,7 @@ from monoseme.models import ModelConfig
 from monoseme.pipeline._config import AtlasConfig, RunConfig
 from monoseme.pipeline._evaluate import run_config
 from monoseme.pipeline._folder import RunFolder
-from monoseme.pipeline._found import OF_RUN, common_settings, find_saes, model_asked, require_one_model
+from monoseme.pipeline._found import OF_RUN, find_saes, settings_for
 from monoseme.pipeline._materials import Materials
 from monoseme.pipeline._parted import WHOLE, parted
 from monoseme.pipeline._saes import NamedSae, open_saes
@@ -69,25 +69,13 @@ def scan_saes(request: ScanRequest, *, processes: Group = ALONE, resume: bool = 
     Raises what `find_saes` and `parted` raise, ConfigError for SAEs of different models, and what `scan` raises.
     """
     found = find_saes(request.saes)
-    if request.model.model == OF_RUN:
-        require_one_model(found)
-    says_all = request.model.model != OF_RUN and request.corpus.source != OF_RUN
-    base = RunConfig() if says_all else common_settings(found)
+    settings = settings_for(found, model=request.model, corpus=request.corpus)
     sites = list(dict.fromkeys(site for sae in found for site in sae.named.sites))
-    materials = Materials(_requested(base, request), processes=processes, sites=sites)
+    materials = Materials(_with_settings(settings, request.settings), processes=processes, sites=sites)
     saes = [sae.named._replace(sae=sae.named.sae.to(materials.sae_device)) for sae in found]
     words = " ".join(map(typed, request.saes))
     command = f"the same command with --resume:  monoseme scan {words} --out {typed(request.out)} ... --resume"
     _make_atlas(materials, _targets(saes, request.part), request.out, resume=resume, command=command)
-
-
-def _requested(base: RunConfig, request: ScanRequest) -> RunConfig:
-    """The settings of a run with the user's model and text in them; SAEs are found elsewhere, activations are made anew."""
-    model, corpus = model_asked(request.model, base.model), request.corpus
-    corpus = base.corpus if corpus.source == OF_RUN else corpus
-    stream = dataclasses.replace(base.stream, activations=(), weights=None)
-    changed = dataclasses.replace(base, model=model, corpus=corpus, stream=stream, sites=None, start_from=(), saes=())
-    return _with_settings(changed, request.settings)
 
 
 def _with_settings(config: RunConfig, settings: ScanSettings) -> RunConfig:

@@ -16,6 +16,7 @@ from monoseme.pipeline._config import RunConfig
 from monoseme.pipeline._evaluate import run_config
 from monoseme.pipeline._folder import RUN_FILE, RunFolder
 from monoseme.pipeline._saes import NamedSae, open_saes
+from monoseme.text import CorpusConfig
 
 OF_RUN = "run"
 """As a model or a corpus: the one of the SAEs' run."""
@@ -44,7 +45,7 @@ def find_saes(words: Sequence[str], *, device: torch.device | str = "cpu") -> li
     found = [(path, named) for path in paths for named in open_saes(path, device=device)]
     taken = Counter(named.name for _, named in found)
     renamed = [
-        (path, named if taken[named.name] == 1 else named._replace(name=f"{run_of(path).path.name}{_step(path)}.{named.name}"))
+        (path, named if taken[named.name] == 1 else named._replace(name=f"{_folder_name(path)}{_step(path)}.{named.name}"))
         for path, named in found
     ]
     doubled = sorted(name for name, n in Counter(named.name for _, named in renamed).items() if n > 1)
@@ -57,19 +58,40 @@ def find_saes(words: Sequence[str], *, device: torch.device | str = "cpu") -> li
 
 def require_one_model(found: Sequence[FoundSae]) -> None:
     """Raises ConfigError where the SAEs learned from models of different names."""
-    models = {sae.run.model.model: sae.named.name for sae in found if sae.run is not None}
+    told = [(sae.named.name, sae.named.model if sae.run is None else sae.run.model.model) for sae in found]
+    models = {model: name for name, model in told if model is not None}
     if len(models) > 1:
-        told = "; ".join(f"{name} of {model}" for model, name in models.items())
-        raise ConfigError(f"these SAEs are of different models: {told}.\n  Compare those of one, or name the model with --model.")
+        named = "; ".join(f"{name} of {model}" for model, name in models.items())
+        raise ConfigError(
+            f"these SAEs are of different models: {named}.\n  Compare those of one, or name the model with --model."
+        )
 
 
-def common_settings(found: Sequence[FoundSae]) -> RunConfig:
-    """The settings of the first run among them, without its SAEs. Raises ConfigError where none belongs to a run."""
-    runs = [sae.run for sae in found if sae.run is not None]
-    if not runs:
-        names = ", ".join(sae.named.name for sae in found)
-        raise ConfigError(f"{names}: no run to take the model and the text from.\n  Give --model and --corpus.")
-    return RunConfig.of(runs[0].settings, ())
+def settings_for(found: Sequence[FoundSae], *, model: ModelConfig, corpus: CorpusConfig | None = None) -> RunConfig:
+    """The settings with which SAEs are used: those of the first run among them, with the model and the text that are asked for in
+    place of its own; SAEs and activations of the run are left out.
+
+    Where none belongs to a run, the model is the one that their own files name. `corpus` None: no text is needed. Raises
+    ConfigError for SAEs of different models, and one that names the flags that are needed.
+    """
+    if model.model == OF_RUN:
+        require_one_model(found)
+    run = next((sae.run for sae in found if sae.run is not None), None)
+    said_all = model.model != OF_RUN and corpus is not None and corpus.source != OF_RUN
+    base = RunConfig() if run is None or said_all else RunConfig.of(run.settings, ())
+    noted = next((sae.named.model for sae in found if sae.named.model is not None), None)
+    if run is None:
+        needed = ["--model"] if model.model == OF_RUN and noted is None else []
+        needed += ["--corpus"] if corpus is not None and corpus.source == OF_RUN else []
+        if needed:
+            names, what = ", ".join(sae.named.name for sae in found), {"--model": "the model", "--corpus": "the text"}
+            raise ConfigError(
+                f"{names}: no run to take {' and '.join(what[flag] for flag in needed)} from.\n  Give {' and '.join(needed)}."
+            )
+    made = model_asked(model, base.model if run is not None or noted is None else ModelConfig(model=noted))
+    text = base.corpus if corpus is None or corpus.source == OF_RUN else corpus
+    stream = dataclasses.replace(base.stream, activations=(), weights=None)
+    return dataclasses.replace(base, model=made, corpus=text, stream=stream, sites=None, start_from=(), saes=())
 
 
 def model_asked(asked: ModelConfig, of_run: ModelConfig) -> ModelConfig:
@@ -90,6 +112,12 @@ def run_of(word: str) -> RunFolder:
     """The run that an SAE or a checkpoint named by a word belongs to, or the run itself; it need not be there."""
     path = Path(_apart(word)[0])
     return RunFolder(path.parent.parent if path.parent.name == "saes" else path)
+
+
+def _folder_name(word: str) -> str:
+    """What tells an SAE from one of the same name: its run; of files of another tool, the folder that they lie in."""
+    path = Path(_apart(word)[0])
+    return path.parent.name if path.is_file() else run_of(word).path.name
 
 
 def _apart(word: str) -> tuple[str, str]:

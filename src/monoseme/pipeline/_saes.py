@@ -1,21 +1,28 @@
-"""Naming SAEs: an artifact's path, a run (all its SAEs), one of a run, a checkpoint `RUN@step`, or files of another tool."""
+"""Naming SAEs: an artifact's path, a run (all its SAEs), one of a run, a checkpoint `RUN@step`, files of another tool, and any of
+these on the hub.
+"""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from monoseme.core.artifact import MANIFEST, open_artifact
 from monoseme.core.config import suggest
 from monoseme.core.display import get_display
-from monoseme.core.errors import ArtifactMissingError, SiteError
+from monoseme.core.errors import AddressError, ArtifactMissingError, ConfigError, SiteError
+from monoseme.core.files import hash_bytes, hash_json, typed
+from monoseme.core.folder import LocalFolder
+from monoseme.core.manifest import read_manifest
 from monoseme.interchange import imported_config, read_saes, require_sites
+from monoseme.interchange._hub_words import SCHEME, fetched, hub_word, is_kept_repository, snapshot_in
 from monoseme.models import Site
 from monoseme.pipeline._beside import Places
 from monoseme.pipeline._folder import RUN_FILE, RunFolder
-from monoseme.saes import SAE, load_sae
+from monoseme.saes import SAE, config_to_dict, load_sae
 from monoseme.training import open_checkpoint
 
 
@@ -27,9 +34,9 @@ class NamedSae(NamedTuple):
     sites: tuple[Site, ...]
     """Those it learned from, in order."""
     content_hash: str | None
-    """Of its artifact; None for a checkpoint and for files of another tool."""
+    """Of its artifact, or of its settings and numbers where another tool's files hold it; None for a checkpoint."""
     model: str | None = None
-    """The language model that it belongs to, where nothing but its own files can say so."""
+    """The language model that it belongs to, as its own files name it; None where they do not."""
 
     @property
     def site(self) -> Site:
@@ -38,7 +45,8 @@ class NamedSae(NamedTuple):
 
 
 def open_saes(word: str, *, in_training: bool = False, device: torch.device | str = "cpu") -> list[NamedSae]:
-    """The SAEs that a word means: `runs/a` (all of the run), `runs/a/saes/topk`, `runs/a@2000`, `runs/a@last`, `runs/a@best`.
+    """The SAEs that a word means: `runs/a` (all of the run), `runs/a/saes/topk`, `runs/a@2000`, `runs/a@last`, `runs/a@best`, a
+    file or folder of another tool, a folder of several artifacts, or `hf://owner/name@revision/folder` (see `_hub_words`).
 
     Those of a checkpoint come as they are used, or `in_training` as they learn. All are on `device`: where activations are.
     Raises ArtifactMissingError with what there is, and what opening an artifact raises.
@@ -51,25 +59,53 @@ def _opened(word: str, *, in_training: bool) -> list[NamedSae]:
     if at and (Path(base) / RUN_FILE).is_file():
         return _checkpoint(RunFolder(Path(base)), step, in_training=in_training)
     path = Path(word)
+    if path.exists():
+        return _at(path, word)
+    if at and is_kept_repository(Path(base)):
+        return _at(snapshot_in(Path(base), step), word)
+    wanted = hub_word(word)
+    near = suggest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
+    missing = (
+        f"there is no SAE, run or checkpoint at {word}.{near}\n"
+        "  Give a run's folder, RUN/saes/NAME, RUN@STEP, RUN@last, RUN@best, files of another tool (monoseme ls sae_formats),\n"
+        "  or hf://owner/name."
+    )
+    if wanted is None:
+        raise ArtifactMissingError(missing)
+    try:
+        return _at(fetched(wanted), word)
+    except AddressError as error:
+        if word.startswith(SCHEME):
+            raise
+        raise ArtifactMissingError(f"{missing} As one: {error}") from error
+
+
+def _at(path: Path, word: str) -> list[NamedSae]:
+    """The SAEs in a file or a folder; `word` is what it was called."""
+    if is_kept_repository(path):
+        path = snapshot_in(path, None)
     if (path / RUN_FILE).is_file():
         run = RunFolder(path)
         return [_finished(name, run.sae(name)) for name in run.sae_names()]
     if (path / MANIFEST).is_file():
-        return [_finished(path.name, path)]
-    if path.exists():
-        return _foreign(path)
-    near = suggest(path.name, [p.name for p in path.parent.iterdir()]) if path.parent.is_dir() else ""
-    raise ArtifactMissingError(
-        f"there is no SAE, run or checkpoint at {word}.{near}\n"
-        "  Give a run's folder, RUN/saes/NAME, RUN@STEP, RUN@last, RUN@best, or files of another tool (monoseme ls sae_formats)."
-    )
+        return [_finished(Path(word).name.partition("@")[0], path)]
+    if inner := _artifacts_in(path):
+        return [_finished(one.name, one) for one in inner]
+    return _foreign(path, word)
+
+
+def _artifacts_in(path: Path) -> list[Path]:
+    """SAEs that an import of several wrote side by side."""
+    folders = sorted(one for one in path.iterdir() if (one / MANIFEST).is_file()) if path.is_dir() else []
+    return [one for one in folders if read_manifest(LocalFolder(one)).get("kind") == "sae"]
 
 
 def open_sae(word: str) -> NamedSae:
     """The one SAE that a word means. Raises ArtifactMissingError when it means several."""
     found = open_saes(word)
     if len(found) != 1:
-        names = ", ".join(f"{word}/saes/{sae.name}" for sae in found)
+        inner = f"{word}/saes" if (Path(word) / RUN_FILE).is_file() else word
+        names = ", ".join(f"{inner}/{sae.name}" for sae in found)
         raise ArtifactMissingError(f"{word} holds {len(found)} SAEs; name one.\n  {names}")
     return found[0]
 
@@ -95,19 +131,47 @@ def moved_to(named: NamedSae, sites: Sequence[str] | None, spec: Places) -> Name
 def _finished(name: str, path: Path) -> NamedSae:
     artifact = open_artifact(path, kind="sae")
     sae = load_sae(path)
-    return NamedSae(name, sae, _sites(sae, artifact.config["site"]), artifact.content_hash)
+    return NamedSae(name, sae, _sites(sae, artifact.config["site"]), artifact.content_hash, _model_named(artifact.config))
 
 
-def _foreign(path: Path) -> list[NamedSae]:
+def _model_named(config: dict[str, Any]) -> str | None:
+    """The model that an artifact notes: its name, or its settings."""
+    found = config.get("model")
+    found = found.get("model") if isinstance(found, dict) else found
+    return found if isinstance(found, str) else None
+
+
+def _foreign(path: Path, word: str) -> list[NamedSae]:
     """SAEs of another tool, with what was assumed on the way told."""
+    try:
+        read = read_saes(path)
+    except ConfigError as error:
+        flags = f"  Settings of a format are flags of import:  monoseme import {typed(word)} --out OUT, then give OUT"
+        raise ConfigError(f"{error}\n{flags}") from error
     found: list[NamedSae] = []
-    for one in read_saes(path):
+    for one in read:
         sites = require_sites(one, path)
-        get_display().say(f"{path}: {one.format}" + "".join(f"\n  {note}" for note in one.found.notes))
         sae = one.found.sae
         sae.provenance = imported_config(one)
-        found.append(NamedSae(one.found.name, sae, sites, None, one.found.model))
+        found.append(NamedSae(one.found.name, sae, sites, _hash_of(sae), one.found.model))
+    notes = dict.fromkeys(note for one in read for note in one.found.notes)
+    _tell_once("".join([f"{word}: {read[0].format}", *(f"\n  {note}" for note in notes)]))
     return found
+
+
+@functools.cache
+def _tell_once(text: str) -> None:
+    """What was recognised and assumed; a verb that opens an SAE twice says it once."""
+    get_display().say(text)
+
+
+def _hash_of(sae: SAE) -> str:
+    """Of the settings and the numbers of an SAE that has no manifest."""
+    tensors = {
+        name: hash_bytes(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        for name, value in sae.state_dict().items()
+    }
+    return hash_json({"config": config_to_dict(sae.config), "tensors": tensors})
 
 
 def _checkpoint(run: RunFolder, step: str, *, in_training: bool) -> list[NamedSae]:

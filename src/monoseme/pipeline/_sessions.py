@@ -9,7 +9,7 @@ from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
 from monoseme.models import Edit, LanguageModel, ModelConfig, device_of
 from monoseme.pipeline._config import RunConfig
-from monoseme.pipeline._found import OF_RUN, FoundSae, common_settings, find_saes, model_asked, require_one_model
+from monoseme.pipeline._found import OF_RUN, FoundSae, find_saes, settings_for
 from monoseme.pipeline._known_saes import KnownSaes, SteeringConfig
 from monoseme.pipeline._latent_words import steer_words, watch_words
 from monoseme.pipeline._writer import PlacedLatent, Writer
@@ -70,7 +70,7 @@ def open_session(config: SessionConfig, *, model: LanguageModel | None = None) -
         raise ConfigError("there are settings of steering, but nothing to steer with.\n  Add, for example:  --steer 123=2max")
     found = find_saes(config.sae) if config.sae else []
     settings = _settings(config, found)
-    asked = config.model if settings is None else model_asked(config.model, settings.model)
+    asked = config.model if settings is None else settings.model
     for sae in found:
         sae.named.sae.to(device_of(asked.device))
     if model is None:
@@ -88,10 +88,7 @@ def open_session(config: SessionConfig, *, model: LanguageModel | None = None) -
 
 
 def _settings(config: SessionConfig, found: Sequence[FoundSae]) -> RunConfig | None:
-    """Those of the SAEs' run, None where they belong to none. Raises ConfigError where no model is known."""
-    if config.model.model != OF_RUN:
-        return common_settings(found) if any(sae.run is not None for sae in found) else None
-    if not found:
+    """Those of the SAEs, with the model that is asked for; None without SAEs. Raises ConfigError where no model is known."""
+    if config.model.model == OF_RUN and not found:
         raise ConfigError("no model is named.\n  Give --model NAME, or SAEs of a run with --sae RUN.")
-    require_one_model(found)
-    return common_settings(found)
+    return settings_for(found, model=config.model) if found else None

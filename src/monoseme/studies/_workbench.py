@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 
 from monoseme.activations import ActivationSource, Contexts
-from monoseme.core.config import to_dict
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation import Chunk, EvalSubject, chunks
@@ -16,12 +15,10 @@ from monoseme.models import LanguageModel, ModelConfig, Site
 from monoseme.pipeline import (
     Materials,
     NamedSae,
-    RunConfig,
-    common_settings,
     different_text,
     find_saes,
     parted,
-    require_one_model,
+    settings_for,
 )
 from monoseme.saes import SAE, Codes, part_of
 from monoseme.splice import Placed
@@ -93,10 +90,8 @@ class Workbench:
         """
         self.config = config
         found = find_saes(config.sae)
-        if config.model.model == OF_RUN:
-            require_one_model(found)
         self.found = found
-        self.settings = _settings(config, None if _says_all(config) else common_settings(found))
+        self.settings = settings_for(found, model=config.model, corpus=config.corpus)
         self.subjects = _subjects(config.part, [sae.named for sae in found])
         self.sites = tuple(dict.fromkeys(site for sae in found for site in sae.named.sites))
         self._given = model
@@ -170,23 +165,6 @@ def with_parts_there(config: SaeStudyConfig, default: Sequence[str]) -> Workbenc
     whole = Workbench(replace(config, part=("all",)))
     there = tuple(word for word in default if any(part_of(s.sae.parts, word) is not None for s in whole.subjects))
     return whole if there == ("all",) else Workbench(replace(config, part=there))
-
-
-def _says_all(config: SaeStudyConfig) -> bool:
-    return config.model.model != OF_RUN and config.corpus.source != OF_RUN
-
-
-def _settings(config: SaeStudyConfig, run: RunConfig | None) -> RunConfig:
-    """The run's settings with the user's model and text in them; SAEs are found elsewhere, activations are made anew."""
-    base = run if run is not None else RunConfig()
-    model, corpus = config.model, config.corpus
-    if model.model == OF_RUN:
-        said = {key: value for key, value in to_dict(model).items() if value != getattr(ModelConfig(), key) and key != "model"}
-        model = replace(base.model, **said)
-    if corpus.source == OF_RUN:
-        corpus = base.corpus
-    stream = replace(base.stream, activations=(), weights=None)
-    return replace(base, model=model, corpus=corpus, stream=stream, sites=None, start_from=(), saes=())
 
 
 def _subjects(words: Sequence[str], saes: Sequence[NamedSae]) -> list[Subject]:
