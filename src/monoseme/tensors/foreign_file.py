@@ -27,7 +27,7 @@ _OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 CONVERTED = ".safetensors"
 _BROKEN = (
     *(RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, EOFError, OverflowError),
-    *(struct.error, zipfile.BadZipFile, MemoryError, RecursionError),
+    *(struct.error, zipfile.BadZipFile, MemoryError, RecursionError, OSError),
 )
 """What torch raises for files that are cut or altered; it promises nothing about them."""
 
