@@ -18,17 +18,17 @@ _SMALL_RUN: dict[str, str] = {
     "--model.dtype": "float32",
     "--corpus": "bundled",
     "--corpus.context_len": "64",
-    "--corpus.truncate_tokens": "none",
+    "--corpus.truncate_tokens": "None",
     "--corpus.min_tokens": "16",
     "--corpus.holdout_fraction": "0.1",
-    "--corpus.keep_special": "false",
     "--stream.max_tokens": "12000",
     "--stream.contexts_per_block": "8",
-    "--stream.validation_loss_tokens": "none",
+    "--stream.validation_loss_tokens": "None",
+    "--train.n_tokens": "None",
     "--train.n_steps": "6",
     "--train.batch_size": "256",
     "--train.accumulate": "1",
-    "--train.autocast": "none",
+    "--train.autocast": "None",
     "--train.start_tokens": "512",
     "--train.shuffle_window": "2",
     "--train.validation_tokens": "512",
@@ -38,7 +38,7 @@ _SMALL_RUN: dict[str, str] = {
     "--fidelity.n_replicates": "10",
     "--atlas.n_tokens": "2000",
 }
-_ALWAYS_SMALL = frozenset({"--model", "--corpus", "--model.dtype", "--train.n_steps"})
+_ALWAYS_SMALL = frozenset({"--model", "--corpus", "--model.dtype", "--train.n_steps", "--train.n_tokens"})
 """What a row says is replaced: hub ids, and counts that would take hours."""
 _WITHOUT_K = frozenset({"relu", "gated", "jumprelu", "identity", "spade"})
 
@@ -107,7 +107,7 @@ def _small_run(rest: Sequence[str], flags: set[str]) -> list[str]:
     for flag, value in _SMALL_RUN.items():
         if flag in flags and flag in _ALWAYS_SMALL:
             words = _replaced(words, flag, value)
-        elif flag not in flags and not (flag == "--train.n_steps" and "--train.n_tokens" in flags):
+        elif flag not in flags:
             words += [flag, value]
     if "--site" not in flags and asked is not None and not asked.startswith("mlsae") and not learns_on:
         words += ["--site", "attn_in.1" if asked.startswith("llama3") else "resid_post.1"]
@@ -115,7 +115,8 @@ def _small_run(rest: Sequence[str], flags: set[str]) -> list[str]:
         names = words[words.index("--sae") + 1].split(",") if "--sae" in words else []
         words += [] if "--sae.n_latents" in flags or names == ["identity"] else ["--sae.n_latents", "64"]
         has_k = not names or set(names) - _WITHOUT_K
-        words += ["--sae.k", "4"] if has_k and not {"--sae.k", "--sae.target_l0"} & flags else []
+        words += ["--sae.k", "4"] if has_k and not {"--sae.k", "--sae.target_l0", "--sae.tfa.novel"} & flags else []
+        words += ["--sae.jumprelu.target_l0", "4"] if asked is not None and asked.startswith("standard") else []
     return words
 
 

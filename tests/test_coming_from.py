@@ -74,13 +74,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.chdir(place)
     try:
         for name, said in _RUNS.items():
-            assert main(["--quiet", *small(f"monoseme run {said} --out x", out=f"runs/{name}")]) == 0
+            assert main([*small(f"monoseme run {said} --out x", out=f"runs/{name}"), "--quiet"]) == 0
         (place / "runs" / "letters").symlink_to(place / "runs" / "mine")
         for name, (sae, format) in _THEIRS.items():
-            assert main(["--quiet", "export", sae, "--format", format, "--out", f"theirs/{name}"]) == 0
-        assert main(["--quiet", "capture", "--site", "resid_post.1", "--max_tokens", "2000", "--out", "stores/gemma"]) == 0
+            assert main(["export", sae, "--format", format, "--out", f"theirs/{name}", "--quiet"]) == 0
+        assert (
+            main([*small("monoseme capture --site resid_post.1 --max_tokens 2000 --out x", out="stores/gemma"), "--quiet"]) == 0
+        )
         (place / "stores" / "llama").symlink_to(place / "stores" / "gemma")
-        assert main(["--quiet", "export", "runs/tsae", "--sae", "tsae", "--format", "tsae", "--out", "explained"]) == 0
+        assert main(["export", "runs/tsae", "--sae", "tsae", "--format", "tsae", "--out", "explained", "--quiet"]) == 0
         yield place
     finally:
         os.chdir(before)
@@ -95,7 +97,7 @@ def test_a_command_runs(command: str, place: Path, request: pytest.FixtureReques
         _serves(words, place)
         return
     try:
-        code = main(["--quiet", *words])
+        code = main(words if "--help" in words else [*words, "--quiet"])
     except SystemExit as ended:  # --help ends so
         code = int(ended.code or 0)
     assert code == 0
