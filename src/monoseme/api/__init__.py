@@ -9,7 +9,7 @@ from monoseme.core.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from monoseme.api._checking import check
-    from monoseme.api._exchange import export_atlas, export_sae, import_activations, import_notes, import_sae
+    from monoseme.api._exchange import export_atlas, export_sae, import_activations, import_notes, import_sae, pull, push
     from monoseme.api._generated import Generated
     from monoseme.api._latent_page import LatentPage
     from monoseme.api._latent_table import LatentTable
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from monoseme.api._sae import Sae
     from monoseme.api._sae_card import SaeCard
     from monoseme.api._study_report import StudyReport
+    from monoseme.api._table import Table
     from monoseme.api._token_strip import TokenStrip
     from monoseme.api._writing import Chat, chat, generate, steer
 
@@ -42,6 +43,7 @@ __all__ = [
     "Sae",
     "SaeCard",
     "StudyReport",
+    "Table",
     "TokenStrip",
     "bench",
     "capture",
@@ -59,6 +61,8 @@ __all__ = [
     "ls",
     "open",
     "plan",
+    "pull",
+    "push",
     "recipe",
     "report",
     "resume",
@@ -78,7 +82,7 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "_checking": ["check"],
-        "_exchange": ["export_atlas", "export_sae", "import_activations", "import_notes", "import_sae"],
+        "_exchange": ["export_atlas", "export_sae", "import_activations", "import_notes", "import_sae", "pull", "push"],
         "_generated": ["Generated"],
         "_latent_page": ["LatentPage"],
         "_latent_table": ["LatentTable"],
@@ -94,6 +98,7 @@ __getattr__ = lazy_attributes(
         "_sae": ["Sae"],
         "_sae_card": ["SaeCard"],
         "_study_report": ["StudyReport"],
+        "_table": ["Table"],
         "_token_strip": ["TokenStrip"],
         "_writing": ["Chat", "chat", "generate", "steer"],
     },

@@ -1,4 +1,4 @@
-"""In from other tools and out to them: import_sae, import_activations, import_notes, export_sae, export_atlas."""
+"""In from other tools and hubs, and out: import_sae, import_activations, import_notes, export_sae, export_atlas, push, pull."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from monoseme.api._settings import Settings, changed, one_of
 if TYPE_CHECKING:
     from monoseme.activations.formats import Imported
     from monoseme.atlas.formats import Exported, ImportedNotes
+    from monoseme.hub import Pulled, Pushed
     from monoseme.interchange import ExportedSae, ImportedSaes
 
 
@@ -87,3 +88,18 @@ def export_atlas(
     config = changed(ATLAS_FORMATS.get(format).Config(), own)
     choice = changed(ExportChoice(), of_choice)
     return exported(found, only_sae(found, sae), Path(out), format=format, config=config, choice=choice)
+
+
+def push(place: Any, repo: str, *, settings: Settings | None = None) -> "Pushed":
+    """Sends a run, or one SAE, to `repo`: owner/name on the hub, or a path. `settings`: licence, dry_run ..."""
+    from monoseme.hub import PushConfig
+    from monoseme.hub import push as sent
+
+    return sent(word_of(place), repo, changed(PushConfig(), settings))
+
+
+def pull(repo: str, out: str | Path, *, revision: str | None = None, atlas: bool = False) -> "Pulled":
+    """Fetches SAEs from `repo` (owner/name, owner/name@REVISION) into the new folder `out`, verified; with `atlas`, that too."""
+    from monoseme.hub import pull as fetched
+
+    return fetched(repo, out=out, revision=revision, atlas=atlas)

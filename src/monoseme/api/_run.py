@@ -9,6 +9,7 @@ from monoseme.api._metric_table import MetricTable
 from monoseme.api._pictures import Picture, drawn, known
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
+from monoseme.core.manifest import MANIFEST
 from monoseme.pipeline import RunFolder
 from monoseme.reports.plain_tables import aligned_table
 
@@ -65,8 +66,9 @@ class Run:
     @property
     def measured(self) -> dict[str, list[str]]:
         """SAE -> the evaluations that were made of it."""
-        noted: dict[str, Any] = self.folder.record()["artifacts"].get("evaluations", {})
-        return {sae: sorted(found) for sae, found in noted.items() if found}
+        found = sorted((self.path / "evaluations").glob(f"*/*/{MANIFEST}"))
+        names = [(path.parent.parent.name, path.parent.name) for path in found if not path.parent.name.startswith(".")]
+        return {sae: [made for of, made in names if of == sae] for sae in dict.fromkeys(of for of, _ in names)}
 
     def evaluation(self, sae: str, evaluation: str = "fidelity") -> "EvalResult":
         """What an evaluation found, with its tables. Raises ArtifactMissingError."""

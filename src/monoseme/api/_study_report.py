@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from monoseme.api._html import framed, heading, paragraph, table
 from monoseme.api._metric_table import MetricTable
 from monoseme.api._pictures import Picture, known
+from monoseme.api._table import Table
 from monoseme.reports.plain_tables import aligned_table
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ class StudyReport:
         """Names of its figures that could be drawn."""
         return tuple(figure.name for figure in self.written.figures if figure.file)
 
-    def table(self, name: str) -> list[dict[str, Any]]:
-        """The rows of a table. Raises ConfigError with what there is."""
-        return self.written.table(known(name, self.tables, "table")).to_pylist()
+    def table(self, name: str) -> Table:
+        """A table of it, whole. Raises ConfigError with what there is."""
+        return Table(rows=self.written.table(known(name, self.tables, "table")).to_pylist(), title=name)
 
     def figure(self, name: str) -> Picture:
         """A figure. Raises ConfigError with what there is."""
