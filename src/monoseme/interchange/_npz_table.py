@@ -55,7 +55,8 @@ def _array(file: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Tensor:
         if not 0 <= n_bytes <= entry.file_size:
             raise ForeignError(f"{where} claims {list(shape)} numbers of {dtype} in {entry.file_size:,} bytes")
         content = bytearray(n_bytes)
-        if data.readinto(content) != n_bytes:  # pyright: ignore[reportAttributeAccessIssue]  io.BufferedIOBase has it
-            raise ForeignError(f"{where} is cut")
+        n_read: int = data.readinto(content)  # pyright: ignore[reportAttributeAccessIssue]  a ZipExtFile has it
+        if n_read != n_bytes or data.read(1):  # at its end, the checksum is compared
+            raise ForeignError(f"{where} does not hold the numbers that it claims")
     found = np.frombuffer(content, dtype=dtype).reshape(shape, order="F" if columns_first else "C")
     return torch.from_numpy(np.ascontiguousarray(found.astype(dtype.newbyteorder("="), copy=False)))

@@ -7,8 +7,8 @@
     ReLU   f = relu((x - pre_bias) encoder.weight^T + latent_bias),  x_hat = f decoder.weight^T + pre_bias
 
 Vectors are standardised where the activation is TopK, and only there. A tied SAE has `decoder.linear.weight` [F, D], its encoder,
-in place of decoder.weight. What `FastAutoencoder` of the training script saves has no `activation`: it must be given. The place is
-in the path (`gpt2-small/resid_post_mlp_v5_32k/autoencoders/6.pt`), not in the file.
+in place of decoder.weight. What `FastAutoencoder` of the training script saves has no `activation`: it must be given. The place
+is in the path (`gpt2-small/resid_post_mlp_v5_32k/autoencoders/6.pt`), not in the file.
 
 Source: github.com/openai/sparse_autoencoder, `model.py`, `paths.py`, `train.py`.
 Letters: D model width, F latents.
@@ -37,9 +37,7 @@ _NAMES = frozenset({"pre_bias", "latent_bias", "encoder.weight"})
 _TIED = "decoder.linear.weight"
 _EPS = 1e-5
 _PLACES = {"resid_delta_attn": "attn_out", "resid_delta_mlp": "mlp_out", "resid_post_mlp": "resid_post"}
-_PATH = re.compile(
-    r"([a-z0-9]+(?:-[a-z0-9]+)*)/(resid_delta_attn|resid_delta_mlp|resid_post_mlp)[^/]*/autoencoders/(\d{1,3})\.pt"
-)
+_PATH = re.compile(rf"([a-z0-9-]+)/({'|'.join(_PLACES)})[^/]*/autoencoders/(\d{{1,3}})\.pt")
 
 
 class OpenAI(SaeFormat):
@@ -95,9 +93,7 @@ class OpenAI(SaeFormat):
     def _architecture(self, table: dict[str, Any], *, where: str, d_in: int, n_latents: int) -> tuple[SAE.Config, list[str]]:
         """Raises ConfigError for what must be given, ForeignError for what no architecture here does."""
         said = table.get("activation")
-        activation = (
-            self.config.activation or {"TopK": "topk", "ReLU": "relu"}.get(said) if isinstance(said, str | None) else None
-        )
+        activation = self.config.activation or {"TopK": "topk", "ReLU": "relu"}.get(str(said))
         if activation is None and said is None:
             raise ConfigError(f"{where} does not say its activation. Give it:  --activation topk --k 32   or  --activation relu")
         if activation is None:
