@@ -1,0 +1,82 @@
+"""How repositories are named, and what of a machine is taken out of texts."""
+
+from pathlib import Path
+
+import pytest
+
+from monoseme.core.errors import ConfigError
+from monoseme.hub import parse_repo
+from monoseme.hub._scrub import Scrubber, kept_environment, last_part
+
+
+@pytest.mark.parametrize(
+    ("word", "repo", "revision", "root"),
+    [
+        ("me/tiny", "me/tiny", None, None),
+        ("hf://me/tiny@v1.0", "me/tiny", "v1.0", None),
+        ("me/tiny@" + "a" * 40, "me/tiny", "a" * 40, None),
+        ("./shared/me/tiny", "me/tiny", None, "shared"),
+        ("/data/hub/me/tiny@main", "me/tiny", "main", "/data/hub"),
+        ("/data/a@b/me/tiny", "me/tiny", None, "/data/a@b"),
+        ("../me/tiny", "me/tiny", None, ".."),
+    ],
+)
+def test_a_word_names_a_repository(word: str, repo: str, revision: str | None, root: str | None) -> None:
+    found = parse_repo(word, environment={})
+    assert (str(found.repo), found.revision, found.root) == (repo, revision, None if root is None else Path(root))
+
+
+def test_a_folder_can_stand_in_for_the_hub() -> None:
+    assert parse_repo("me/tiny", environment={"MONOSEME_HUB": "/data/hub"}).root == Path("/data/hub")
+    assert str(parse_repo("me/tiny").repo.atlas) == "me/tiny-atlas"
+
+
+@pytest.mark.parametrize(
+    "word", ["tiny", "", "me/", "/tiny", "a/b/c", "me/ti ny", "me/..", "../..", "me/x@../y", "me/x@", "-a/b", "a/b.git", "a/b--c"]
+)
+def test_what_names_none_is_told(word: str) -> None:
+    with pytest.raises(ConfigError, match="names no"):
+        parse_repo(word, environment={})
+
+
+SCRUBBER = Scrubber(("/home/ada/work", "/home/ada"), "labmachine7", "ada-l", (("/models/pythia", "EleutherAI/pythia-70m"),))
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("/models/pythia", "EleutherAI/pythia-70m"),
+        ("/data/models/gpt", "gpt"),
+        ("~/texts.jsonl", "texts.jsonl"),
+        ("../shared/m", "m"),
+        (r"C:\Users\ada\m", "m"),
+        (r"\\server\share\m", "m"),
+        ("file:///data/x.jsonl", "x.jsonl"),
+        ("read from /home/ada/work/a.txt today", "read from a.txt today"),
+        ("ada-l@labmachine7 said", "user@host said"),
+        ("on labmachine7.", "on host."),
+        ("EleutherAI/pythia-70m", "EleutherAI/pythia-70m"),
+        ("https://example.org/home/x", "https://example.org/home/x"),
+        ("s3://bucket/a", "s3://bucket/a"),
+        ("a/b and c/d", "a/b and c/d"),
+        ("/", "/"),
+        ("labmachine77", "labmachine77"),
+    ],
+)
+def test_paths_and_names_of_a_machine_go(text: str, cleaned: str) -> None:
+    assert SCRUBBER.text(text) == cleaned
+    assert SCRUBBER.clean({"a": [text, {"b": (text, 3, None)}]}) == {"a": [cleaned, {"b": [cleaned, 3, None]}]}
+
+
+def test_of_an_environment_only_what_tells_no_machine_stays() -> None:
+    said = {
+        "started": "2026-01-02T03:04:05+00:00",
+        "seconds": 1.5,
+        "python": "3.11.7",
+        "host": "x",
+        "platform": "Linux",
+        "gpu": "H100",
+    }
+    assert kept_environment(said) == {"started": "2026-01-02T03:04:05+00:00", "seconds": 1.5, "python": "3.11.7"}
+    assert kept_environment({"started": "on host /home/ada"}) == {}
+    assert last_part("/") == "/"
