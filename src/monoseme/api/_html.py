@@ -12,6 +12,7 @@ from monoseme.reports.html import visible_token
 from monoseme.reports.plain_tables import cell_text
 
 _FRAME = "font-family:system-ui,sans-serif;font-size:13px;line-height:1.45;max-width:960px;text-align:left"
+_TABLE = "border-collapse:collapse;margin:0;font-size:inherit;color:inherit"
 _CELL = "padding:2px 10px 2px 0;border:0;border-bottom:1px solid rgba(128,128,128,.25);vertical-align:top;background:none"
 _WARM, _COLD = "230,119,0", "28,126,214"
 """Red, green, blue of what is above 0, and of what is below."""
@@ -32,7 +33,7 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = Non
     numeric = {name for name in names if any(_is_number(row.get(name)) for row in rows)}
     head = "".join(f'<th style="{_style(name in numeric)};font-weight:600">{html.escape(name)}</th>' for name in names)
     body = "".join(f"<tr>{''.join(_cell(row.get(name), to_right=name in numeric) for name in names)}</tr>" for row in rows)
-    return f'<table style="border-collapse:collapse;margin:0"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
 def pairs(facts: Mapping[str, Any]) -> str:
@@ -42,7 +43,7 @@ def pairs(facts: Mapping[str, Any]) -> str:
         for name, value in facts.items()
         if value is not None
     )
-    return f'<table style="border-collapse:collapse;margin:0"><tbody>{rows}</tbody></table>'
+    return f'<table style="{_TABLE}"><tbody>{rows}</tbody></table>'
 
 
 def shaded(tokens: Sequence[str], values: Sequence[float | None], *, top: float) -> str:
