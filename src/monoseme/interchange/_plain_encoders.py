@@ -45,10 +45,21 @@ class Place(NamedTuple):
     known: str | None = None
 
 
-def sae_of(plain: PlainEncoder, activation: Activation, *, k: int | None = None, place: Place, where: str) -> SAE:
-    """An SAE of ours that computes the same. Raises ForeignError, SiteError for a place that is none."""
+def sae_of(
+    plain: PlainEncoder,
+    activation: Activation,
+    *,
+    k: int | None = None,
+    normalise: NormaliseConfig = NO_SCALE,
+    place: Place,
+    where: str,
+) -> SAE:
+    """An SAE of ours that computes the same, of activations that `normalise` gives.
+
+    Raises ForeignError, SiteError for a place that is none.
+    """
     d_in, n_latents = plain.W_enc.shape
-    settings: dict[str, Any] = {"d_in": d_in, "n_latents": n_latents, "normalise": NO_SCALE}
+    settings: dict[str, Any] = {"d_in": d_in, "n_latents": n_latents, "normalise": normalise}
     state = {
         "W_enc": plain.W_enc,
         "b_enc": centred_bias(plain.b_enc, plain.W_enc, plain.b_dec),
