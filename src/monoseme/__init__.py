@@ -1,6 +1,8 @@
 """monoseme: train, measure, explain and steer with sparse autoencoders on language models."""
 
-# pyright: reportUnsupportedDunderAll=false - the names are loaded on first use, see below
+# The names are loaded on first use, see below.
+# pyright: reportUnsupportedDunderAll=false
+
 from monoseme.core.lazy import lazy_attributes
 
 __version__ = "0.1.0"

@@ -9,6 +9,7 @@ from monoseme.api._metric_table import MetricTable
 from monoseme.api._pictures import Picture, drawn, known
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
+from monoseme.core.files import read_json
 from monoseme.core.manifest import MANIFEST
 from monoseme.pipeline import RunFolder
 from monoseme.reports.plain_tables import aligned_table
@@ -96,7 +97,9 @@ class Run:
 
     def figure(self, name: str) -> Picture:
         """A figure of its report. Raises ConfigError with what there is."""
-        return drawn(known(name, self.figures, "figure"), self.folder.report / "figures" / f"{name}.json")
+        folder = self.folder.report / "figures"
+        title = read_json(folder / f"{known(name, self.figures, 'figure')}.json").get("title", name)
+        return drawn(folder / f"{name}.svg", title=title if isinstance(title, str) else str(title.get("text", name)))
 
     def _facts(self) -> dict[str, Any]:
         config, made = self.config, self.folder.record()["artifacts"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from monoseme.api._html import framed, heading, paragraph, table
 from monoseme.api._metric_table import MetricTable
-from monoseme.api._pictures import Picture, known
+from monoseme.api._pictures import Picture, drawn, known
 from monoseme.api._table import Table
 from monoseme.reports.plain_tables import aligned_table
 
@@ -62,8 +62,7 @@ class StudyReport:
         """A figure. Raises ConfigError with what there is."""
         known(name, self.figures, "figure")
         found = next(figure for figure in self.written.figures if figure.name == name)
-        png = self.written.file(f"{found.file}.png").read_bytes()
-        return Picture(name=name, title=found.title, caption=found.caption, png=png)
+        return drawn(self.written.file(f"{found.file}.svg"), title=found.title, caption=found.caption)
 
     def __repr__(self) -> str:
         parts = [self.written.title, aligned_table(self._finding_rows())]
