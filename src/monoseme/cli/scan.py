@@ -30,7 +30,7 @@ from monoseme.tensors.processes import everyone
 from monoseme.text import CorpusConfig
 
 _SHORT = {"--model": "--model.model", "--corpus": "--corpus.source"}
-_LISTS = ("--scan.only.roles", "--scan.only.turns", "--corpus.only_roles")
+_LISTS = ("--scan.only.roles", "--corpus.only_roles")
 _OUT = Path("runs/atlas")
 
 

@@ -1,0 +1,148 @@
+"""Nothing that a user can type or catch is without its place in the documentation."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from monoseme.cli import _docs
+from monoseme.cli._flag_list import BY_HAND, COMMON, Command, Flag, commands, flags_of
+from monoseme.cli._verbs import names
+from monoseme.cli.ls import KINDS
+from monoseme.core import errors
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+_ANEW = "run  python -m monoseme.cli._docs docs"
+
+
+@pytest.fixture(scope="module")
+def listed() -> list[Command]:
+    return commands()
+
+
+@pytest.fixture(scope="module")
+def made(listed: list[Command]) -> dict[Path, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_docs, "commands", lambda: listed)
+        return _docs.all_files(DOCS)
+
+
+def test_what_is_made_from_the_code_is_in_step_with_it(made: dict[Path, str]) -> None:
+    stale = [str(path.relative_to(ROOT)) for path, text in made.items() if not path.is_file() or path.read_text() != text]
+    assert stale == [], _ANEW
+
+
+def test_there_are_no_pages_of_what_is_there_no_more(made: dict[Path, str]) -> None:
+    pages = [*(DOCS / "reference" / "flags").glob("*.md"), *(DOCS / "reference" / "api").glob("*.md")]
+    assert [str(page) for page in pages if page not in made] == [], _ANEW
+
+
+def test_every_flag_of_every_command_has_a_row_with_an_anchor(listed: list[Command]) -> None:
+    def pages(verb: str) -> str:
+        return (DOCS / "reference" / "flags" / f"{verb}.md").read_text()
+
+    base = {flag.name for command in listed if command.name == "run" for flag in command.flags}
+    lost = []
+    for command in listed:
+        page, word = pages(command.name.split()[0]), command.name.split()[0]
+        links_to_all = "All those of [run](run.md)" in page
+        lost += [
+            f"{command.name} {flag.name}"
+            for flag in command.flags
+            if f"`{flag.name}`" not in page and not (links_to_all and flag.name in base)
+        ]
+        assert word in names()
+    assert lost == []
+    assert sum(len(command.flags) for command in listed) > 1500
+    run = pages("run")
+    assert [name for name in base if f'<a id="{name.removeprefix("--")}"></a>' not in run] == []
+
+
+def test_every_flag_says_what_it_is_for(listed: list[Command]) -> None:
+    assert [f"{command.name} {flag.name}" for command in listed for flag in command.flags if not flag.text] == []
+
+
+def test_flags_that_a_command_reads_by_hand_are_known(listed: list[Command]) -> None:
+    """Every literal in the files of the commands that looks like a flag stands in the reference."""
+    known = {name for command in listed for flag in command.flags for name in (flag.name, flag.negative)} | set(COMMON) | {"-h"}
+    known |= {name.replace("-", "_").replace("__", "--", 1) for name in known} | {"--version"}
+    own = {"_flag_list.py", "_docs.py", "completion.py"}
+    strange = {}
+    for path in sorted((ROOT / "src" / "monoseme" / "cli").glob("*.py")):
+        if path.name in own:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            if re.fullmatch(r"--[a-z][\w.-]*[a-z]", text) and text not in known and not text.endswith("."):
+                strange[f"{path.name}: {text}"] = node.lineno
+    assert strange == {}
+
+
+def test_a_new_setting_is_found_without_being_listed() -> None:
+    import dataclasses
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """What is new."""
+
+        brightness: float = 0.25
+        """How bright (share)."""
+        is_loud: bool = True
+        """Whether it sounds."""
+
+    found = {flag.name: flag for flag in flags_of(Settings, Settings())}
+    assert found["--brightness"] == Flag("--brightness", "FLOAT", "0.25", "How bright (share).")
+    assert found["--is_loud"].negative == "--no_is_loud"
+
+
+def test_words_for_flags_by_hand_belong_to_commands_that_are_there() -> None:
+    assert sorted(set(BY_HAND) - set(names())) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_plug_in_has_a_row_and_every_kind_a_heading(kind: str) -> None:
+    page = (DOCS / "reference" / "plugins.md").read_text()
+    assert f"\n## {kind}\n" in page
+    registry = KINDS[kind]
+    own = [info.name for info in registry.infos() if info.source.startswith(f"{registry.package}.")]
+    assert [name for name in own if f'<a id="{kind}.{name}"></a>' not in page] == [], _ANEW
+    assert _docs._KIND_WORDS.get(kind), f"{kind} has no words of introduction in cli/_docs.py"
+
+
+@pytest.mark.parametrize("name", KINDS["saes"].names())
+def test_every_architecture_has_a_heading(name: str) -> None:
+    assert f"\n## {name}\n" in (DOCS / "architectures.md").read_text()
+
+
+@pytest.mark.parametrize("name", KINDS["studies"].names())
+def test_every_study_has_a_page_or_a_heading(name: str) -> None:
+    is_page = (DOCS / "studies" / f"{name}.md").is_file()
+    assert is_page or f"| `{name}` |" in (DOCS / "studies" / "index.md").read_text()
+
+
+def test_every_metric_has_a_row() -> None:
+    page = (DOCS / "metrics.md").read_text()
+    registry = KINDS["evaluations"]
+    lacking = [d.name for name in registry.names() for d in registry.get(name).definitions() if f"| `{d.name}`" not in page]
+    assert lacking == []
+
+
+def error_names() -> list[str]:
+    """Every class of the tree of errors."""
+    found = [name for name, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, errors.MonosemeError)]
+    assert len(found) > 25
+    return found
+
+
+@pytest.mark.parametrize("name", error_names())
+def test_every_error_has_a_page_and_a_row_in_the_index(name: str) -> None:
+    page = DOCS / "errors" / f"{name}.md"
+    assert page.is_file()
+    assert f"[`{name}`](errors/{name}.md)" in (DOCS / "errors.md").read_text()
+
+
+def test_no_page_tells_of_an_error_that_is_there_no_more() -> None:
+    assert {page.stem for page in (DOCS / "errors").glob("*.md")} == set(error_names())
