@@ -11,17 +11,33 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedConfig
+from transformers import DynamicCache
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 TYPE = "transformer_lens"
 """The `model_type` that says how such a model is built."""
 
 
-class HookedConfig(PreTrainedConfig):
-    """What of TransformerLens' configuration a model of transformers would say."""
+class HookedConfig:
+    """What of TransformerLens' configuration a model of transformers would say, under its names."""
 
     model_type = TYPE
+
+    def __init__(self, hooked: Any, tokenizer: Any) -> None:
+        """Of that model."""
+        cfg = hooked.cfg
+        self.hidden_size: int = cfg.d_model
+        self.num_hidden_layers: int = cfg.n_layers
+        self.num_attention_heads: int = cfg.n_heads
+        self.head_dim: int = cfg.d_head
+        self.vocab_size: int = hooked.unembed.W_U.shape[1]
+        self.max_position_embeddings: int = cfg.n_ctx
+        self.bos_token_id: int | None = tokenizer.bos_token_id
+        self.eos_token_id: int | None = tokenizer.eos_token_id
+
+    def get_text_config(self) -> "HookedConfig":
+        """Itself."""
+        return self
 
 
 class HookedModules(nn.Module):
@@ -30,19 +46,8 @@ class HookedModules(nn.Module):
     def __init__(self, hooked: Any, tokenizer: Any) -> None:
         """Shares the weights of `hooked`."""
         super().__init__()
-        cfg = hooked.cfg
         self.hooked = hooked
-        said: dict[str, Any] = {
-            "hidden_size": cfg.d_model,
-            "num_hidden_layers": cfg.n_layers,
-            "num_attention_heads": cfg.n_heads,
-            "head_dim": cfg.d_head,
-            "vocab_size": hooked.unembed.W_U.shape[1],
-            "max_position_embeddings": cfg.n_ctx,
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-        }
-        self.config = HookedConfig(**said)
+        self.config = HookedConfig(hooked, tokenizer)
 
     def forward(
         self,
