@@ -4,9 +4,11 @@ The token comes from HF_TOKEN, a `.env` file in the working folder, or `hf auth 
 """
 
 import contextlib
+import fnmatch
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from monoseme.core.errors import AddressError
 from monoseme.hub._remote import Fetched, Remote, Sending, Sent
@@ -43,21 +45,24 @@ class HubRemote(Remote):
             if branch != MAIN:
                 api.create_branch(str(repo), branch=branch, repo_type=repo.kind, exist_ok=True)
             before = api.repo_info(str(repo), repo_type=repo.kind, revision=branch).sha
-            done = api.upload_folder(
-                repo_id=str(repo),
-                folder_path=folder,
-                repo_type=repo.kind,
-                revision=branch,
-                commit_message=sending.message,
-                delete_patterns=list(OURS),
-            )
+            # upload_folder may make several commits (huggingface_hub 2), between which the branch would be half of each
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
+                done = api.create_commit(
+                    str(repo),
+                    _operations(api, repo, folder, str(before)),
+                    commit_message=sending.message,
+                    repo_type=repo.kind,
+                    revision=branch,
+                    parent_commit=before,
+                )
         return Sent(done.oid, done.oid != before)
 
     def fetch(self, repo: Repo, revision: str | None) -> Fetched:
         """Into the hub's cache: what was fetched before an interruption is not fetched again."""
         api, settings = self._api(), hub_settings()
         with _told(repo, "read", revision):
-            sha = api.repo_info(str(repo), repo_type=repo.kind, revision=revision).sha
+            sha = api.repo_info(str(repo), repo_type=repo.kind, revision=revision or MAIN).sha
             folder = api.snapshot_download(str(repo), repo_type=repo.kind, revision=sha, cache_dir=settings.cache_dir)
         return Fetched(str(sha), Path(folder))
 
@@ -65,6 +70,17 @@ class HubRemote(Remote):
         from huggingface_hub import HfApi  # a second to import
 
         return HfApi(token=hub_settings().token)
+
+
+def _operations(api: "HfApi", repo: Repo, folder: Path, before: str) -> list[Any]:
+    """Every file of the folder; of an older push, what is not among them goes."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    there = api.list_repo_files(str(repo), repo_type=repo.kind, revision=before)
+    gone = [name for name in there if name not in files and any(fnmatch.fnmatch(name, pattern) for pattern in OURS)]
+    adds = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=str(path)) for name, path in files.items()]
+    return [*adds, *(CommitOperationDelete(path_in_repo=name) for name in gone)]
 
 
 def _require_token(api: "HfApi") -> None:
@@ -98,12 +114,23 @@ def _told(repo: Repo, done: str, revision: str | None = None) -> Iterator[None]:
         raise AddressError(_http_message(what, done, error)) from error
     except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
         raise AddressError(_offline(what, error)) from error
+    except RuntimeError as error:  # of an upload: what went wrong is behind it
+        if isinstance(error.__cause__, errors.HfHubHTTPError):
+            raise AddressError(_http_message(what, done, error.__cause__)) from error
+        if not _is_of_network(error.__cause__):
+            raise
+        raise AddressError(_offline(what, error)) from error
     except errors.HFValidationError as error:
         raise AddressError(f"the hub takes no such name: {error}") from error
     except Exception as error:
-        if type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "requests", "urllib3"):  # which one is its own matter
+        if _is_of_network(error):
             raise AddressError(_offline(what, error)) from error
         raise
+
+
+def _is_of_network(error: BaseException | None) -> bool:
+    """Which library it asks the network with is huggingface_hub's own matter."""
+    return type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "requests", "urllib3")
 
 
 def _offline(what: str, error: Exception) -> str:
@@ -117,6 +144,7 @@ def _http_message(what: str, done: str, error: Exception) -> str:
     meant = {
         401: "the hub does not accept the token.\n  Log in again with:  hf auth login",
         403: f"this token may not have {what} {done}.\n  See who is logged in with:  hf auth whoami",
+        412: f"{what} was written by somebody else meanwhile, and nothing was sent.\n  Type it again.",
         409: f"{what} is being written by somebody else at this moment.\n  Type it again.",
         413: f"a file is larger than the hub takes for {what}.",
         402: f"the account has no room left for {what}: its quota is used up.",

@@ -66,7 +66,9 @@ def parse_repo(word: str, *, environment: Mapping[str, str] | None = None) -> Re
             f"{word!r} names no repository.\n"
             "  Write owner/name, owner/name@REVISION, or the path of one in a folder: ./FOLDER/owner/name"
         )
-    return RepoWord(Repo(owner, name), revision or None, None if root is None else Path(root).expanduser())
+    return RepoWord(
+        Repo(owner, name), revision or None, None if root is None else Path(root.removeprefix("file://")).expanduser()
+    )
 
 
 def check_revision(revision: str) -> str:
