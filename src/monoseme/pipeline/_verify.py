@@ -13,9 +13,8 @@ from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactMissingError, ConfigError
 from monoseme.core.files import typed
 from monoseme.models import LanguageModel, ModelConfig, Site
-from monoseme.pipeline._evaluate import run_config
 from monoseme.pipeline._folder import RUN_FILE, RunFolder
-from monoseme.pipeline._found import find_saes, run_of
+from monoseme.pipeline._found import OF_RUN, find_saes, settings_for
 from monoseme.pipeline._saes import NamedSae
 from monoseme.text import CorpusConfig, TokenStore
 
@@ -25,16 +24,17 @@ def verify_place(
 ) -> Verification:
     """Verify the atlas of a run, or in a folder, against the SAEs that words mean (none: those of the run it lies in).
 
-    SAEs are known by their hashes, whatever they are called now. `model` None: that of the SAEs' run. Raises ArtifactMissingError
-    where there is no atlas or no SAE for a part of it, ConfigError where the model or the kind of scan is not known.
+    SAEs are known by their hashes, whatever they are called now. `model` None: that of the SAEs' run, or the one their own
+    files name. Raises ArtifactMissingError where there is no atlas or no SAE for a part of it, ConfigError where the model or the
+    kind of scan is not known.
     """
     run = RunFolder(place) if (place / RUN_FILE).is_file() else RunFolder(place.parent)
     atlas = open_atlas(run.atlas if run.path == place else place)
     words = list(saes) or ([str(run.path)] if (run.path / RUN_FILE).is_file() else [])
     if not words:
         raise ConfigError(f"{place} lies in no run, so its SAEs are not known.\n  Name them:  --sae RUN or RUN/saes/NAME")
-    settings = model or _model_of(words)
     found = find_saes(words)
+    settings = model or settings_for(found, model=ModelConfig(model=OF_RUN)).model
     get_display().say(f"loading {settings.model}")
     language_model = LanguageModel.load(settings)
     named = [sae.named for sae in found]
@@ -42,14 +42,6 @@ def verify_place(
     targets = list({target.key: target for latents in parts for target in [_target(latents, named)]}.values())
     source = _source(_told_source(parts), language_model)
     return verify_atlas(atlas, source, targets, config=config, model=language_model)
-
-
-def _model_of(words: Sequence[str]) -> ModelConfig:
-    runs = [run_of(word) for word in words]
-    known = next((run for run in runs if (run.path / RUN_FILE).is_file()), None)
-    if known is None:
-        raise ConfigError(f"{words[0]} belongs to no run, so its model is not known.\n  Give it with --model.")
-    return run_config(known).model
 
 
 def _target(latents: Latents, saes: Sequence[NamedSae]) -> Target:

@@ -16,6 +16,7 @@ from monoseme.training import numerics
 from monoseme.training.checkpoint import Checkpoint, last_sound, place_of, restore
 from monoseme.training.config import TrainConfig
 from monoseme.training.feed import Feed, joined_items
+from monoseme.training.foreign import IMPORTED, measure_only
 from monoseme.training.learner import Learner
 from monoseme.training.record import Record
 from monoseme.training.rehearsal import rehearse
@@ -77,7 +78,8 @@ def _require_seen_by_all(checkpoint: Checkpoint | None, folder: Path, mesh: Mesh
 def _start(feed: Feed, learners: list[Learner], config: TrainConfig, rows: Group) -> None:
     """Lets each SAE measure scale, decoder bias and variance on the first tokens of its stream, then goes back to the first.
 
-    One that was started before (a trained one that learns on) keeps its own. All processes measure the same whole batches.
+    One that was started before (a trained one that learns on) keeps its own. Of one that another tool trained, only what
+    the loss needs is measured. All processes measure the same whole batches.
     """
     beginning = feed.cursor()
     n_batches = -(-config.start_tokens // config.batch_size)
@@ -85,7 +87,11 @@ def _start(feed: Feed, learners: list[Learner], config: TrainConfig, rows: Group
     for i, learner in enumerate(learners):
         if not bool(learner.sae.started):
             whole = [whole_batch(batches[i], rows) for batches in steps]
-            learner.sae.start(joined_items(whole)[: config.start_tokens])
+            sample = joined_items(whole)[: config.start_tokens]
+            if IMPORTED in learner.sae.provenance:
+                measure_only(learner.sae, sample)
+            else:
+                learner.sae.start(sample)
         _share_start(learner.sae, rows)
     feed.seek(beginning)
 
