@@ -2,6 +2,8 @@
 
 import base64
 import html
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +12,7 @@ from monoseme.api._html import framed
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
 
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SCALE = 1.25
 """Pixels of a picture for one of the page: a notebook with five figures stays below 700 kB. Reports have them in full."""
 
@@ -42,7 +45,23 @@ def drawn(svg: Path, *, title: str, caption: str = "") -> Picture:
     import vl_convert
 
     png = vl_convert.svg_to_png(svg.read_text(encoding="utf-8"), scale=_SCALE)
-    return Picture(name=svg.stem, title=title, caption=caption, png=png)
+    return Picture(name=svg.stem, title=title, caption=caption, png=packed(png))
+
+
+def packed(png: bytes) -> bytes:
+    """The same picture, pixel by pixel, in a half to a quarter of the bytes: vl-convert compresses for speed."""
+    chunks: list[tuple[bytes, bytes]] = []
+    place = len(_SIGNATURE)
+    while place < len(png):
+        (length,) = struct.unpack_from(">I", png, place)
+        chunks.append((png[place + 4 : place + 8], png[place + 8 : place + 8 + length]))
+        place += 12 + length
+    rows = zlib.compress(zlib.decompress(b"".join(data for kind, data in chunks if kind == b"IDAT")), level=9)
+    begin, end = [c for c in chunks if c[0] not in (b"IDAT", b"IEND")], [c for c in chunks if c[0] == b"IEND"]
+    made = [_SIGNATURE]
+    for kind, data in [*begin, (b"IDAT", rows), *end]:
+        made.append(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+    return b"".join(made)
 
 
 def known(name: str, names: Sequence[str], what: str) -> str:
