@@ -119,7 +119,7 @@ def test_a_folded_file_fires_as_it_computes_and_as_in_training_when_mended(tmp_p
 
 def test_what_the_files_cannot_say_is_asked_for(tmp_path: Path) -> None:
     folder = _put(tmp_path / "sae", _table(), _told(norm_activation="batch-wise"))
-    with pytest.raises(ConfigError, match=r"--mean-norm 17\.1"):
+    with pytest.raises(ConfigError, match=r"--mean_norm 17\.1"):
         read_saes(folder)
     (read,) = read_saes(folder, config=Llamascopium.Config(mean_norm=5.0))
     x = torch.randn(11, D)

@@ -1,5 +1,4 @@
-"""Llamascopium (OpenMOSS, once Language-Model-SAEs): `config.json` with `sae_weights.safetensors` or `.pt`; SAEs, transcoders and
-crosscoders.
+"""Llamascopium, once Language-Model-SAEs: `config.json` with `sae_weights.safetensors` or `.pt`; SAEs, transcoders, crosscoders.
 
     W_E [D, F]    b_E [F]    W_D [F, D]    b_D [D]    activation_function.log_jumprelu_threshold [F]
 
@@ -131,7 +130,7 @@ class Llamascopium(SaeFormat):
         if norms[0] is None or norms[1] is None:
             raise ConfigError(
                 f"{where}: activations are scaled by their average norm ({kind}), which the files do not hold.\n"
-                "  Give it:  --mean-norm 17.1"
+                "  Give it:  --mean_norm 17.1"
             )
         s, t = (scale_of(norm, d_in, where=where) for norm in (norms[0], norms[1]))
         note = f"activations were scaled by {s:g} and {t:g}, which was folded into the weights: codes are in raw activations"
@@ -174,13 +173,13 @@ class Llamascopium(SaeFormat):
         if not self.config.mend_thresholds:
             note = (
                 "weights were folded for inference, thresholds were not: it fires as its tool lets it, not as in training "
-                "(--mend-thresholds scales them)"
+                "(--mend_thresholds scales them)"
             )
             return limits, (note,)
         hook = as_text(told.get("hook_point_out" if by_norms else "hook_point_in"), where=where)
         norm = self.config.mean_norm or mean_norm(table, hook, where=where)
         if norm is None:
-            raise ConfigError(f"{where} does not hold the average norm of activations. Give it:  --mean-norm 17.1")
+            raise ConfigError(f"{where} does not hold the average norm of activations. Give it:  --mean_norm 17.1")
         scale = scale_of(norm, d_in, where=where)
         return limits / scale, (f"thresholds were divided by {scale:g}, as folding the scale of activations should have",)
 
