@@ -272,6 +272,7 @@ def _ours() -> dict[str, tuple[SAE.Config, str]]:
         ),
         "pursuit_signed": (MatchingPursuit.Config(**_SIZES, k=K), "MatchingPursuitSAE"),
         "tfa": (TFA.Config(**_SIZES, k=K, n_heads=2, bottleneck=4, encoder_scale=1 / (4 * D), **plain), "TemporalSAE"),
+        "tfa_quarter": (TFA.Config(**_SIZES, k=K, n_heads=2, bottleneck=4, **plain), "TemporalSAE"),
         "mlsae": (MLSAE.Config(**_SIZES, k=K, n_sites=3), "TopKSAE"),
     }
 
@@ -311,7 +312,8 @@ def test_their_loader_takes_what_is_written(tmp_path: Path) -> None:
         used = sae.at(1) if isinstance(sae, MLSAE) else sae
         with torch.no_grad():
             codes = used.encode(x)
-            dense, x_hat = codes.dense("novel") if name == "tfa" else codes.dense(), used.decode(codes)
+            dense, x_hat = codes.dense("novel") if isinstance(used, TFA) else codes.dense(), used.decode(codes)
+            dense = dense / D**0.5 if name == "tfa_quarter" else dense  # c = sqrt(4 D / 4)
         save_file({"x": x}, out / "asked.safetensors")
         save_file({"codes": dense.contiguous(), "x_hat": x_hat.contiguous()}, out / "ours.safetensors")
     found = _run(_LOADS, tmp_path)

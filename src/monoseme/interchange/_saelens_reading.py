@@ -22,7 +22,7 @@ from monoseme.core.errors import ForeignError
 from monoseme.interchange._assembled import assembled, centred_bias, taken, with_norms_folded
 from monoseme.interchange._plain_encoders import Place, PlainEncoder, transcoder_of
 from monoseme.interchange._saelens_config import TRANSCODERS, Told, widths_of
-from monoseme.interchange._saelens_scaling import Scaling, Whitening
+from monoseme.interchange._saelens_scaling import Scaling, Whitening, stretch
 from monoseme.saes import SAE
 from monoseme.saes.gated import Gated
 from monoseme.saes.matching_pursuit import MatchingPursuit
@@ -43,12 +43,15 @@ class Made(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def sae_of(told: Told, tensors: Mapping[str, Any], *, scaling: Scaling, where: str) -> Made:
-    """The SAE that computes what SAELens does with these tensors, at no site yet. Raises ForeignError."""
+def sae_of(told: Told, tensors: Mapping[str, Any], *, scaling: Scaling, encoder_scale: float | None = None, where: str) -> Made:
+    """The SAE that computes what SAELens does with these tensors, at no site yet. Raises ForeignError.
+
+    `encoder_scale` is that of a temporal one; None: SAELens' own.
+    """
     if told.architecture in TRANSCODERS:
         return _transcoder(told, tensors, scaling=scaling, where=where)
     if told.architecture == "temporal":
-        return Made(_temporal(told, tensors, scaling=scaling, where=where))
+        return Made(_temporal(told, tensors, scaling=scaling, encoder_scale=encoder_scale or 1 / (4 * told.d_in), where=where))
     if told.architecture == "matching_pursuit":
         return _pursuit(told, tensors, scaling=scaling, where=where)
     if told.architecture == "gated":
@@ -121,7 +124,7 @@ def _transcoder(told: Told, tensors: Mapping[str, Any], *, scaling: Scaling, whe
     return Made(sae, ("the factor on activations was put into the weights, as SAELens does",) if factor != 1.0 else ())
 
 
-def _temporal(told: Told, tensors: Mapping[str, Any], *, scaling: Scaling, where: str) -> SAE:
+def _temporal(told: Told, tensors: Mapping[str, Any], *, scaling: Scaling, encoder_scale: float, where: str) -> SAE:
     d_in, n_latents = told.d_in, told.d_sae
     n_layers, n_heads = told.count("n_attn_layers", default=1, most=1000), told.count("n_heads", default=8, most=n_latents)
     bottleneck, tied = told.count("bottleneck_factor", default=64, most=n_latents), told.flag("tied_weights", default=True)
@@ -140,10 +143,13 @@ def _temporal(told: Told, tensors: Mapping[str, Any], *, scaling: Scaling, where
             state["b_dec"] = torch.zeros_like(state["b_dec"])  # SAELens uses it nowhere then
         elif bool((state["b_dec"] != 0).any()):
             raise ForeignError(f"{told.where}: b_dec is added to reconstructions but not taken off inputs, which tfa cannot hold")
+    c = stretch(d_in, encoder_scale)
+    state |= {name: state[name] / c for name in ("W_dec", "W_enc") if name in state}
     for layer in range(n_layers):
         for theirs, ours, _ in _attention(narrow, n_latents):
             for part in ("weight", "bias") if ours != "keys" else ("weight",):  # a bias of keys cancels in the softmax
-                state[f"attention.{layer}.{ours}.{part}"] = found[f"attn_layers.{layer}.{theirs}.{part}"]
+                factor = 1 / c if ours == "out" else c if part == "weight" else 1.0
+                state[f"attention.{layer}.{ours}.{part}"] = found[f"attn_layers.{layer}.{theirs}.{part}"] / factor
     k = told.settings.get("kval_topk") if told.text("sae_diff_type") in (None, "topk") else None
     novel: dict[str, Any] = {"novel": "relu"} if k is None else {"novel": "topk", "k": told.count("kval_topk", most=n_latents)}
     config = TFA.Config(
@@ -153,7 +159,7 @@ def _temporal(told: Told, tensors: Mapping[str, Any], *, scaling: Scaling, where
         n_attention_layers=n_layers,
         bottleneck=bottleneck,
         tied=tied,
-        encoder_scale=1 / (4 * d_in),
+        encoder_scale=encoder_scale,
     )
     return _assembled(config, state, scaling, where)
 

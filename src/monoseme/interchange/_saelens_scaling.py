@@ -11,6 +11,7 @@ Codes of x s are in units of activations times s: they stay so in SAELens, ours 
 Letters: D model width, F latents.
 """
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,12 @@ from monoseme.tensors.shapes import Float, Tensor
 
 EPS = 1e-5
 """Of SAELens' layer_norm; it is not a setting there."""
+
+
+def stretch(d_in: int, encoder_scale: float) -> float:
+    """c by which a temporal SAE's dictionary is longer than ours, and its codes shorter, where ours has `encoder_scale`."""
+    c = math.sqrt(4 * d_in * encoder_scale)
+    return 1.0 if math.isclose(c, 1.0, rel_tol=1e-9) else c
 
 
 class Whitening(NamedTuple):
@@ -91,7 +98,7 @@ def _factor(told: Told, asked: float | None) -> float:
         raise ConfigError(
             f"{told.where} says that activations are to be scaled (expected_average_only_in), but not by what: the factor is in\n"
             f"  {SCALER} of a training run, or in SAELens' list of published SAEs (norm_scaling_factor).\n"
-            "  Give it:  --norm-scaling-factor 0.27      (1, if it is known to be in the weights already)"
+            "  Give it:  --norm_scaling_factor 0.27      (1, if it is known to be in the weights already)"
         )
     return _positive(as_number(found, where=f"{file}: scaling_factor"), str(file))
 

@@ -8,7 +8,6 @@ it is there, so that what ours are centred on goes into the biases.
 Letters: D model width, F latents.
 """
 
-import math
 from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from monoseme.core.errors import ConfigError
 from monoseme.interchange._assembled import plain_bias
 from monoseme.interchange._base import WholeSae
 from monoseme.interchange._saelens_config import MODELS
-from monoseme.interchange._saelens_scaling import EPS
+from monoseme.interchange._saelens_scaling import EPS, stretch
 from monoseme.models.hook_names import site_hook
 from monoseme.saes import SAE
 from monoseme.tensors.shapes import Tensor
@@ -176,20 +175,16 @@ def _pursuit(sae: SAE) -> Written:
 
 
 def _temporal(sae: SAE) -> Written:
-    """SAELens scales the encoder by 1 / (4 D), always."""
+    """SAELens' factor before the ReLU is 1 / (4 D): with c = sqrt(4 D s), s ours, the same SAE has c W_dec and codes / c."""
     config = sae.config
     if config.novel not in ("relu", "topk"):
         raise ConfigError(f'SAELens has temporal SAEs with relu or topk, not with novel "{config.novel}".\n{_HELP}, tfa')
-    if not math.isclose(config.encoder_scale, 1 / (4 * sae.d_in), rel_tol=1e-12):
-        raise ConfigError(
-            f"SAELens scales the encoder of a temporal SAE by 1 / (4 D) = {1 / (4 * sae.d_in):.3g}, this SAE by "
-            f"{config.encoder_scale:g}: its codes would be in another unit.\n{_HELP}, tfa"
-        )
-    tensors = {"W_dec": sae.W_dec, "b_dec": sae.b_dec, **({} if config.tied else {"W_enc": sae.W_enc})}
+    c = stretch(sae.d_in, config.encoder_scale)
+    tensors = {"W_dec": sae.W_dec * c, "b_dec": sae.b_dec, **({} if config.tied else {"W_enc": sae.W_enc * c})}
     for name, value in sae.state_dict().items():
         if name.startswith("attention."):
             _, layer, part, kind = name.split(".")
-            tensors[f"attn_layers.{layer}.{_ATTENTION[part]}.{kind}"] = value
+            tensors[f"attn_layers.{layer}.{_ATTENTION[part]}.{kind}"] = value * _stretched(part, kind, c)
             if part == "keys":  # one cancels in the softmax: ours have none, theirs must be there
                 tensors[f"attn_layers.{layer}.k_ctx.bias"] = value.new_zeros(value.shape[0])
     settings = {
@@ -201,7 +196,17 @@ def _temporal(sae: SAE) -> Written:
         "tied_weights": config.tied,
         "activation_normalization_factor": 1.0,
     }
-    return Written("temporal", tensors, settings, ("SAELens' encode gives the novel codes alone",))
+    lost = ["SAELens' encode gives the novel codes alone"]
+    if c != 1.0:
+        lost.append(f"SAELens' factor before the ReLU is 1 / (4 D): codes there are ours / {c:.6g}, and reconstructions the same")
+    return Written("temporal", tensors, settings, tuple(lost))
+
+
+def _stretched(part: str, kind: str, c: float) -> float:
+    """By what a parameter of the attention is multiplied, so that its result is 1 / c as large for codes that are."""
+    if part == "out":
+        return 1 / c
+    return c if kind == "weight" else 1.0
 
 
 def _refusal(name: str, config: Any) -> str:

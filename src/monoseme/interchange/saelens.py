@@ -26,9 +26,10 @@ from monoseme.interchange._base import ForeignSae, SaeFormat, WholeSae
 from monoseme.interchange._places import with_site
 from monoseme.interchange._saelens_config import CONFIG, SPARSITY, WEIGHTS, Told, facts_of, read_told, site_of
 from monoseme.interchange._saelens_reading import sae_of
-from monoseme.interchange._saelens_scaling import scaling_of
+from monoseme.interchange._saelens_scaling import scaling_of, stretch
 from monoseme.interchange._saelens_writing import metadata, scaled, written
 from monoseme.saes.mlsae import MLSAE
+from monoseme.saes.tfa import TFA
 from monoseme.tensors.foreign_file import load_table
 
 _DEPTHS = ("", "*/", "*/*/", "*/*/*/")
@@ -46,6 +47,12 @@ class SAELens(SaeFormat):
 
         norm_scaling_factor: float | None = None
         """Factor on activations of an SAE that says expected_average_only_in. None: as activation_scaler.json says."""
+        encoder_scale: float | None = None
+        """Factor before the ReLU of a temporal SAE. None: SAELens', 1 / (4 D); another gives codes of another size."""
+
+        def __post_init__(self) -> None:
+            if self.encoder_scale is not None and not 0 < self.encoder_scale < 1e6:
+                raise ConfigError(f"encoder_scale is {self.encoder_scale}; it must be positive")
 
     @dataclass(frozen=True, kw_only=True)
     class WriteConfig(SaeFormat.WriteConfig):
@@ -78,6 +85,11 @@ class SAELens(SaeFormat):
         number = places.index(asked)
         return replace(whole, sae=whole.sae.at(number).export(), sites=(whole.sites[number],))
 
+    def reading(self, whole: WholeSae) -> Config:
+        """With the factor before the ReLU of a tfa, which SAELens does not keep."""
+        scale = whole.sae.config.encoder_scale if isinstance(whole.sae, TFA) else None
+        return self.Config(site=",".join(map(str, whole.sites)), encoder_scale=scale)
+
     def write(self, whole: WholeSae, folder: Path, config: SaeFormat.WriteConfig) -> tuple[str, ...]:
         """`cfg.json` and `sae_weights.safetensors`."""
         made = written(whole.sae)
@@ -106,17 +118,19 @@ class SAELens(SaeFormat):
     def _read(self, folder: Path, name: str) -> ForeignSae:
         told = read_told(folder / CONFIG)
         scaling = scaling_of(told, asked=self.config.norm_scaling_factor)
-        made = sae_of(told, load_table(folder / WEIGHTS), scaling=scaling, where=str(folder / WEIGHTS))
+        asked = self.config.encoder_scale if told.architecture == "temporal" else None
+        made = sae_of(told, load_table(folder / WEIGHTS), scaling=scaling, encoder_scale=asked, where=str(folder / WEIGHTS))
         site, unknown = site_of(told)
         notes = [*scaling.notes, *made.notes, *([] if self.config.site else unknown), *_precision(told)]
         made.sae.config = with_site(made.sae.config, self.config.site, site)
+        factor = scaling.factor if scaling.normalise.kind == "constant" else 1.0
         return ForeignSae(
             name=name,
             sae=made.sae,
             model=told.model,
             facts={**facts_of(told), **_firing(folder / SPARSITY, told)},
             notes=tuple(notes),
-            code_factor=1.0 if scaling.normalise.kind != "constant" else scaling.factor,
+            code_factor=factor if asked is None else factor / stretch(told.d_in, asked),
         )
 
 
