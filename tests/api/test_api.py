@@ -4,6 +4,7 @@ import inspect
 import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import monoseme as ms
 from monoseme import api
 from monoseme.api._html import shaded, table
 from monoseme.api._others import plugin_kinds
+from monoseme.api._pictures import packed
 from monoseme.api._sae import _unusual  # pyright: ignore[reportPrivateUsage]
 from monoseme.api._settings import changed, nested
 from monoseme.cli._verbs import names
@@ -22,9 +24,6 @@ from monoseme.evaluation import Metric
 from monoseme.pipeline import RunConfig, RunFolder, RunSettings
 from monoseme.saes import SAES, config_from_dict
 from monoseme.saes.topk import TopK
-from tests.pipeline.conftest import corpus_file, model_folder, run
-
-__all__ = ["corpus_file", "model_folder", "run"]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
 _ROW = re.compile(r"^\| `monoseme ([a-z]+)` \| (.+?) \|", re.MULTILINE)
@@ -125,6 +124,7 @@ def test_a_run_opens_as_typed_values(run: RunFolder) -> None:
     assert low < (table.value(name, "fvu") or 0) < high
     assert opened.figures
     assert opened.figure("density").png.startswith(b"\x89PNG")
+    assert opened.figure("density").title == "How often latents fire"
     with pytest.raises(ConfigError, match="name one"):
         opened.sae()
     with pytest.raises(ConfigError, match="no figure"):
@@ -132,7 +132,7 @@ def test_a_run_opens_as_typed_values(run: RunFolder) -> None:
 
 
 def test_an_sae_reads_a_text_as_its_module_does(run: RunFolder) -> None:
-    sae = ms.open(run.sae("topk.resid_post_0"))
+    sae = ms.open(run.sae("topk"))
     assert isinstance(sae, ms.Sae)
     reading = sae.encode("The cat saw the dog.")
     model, site = sae.model, sae.named.site
@@ -152,7 +152,7 @@ def test_an_sae_reads_a_text_as_its_module_does(run: RunFolder) -> None:
 
 
 def test_what_is_searched_is_what_the_atlas_has(run: RunFolder) -> None:
-    sae = ms.open(run.sae("topk.resid_post_0"))
+    sae = ms.open(run.sae("topk"))
     assert isinstance(sae, ms.Sae)
     found = ms.search(run.path, where="density > 0", sae=sae.key, n=5)
     assert found.latents == sae.latents("density > 0", n=5).latents
@@ -163,14 +163,15 @@ def test_what_is_searched_is_what_the_atlas_has(run: RunFolder) -> None:
         ms.search(run.path)
 
 
+@pytest.mark.slow
 def test_texts_before_and_after_are_written_with_the_same_seed(run: RunFolder) -> None:
-    sae = run.sae("topk.resid_post_0")
-    latent = ms.search(run.path, where="max > 0", sae="topk.resid_post_0", n=1).latents[0]
+    sae = run.sae("topk")
+    latent = ms.search(run.path, where="max > 0", sae="topk", n=1).latents[0]
     written = ms.steer(["The cat", "A dog"], f"{latent}=3raw", sae=sae, watch=str(latent), max_tokens=5, settings={"seed": 3})
     again = ms.generate(["The cat", "A dog"], sae=sae, max_tokens=5, settings={"seed": 3})
     assert written.default == again.default
     assert len(written.steered) == 2
-    assert written.strip(f"topk.resid_post_0:{latent}", arm="steered").tokens
+    assert written.strip(f"topk:{latent}", arm="steered").tokens
     assert {"default", "steered"} <= set(re.findall(r"[a-z]+", written._repr_html_()))
     with pytest.raises(ConfigError, match="no setting sed"):
         ms.generate("The cat", sae=sae, settings={"sed": 3})
@@ -178,15 +179,16 @@ def test_texts_before_and_after_are_written_with_the_same_seed(run: RunFolder) -
         _ = again.steered
 
 
+@pytest.mark.slow
 def test_a_conversation_is_held(run: RunFolder) -> None:
-    answers = ms.chat(sae=run.sae("topk.resid_post_0"), max_tokens=4).say("The cat?")
+    answers = ms.chat(sae=run.sae("topk"), max_tokens=4).say("The cat?")
     assert list(answers) == ["default"]
 
 
 @pytest.mark.parametrize("kind", ["Run", "Sae", "Reading", "LatentPage", "TokenStrip", "MetricTable", "LatentTable", "Picture"])
 def test_what_a_result_shows_is_escaped_and_asks_for_nothing(kind: str, run: RunFolder) -> None:
     opened = ms.Run(run.path)
-    sae = opened.sae("topk.resid_post_0")
+    sae = opened.sae("topk")
     reading = sae.encode("The cat saw. <script>alert('cat')</script>")
     shown: dict[str, Any] = {
         "Run": opened,
@@ -244,6 +246,29 @@ def test_metrics_are_shown_with_half_of_their_interval() -> None:
             wrong()
 
 
+def test_a_packed_picture_has_the_same_pixels() -> None:
+    import vl_convert
+
+    png = vl_convert.svg_to_png(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="90" height="70"><circle r="40" fill="red"/></svg>'
+    )
+    small = packed(png)
+    assert len(small) < len(png)
+    assert _pixels(small) == _pixels(png)
+    assert small[:33] == png[:33]  # the signature and the sizes
+
+
+def _pixels(png: bytes) -> bytes:
+    place, found = 8, b""
+    while place < len(png):
+        length = int.from_bytes(png[place : place + 4], "big")
+        kind, data = png[place + 4 : place + 8], png[place + 8 : place + 8 + length]
+        assert zlib.crc32(kind + data) == int.from_bytes(png[place + 8 + length : place + 12 + length], "big")
+        found += data if kind == b"IDAT" else b""
+        place += 12 + length
+    return zlib.decompress(found)
+
+
 def test_rows_of_a_table_are_chosen_by_column_and_value() -> None:
     rows = ms.Table(rows=[{"a": 1, "b": "x"}, {"a": 2, "b": "y"}], title="t")
     assert list(rows.where("b", "y").only("a")) == [{"a": 2}]
@@ -252,6 +277,7 @@ def test_rows_of_a_table_are_chosen_by_column_and_value() -> None:
         rows.only("c")
 
 
+@pytest.mark.slow
 def test_a_plan_shows_what_is_needed(run: RunFolder) -> None:
     plan = ms.plan(ms.Run(run.path).config, run.path.parent / "planned", settings={"probe": False})
     assert plan.fits
@@ -260,7 +286,7 @@ def test_a_plan_shows_what_is_needed(run: RunFolder) -> None:
 
 
 def test_checksums_are_verified_and_a_missing_place_is_said(run: RunFolder, tmp_path: Path) -> None:
-    assert {problem for problems in ms.check(run.sae("topk.resid_post_0")).values() for problem in problems} == set()
+    assert {problem for problems in ms.check(run.sae("topk")).values() for problem in problems} == set()
     with pytest.raises(ArtifactMissingError):
         ms.check(tmp_path / "nothing")
     with pytest.raises(ArtifactMissingError):
@@ -278,8 +304,9 @@ def test_the_card_of_every_architecture_can_tell_its_settings(name: str) -> None
     assert _unusual(Fake()) == {}  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.slow
 def test_an_sae_goes_out_and_comes_in(run: RunFolder, tmp_path: Path) -> None:
-    sae = ms.open(run.sae("topk.resid_post_0"))
+    sae = ms.open(run.sae("topk"))
     gone = ms.export_sae(sae, tmp_path / "out", format="plain")
     assert gone.n_files
     came = ms.import_sae(gone.out, tmp_path / "in")
