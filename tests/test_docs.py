@@ -60,7 +60,11 @@ def test_what_is_shortened_stands_in_the_docs() -> None:
 
 
 @pytest.mark.parametrize("page", _blocks("python"))
-def test_python_in_the_docs_runs(page: str, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_in_the_docs_runs(
+    page: str, run: RunFolder, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine").symlink_to(model_folder)
     demo = tmp_path / "runs" / "demo" / "evaluations"  # what examples may take as given
     demo.mkdir(parents=True)
     (demo / "topk").symlink_to(run.path / "evaluations" / "topk.resid_post_0")

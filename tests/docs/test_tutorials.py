@@ -1,0 +1,117 @@
+"""The tutorials are followed from their first line to their last, on a tiny model and text."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from monoseme.cli.main import main
+from tests.pipeline.conftest import corpus_file, model_folder
+
+__all__ = ["corpus_file", "model_folder"]
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "tutorials"
+_FENCE = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_NOT_RUN = ("serve", "plan")
+"""`serve` does not end; `plan` has tests of its own, and times this machine."""
+_SHORTER = {
+    "--train.n_tokens": "2000",
+    "--sae.n_latents": "64",
+    "--sae.k": "4",
+    "--sae.target_l0": "4",
+    "--max_tokens": "20000",
+    "--most-latents": "8",
+}
+_SMALL = ("--train.batch_size", "128", "--fidelity.n_replicates", "8", "--fidelity.max_loss_tokens", "500")
+_SMALL_MODEL = ("--model", "models/mine", "--corpus", "notes.jsonl", "--corpus.context_len", "32")
+
+
+def commands(page: str) -> list[list[str]]:
+    """The words of the commands of a page, in order."""
+    text = (FOLDER / f"{page}.md").read_text().replace("\\\n", " ")
+    lines = [line for block in _FENCE.findall(text) for line in block.splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("monoseme ")]
+
+
+def shortened(words: list[str]) -> list[str]:
+    """A command as a test can wait for it: fewer tokens and latents, the tiny model and text."""
+    out = [_SHORTER.get(before, word) for before, word in zip(["", *words], words, strict=False)]
+    if words[0] in ("run", "train", "capture") and "--resume" not in words:
+        small = _SMALL if words[0] != "capture" else ()
+        model = () if "--model" in words or "--activations" in words else _SMALL_MODEL
+        out += [*small, *model]
+        if "--model" in words:
+            out += ["--corpus.context_len", "32"]
+    return [word.replace("17=", "7=") if word.startswith("17=") else "7" if word == "17" else word for word in out]
+
+
+def follow(page: str) -> None:
+    """Runs the commands of a page. Fails at the first that does."""
+    for words in commands(page):
+        if (
+            words[0] in _NOT_RUN
+            or "--judge" in words
+            or words[:2] == ["study", "architectures"]
+            or words[:2] == ["study", "steering"]
+        ):
+            continue
+        assert main(shortened(words)) == 0, shlex.join(words)
+
+
+@pytest.fixture
+def place(tmp_path: Path, model_folder: Path, corpus_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a reader has: a model and a text."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine").symlink_to(model_folder)
+    (tmp_path / "notes.jsonl").write_text(corpus_file.read_text())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_first_three_tutorials_are_followed_to_the_end(place: Path) -> None:
+    follow("first-sae")
+    assert (place / "runs/first/report/index.html").is_file()
+    follow("explain-and-score")
+    follow("steer")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("page", ["compare-architectures", "sweep"])
+def test_sweeps_are_followed_to_the_end(page: str, place: Path) -> None:
+    follow(page)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_somebody_elses_sae_is_imported_and_used(place: Path) -> None:
+    words = [
+        "--sae",
+        "topk",
+        "--sae.n_latents",
+        "64",
+        "--sae.k",
+        "4",
+        "--site",
+        "resid_post.1",
+        "--out",
+        "made",
+        "--train.n_tokens",
+        "2000",
+    ]
+    assert main(["train", *words, *_SMALL, *_SMALL_MODEL]) == 0
+    assert main(["export", "made/saes/topk", "--format", "plain", "--out", "theirs"]) == 0
+    fingerprints = sorted(path for path in (place / "theirs").rglob("*fingerprint*"))
+    assert fingerprints
+    (place / "theirs" / "fingerprint.safetensors").exists() or fingerprints[0].rename(
+        place / "theirs" / "fingerprint.safetensors"
+    )
+    follow("import-an-sae")
+
+
+def test_what_a_test_makes_shorter_stands_in_the_tutorials() -> None:
+    said = {word for page in FOLDER.glob("*.md") for words in commands(page.stem) for word in words}
+    assert [flag for flag in _SHORTER if flag not in said] == []
