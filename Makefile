@@ -2,6 +2,8 @@
 # make test   environment, install, all tests that need no GPU, no network and no patience
 # make check  formatting, lint, types, layers
 # make docs   the documentation as a site in site/
+# make reference   the pages that are made from the code, written again
+# make wheel  wheel and sdist, and the demo from the wheel in an environment of its own
 # make bench  training steps against a plain dense one and the floor of the machine
 
 PYTHON ?= python3
@@ -14,7 +16,7 @@ WORKERS ?= 2
 export OMP_WAIT_POLICY ?= passive
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check docs bench constraints clean
+.PHONY: demo test check docs reference wheel bench constraints clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed
@@ -29,8 +31,17 @@ check: $(VENV)/.installed-dev
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 
+# The variable leaves out a banner of the theme about a future MkDocs, which is no warning about these pages.
 docs: $(VENV)/.installed-dev
-	$(BIN)/mkdocs build --strict $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
+
+reference: $(VENV)/.installed-dev
+	$(BIN)/python -m monoseme.cli._docs docs
+	$(BIN)/python -m monoseme.saes._docs docs/architectures.md
+	$(BIN)/python -m monoseme.evaluation._docs docs/metrics.md
+
+wheel: $(VENV)/.installed-dev
+	$(BIN)/python scripts/check_wheel.py $(ARGS)
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/monoseme bench train $(ARGS)
