@@ -68,9 +68,11 @@ def test_an_at_in_the_name_of_a_folder_is_no_checkpoint(studied_run: RunFolder, 
     assert [s.name for s in bench.subjects] == ["topk"]
 
 
-def test_an_sae_alone_needs_model_and_text(studied_run: RunFolder, model_folder: Path, corpus_file: Path, tmp_path: Path) -> None:
+def test_an_sae_alone_knows_its_model_and_needs_a_text(
+    studied_run: RunFolder, model_folder: Path, corpus_file: Path, tmp_path: Path
+) -> None:
     shutil.copytree(studied_run.sae("topk"), tmp_path / "alone")
-    with pytest.raises(ConfigError, match="--model and --corpus"):
+    with pytest.raises(ConfigError, match=r"Give --corpus\."):  # the model is noted beside it
         Workbench(SaeStudyConfig(sae=(str(tmp_path / "alone"),)))
     own = {"model": ModelConfig(model=str(model_folder)), "corpus": CorpusConfig(source=str(corpus_file), context_len=16)}
     bench = Workbench(SaeStudyConfig(sae=(str(tmp_path / "alone"),), **own))

@@ -9,6 +9,7 @@ from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
 from monoseme.core.files import typed
 from monoseme.interchange import SAE_FORMATS, ImportedSaes, ReadSae, find_sae_format, import_saes
+from monoseme.interchange._hub_words import fetched, hub_word
 
 _FLAGS: dict[str, tuple[Any, str, Any]] = {
     "format": (str, "Format of PATH; recognised if not given.", ""),
@@ -18,19 +19,22 @@ _FLAGS: dict[str, tuple[Any, str, Any]] = {
 
 
 def is_sae_import(words: Sequence[str]) -> bool:
-    """Whether what is to be imported is SAEs: a format named that only SAEs have, or files that one recognises."""
+    """Whether SAEs are to be imported: a format named that only they have, files that one recognises, or a word of the hub."""
     name = value_of(words, "--format")
     if not words or words[0].startswith("-"):
         return False
-    path = Path(words[0])
     if name is not None and name not in SAE_FORMATS.names():
         return False
+    if not Path(words[0]).exists() and hub_word(words[0]) is not None:
+        return True
+    path = Path(words[0])
     return path.exists() and any(SAE_FORMATS.get(known)().recognises(path) for known in ([name] if name else SAE_FORMATS.names()))
 
 
 def import_sae_files(words: Sequence[str], *, summary: str) -> int:
     """Writes artifacts of SAEs; `words` are those of `import`."""
-    path = Path(words[0])
+    wanted = None if Path(words[0]).exists() else hub_word(words[0])
+    path = Path(words[0]) if wanted is None else fetched(wanted)
     name = find_sae_format(path, value_of(words, "--format"))
     config = SAE_FORMATS.get(name).Config
     flags = read_flags(name, _FLAGS, words[1:], config=config, verb=f"import PATH --format {name}", summary=summary)

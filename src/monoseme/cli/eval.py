@@ -9,11 +9,13 @@
     monoseme eval FILES --model gpt2 --corpus books.jsonl        an SAE of another tool, a file or a folder; prints
     monoseme eval hf://owner/name/folder --corpus books.jsonl    one of the hub, in the model that its files name
 
-With --model or --corpus, any SAE is measured in that model and on the held-out documents of that text; nothing is written.
+With --model or --corpus, any SAE is measured in that model and on the held-out documents of that text, in contexts
+of --context_len tokens; nothing is written.
 How much is measured (`--fidelity.max_tokens`, `--fidelity.max_loss_tokens`) is set when the run is made, else the default.
 Definitions of all metrics: docs, "Metrics".
 """
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,7 +41,9 @@ from monoseme.text import CorpusConfig
 
 def main(words: list[str]) -> int:
     """Measures each run or checkpoint named."""
-    said = read_words(words, verb="eval", switches=("--overwrite",), options=("--evaluations", "--part", "--model", "--corpus"))
+    said = read_words(
+        words, verb="eval", switches=("--overwrite",), options=("--evaluations", "--part", "--model", "--corpus", "--context-len")
+    )
     if said is None:
         return 0
     names, parts = _list(said.options.get("--evaluations", "")), _list(said.options.get("--part", ""))
@@ -47,6 +51,11 @@ def main(words: list[str]) -> int:
         EVALUATIONS.source(name)
     model = ModelConfig(model=said.options.get("--model", OF_RUN))
     corpus = CorpusConfig(source=said.options.get("--corpus", OF_RUN))
+    context_len = said.number("--context-len")
+    if context_len is not None:
+        if corpus.source == OF_RUN:
+            raise ConfigError("--context_len goes with --corpus: a run's text keeps the contexts that it has")
+        corpus = dataclasses.replace(corpus, context_len=context_len)
     asked = _Asked(names, parts, model, corpus, overwrite="--overwrite" in said.switches)
     told = {word: _evaluate(word, asked) for word in said.paths}
     get_display().result({"results": told})

@@ -78,9 +78,8 @@ def fetched(word: HubWord) -> Path:
     if root:
         folder = snapshot_in(Path(root.removeprefix("file://")).expanduser() / word.repo, word.revision)
         names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-        needed_files(names, word)
-        return folder / word.inside
-    return _downloaded(word) / word.inside
+        return folder / needed_files(names, word).at
+    return _downloaded(word)
 
 
 def snapshot_in(home: Path, revision: str | None) -> Path:
@@ -105,8 +104,16 @@ def is_kept_repository(path: Path) -> bool:
     return (path / "refs").is_dir() and (path / "snapshots").is_dir()
 
 
-def needed_files(names: Sequence[str], word: HubWord) -> list[str]:
-    """The files of a repository that reading what a word names needs.
+class Needed(NamedTuple):
+    """What is fetched of a repository."""
+
+    files: list[str]
+    at: str
+    """The file or folder that is then read; empty: the repository."""
+
+
+def needed_files(names: Sequence[str], word: HubWord) -> Needed:
+    """The files of a repository that reading what a word names needs; a folder with one SAE somewhere in it means that one.
 
     Raises AddressError for a path that there is not (with near names), and for a folder that holds several SAEs.
     """
@@ -114,7 +121,7 @@ def needed_files(names: Sequence[str], word: HubWord) -> list[str]:
     if inside in names:
         near = {str(PurePosixPath(inside).parent)}
         near |= {str(PurePosixPath(folder).parent) for folder in near if folder.endswith("checkpoints")}
-        return [name for name in names if name == inside or (_folder(name) in near and _goes_along(name))]
+        return Needed([name for name in names if name == inside or (_folder(name) in near and _goes_along(name))], inside)
     below = [name for name in names if not inside or name.startswith(f"{inside}/")]
     if not below:
         folders = {str(parent) for name in names for parent in PurePosixPath(name).parents} - {"."}
@@ -123,9 +130,9 @@ def needed_files(names: Sequence[str], word: HubWord) -> list[str]:
         raise AddressError(f"{word.repo} has nothing at {inside}.{near_name}\n  It has: {_listed(shown)}")
     direct = [name for name in below if _folder(name) == (inside or ".")]
     if any(PurePosixPath(name).name == _RUN for name in direct):
-        return direct + [name for name in below if name.startswith(f"{inside}/saes/".lstrip("/"))]
+        return Needed(direct + [name for name in below if name.startswith(f"{inside}/saes/".lstrip("/"))], inside)
     if any(_holds_weights(name) for name in direct):
-        return direct
+        return Needed(direct, inside)
     folders = sorted({_folder(name) for name in below if _holds_weights(name)})
     if not folders:
         raise AddressError(f"{word} holds no weights.\n  It has: {_listed(sorted(below))}")
@@ -135,7 +142,9 @@ def needed_files(names: Sequence[str], word: HubWord) -> list[str]:
         )
         more = f"\n    and {len(folders) - _N_TOLD:,} more" if len(folders) > _N_TOLD else ""
         raise AddressError(f"{word} holds {len(folders):,} SAEs; name one.\n{told}{more}")
-    return below
+    only = PurePosixPath(folders[0])
+    at = str(only.parent if only.name == "checkpoints" else only)
+    return Needed([name for name in below if at == "." or name.startswith(f"{at}/")], "" if at == "." else at)
 
 
 def _folder(name: str) -> str:
@@ -155,17 +164,18 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _downloaded(word: HubWord) -> Path:
-    """The folder of the snapshot in the cache, with what is needed in it. The token goes to huggingface_hub alone."""
+    """What is read, in the cache. The token goes to huggingface_hub alone."""
     from huggingface_hub import HfApi, errors, hf_hub_download, snapshot_download  # a second to import
 
     hub = hub_settings()
     try:
         info = HfApi(token=hub.token).model_info(word.repo, revision=word.revision)
-        names = needed_files([one.rfilename for one in info.siblings or ()], word)
+        needed = needed_files([one.rfilename for one in info.siblings or ()], word)
         paths = [
-            Path(hf_hub_download(word.repo, name, revision=info.sha, token=hub.token, cache_dir=hub.cache_dir)) for name in names
+            Path(hf_hub_download(word.repo, name, revision=info.sha, token=hub.token, cache_dir=hub.cache_dir))
+            for name in needed.files
         ]
-        return paths[0].parents[names[0].count("/")]
+        return paths[0].parents[needed.files[0].count("/")] / needed.at
     except (
         errors.GatedRepoError,
         errors.RevisionNotFoundError,
@@ -179,10 +189,15 @@ def _downloaded(word: HubWord) -> Path:
         except (errors.LocalEntryNotFoundError, OSError):
             raise AddressError(_unreached(word, error)) from error
         folder = Path(kept)
-        needed_files([path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()], word)
-        return folder
+        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        return folder / needed_files(names, word).at
     except Exception as error:
-        if type(error).__module__.partition(".")[0] in ("httpx", "requests", "urllib3"):  # which one is huggingface_hub's matter
+        if type(error).__module__.partition(".")[0] in (
+            "httpx",
+            "httpx2",
+            "requests",
+            "urllib3",
+        ):  # which one is huggingface_hub's matter
             raise AddressError(_unreached(word, error)) from error
         raise
 

@@ -1,0 +1,135 @@
+"""An SAE of another tool where one of ours goes: opened, measured, scanned, steered with, verified, and learning on."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from monoseme.atlas import open_atlas
+from monoseme.cli.main import main
+from monoseme.core.display import SilentDisplay, use_display
+from monoseme.core.errors import ArtifactMissingError, ConfigError
+from monoseme.interchange import ExportSource, export_sae, import_saes
+from monoseme.models import ModelConfig
+from monoseme.pipeline import (
+    OF_RUN,
+    RunFolder,
+    ScanRequest,
+    SessionConfig,
+    find_saes,
+    open_sae,
+    open_saes,
+    open_session,
+    scan_saes,
+    settings_for,
+    train_run,
+    verify_place,
+)
+from monoseme.text import CorpusConfig
+from tests.pipeline.conftest import tiny_config
+
+NAME = "topk.mlp_out_1"
+
+
+class _Told(SilentDisplay):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def warn(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def _exported(run: RunFolder, out: Path, *, model: str | None, name: str = NAME) -> Path:
+    named = open_sae(str(run.sae(name)))
+    export_sae(named.sae, out, format="plain", source=ExportSource(name="theirs", sites=named.sites, model=model))
+    return out
+
+
+@pytest.fixture(scope="module")
+def foreign(run: RunFolder, model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _exported(run, tmp_path_factory.mktemp("foreign") / "theirs", model=str(model_folder))
+
+
+def test_it_opens_with_a_hash_its_places_and_its_model(foreign: Path, run: RunFolder, model_folder: Path) -> None:
+    named, ours = open_sae(str(foreign)), open_sae(str(run.sae(NAME)))
+    assert (named.name, named.sites, named.model) == ("theirs", ours.sites, str(model_folder))
+    assert named.content_hash == open_sae(str(foreign / "sae.safetensors")).content_hash
+    assert torch.equal(named.sae.W_dec, ours.sae.W_dec)
+
+
+def test_the_model_is_the_one_its_files_name_and_one_error_names_what_lacks(
+    foreign: Path, run: RunFolder, tmp_path: Path
+) -> None:
+    found, of_run, text = find_saes([str(foreign)]), ModelConfig(model=OF_RUN), CorpusConfig(source=OF_RUN)
+    assert settings_for(found, model=of_run).model.model == open_sae(str(foreign)).model
+    with pytest.raises(ConfigError, match=r"Give --corpus\."):
+        settings_for(found, model=of_run, corpus=text)
+    bare = find_saes([str(_exported(run, tmp_path / "bare", model=None))])
+    with pytest.raises(ConfigError, match=r"Give --model and --corpus\."):
+        settings_for(bare, model=of_run, corpus=text)
+
+
+def test_eval_measures_it_as_the_sae_that_it_was(
+    foreign: Path, run: RunFolder, corpus_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--corpus", str(corpus_file), "--context_len", "32", "--evaluations", "smoothness", "--json"]
+    assert main(["eval", str(foreign), *words]) == 0
+    theirs = json.loads(capsys.readouterr().out)["results"][str(foreign)]
+    ours_word = str(run.sae(NAME))
+    assert main(["eval", ours_word, "--model", str(open_sae(str(foreign)).model), *words, "--part", "all"]) == 0
+    ours = json.loads(capsys.readouterr().out)["results"][ours_word]
+    assert theirs["theirs"] == ours[NAME]
+
+
+def test_it_is_scanned_verified_and_steered_with(foreign: Path, corpus_file: Path, tmp_path: Path) -> None:
+    corpus = CorpusConfig(source=str(corpus_file), context_len=32)
+    settings = ScanRequest(saes=(str(foreign),), out=tmp_path / "atlas", corpus=corpus)
+    small = dataclasses.replace(settings, settings=dataclasses.replace(settings.settings, n_tokens=600))
+    scan_saes(small)
+    atlas = open_atlas(tmp_path / "atlas")
+    assert atlas.saes() == ["theirs"]
+    found = verify_place(tmp_path / "atlas", saes=(str(foreign),))
+    assert found.is_sound
+    session = open_session(SessionConfig(sae=(str(foreign),), atlas=tmp_path / "atlas", steer=("3=2",), watch=("theirs:5",)))
+    assert [latent.latent for latent in session.watched] == [5]
+
+
+def test_several_beside_each_other_open_together(run: RunFolder, tmp_path: Path) -> None:
+    for name in (NAME, "batchtopk.mlp_out_1"):
+        given = _exported(run, tmp_path / f"given-{name}", model=None, name=name)
+        import_saes(given, tmp_path / "all" / name)
+    assert [named.name for named in open_saes(str(tmp_path / "all"))] == ["batchtopk.mlp_out_1", NAME]
+    with pytest.raises(ArtifactMissingError, match=f"{tmp_path}/all/{NAME}"):
+        open_sae(str(tmp_path / "all"))
+
+
+def test_what_was_recognised_is_told_once(run: RunFolder, tmp_path: Path) -> None:
+    given = str(_exported(run, tmp_path / "one", model=None))
+    display = _Told()
+    with use_display(display):
+        open_saes(given)
+        open_saes(given)
+    assert [line for line in display.lines if given in line] == [f"{given}: plain"]
+
+
+@pytest.mark.parametrize("imported", [False, True])
+def test_it_learns_on_from_the_parameters_of_the_file(
+    foreign: Path, model_folder: Path, corpus_file: Path, tmp_path: Path, imported: bool
+) -> None:
+    word = foreign
+    if imported:
+        import_saes(foreign, tmp_path / "theirs")
+        word = tmp_path / "theirs"
+    config = tiny_config(model_folder, corpus_file, n_steps=2)
+    train = dataclasses.replace(config.train, lr=1e-12)
+    on = train_run(dataclasses.replace(config, saes=(), sites=None, start_from=(str(word),), train=train), tmp_path / "on")
+    before, after = open_sae(str(foreign)).sae, open_sae(str(on.sae("theirs"))).sae
+    for name, value in before.named_parameters():
+        assert torch.allclose(after.get_parameter(name), value, atol=1e-6), name
