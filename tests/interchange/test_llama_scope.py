@@ -20,7 +20,7 @@ TOLD: dict[str, Any] = {
     "act_fn": "jumprelu",
     "jump_relu_threshold": 0.6,
     "norm_activation": "dataset-wise",
-    "dataset_average_activation_norm": {"in": 5.0, "out": 5.0},
+    "dataset_average_activation_norm": {"in": 5.0, "out": 9.0},
     "sparsity_include_decoder_norm": True,
     "use_decoder_bias": True,
     "apply_decoder_bias_to_pre_encoder": False,
@@ -46,25 +46,25 @@ def _put(folder: Path, table: dict[str, torch.Tensor], **told: Any) -> Path:
 
 
 def _theirs(
-    w: dict[str, torch.Tensor], x: torch.Tensor, limit: Any, *, before: bool = False
+    w: dict[str, torch.Tensor], x: torch.Tensor, limit: Any, *, before: bool = False, t: float = D**0.5 / 9.0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """In the space of s x, where `limit` is compared with pre times the norm of the decoder's column."""
     s = D**0.5 / 5.0
     read = x * s - w["decoder.bias"] if before else x * s
     pre = read @ w["encoder.weight"].t() + w["encoder.bias"]
     f = pre * (pre * w["decoder.weight"].norm(dim=0) > limit)
-    return f, (f @ w["decoder.weight"].t() + w["decoder.bias"]) / s
+    return f, (f @ w["decoder.weight"].t() + w["decoder.bias"]) / t
 
 
 @pytest.mark.parametrize("before", [False, True])
 @pytest.mark.parametrize("space", [None, "raw", "scaled"])
 def test_codes_and_reconstructions_are_its_own(tmp_path: Path, space: Any, before: bool) -> None:
-    table, s = _table(), D**0.5 / 5.0
+    table, s, t = _table(), D**0.5 / 5.0, D**0.5 / 9.0
     folder = _put(tmp_path / "Llama3_1-8B-Base-L19R-8x", table, apply_decoder_bias_to_pre_encoder=before)
     check_recognised(folder, "llama_scope")
     (read,) = read_saes(folder, config=LlamaScope.Config(threshold_space=space))
     x = 2 * torch.randn(31, D, generator=torch.Generator().manual_seed(1)) + 0.3
-    codes, x_hat = _theirs(table, x, 0.6 if space == "scaled" else 0.6 * s, before=before)
+    codes, x_hat = _theirs(table, x, 0.6 if space == "scaled" else 0.6 * t, before=before)
     assert_same(read.found.sae.encode(x).dense() * read.found.code_factor, codes)
     assert_same(read.found.sae(x), x_hat)
     assert read.found.sae.config.sites == ("resid_post.19",)
@@ -78,7 +78,7 @@ def test_thresholds_of_single_latents_are_in_the_weights(tmp_path: Path) -> None
     table["dataset_average_activation_norm.blocks.19.hook_resid_post"] = torch.tensor(5.0)
     (read,) = read_saes(_put(tmp_path / "sae", table, dataset_average_activation_norm=None, jump_relu_threshold=None))
     x = 2 * torch.randn(31, D, generator=torch.Generator().manual_seed(1)) + 0.3
-    codes, x_hat = _theirs(table, x, limits)
+    codes, x_hat = _theirs(table, x, limits, t=D**0.5 / 5.0)
     assert_same(read.found.sae.encode(x).dense() * read.found.code_factor, codes)
     assert_same(read.found.sae(x), x_hat)
 
