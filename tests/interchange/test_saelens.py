@@ -322,6 +322,10 @@ def test_a_config_that_makes_no_sense_is_refused(settings: dict[str, Any], said:
 def test_broken_files_are_refused(tmp_path: Path) -> None:
     new = _write(tmp_path / "new", _state("b_enc", "threshold"), architecture="jumprelu")
     check_refuses_broken(new, tmp_path / "a", format="saelens", at_least=45)
+
+
+@pytest.mark.slow
+def test_broken_files_of_an_older_version_are_refused(tmp_path: Path) -> None:
     old = _write(tmp_path / "old", _state("b_enc"), metadata=None, normalize_activations=False, **OLD)
     save_file({"sparsity": torch.full((F,), -1.0)}, old / "sparsity.safetensors")
     check_refuses_broken(old, tmp_path / "b", format="saelens", optional=("sparsity.safetensors",), at_least=45)
