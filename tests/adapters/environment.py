@@ -20,6 +20,6 @@ def run_script(environment: str, script: str, *words: object) -> Any:
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
     command = [str(python), str(Path(__file__).parent / "scripts" / f"{script}.py"), *map(str, words)]
     paths = {"PYTHONPATH": str(_ROOT / "src"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False, env=clean | paths)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=840, check=False, env=clean | paths)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

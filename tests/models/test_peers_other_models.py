@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.adapters.environment import run_script
 
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.timeout(900)]
 
 EXACT = 2e-5
 """Of the largest entry: attention and norms are written in another order there."""

@@ -75,7 +75,7 @@ def _context(x: Tensor, edit: SAEEdit, mask: Tensor | None, tokens: Tensor | Non
 
 
 def from_transformer_lens(model: Any, *, tokenizer: Any = None, processed: bool = False) -> LanguageModel:
-    """A `HookedTransformer` (TransformerLens 2 and 3) or `TransformerBridge` (3 and 4) as our model, sharing its weights.
+    """A `HookedTransformer` (TransformerLens 3.9) or `TransformerBridge` (3 and 4) as our model, sharing its weights.
 
     Of a bridge it is the model of transformers inside, with all sites. A `HookedTransformer` runs its own forward and has
     `resid_pre`, `head_out`, `attn_out`, `mlp_in`, `mlp_out` and `resid_post`. Hooks that are on the model stay and act. Its

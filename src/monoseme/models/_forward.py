@@ -123,14 +123,15 @@ class Forward:
             # accelerate, too, puts a `forward` on the instance: what was there is put back.
             before = [block.__dict__.get("forward") for block in blocks]
             try:
+                # Not by assignment: the blocks of TransformerLens' bridge pass that on to the block inside.
                 for block in blocks:
-                    block.forward = functools.partial(_pass_through, is_tuple)
+                    block.__dict__["forward"] = functools.partial(_pass_through, is_tuple)
                 yield
             finally:
                 for block, forward in zip(blocks, before, strict=True):
-                    del block.forward
+                    del block.__dict__["forward"]
                     if forward is not None:
-                        block.forward = forward
+                        block.__dict__["forward"] = forward
 
     def quickly(self) -> contextlib.AbstractContextManager[None]:
         """What a forward runs in that asks for no gradient."""

@@ -1,5 +1,6 @@
 """SAEBench's core evaluation on an SAE of ours, by function call, in SAEBench's environment: prints its numbers as JSON."""
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -78,3 +79,4 @@ for name, sae in saes.items():
         # Its pydantic classes check what it writes: also the settings of ours that go into the file.
         save_single_eval_result(result, "0", "6", "0", str(FOLDER / f"{name}-{text}.json".replace(" ", "_")), sae)
         found[f"{name} | {text}"] = metrics | {"features": features, "seconds": time.time() - began}
+sys.stdout.write(json.dumps(found))

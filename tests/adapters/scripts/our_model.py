@@ -1,5 +1,6 @@
 """A model of another tool as our LanguageModel, against the same weights loaded by us: prints the largest differences as JSON."""
 
+import json
 import sys
 
 import torch
@@ -103,3 +104,4 @@ if KIND == "nnsight":
     with theirs.trace(tokens):
         logits = theirs.output.logits.save()
     found["still_traces"] = off(reference.run(tokens).logits, logits)
+sys.stdout.write(json.dumps(found))
