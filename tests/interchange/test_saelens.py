@@ -203,7 +203,7 @@ def test_a_transcoder_to_another_width_is_refused(tmp_path: Path) -> None:
 
 def test_matching_pursuit_is_theirs(tmp_path: Path) -> None:
     state = {name: _state()[name] for name in ("W_dec", "b_dec")}
-    state["W_dec"] = torch.nn.functional.normalize(state["W_dec"], dim=1)
+    state["W_dec"] = torch.nn.functional.normalize(state["W_dec"].abs(), dim=1)  # so that some residuals have no positive product
     (read,) = read_saes(
         _write(tmp_path / "sae", state, architecture="matching_pursuit", residual_threshold=1.5, max_iterations=5)
     )
