@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from monoseme.atlas import ScanConfig
+from monoseme.core.display import SilentDisplay
 from monoseme.evaluation.fidelity import Fidelity
 from monoseme.models import ModelConfig
 from monoseme.pipeline import AtlasConfig, RunConfig, RunFolder, StreamConfig, run_all
@@ -17,6 +18,19 @@ from monoseme.training import ScheduleConfig, TrainConfig
 
 NOUNS = ("cat", "dog", "sun", "tree", "house", "river")
 VERBS = ("saw", "liked", "chased", "found")
+
+
+class Told(SilentDisplay):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def warn(self, text: str) -> None:
+        self.lines.append(text)
 
 
 @pytest.fixture(scope="session")

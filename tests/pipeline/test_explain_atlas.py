@@ -13,7 +13,7 @@ from torch import Tensor
 from monoseme.atlas import EXPLAINERS, SCORERS, open_atlas
 from monoseme.atlas.annotations import read_explanations, read_scores
 from monoseme.atlas.choice import LatentChoice
-from monoseme.core.display import SilentDisplay, use_display
+from monoseme.core.display import use_display
 from monoseme.core.errors import ArtifactExistsError, ConfigError, Interrupted, JudgeError
 from monoseme.judges import JUDGES, Judge, Question, Reply
 from monoseme.pipeline import AtlasPlace, ExplainConfig, ScoreConfig, explain_atlas, outcome_facts, score_atlas
@@ -24,6 +24,7 @@ from atlas_fakes import SITE, FakeSAE, planted_model, planted_source
 
 from monoseme.atlas import Target, scan
 from monoseme.saes import Codes
+from tests.pipeline.conftest import Told
 
 
 class _Turned(FakeSAE):
@@ -31,16 +32,6 @@ class _Turned(FakeSAE):
 
     def encode(self, x: Tensor, state: Any = None) -> Codes:
         return super().encode(x.roll(1, -1), state)
-
-
-class _Told(SilentDisplay):
-    """Remembers what was said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
 
 
 class Scripted(Judge):
@@ -80,7 +71,7 @@ CONFIG = ExplainConfig(
 
 
 def test_a_dry_run_asks_and_writes_nothing(place: AtlasPlace) -> None:
-    display = _Told()
+    display = Told()
     with use_display(display):
         outcome = explain_atlas(place, CONFIG, dry_run=True)
     assert [estimate.n_to_ask for estimate in outcome.estimates.values()] == [4, 4]  # latent 2 never fires
@@ -92,7 +83,7 @@ def test_a_dry_run_asks_and_writes_nothing(place: AtlasPlace) -> None:
 
 
 def test_the_cost_is_told_before_and_after(place: AtlasPlace) -> None:
-    display = _Told()
+    display = Told()
     with use_display(display):
         outcome = explain_atlas(place, CONFIG, saes=["one"])
     assert outcome.labels == ("one/llm_top", "one/detection.llm_top")

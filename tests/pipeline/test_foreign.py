@@ -9,7 +9,7 @@ import torch
 
 from monoseme.atlas import open_atlas
 from monoseme.cli.main import main
-from monoseme.core.display import SilentDisplay, use_display
+from monoseme.core.display import use_display
 from monoseme.core.errors import ArtifactMissingError, ConfigError
 from monoseme.interchange import ExportSource, export_sae, import_saes
 from monoseme.models import ModelConfig
@@ -28,22 +28,9 @@ from monoseme.pipeline import (
     verify_place,
 )
 from monoseme.text import CorpusConfig
-from tests.pipeline.conftest import tiny_config
+from tests.pipeline.conftest import Told, tiny_config
 
 NAME = "topk.mlp_out_1"
-
-
-class _Told(SilentDisplay):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-    def warn(self, text: str) -> None:
-        self.lines.append(text)
 
 
 def _exported(run: RunFolder, out: Path, *, model: str | None, name: str = NAME) -> Path:
@@ -62,6 +49,17 @@ def test_it_opens_with_a_hash_its_places_and_its_model(foreign: Path, run: RunFo
     assert (named.name, named.sites, named.model) == ("theirs", ours.sites, str(model_folder))
     assert named.content_hash == open_sae(str(foreign / "sae.safetensors")).content_hash
     assert torch.equal(named.sae.W_dec, ours.sae.W_dec)
+
+
+@pytest.mark.parametrize(
+    ("noted", "name"),
+    [("gpt2", "gpt2"), ({"model": "gpt2", "dtype": "float32"}, "gpt2"), ({"revision": "main"}, None), (7, None)],
+)
+def test_an_export_names_the_model_that_is_noted_beside_an_sae(run: RunFolder, noted: object, name: str | None) -> None:
+    named = open_sae(str(run.sae(NAME)))._replace(model=None)
+    named.sae.provenance = {"model": noted}
+    assert (named.export_source.model, named.export_source.sites) == (name, named.sites)
+    assert named._replace(model="own").export_source.model == "own"
 
 
 def test_the_model_is_the_one_its_files_name_and_one_error_names_what_lacks(
@@ -112,7 +110,7 @@ def test_several_beside_each_other_open_together(run: RunFolder, tmp_path: Path)
 
 def test_what_was_recognised_is_told_once(run: RunFolder, tmp_path: Path) -> None:
     given = str(_exported(run, tmp_path / "one", model=None))
-    display = _Told()
+    display = Told()
     with use_display(display):
         open_saes(given)
         open_saes(given)

@@ -3,23 +3,11 @@
 import pytest
 import torch
 
-from monoseme.core.display import SilentDisplay, use_display
+from monoseme.core.display import use_display
 from monoseme.saes import NormaliseConfig, build
 from monoseme.training.foreign import measure_only
+from tests.pipeline.conftest import Told
 from tests.saes._subjects import subject
-
-
-class _Told(SilentDisplay):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-    def warn(self, text: str) -> None:
-        self.lines.append(text)
 
 
 @pytest.mark.parametrize("name", ["topk", "jumprelu", "spade", "mlsae", "crosscoder", "tfa", "matching_pursuit"])
@@ -31,7 +19,7 @@ def test_parameters_before_the_first_step_are_those_of_the_file(name: str) -> No
     before = {key: value.clone() for key, value in sae.state_dict().items()}
     n_sites = getattr(kind.small, "n_sites", None)
     x = torch.randn(40, *([n_sites] if n_sites else []), sae.d_in) * 3 + 1
-    with use_display(_Told()):
+    with use_display(Told()):
         measure_only(sae, x)
     after = sae.state_dict()
     changed = {key for key in before if not torch.equal(before[key], after[key])}
@@ -52,7 +40,7 @@ def test_the_variance_is_that_of_the_scale_that_the_parameters_are_in() -> None:
 def test_rows_that_training_will_bring_to_norm_one_are_told() -> None:
     sae = build(subject("topk").small)
     sae.W_dec.data[3] *= 2
-    display = _Told()
+    display = Told()
     with use_display(display):
         measure_only(sae, torch.randn(40, sae.d_in))
     assert any("1 of 11 rows of W_dec" in line for line in display.lines)

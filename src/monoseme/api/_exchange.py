@@ -30,9 +30,8 @@ def import_activations(
     path: str | Path, out: str | Path, *, format: str | None = None, settings: Settings | None = None, resume: bool = False
 ) -> "Imported":
     """Takes over a store of activations. `settings` are those of the format, and dtype, shard_bytes, max_bytes of our store."""
-    from monoseme.activations.formats import ACTIVATION_FORMATS
-    from monoseme.activations.formats._importing import find_format
-    from monoseme.activations.formats._importing import import_activations as taken_over
+    from monoseme.activations.formats import ACTIVATION_FORMATS, find_format
+    from monoseme.activations.formats import import_activations as taken_over
 
     name = find_format(str(path), format)
     storage = one_of(settings, ("dtype", "shard_bytes", "max_bytes"))
@@ -59,17 +58,13 @@ def export_sae(
     sae: Any, out: str | Path, *, format: str, fingerprint: bool = True, settings: Settings | None = None
 ) -> "ExportedSae":
     """Writes an SAE as another tool keeps it, into a new folder."""
-    from monoseme.interchange import SAE_FORMATS, ExportSource
+    from monoseme.interchange import SAE_FORMATS
     from monoseme.interchange import export_sae as exported
     from monoseme.pipeline import open_sae
 
     named = open_sae(word_of(sae))
-    facts = dict(named.sae.provenance)
-    noted = facts.get("model")
-    model = named.model or (noted.get("model") if isinstance(noted, dict) else noted)
-    source = ExportSource(name=named.name, sites=named.sites, model=model, facts=facts)
     config = changed(SAE_FORMATS.get(format).WriteConfig(), settings)
-    return exported(named.sae, Path(out), format=format, source=source, config=config, fingerprint=fingerprint)
+    return exported(named.sae, Path(out), format=format, source=named.export_source, config=config, fingerprint=fingerprint)
 
 
 def export_atlas(

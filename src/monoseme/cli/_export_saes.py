@@ -7,7 +7,7 @@ from typing import Any
 from monoseme.cli._atlas_words import read_flags
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
-from monoseme.interchange import SAE_FORMATS, ExportSource, export_sae
+from monoseme.interchange import SAE_FORMATS, export_sae
 from monoseme.pipeline import open_sae
 
 _FLAGS: dict[str, tuple[Any, str, Any]] = {
@@ -24,11 +24,13 @@ def export_one_sae(place: str, name: str, words: Sequence[str], *, summary: str)
     if flags.out is None:
         raise ConfigError("export needs a new folder.\n  Type:  monoseme export RUN/saes/NAME --format NAME --out OUT")
     named = open_sae(place)
-    facts = dict(named.sae.provenance)
-    model = named.model or _name_of(facts.get("model"))
-    source = ExportSource(name=named.name, sites=named.sites, model=model, facts=facts)
     found = export_sae(
-        named.sae, Path(flags.out), format=name, source=source, config=flags.settings, fingerprint=flags.fingerprint
+        named.sae,
+        Path(flags.out),
+        format=name,
+        source=named.export_source,
+        config=flags.settings,
+        fingerprint=flags.fingerprint,
     )
     display = get_display()
     display.say(f"exported {named.name} to {found.out} ({found.format})")
@@ -41,9 +43,3 @@ def export_one_sae(place: str, name: str, words: Sequence[str], *, summary: str)
         display.say(f"  {line}")
     display.result({**found._asdict(), "out": str(found.out)})
     return 0
-
-
-def _name_of(model: Any) -> str | None:
-    """The model's name from what stands beside an SAE: a name, or the settings of a model."""
-    found = model.get("model") if isinstance(model, dict) else model
-    return found if isinstance(found, str) else None

@@ -17,7 +17,7 @@ from monoseme.core.errors import AddressError, ArtifactMissingError, ConfigError
 from monoseme.core.files import hash_bytes, hash_json, typed
 from monoseme.core.folder import LocalFolder
 from monoseme.core.manifest import read_manifest
-from monoseme.interchange import imported_config, read_saes, require_sites
+from monoseme.interchange import ExportSource, imported_config, read_saes, require_sites
 from monoseme.interchange._hub_words import SCHEME, fetched, hub_word, is_kept_repository, snapshot_in
 from monoseme.models import Site
 from monoseme.pipeline._beside import Places
@@ -42,6 +42,12 @@ class NamedSae(NamedTuple):
     def site(self) -> Site:
         """The place whose activations it gives back; the first of several."""
         return self.sites[self.sae.roles(len(self.sites)).outputs[0]]
+
+    @property
+    def export_source(self) -> ExportSource:
+        """Where it comes from, as formats of other tools want to know."""
+        facts = dict(self.sae.provenance)
+        return ExportSource(name=self.name, sites=self.sites, model=self.model or _model_named(facts), facts=facts)
 
 
 def open_saes(word: str, *, in_training: bool = False, device: torch.device | str = "cpu") -> list[NamedSae]:
