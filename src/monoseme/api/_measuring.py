@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from monoseme.atlas.verify import Verification
     from monoseme.pipeline import Outcome
 
-_N_PLACES = 20
-
 
 def evaluate(
     place: "Run | Sae | Path | str",

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from monoseme.core.config import from_dict, merge, to_dict
-from monoseme.core.errors import ConfigError
 
 C = TypeVar("C")
 
@@ -26,7 +25,7 @@ def nested(said: Settings | None) -> dict[str, Any]:
 
 def changed(default: C, said: Settings | None, *, where: str = "settings") -> C:
     """The config `default` with settings on top, validated again. Raises ConfigError for a name or a value it does not take."""
-    return from_dict(type(default), merge(_plain(default), nested(said)), where=where)
+    return from_dict(type(default), merge(to_dict(default), nested(said)), where=where)
 
 
 def one_of(said: Settings | None, names: Sequence[str]) -> dict[str, Any]:
@@ -34,19 +33,8 @@ def one_of(said: Settings | None, names: Sequence[str]) -> dict[str, Any]:
     return {name: value for name, value in (said or {}).items() if name.partition(".")[0] in names}
 
 
-def refuse_others(said: Settings | None, names: Sequence[str], *, where: str) -> None:
-    """Raises ConfigError for a setting that is not among these."""
-    unknown = [name for name in said or {} if name.partition(".")[0] not in names]
-    if unknown:
-        raise ConfigError(f"{where} has no setting {', '.join(unknown)}.\n  Allowed: {', '.join(names)}")
-
-
 def words(said: str | Path | Sequence[str] | None) -> tuple[str, ...]:
     """One word or several, as a tuple."""
     if said is None:
         return ()
     return (str(said),) if isinstance(said, str | Path) else tuple(map(str, said))
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    return to_dict(config)
