@@ -95,7 +95,9 @@ def small(command: str, *, out: str) -> list[str]:
     elif verb == "generate":
         rest = [*rest, "--max_tokens", "4"]
     elif verb == "explain":
-        rest = [*rest, "--latents", "0-15"] if "--sample" not in flags else rest
+        rest = [*rest, "--label", Path(out).name, *(["--latents", "0-15"] if "--sample" not in flags else [])]
+    elif verb == "eval" and not {"--overwrite", "--part"} & flags and "@" not in rest[0]:
+        rest = [*rest, "--overwrite"]
     return [verb, *_replaced(rest, "--out", out)]
 
 

@@ -20,7 +20,7 @@ _RUNS = {
     "tsae": "--preset tsae_pythia_160m --sae tsae",
     "mlsae": "--preset mlsae_pythia_70m",
     "tfa": "--preset tfa_gemma_2_2b",
-    "llama": "--preset llama3_sae_llama_3_2_3b",
+    "llama": "--preset llama3_sae_llama_3_2_3b --atlas.sentences both",
     "mine": "--site resid_post.1 --sae topk,batchtopk",
 }
 _THEIRS = {
