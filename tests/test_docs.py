@@ -44,7 +44,7 @@ def _commands() -> list[list[str]]:
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("monoseme ")]
 
 
-_LESS = {"n_tokens=100_000": "n_tokens=4_000", "n_tokens=60_000": "n_tokens=4_000", "max_tokens=120_000": "max_tokens=20_000"}
+_LESS = {"n_tokens=60_000": "n_tokens=4_000", "max_tokens=120_000": "max_tokens=20_000"}
 """What is long for a test and no other way of saying it: counts of tokens."""
 
 

@@ -173,7 +173,7 @@ def completion_data(listed: Sequence[Command]) -> dict[str, dict[str, list[str]]
         flags = found.setdefault(key, {})
         for flag in command.flags:
             if flag.name != flag.name.upper() and "SETTING" not in flag.name:
-                flags.setdefault(flag.name, list(flag.choices))
+                flags.setdefault(flag.name, sorted(flag.choices))  # of a union they come in another order each time
                 if flag.negative and flag.default == "True":
                     flags.setdefault(flag.negative, [])
     settings = {f"--sae.{key}": [] for keys in sae_settings().values() for key in keys}

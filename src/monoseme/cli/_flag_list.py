@@ -96,6 +96,7 @@ BY_HAND: dict[str, dict[str, str]] = {
         "--evaluations": "Other evaluations than the run's own, with commas: monoseme ls evaluations.",
         "--model": "FOLDER or hub id to measure in, instead of the run's own; writes nothing.",
         "--corpus": "FILE, FOLDER or dataset whose held-out documents to measure on; writes nothing.",
+        "--context-len": "With --corpus: tokens of a context at most.",
         "--part": "Parts of the codes, with commas: all, high, low, predicted, novel, a group's number; writes nothing.",
     },
     "report": {"--overwrite": "Writes the report again."},
