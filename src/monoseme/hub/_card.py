@@ -14,18 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import monoseme
-from monoseme.atlas.score_summary import CONTROLS
-from monoseme.evaluation import Metric
+from monoseme.hub._card_latents import latents
+from monoseme.hub._card_measured import measured
 from monoseme.hub._repos import Repo
 from monoseme.hub._text import front_matter, shown, size, table
-from monoseme.reports import LatentSample, RunReport, SaeReport
+from monoseme.reports import RunReport
 from monoseme.saes import SAES
 
-_METRICS = ("fvu", "explained_variance", "cosine", "l2_ratio", "l0", "dead_fraction", "dense_fraction", "ce_original",
-            "ce_spliced", "ce_increase", "ce_recovered", "kl", "smoothness_tv_relative", "predicted_share")  # fmt: skip
-"""Told in this order, of those that were measured; `evaluations/` has all."""
-_Z = 1.96
-_N_LATENTS = 6
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -78,10 +73,10 @@ def card_text(facts: CardFacts) -> str:
         _summary(facts),
         _what(facts),
         _trained_on(facts),
-        _measured(facts),
+        measured(facts.report),
         _figures(facts),
         _use(facts),
-        _latents(facts),
+        latents(facts.report, facts.explanations),
         _limits(),
         _files(facts),
         _citation(facts),
@@ -185,39 +180,6 @@ def _trained_on(facts: CardFacts) -> str:
     return "\n\n".join(["## What it learned from", found, *imported])
 
 
-def _measured(facts: CardFacts) -> str:
-    saes = () if facts.report is None else facts.report.saes
-    known = {sae.name: {metric.name: metric for metric in sae.metrics()} for sae in saes}
-    names = [name for name in _METRICS if any(name in found for found in known.values())]
-    if not names:
-        return "## What was measured\n\nNothing, with what was sent: no evaluation of it is here."
-    rows: list[tuple[str, ...]] = []
-    for name in names:
-        metric = next(found[name] for found in known.values() if name in found)
-        arrow = {"higher": " ↑", "lower": " ↓"}.get(metric.better, "")
-        cells = (_number(found.get(name)) for found in known.values())
-        rows.append((f"`{name}`{arrow}", shown(metric.unit), *cells))
-    first = next(metric for found in known.values() for metric in found.values())
-    meant = [f"- `{n}`: {shown(next(f[n] for f in known.values() if n in f).definition, most=400)}" for n in names]
-    note = (
-        f"On held-out documents of the same text ({first.n:,} tokens of {first.n_documents:,} documents for the first of them). "
-        "In brackets: 95 % intervals, 1.96 standard errors of a bootstrap over documents. Arrows point to what is better."
-    )
-    definitions = "<details><summary>Definitions</summary>\n\n" + "\n".join(meant) + "\n\n</details>"
-    return "\n\n".join(["## What was measured", note, table(("metric", "unit", *(f"`{s}`" for s in known)), rows), definitions])
-
-
-def _number(metric: Metric | None) -> str:
-    if metric is None:
-        return "not measured"
-    if metric.value is None:
-        return f"missing: {shown(metric.why_missing or 'no reason given')}"
-    if not metric.standard_error:
-        return f"{metric.value:.4g}"
-    low, high = metric.value - _Z * metric.standard_error, metric.value + _Z * metric.standard_error
-    return f"{metric.value:.4g} &#91;{low:.4g}, {high:.4g}&#93;"
-
-
 def _figures(facts: CardFacts) -> str:
     shown_here = [
         f"**{shown(title)}**. {shown(caption, most=500)}\n\n![{shown(title)}]({file})" for file, title, caption in facts.figures
@@ -257,56 +219,6 @@ def _use(facts: CardFacts) -> str:
     )
     return "\n\n".join(
         ["## How to use it", "```sh\n" + "\n".join(lines) + "\n```", "```python\n" + "\n".join(python) + "\n```", exact]
-    )
-
-
-def _latents(facts: CardFacts) -> str:
-    saes = () if facts.report is None else facts.report.saes
-    parts = [part for sae in saes for part in _latents_of(sae)] if facts.explanations else []
-    if not parts:
-        return ""
-    told = ", ".join(f"<code>{shown(name)}</code>" for name in facts.explanations)
-    note = (
-        f"Explanations travel with the SAE (labels: {told}). Shown are the best explained ones: the others are worse. The score "
-        "is balanced accuracy at telling held-out text on which the latent fires from text on which it does not; 0.5 is chance. "
-        "Beside it stands what the same test gives to another latent's explanation and to none."
-    )
-    return "\n\n".join(["## Latents, for example", note, *parts])
-
-
-def _latents_of(sae: SaeReport) -> list[str]:
-    rows = [_latent_row(sample) for sample in sae.samples[:_N_LATENTS] if sample.explanation is not None]
-    means = [
-        f"Over all {summary.own.n_latents:,} scored latents: {shown(summary.name)} {summary.own.mean:.3f}"
-        + "".join(f"; {words} {summary.controls[key].mean:.3f}" for key, words in CONTROLS.items() if key in summary.controls)
-        for summary in sae.scores[:1]
-        if summary.own is not None
-    ]
-    head = ("latent", "explanation", "score", "another's", "none", "strongest example")
-    return [f"### `{sae.name}`", table(head, rows), *means] if rows else []
-
-
-def _latent_row(sample: LatentSample) -> tuple[str, ...]:
-    score, controls = sample.score, {one.name.rsplit("_", 1)[-1]: one.value for one in sample.controls}
-    value = "–"
-    if score is not None and score.value is not None:
-        value = f"{score.value:.3f}"
-        if score.low is not None and score.high is not None:
-            value += f" &#91;{score.low:.3f}, {score.high:.3f}&#93;"
-    beside = (f"{found:.3f}" if (found := controls.get(name)) is not None else "–" for name in ("other", "empty"))
-    return (str(sample.latent), shown(sample.explanation or "–"), value, *beside, _example(sample))
-
-
-def _example(sample: LatentSample) -> str:
-    """The strongest firing with some tokens around it, the firing ones bold."""
-    if not sample.examples:
-        return "–"
-    example = sample.examples[0]
-    peak = max(range(len(example.values)), key=lambda i: example.values[i])
-    start = max(0, peak - 8)
-    return "".join(
-        f"<b>{shown(text)}</b>" if value > 0 else shown(text)
-        for text, value in zip(example.tokens[start : peak + 5], example.values[start : peak + 5], strict=True)
     )
 
 
