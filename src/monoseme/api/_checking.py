@@ -1,7 +1,7 @@
 """`check`: the checksums of what lies in a place."""
 
 from monoseme.api._places import Place, word_of
-from monoseme.pipeline._check import check_place
+from monoseme.pipeline import check_place
 
 
 def check(place: Place) -> dict[str, list[str]]:

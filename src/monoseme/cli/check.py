@@ -10,7 +10,7 @@ from monoseme.cli._options import wants_help, write
 from monoseme.cli._verbs import document
 from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactDamagedError, ConfigError
-from monoseme.pipeline._check import check_place
+from monoseme.pipeline import check_place
 
 
 def main(words: list[str]) -> int:

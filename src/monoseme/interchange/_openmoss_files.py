@@ -6,13 +6,14 @@
 and `dataset_average_activation_norm.HOOK`, one number for each hook point. Letters: D model width, F latents.
 """
 
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from monoseme.core.errors import ForeignError
-from monoseme.core.foreign import as_number
+from monoseme.core.errors import ForeignError, MonosemeError
+from monoseme.core.foreign import as_number, read_json_object
 from monoseme.interchange._assembled import matrix, one_tensor
 from monoseme.interchange._plain_encoders import PlainEncoder
 from monoseme.tensors.foreign_file import load_plain
@@ -24,6 +25,31 @@ WEIGHTS = tuple(
 """In the order in which the tool looks for them."""
 _NORMS = "dataset_average_activation_norm."
 _LOG_THRESHOLDS = ("activation_function.log_jumprelu_threshold", "log_jumprelu_threshold")
+
+
+def folder_of(path: Path) -> Path:
+    """The folder of an SAE, of which `path` may be a file, in `checkpoints` too."""
+    if not path.is_file():
+        return path
+    return path.parent.parent if path.parent.name == "checkpoints" else path.parent
+
+
+def name_of(folder: Path) -> str:
+    """What an SAE is called by its folder: ASCII letters, digits and _ - . alone."""
+    text = "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "_-.") else "_" for letter in folder.resolve().name
+    )
+    return text[:200] or "sae"
+
+
+def has_settings(folder: Path, name: str, keys: Set[str]) -> bool:
+    """Whether weights lie there, and a file of settings that says all of `keys`. Never raises."""
+    try:
+        if not (folder / name).is_file() or weights_of(folder) is None:
+            return False
+        return keys <= set(read_json_object(folder / name))
+    except (MonosemeError, OSError, ValueError):
+        return False
 
 
 def weights_of(folder: Path) -> Path | None:
@@ -83,6 +109,12 @@ def flag(given: dict[str, Any], name: str, *, default: bool, where: str) -> bool
     if not isinstance(value, bool):
         raise ForeignError(f"{where}: {name} should be true or false, but is {str(value)[:60]}")
     return value
+
+
+def refuse_glu(given: dict[str, Any], *, where: str) -> None:
+    """Raises ForeignError for an encoder that a second one gates."""
+    if flag(given, "use_glu_encoder", default=False, where=where):
+        raise ForeignError(f"{where}: its encoder is gated by a second one (use_glu_encoder); no architecture here has that")
 
 
 def count(given: dict[str, Any], name: str, *, where: str) -> int:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import torch
 
-from monoseme.core.errors import ConfigError, ForeignError, MonosemeError
+from monoseme.core.errors import ConfigError, ForeignError
 from monoseme.core.foreign import as_number, as_object, as_text, read_json_object
 from monoseme.interchange._assembled import plain_bias
 from monoseme.interchange._base import ForeignSae, SaeFormat
@@ -29,8 +29,12 @@ from monoseme.interchange._openmoss_files import (
     WEIGHTS,
     check_width,
     flag,
+    folder_of,
+    has_settings,
     mean_norm,
+    name_of,
     plain_encoder,
+    refuse_glu,
     tensors_in,
     thresholds_in,
     weights_of,
@@ -62,25 +66,18 @@ class LlamaScope(SaeFormat):
 
     def recognises(self, path: Path) -> bool:
         """By the two names and what the JSON says."""
-        folder = _folder(path)
-        try:
-            if not (folder / _TOLD).is_file() or weights_of(folder) is None:
-                return False
-            return {"d_model", "hook_point_in"} <= set(read_json_object(folder / _TOLD))
-        except (MonosemeError, OSError, ValueError):
-            return False
+        return has_settings(folder_of(path), _TOLD, {"d_model", "hook_point_in"})
 
     def read(self, path: Path) -> Sequence[ForeignSae]:
         """One SAE."""
-        folder = _folder(path)
+        folder = folder_of(path)
         told, weights = read_json_object(folder / _TOLD), weights_of(folder)
         if weights is None:
             raise ForeignError(f"{folder} holds none of {', '.join(WEIGHTS)}")
         table, where = tensors_in(weights), str(weights)
         plain = plain_encoder(table, bias=flag(told, "use_decoder_bias", default=True, where=where), where=where)
         check_width(told, plain, where=str(folder / _TOLD))
-        if flag(told, "use_glu_encoder", default=False, where=where):
-            raise ForeignError(f"{where}: its encoder is gated by a second one (use_glu_encoder); no architecture here has that")
+        refuse_glu(told, where=where)
         if flag(told, "apply_decoder_bias_to_pre_encoder", default=False, where=where):
             plain = plain._replace(b_enc=plain_bias(plain.b_enc, plain.W_enc, plain.b_dec))
         hook = as_text(told.get("hook_point_in"), where=f"{folder / _TOLD}: hook_point_in")
@@ -98,7 +95,7 @@ class LlamaScope(SaeFormat):
         notes = (note, *(() if limits is None else (f"thresholds are taken to be those of {space} activations",)))
         return [
             ForeignSae(
-                name=_name(folder),
+                name=name_of(folder),
                 sae=sae,
                 model=_MODEL if named else None,
                 notes=notes,
@@ -135,16 +132,3 @@ def _scales(told: dict[str, Any], table: dict[str, Any], hook: str, *, d_in: int
     norms = as_object(given, where=f"{where}: dataset_average_activation_norm")
     sides = [as_number(norms.get(side, norms.get("in")), where=f"{where}: average norm of {side}") for side in ("in", "out")]
     return Scales(*(scale_of(norm, d_in, where=where) for norm in sides))
-
-
-def _folder(path: Path) -> Path:
-    if not path.is_file():
-        return path
-    return path.parent.parent if path.parent.name == "checkpoints" else path.parent
-
-
-def _name(folder: Path) -> str:
-    text = "".join(
-        letter if letter.isascii() and (letter.isalnum() or letter in "_-.") else "_" for letter in folder.resolve().name
-    )
-    return text[:200] or "sae"

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from monoseme.core.errors import ConfigError, ForeignError, MonosemeError
+from monoseme.core.errors import ConfigError, ForeignError
 from monoseme.core.foreign import as_text, read_json_object
 from monoseme.interchange._assembled import with_norms_folded
 from monoseme.interchange._base import ForeignSae, SaeFormat
@@ -34,8 +34,12 @@ from monoseme.interchange._openmoss_files import (
     check_width,
     count,
     flag,
+    folder_of,
+    has_settings,
     mean_norm,
+    name_of,
     plain_encoder,
+    refuse_glu,
     tensors_in,
     thresholds_in,
     weights_of,
@@ -70,17 +74,11 @@ class Llamascopium(SaeFormat):
 
     def recognises(self, path: Path) -> bool:
         """By what config.json says."""
-        folder = _folder(path)
-        try:
-            if not (folder / _CONFIG).is_file() or weights_of(folder) is None:
-                return False
-            return {"sae_type", "norm_activation"} <= set(read_json_object(folder / _CONFIG))
-        except (MonosemeError, OSError, ValueError):
-            return False
+        return has_settings(folder_of(path), _CONFIG, {"sae_type", "norm_activation"})
 
     def read(self, path: Path) -> Sequence[ForeignSae]:
         """One SAE."""
-        folder = _folder(path)
+        folder = folder_of(path)
         told = read_json_object(folder / _CONFIG)
         weights = path if path.is_file() and path.name != _CONFIG else weights_of(folder)
         if weights is None:
@@ -90,14 +88,13 @@ class Llamascopium(SaeFormat):
         if told.get("norm_activation") not in _NORMS:
             raise ForeignError(f"{folder / _CONFIG}: norm_activation is {str(told.get('norm_activation'))[:60]!r}")
         if kind == "crosscoder":
-            return [crosscoder(told, table, name=_name(folder), asked=self.config.site, where=where)]
+            return [crosscoder(told, table, name=name_of(folder), asked=self.config.site, where=where)]
         if kind != "sae":
             raise ForeignError(f"{folder / _CONFIG}: sae_type is {str(kind)[:60]!r}; sae and crosscoder are read")
-        return [self._sae(told, table, name=_name(folder), where=where)]
+        return [self._sae(told, table, name=name_of(folder), where=where)]
 
     def _sae(self, told: dict[str, Any], table: dict[str, Any], *, name: str, where: str) -> ForeignSae:
-        if flag(told, "use_glu_encoder", default=False, where=where):
-            raise ForeignError(f"{where}: its encoder is gated by a second one (use_glu_encoder); no architecture here has that")
+        refuse_glu(told, where=where)
         plain = plain_encoder(table, bias=flag(told, "use_decoder_bias", default=True, where=where), where=where)
         check_width(told, plain, where=where)
         hooks = [as_text(told.get(f"hook_point_{side}"), where=f"{where}: hook_point_{side}") for side in ("in", "out")]
@@ -199,16 +196,3 @@ class _Folded(NamedTuple):
     plain: PlainEncoder
     notes: tuple[str, ...]
     code_factor: float
-
-
-def _folder(path: Path) -> Path:
-    if not path.is_file():
-        return path
-    return path.parent.parent if path.parent.name == "checkpoints" else path.parent
-
-
-def _name(folder: Path) -> str:
-    text = "".join(
-        letter if letter.isascii() and (letter.isalnum() or letter in "_-.") else "_" for letter in folder.resolve().name
-    )
-    return text[:200] or "sae"

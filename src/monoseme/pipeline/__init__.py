@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from monoseme.pipeline._atlas import ScanRequest, scan_run, scan_saes
     from monoseme.pipeline._capture import CaptureConfig, capture_run, captured_config
     from monoseme.pipeline._chat_form import ChatForm
+    from monoseme.pipeline._check import check_place
     from monoseme.pipeline._config import (
         AtlasConfig,
         BesideConfig,
@@ -77,6 +78,7 @@ __all__ = [
     "answer_asked",
     "capture_run",
     "captured_config",
+    "check_place",
     "different_text",
     "evaluate_run",
     "evaluation_of",
@@ -129,6 +131,7 @@ __getattr__ = lazy_attributes(
         "_explain_config": ["ExplainConfig", "ScoreConfig"],
         "_found": ["OF_RUN", "FoundSae", "different_text", "find_saes", "require_one_model", "run_of", "settings_for"],
         "_chat_form": ["ChatForm"],
+        "_check": ["check_place"],
         "_conversation": ["Answer", "AnswerAsked", "Conversation", "answer_asked"],
         "_from_stores": ["from_stores"],
         "_known_saes": ["KnownSaes", "SteeringConfig"],
