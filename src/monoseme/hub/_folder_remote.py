@@ -1,5 +1,7 @@
 """A folder that stands in for the hub: for a disk that a group shares, for machines without a network, and for tests.
 
+As `monoseme.interchange` reads it where an SAE is named:
+
 ROOT/owner/name/refs/main           the id of a revision; so for every branch and tag
 ROOT/owner/name/snapshots/ID/...    the files of a revision, which never change; ID is a hash of them
 ROOT/owner/name/messages.jsonl      what was sent when: a line for each revision
@@ -9,7 +11,6 @@ ROOT/datasets/owner/name/...        likewise for datasets
 import datetime
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 
@@ -19,9 +20,8 @@ from monoseme.core.files import guard_disk, hash_file, hash_json, new_folder, ty
 from monoseme.core.folder import LocalFolder
 from monoseme.core.lock import held_alone
 from monoseme.hub._remote import Fetched, Remote, Sending, Sent
-from monoseme.hub._repos import MAIN, Repo, check_revision
-
-_ID = re.compile(r"[0-9a-f]{40}")
+from monoseme.hub._repos import Repo, check_revision
+from monoseme.interchange._hub_words import REFS, SNAPSHOTS, revision_in, snapshot_in
 
 
 class FolderRemote(Remote):
@@ -37,15 +37,15 @@ class FolderRemote(Remote):
     def address(self, repo: Repo, revision: str | None = None) -> str:
         """The folder of the repository, or of one revision."""
         folder = self._folder(repo)
-        return str(folder if revision is None else folder / "snapshots" / revision)
+        return str(folder if revision is None else folder / SNAPSHOTS / revision)
 
     def send(self, repo: Repo, folder: Path, sending: Sending) -> Sent:
         """Copies the files, then moves the branch; a kill between the two leaves the branch where it was."""
         home, branch = self._folder(repo), check_revision(sending.branch)
         facts = {p.relative_to(folder).as_posix(): hash_file(p) for p in sorted(folder.rglob("*")) if p.is_file()}
         revision = hash_json(facts).removeprefix("sha256:")[:40]
-        snapshot = home / "snapshots" / revision
-        before = self._at(repo, branch)
+        snapshot = home / SNAPSHOTS / revision
+        before = revision_in(home, branch)
         try:
             with guard_disk(home), held_alone(home):
                 if not snapshot.is_dir() or find_damage(LocalFolder(snapshot), {n: {"hash": h} for n, h in facts.items()}):
@@ -54,7 +54,7 @@ class FolderRemote(Remote):
                         shutil.copytree(folder, draft, dirs_exist_ok=True)
                 if before != revision:
                     self._note(home, revision, sending)
-                    write_atomic(home / "refs" / branch, revision + "\n")
+                    write_atomic(home / REFS / branch, revision + "\n")
         except ArtifactExistsError as error:
             raise AddressError(f"another process is sending to {home}.\n  Wait for it, then type it again.") from error
         except PermissionError as error:
@@ -64,25 +64,14 @@ class FolderRemote(Remote):
     def fetch(self, repo: Repo, revision: str | None) -> Fetched:
         """The snapshot itself."""
         home = self._folder(repo)
-        if not (home / "refs").is_dir():
+        if not (home / REFS).is_dir():
             raise AddressError(f"there is no {_what(repo)} {repo} in {self.root}.\n  It has: {self._listed() or 'none'}")
-        wanted = revision or MAIN
-        found = self._at(repo, wanted) or (wanted if _ID.fullmatch(wanted) else None)
-        snapshot = home / "snapshots" / (found or "none")
-        if found is None or not snapshot.is_dir():
-            names = ", ".join(sorted(p.relative_to(home / "refs").as_posix() for p in (home / "refs").rglob("*") if p.is_file()))
-            raise AddressError(f"{repo} has no revision {wanted!r} in {self.root}.\n  It has: {names}")
-        return Fetched(found, snapshot)
+        snapshot = snapshot_in(home, revision)
+        return Fetched(snapshot.name, snapshot)
 
     def _folder(self, repo: Repo) -> Path:
         base = self.root / "datasets" if repo.kind == "dataset" else self.root
         return base / repo.owner / repo.name
-
-    def _at(self, repo: Repo, branch: str) -> str | None:
-        """The revision that a branch or a tag is at; None where there is no such name."""
-        file = self._folder(repo) / "refs" / branch
-        found = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
-        return found if _ID.fullmatch(found) else None
 
     def _note(self, home: Path, revision: str, sending: Sending) -> None:
         """A line of what was sent, for people."""
@@ -95,7 +84,7 @@ class FolderRemote(Remote):
             os.close(handle)
 
     def _listed(self) -> str:
-        found = sorted(p.parent.relative_to(self.root).as_posix() for p in self.root.glob("**/refs") if p.is_dir())
+        found = sorted(p.parent.relative_to(self.root).as_posix() for p in self.root.glob(f"**/{REFS}") if p.is_dir())
         return ", ".join(found[:20]) + (" ..." if len(found) > 20 else "")
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from monoseme.core.errors import ConfigError
+from monoseme.interchange._hub_words import HUB_VARIABLE, MAIN, SCHEME, stand_in
+
+__all__ = ["HUB_VARIABLE", "MAIN", "Repo", "RepoKind", "RepoWord", "check_revision", "is_repo_part", "parse_repo"]
 
 RepoKind = Literal["model", "dataset"]
 """SAEs go into model repositories, atlases into datasets."""
-HUB_VARIABLE = "MONOSEME_HUB"
-"""Environment variable: a folder that stands in for the hub."""
-MAIN = "main"
 _PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,4}")
 _LOCAL = ("/", "./", "../", "~", "file://")
@@ -53,22 +53,20 @@ class RepoWord(NamedTuple):
 def parse_repo(word: str, *, environment: Mapping[str, str] | None = None) -> RepoWord:
     """What a word names. Raises ConfigError with what can be written."""
     variables = os.environ if environment is None else environment
-    text, root = word.strip().removeprefix("hf://"), variables.get(HUB_VARIABLE) or None
+    text, root = word.strip().removeprefix(SCHEME), stand_in(variables)
     base, at, revision = text.rpartition("@") if "@" in text.rpartition("/")[2] else (text, "", "")
     if at and not _REVISION.fullmatch(revision):
         raise ConfigError(f"{word!r} names no revision: {revision!r} is neither a branch, a tag nor the id of a revision.")
     if base.startswith(_LOCAL):
         path = Path(base.removeprefix("file://")).expanduser()
-        root, base = str(path.parent.parent), f"{path.parent.name}/{path.name}"
+        root, base = path.parent.parent, f"{path.parent.name}/{path.name}"
     owner, slash, name = base.partition("/")
     if not slash or not is_repo_part(owner) or not is_repo_part(name):
         raise ConfigError(
             f"{word!r} names no repository.\n"
             "  Write owner/name, owner/name@REVISION, or the path of one in a folder: ./FOLDER/owner/name"
         )
-    return RepoWord(
-        Repo(owner, name), revision or None, None if root is None else Path(root.removeprefix("file://")).expanduser()
-    )
+    return RepoWord(Repo(owner, name), revision or None, root)
 
 
 def check_revision(revision: str) -> str:

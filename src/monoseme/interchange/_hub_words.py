@@ -5,7 +5,7 @@
     owner/name/saes/a@v1          the same, where no folder `owner` is here
 
 Only what the word names is fetched, into huggingface_hub's cache: the files that lie in the folder, or a file with the small ones
-beside it. MONOSEME_HUB may name a folder (or file:// address) that stands in for the hub, as `monoseme.hub` writes it:
+beside it. MONOSEME_HUB may name a folder (or file:// address) that stands in for the hub, as `monoseme.hub` writes it too:
 
     ROOT/owner/name/refs/REVISION       the id of what a branch or a tag is at
     ROOT/owner/name/snapshots/ID/...    its files
@@ -14,7 +14,7 @@ beside it. MONOSEME_HUB may name a folder (or file:// address) that stands in fo
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -23,17 +23,21 @@ from monoseme.core.errors import AddressError, ConfigError
 from monoseme.models import hub_settings
 
 HUB_VARIABLE = "MONOSEME_HUB"
+"""Environment variable: a folder that stands in for the hub."""
+MAIN = "main"
+"""The branch that is meant where none is said."""
+REFS, SNAPSHOTS = "refs", "snapshots"
 SCHEME = "hf://"
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _REVISION = r"refs/pr/\d{1,6}|[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _WORD = re.compile(
     rf"(?P<repo>{_PART}/{_PART})(?:@(?P<early>{_REVISION}))?(?:/(?P<inside>[^@]+?))?/?(?:@(?P<late>{_REVISION}))?", re.ASCII
 )
+_ID = re.compile(r"[0-9a-f]{40}")
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".npz", ".ckpt", ".bin")
 _SMALL = (".json", ".yaml", ".yml")
 _FINGERPRINT = "fingerprint.safetensors"
 _RUN = "run.json"
-_MAIN = "main"
 _N_TOLD = 12
 
 
@@ -74,34 +78,47 @@ def fetched(word: HubWord) -> Path:
 
     Raises AddressError: no such repository, revision or path, a gated one, no network, or several SAEs where one is to be named.
     """
-    root = os.environ.get(HUB_VARIABLE)
-    if root:
-        folder = snapshot_in(Path(root.removeprefix("file://")).expanduser() / word.repo, word.revision)
+    root = stand_in(os.environ)
+    if root is not None:
+        folder = snapshot_in(root / word.repo, word.revision)
         names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
         return folder / needed_files(names, word).at
     return _downloaded(word)
+
+
+def stand_in(environment: Mapping[str, str]) -> Path | None:
+    """The folder that stands in for the hub; None: the hub itself."""
+    root = environment.get(HUB_VARIABLE)
+    return Path(root.removeprefix("file://")).expanduser() if root else None
 
 
 def snapshot_in(home: Path, revision: str | None) -> Path:
     """The files of a revision of a repository that lies in a folder. Raises AddressError."""
     if not home.is_dir():
         raise AddressError(f"there is no repository {home.parent.name}/{home.name} in {home.parent.parent}")
-    refs = home / "refs"
-    if not refs.is_dir():
-        if revision not in (None, _MAIN):
+    if not (home / REFS).is_dir():
+        if revision not in (None, MAIN):
             raise AddressError(f"{home} keeps no revisions, so it has no {revision!r}")
         return home
-    at = refs / (revision or _MAIN)
-    found = at.read_text(encoding="utf-8").strip() if at.is_file() else revision or ""
-    if not re.fullmatch(r"[0-9a-f]{40}", found) or not (home / "snapshots" / found).is_dir():
+    wanted = revision or MAIN
+    found = revision_in(home, wanted) or (wanted if _ID.fullmatch(wanted) else None)
+    if found is None or not (home / SNAPSHOTS / found).is_dir():
+        refs = home / REFS
         there = ", ".join(sorted(path.relative_to(refs).as_posix() for path in refs.rglob("*") if path.is_file()))
-        raise AddressError(f"{home} has no revision {revision or _MAIN!r}.\n  It has: {there}")
-    return home / "snapshots" / found
+        raise AddressError(f"{home} has no revision {wanted!r}.\n  It has: {there or 'none'}")
+    return home / SNAPSHOTS / found
+
+
+def revision_in(home: Path, name: str) -> str | None:
+    """The id that a branch or a tag of a repository in a folder is at; None where there is no such name."""
+    file = home / REFS / name
+    found = file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
+    return found if _ID.fullmatch(found) else None
 
 
 def is_kept_repository(path: Path) -> bool:
     """Whether a folder holds a repository with its revisions."""
-    return (path / "refs").is_dir() and (path / "snapshots").is_dir()
+    return (path / REFS).is_dir() and (path / SNAPSHOTS).is_dir()
 
 
 class Needed(NamedTuple):
