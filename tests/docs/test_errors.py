@@ -5,40 +5,40 @@ import sys
 from pathlib import Path
 
 import pytest
-from huggingface_hub.errors import GatedRepoError
 
 from monoseme.core import errors
 from monoseme.core.errors import MonosemeError
-from monoseme.models import _loading
 from monoseme.saes import SAES
 from tests.docs.error_pages import PAGES, blocks, shown
-from tests.pipeline.conftest import corpus_file, model_folder
 
-__all__ = ["corpus_file", "model_folder"]
-
-
-class _Gated(GatedRepoError):
-    """What the hub's client raises for a model whose licence was not accepted."""
-
-    def __init__(self) -> None:
-        OSError.__init__(self, "401")
+_LIGHT = ("BadRowError", "CorpusError", "DiskFullError", "EmptyCorpusError", "ExtraMissingError")
+"""Pages whose code imports no torch; the others are slow together, not each."""
 
 
 def _gated(*_: object) -> Path:
-    raise _Gated
+    """What the hub's client raises for a model whose licence was not accepted."""
+    from huggingface_hub.errors import GatedRepoError
+
+    raise GatedRepoError.__new__(GatedRepoError, "401")
 
 
 @pytest.fixture
-def place(tmp_path: Path, model_folder: Path, corpus_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the pages take as given: a text and a model, no package of Google, and a hub that has only gated models."""
+def place(tmp_path: Path, corpus_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the pages take as given: a text, and no package of Google."""
     (tmp_path / "notes.jsonl").write_text(corpus_file.read_text())
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "mine").symlink_to(model_folder)
     monkeypatch.setitem(sys.modules, "gcsfs", None)
-    monkeypatch.setattr(_loading, "_hub_file", _gated)
     monkeypatch.setattr(SAES, "_added", {})
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def place_of_models(place: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with a model, and a hub that has only gated models."""
+    (place / "models").mkdir()
+    (place / "models" / "mine").symlink_to(model_folder)
+    monkeypatch.setattr("monoseme.models._loading._hub_file", _gated)
+    return place
 
 
 def _run(block: str, name: str) -> None:
@@ -46,8 +46,19 @@ def _run(block: str, name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*(skipped|broken):UserWarning")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem in _LIGHT], ids=lambda page: page.stem)
 def test_wrong_code_gives_the_message_shown_and_right_code_works(page: Path, place: Path) -> None:
+    _check(page)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*(skipped|broken):UserWarning")
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem not in _LIGHT], ids=lambda page: page.stem)
+def test_the_same_of_pages_about_models_and_saes(page: Path, place_of_models: Path) -> None:
+    _check(page)
+
+
+def _check(page: Path) -> None:
     kind = getattr(errors, page.stem)
     found = blocks(page.read_text())
     with pytest.raises(MonosemeError) as caught:

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from monoseme.core import errors
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+FLAGS = DOCS / "reference" / "flags"
 _ANEW = "run  python -m monoseme.cli._docs docs"
 
 
@@ -30,16 +32,58 @@ def made(listed: list[Command]) -> dict[Path, str]:
         return _docs.all_files(DOCS)
 
 
+def test_pages_of_plug_ins_and_packages_are_in_step_with_the_code() -> None:
+    made = {DOCS / "reference" / "api" / name: page for name, page in _docs.api_pages().items()}
+    made[DOCS / "reference" / "plugins.md"] = _docs.plugin_page()
+    assert [str(path) for path, text in made.items() if not path.is_file() or path.read_text() != text] == [], _ANEW
+    assert set((DOCS / "reference" / "api").glob("*.md")) <= set(made), _ANEW
+
+
+_SETTINGS_AT = {
+    "saes": "_completion.json",
+    "sae_formats": "import.md export.md",
+    "activation_formats": "import.md",
+    "atlas_formats": "import.md export.md",
+    "explainers": "explain.md",
+    "scorers": "score.md",
+    "judges": "explain.md",
+    "steering": "generate.md",
+    "studies": "study.md",
+}
+
+
+@pytest.mark.parametrize("kind", _SETTINGS_AT)
+def test_every_setting_of_a_plug_in_is_a_flag_of_the_reference(kind: str) -> None:
+    """Read from the sources, which takes no import: the exact comparison is among the slow tests."""
+    pages = [_docs.COMPLETION if name.endswith("json") else FLAGS / name for name in _SETTINGS_AT[kind].split()]
+    text = "".join(page.read_text() for page in pages)
+    known = set(re.findall(r"[-.]([a-z]\w*)(?=[`\".])", text))
+    lost = [f"{info.name}: {name}" for info in KINDS[kind].infos() for name in _settings(info.source) if name not in known]
+    assert lost == [], _ANEW
+
+
+def _settings(module: str) -> list[str]:
+    """The fields that the class of settings in the file of a plug-in adds."""
+    path = ROOT / "src" / Path(*module.split("."))
+    tree = ast.parse((path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py").read_text())
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name in ("Config", "WriteConfig")]
+    fields = [each for cls in classes for each in cls.body if isinstance(each, ast.AnnAssign)]
+    return [f.target.id for f in fields if isinstance(f.target, ast.Name) and "ClassVar" not in ast.unparse(f.annotation)]
+
+
+@pytest.mark.slow
 def test_what_is_made_from_the_code_is_in_step_with_it(made: dict[Path, str]) -> None:
     stale = [str(path.relative_to(ROOT)) for path, text in made.items() if not path.is_file() or path.read_text() != text]
     assert stale == [], _ANEW
 
 
+@pytest.mark.slow
 def test_there_are_no_pages_of_what_is_there_no_more(made: dict[Path, str]) -> None:
     pages = [*(DOCS / "reference" / "flags").glob("*.md"), *(DOCS / "reference" / "api").glob("*.md")]
     assert [str(page) for page in pages if page not in made] == [], _ANEW
 
 
+@pytest.mark.slow
 def test_every_flag_of_every_command_has_a_row_with_an_anchor(listed: list[Command]) -> None:
     def pages(verb: str) -> str:
         return (DOCS / "reference" / "flags" / f"{verb}.md").read_text()
@@ -61,13 +105,16 @@ def test_every_flag_of_every_command_has_a_row_with_an_anchor(listed: list[Comma
     assert [name for name in base if f'<a id="{name.removeprefix("--")}"></a>' not in run] == []
 
 
+@pytest.mark.slow
 def test_every_flag_says_what_it_is_for(listed: list[Command]) -> None:
     assert [f"{command.name} {flag.name}" for command in listed for flag in command.flags if not flag.text] == []
 
 
-def test_flags_that_a_command_reads_by_hand_are_known(listed: list[Command]) -> None:
+def test_flags_that_a_command_reads_by_hand_are_known() -> None:
     """Every literal in the files of the commands that looks like a flag stands in the reference."""
-    known = {name for command in listed for flag in command.flags for name in (flag.name, flag.negative)} | set(COMMON) | {"-h"}
+    listed = json.loads(_docs.COMPLETION.read_text())
+    known = {name for flags in listed.values() for name in flags} | {name for flags in BY_HAND.values() for name in flags}
+    known |= {re.sub("^--", "--no_", name) for name in known} | set(COMMON) | {"-h"}
     known |= {name.replace("-", "_").replace("__", "--", 1) for name in known} | {"--version"}
     own = {"_flag_list.py", "_docs.py", "completion.py"}
     strange = {}
@@ -123,6 +170,7 @@ def test_every_study_has_a_page_or_a_heading(name: str) -> None:
     assert is_page or f"| `{name}` |" in (DOCS / "studies" / "index.md").read_text()
 
 
+@pytest.mark.slow
 def test_every_metric_has_a_row() -> None:
     page = (DOCS / "metrics.md").read_text()
     registry = KINDS["evaluations"]
