@@ -47,6 +47,18 @@ def test_an_open_atlas_sees_new_annotations_at_once(tmp_path: Path) -> None:
     assert atlas.table("topk", search="cat").n_matching >= 1
 
 
+def test_the_table_has_the_newest_explanation_of_each_latent_with_its_own_scores(tmp_path: Path) -> None:
+    planted_atlas(tmp_path)
+    atlas = open_atlas(tmp_path)
+    before = atlas.table("topk").rows
+    explain_latents(atlas, "topk", latents=[0], label="second")  # a few latents again: the others keep what is said of them
+    after = atlas.table("topk").rows
+    assert before[0]["detection_balanced_accuracy"] is not None
+    assert after[0] == before[0] | {name: None for name in before[0] if name.startswith("detection_")}  # not scored yet
+    assert after[1:] == before[1:]
+    assert any(row["explanation"] for row in after[1:])
+
+
 @pytest.mark.parametrize("label", ["../x", ".hidden", "a/b"])
 def test_a_label_that_is_no_folder_name_is_refused(planted: Atlas, label: str) -> None:
     with pytest.raises(ConfigError, match="cannot label"):

@@ -27,6 +27,8 @@ _SHOWN = (
     "example_texts",
     "top_texts",
 )
+_INNER = ("searched", "label_shown")
+"""Columns for the query alone: what is searched, and the label of the explanation that is shown."""
 
 
 class LatentTable(NamedTuple):
@@ -39,7 +41,7 @@ class LatentTable(NamedTuple):
 
 
 class TableQuery:
-    """The latents of one (SAE, part), joined with the newest explanation and its scores."""
+    """The latents of one (SAE, part), each joined with the newest explanation that it has, and with the scores of that one."""
 
     def __init__(self, latents: Latents, annotations: Sequence[Annotation]) -> None:
         self._connection = duckdb.connect()
@@ -50,11 +52,12 @@ class TableQuery:
         self._add_roles(latents)
         self._add_explanations(explained)
         for annotation in reversed(annotations):  # the newest last, so that its numbers are the ones that stay
-            is_of_shown = bool(explained) and annotation.artifact.config.get("explanations") == explained[0].label
-            if annotation.holds == "scores" and is_of_shown:
+            if annotation.holds == "scores" and annotation.artifact.config.get("explanations") in [
+                one.label for one in explained
+            ]:
                 self._add_scores(annotation)
         described = self._connection.execute("DESCRIBE latents").fetchall()
-        self._types = {str(name): str(kind) for name, kind, *_ in described if name != "searched"}
+        self._types = {str(name): str(kind) for name, kind, *_ in described if name not in _INNER}
         self.columns = tuple(self._types)
 
     def page(
@@ -109,27 +112,30 @@ class TableQuery:
 
     def _add_explanations(self, explained: Sequence[Annotation]) -> None:
         self._connection.execute("ALTER TABLE latents ADD COLUMN explanation VARCHAR")
-        self._connection.execute("ALTER TABLE latents ADD COLUMN searched VARCHAR")
+        for name in _INNER:
+            self._connection.execute(f"ALTER TABLE latents ADD COLUMN {name} VARCHAR")
         self._connection.execute(
             "UPDATE latents SET searched = lower(concat_ws(chr(10), array_to_string(example_texts, chr(10)), "
             "array_to_string(top_texts, chr(10))))"
         )
-        for i, annotation in enumerate(explained):
+        for annotation in explained:  # the newest first
             found = f"{_read(table_path(annotation))} AS said WHERE said.latent = latents.latent AND said.text IS NOT NULL"
-            chosen = "explanation = said.text, " if i == 0 else ""
             self._connection.execute(
-                f"UPDATE latents SET {chosen}searched = searched || chr(10) || lower(said.text) FROM {found}"
+                "UPDATE latents SET label_shown = coalesce(label_shown, ?), explanation = coalesce(explanation, said.text), "
+                f"searched = searched || chr(10) || lower(said.text) FROM {found}",
+                [annotation.label],
             )
 
     def _add_scores(self, annotation: Annotation) -> None:
-        scorer = str(annotation.artifact.config["scorer"])
+        scorer, of = str(annotation.artifact.config["scorer"]), annotation.artifact.config["explanations"]
         has_deciles = "decile" in pq.read_schema(table_path(annotation)).names  # those of an older layout have none
         whole = "AND score.decile IS NULL" if has_deciles else ""
         for name in annotation.artifact.config["definitions"]:
             column = _quoted(f"{scorer}_{name}")
             self._connection.execute(f"ALTER TABLE latents ADD COLUMN IF NOT EXISTS {column} DOUBLE")
             found = f"{_read(table_path(annotation))} AS score WHERE score.latent = latents.latent AND score.name = ? {whole}"
-            self._connection.execute(f"UPDATE latents SET {column} = score.value FROM {found}", [name])
+            is_of_shown = "AND latents.label_shown = ?"
+            self._connection.execute(f"UPDATE latents SET {column} = score.value FROM {found} {is_of_shown}", [name, of])
 
 
 def _quoted(name: str) -> str:
