@@ -120,9 +120,7 @@ def test_somebody_elses_sae_is_imported_and_used(place: Path) -> None:
     assert main(["export", "made/saes/topk", "--format", "plain", "--out", "theirs"]) == 0
     fingerprints = sorted(path for path in (place / "theirs").rglob("*fingerprint*"))
     assert fingerprints
-    (place / "theirs" / "fingerprint.safetensors").exists() or fingerprints[0].rename(
-        place / "theirs" / "fingerprint.safetensors"
-    )
+    fingerprints[0].rename(place / "theirs" / "fingerprint.safetensors")
     follow("import-an-sae")
 
 
