@@ -13,15 +13,14 @@ import pytest
 import monoseme as ms
 from monoseme import api
 from monoseme.api._html import shaded, table
-from monoseme.api._others import plugin_kinds
 from monoseme.api._pictures import packed
 from monoseme.api._sae import _unusual  # pyright: ignore[reportPrivateUsage]
 from monoseme.api._settings import changed, nested
 from monoseme.cli._verbs import names
-from monoseme.cli.ls import KINDS
 from monoseme.core.errors import ArtifactMissingError, ConfigError, ResumeError
 from monoseme.evaluation import Metric
 from monoseme.pipeline import RunConfig, RunFolder, RunSettings
+from monoseme.plugin_kinds import KINDS
 from monoseme.saes import SAES, config_from_dict
 from monoseme.saes.topk import TopK
 
@@ -68,8 +67,8 @@ def test_a_function_takes_at_most_seven_arguments_and_says_what_it_does(name: st
     assert [p.name for p in parameters if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)] == []
 
 
-def test_kinds_of_plug_ins_are_those_of_the_command_line() -> None:
-    assert list(plugin_kinds()) == list(KINDS)
+def test_kinds_of_plug_ins_are_listed_and_a_wrong_one_is_said() -> None:
+    assert ms.ls() == {kind: len(registry.names()) for kind, registry in KINDS.items()}
     assert ms.ls()["saes"] == len(SAES.names())
     assert "topk" in ms.ls("saes")
     with pytest.raises(ConfigError, match='Did you mean "saes"'):

@@ -40,9 +40,7 @@ def recipe(
     start = base.settings if base is not None else RunSettings()
     stores = said.get("stream", {}).get("activations", ())
     start = from_stores(start, tuple(stores)) if stores else start
-    for name, value in (("model.model", model), ("corpus.source", corpus), ("sites", site)):
-        if value is not None:
-            said = merge(said, nested({name: list(words(value)) if name == "sites" else str(value)}))
+    said = merge(said, _short(model, corpus, site))
     return RunConfig.of(changed(start, said), _architectures(sae, own, () if base is None else base.saes))
 
 
@@ -136,9 +134,7 @@ def capture(
     from monoseme.pipeline import CaptureConfig, capture_run
 
     said = nested(settings)
-    for name, value in (("model.model", model), ("corpus.source", corpus), ("sites", site)):
-        if value is not None:
-            said = merge(said, nested({name: list(words(value)) if name == "sites" else str(value)}))
+    said = merge(said, _short(model, corpus, site))
     return capture_run(changed(CaptureConfig(), said), out)
 
 
@@ -150,6 +146,13 @@ def sentences(corpus: str | Path, out: str | Path, *, settings: Settings | None 
     said = dict(settings or {})
     most = said.pop("max_sentences", None)
     return write_sentences(changed(CorpusConfig(source=str(corpus), sentences="cut"), said), Path(out), max_sentences=most)
+
+
+def _short(model: str | None, corpus: str | Path | None, site: str | Sequence[str] | None) -> dict[str, Any]:
+    """What the arguments that are short for settings say, as those settings."""
+    given = {"model.model": model, "corpus.source": corpus}
+    sites = {} if site is None else {"sites": list(words(site))}
+    return nested({name: str(value) for name, value in given.items() if value is not None} | sites)
 
 
 def _architectures(

@@ -179,10 +179,7 @@ def _by_explanation(atlas: "Atlas", key: str, query: str, *, model: str | None, 
 
     said = [one for part in atlas.annotations(key) if part.holds == "explanations" for one in read_explanations(part)]
     hits = search_explanations(said, query, n=n) if model is None else search_by_meaning(said, query, SentenceModel(model), n=n)
-    return [
-        {"latent": hit.explanation.latent, "score": hit.score, "source": hit.explanation.source, "text": hit.explanation.text}
-        for hit in hits
-    ]
+    return [hit.facts() for hit in hits]
 
 
 def _by_numbers(atlas: "Atlas", key: str, query: str, *, where: str, n: int) -> list[dict[str, Any]]:

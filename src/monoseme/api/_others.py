@@ -1,16 +1,13 @@
 """The rest of the verbs: study, serve, ls, bench."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from monoseme.api._places import words_of
 from monoseme.api._settings import Settings, changed, nested
 from monoseme.api._study_report import StudyReport
-
-if TYPE_CHECKING:
-    from monoseme.core.registry import Registry
 
 
 def study(
@@ -56,38 +53,11 @@ def ls(kind: str | None = None) -> dict[str, str] | dict[str, int]:
 
     Raises ConfigError for a kind there is not.
     """
-    from monoseme.core.config import suggest
-    from monoseme.core.errors import ConfigError
+    from monoseme.plugin_kinds import KINDS, registry_of
 
-    kinds = plugin_kinds()
     if kind is None:
-        return {name: len(registry.names()) for name, registry in kinds.items()}
-    if kind not in kinds:
-        raise ConfigError(f'there is no kind "{kind}".{suggest(kind, kinds)}\n  Allowed: {", ".join(kinds)}')
-    return {info.name: info.summary for info in kinds[kind].infos()}
-
-
-def plugin_kinds() -> "dict[str, Registry[Any]]":
-    """Every kind of plug-in, by name."""
-    from monoseme.activations.formats import ACTIVATION_FORMATS
-    from monoseme.atlas.explain import EXPLAINERS
-    from monoseme.atlas.formats import ATLAS_FORMATS
-    from monoseme.atlas.score import SCORERS
-    from monoseme.evaluation import EVALUATIONS
-    from monoseme.interchange import SAE_FORMATS
-    from monoseme.judges import JUDGES
-    from monoseme.models import FAMILIES
-    from monoseme.presets import PRESETS
-    from monoseme.saes import SAES
-    from monoseme.steering import STEERING
-    from monoseme.studies import STUDIES
-    from monoseme.training.trackers import TRACKERS
-
-    known: Sequence[Registry[Any]] = (
-        *(SAES, EVALUATIONS, FAMILIES, SAE_FORMATS, ACTIVATION_FORMATS, EXPLAINERS, SCORERS),
-        *(ATLAS_FORMATS, JUDGES, STEERING, TRACKERS, PRESETS, STUDIES),
-    )
-    return {registry.kind: registry for registry in known}
+        return {name: len(registry.names()) for name, registry in KINDS.items()}
+    return {info.name: info.summary for info in registry_of(kind).infos()}
 
 
 def bench(name: str, *, settings: Settings | None = None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from monoseme.core.errors import ArtifactMissingError, ConfigError
+from monoseme.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from monoseme.atlas import Atlas
@@ -27,13 +27,9 @@ def words_of(places: Any) -> tuple[str, ...]:
 
 def atlas_at(place: Any) -> "Atlas":
     """The atlas of a run, or in a folder. Raises ArtifactMissingError."""
-    from monoseme.atlas import open_atlas
-    from monoseme.pipeline import AtlasPlace, run_of
+    from monoseme.pipeline import atlas_at, run_of
 
-    path = run_of(word_of(place)).path
-    if not path.is_dir():
-        raise ArtifactMissingError(f"there is no atlas or run at {path}. Make one with:  monoseme scan")
-    return open_atlas(AtlasPlace.at(path).folder)
+    return atlas_at(run_of(word_of(place)).path)
 
 
 def saes_of(atlas: "Atlas", place: Any, name: str | None) -> list[str]:

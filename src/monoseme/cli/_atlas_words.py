@@ -3,24 +3,13 @@
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from monoseme.atlas import Atlas, open_atlas
+from monoseme.atlas import Atlas
 from monoseme.cli._ask_flags import flag
 from monoseme.cli._options import parse, settings, take_files
-from monoseme.core.errors import ArtifactMissingError, ConfigError
+from monoseme.core.errors import ConfigError
 from monoseme.core.registry import Registry
-from monoseme.pipeline import RUN_FILE, RunFolder
-
-
-def atlas_at(word: str) -> Atlas:
-    """The atlas in a folder, or that of a run. Raises ArtifactMissingError."""
-    path = Path(word)
-    path = RunFolder(path).atlas if (path / RUN_FILE).is_file() else path
-    if not path.is_dir():
-        raise ArtifactMissingError(f"there is no atlas or run at {word}. Make one with:  monoseme scan")
-    return open_atlas(path)
 
 
 def chosen_sae(atlas: Atlas, name: str | None) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from monoseme.cli._flag_list import COMMON, Command, Flag, commands, sae_settings
 from monoseme.cli._verbs import names
-from monoseme.cli.ls import KINDS
 from monoseme.core.files import write_atomic
+from monoseme.plugin_kinds import KINDS
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 COMPLETION = Path(__file__).parent / "_completion.json"

@@ -15,8 +15,8 @@ from unittest import mock
 
 from monoseme.cli._sae_flags import known
 from monoseme.cli._verbs import names
-from monoseme.cli.ls import KINDS
 from monoseme.core.errors import MonosemeError
+from monoseme.plugin_kinds import KINDS
 
 COMMON = {
     "--help": "Tells the options and ends.",

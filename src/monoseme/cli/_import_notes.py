@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from monoseme.atlas.formats import ATLAS_FORMATS, find_atlas_format, import_notes
-from monoseme.cli._atlas_words import atlas_at, chosen_sae, read_flags, value_of
+from monoseme.cli._atlas_words import chosen_sae, read_flags, value_of
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
+from monoseme.pipeline import atlas_at
 
 _FLAGS: dict[str, tuple[Any, str, Any]] = {
     "format": (str, "Format of PATH; recognised if not given.", ""),
@@ -31,7 +32,7 @@ def import_into_atlas(words: Sequence[str], *, summary: str) -> int:
         verb=f"import PATH --atlas ATLAS --format {name}",
         summary=summary,
     )
-    atlas = atlas_at(flags.atlas)
+    atlas = atlas_at(Path(flags.atlas))
     sae = chosen_sae(atlas, flags.sae)
     found = import_notes(atlas, sae, path, format=name, config=flags.settings, label=flags.label)
     display = get_display()

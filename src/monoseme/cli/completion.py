@@ -15,9 +15,9 @@ from pathlib import Path
 
 from monoseme.cli._options import wants_help, write
 from monoseme.cli._verbs import document, names
-from monoseme.cli.ls import KINDS
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
+from monoseme.plugin_kinds import KINDS
 
 _DATA = Path(__file__).parent / "_completion.json"
 _COMMON = ("--help", "--json", "--quiet", "--kernel")

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from monoseme.atlas import Atlas
 from monoseme.atlas.choice import LatentChoice
 from monoseme.atlas.formats import ATLAS_FORMATS, ExportChoice, export_atlas
-from monoseme.cli._atlas_words import atlas_at, chosen_sae, format_lines, read_flags, value_of
+from monoseme.cli._atlas_words import chosen_sae, format_lines, read_flags, value_of
 from monoseme.cli._export_saes import export_one_sae
 from monoseme.cli._options import wants_help, write
 from monoseme.cli._verbs import document
 from monoseme.core.display import counted, get_display
 from monoseme.core.errors import ConfigError
 from monoseme.interchange import SAE_FORMATS
-from monoseme.pipeline import RUN_FILE, RunFolder
+from monoseme.pipeline import RUN_FILE, RunFolder, atlas_at
 
 _FLAGS: dict[str, tuple[Any, str, Any]] = {
     "format": (str, "Format of OUT.", ""),
@@ -66,7 +66,7 @@ def main(words: list[str]) -> int:
     )
     if place is None or flags.out is None:
         raise ConfigError("export needs an atlas and a new folder.\n  Type:  monoseme export ATLAS --format NAME --out OUT")
-    atlas = atlas_at(place)
+    atlas = atlas_at(Path(place))
     sae = chosen_sae(atlas, flags.sae)
     found = export_atlas(
         atlas,

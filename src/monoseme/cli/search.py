@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monoseme.atlas import Atlas, open_atlas
+from monoseme.atlas import Atlas
 from monoseme.atlas.annotations import read_explanations
 from monoseme.atlas.roles import RoleFilter
 from monoseme.atlas.search import find_phrase, latents_there, search_by_meaning, search_explanations
@@ -23,14 +23,15 @@ from monoseme.atlas.sentence_model import SentenceModel
 from monoseme.cli._options import write
 from monoseme.cli._run_words import RunWords, read_words
 from monoseme.core.display import JsonDisplay, get_display
-from monoseme.core.errors import ArtifactMissingError, ConfigError
-from monoseme.pipeline import RUN_FILE, RunFolder
+from monoseme.core.errors import ConfigError
+from monoseme.pipeline import atlas_at
 
 _OPTIONS = ("--sae", "--n", "--label", "--model", "--text", "--roles", "--where", "--sort")
 _SWITCHES = ("--match-case", "--descending")
 _GOES_WITH = {"--roles": "--text", "--match-case": "--text", "--sort": "--where", "--descending": "--where"}
 _SHOWN_COLUMNS = ("latent", "density", "max", "explanation")
 _WORDS = ("text", "explanation")
+_NOTHING = "  no latent found: try fewer or other words, --text with a phrase of the texts themselves, or --where with numbers"
 _N_PLACES = 5
 """Places of a phrase that are shown (count)."""
 _AROUND = 12
@@ -43,7 +44,7 @@ def main(words: list[str]) -> int:
     if said is None:
         return 0
     _check(said)
-    atlas = _atlas_at(said.paths[0])
+    atlas = atlas_at(Path(said.paths[0]))
     saes = said.options["--sae"].split(",") if "--sae" in said.options else atlas.saes()
     query = " ".join(said.paths[1:])
     if "--where" in said.options:
@@ -70,14 +71,6 @@ def _check(said: RunWords) -> None:
         raise ConfigError('search needs words, --text or --where.\n  Type, for example:  monoseme search runs/demo "cats"')
 
 
-def _atlas_at(word: str) -> Atlas:
-    path = Path(word)
-    path = RunFolder(path).atlas if (path / RUN_FILE).is_file() else path
-    if not path.is_dir():
-        raise ArtifactMissingError(f"there is no atlas or run at {word}. Make one with:  monoseme scan")
-    return open_atlas(path)
-
-
 def _most(said: RunWords) -> int:
     most = said.number("--n")
     return 20 if most is None else most
@@ -94,11 +87,7 @@ def _by_explanation(atlas: Atlas, sae: str, query: str, said: RunWords) -> dict[
         hits = search_by_meaning(told, query, SentenceModel(said.options["--model"]), n=_most(said))
     else:
         hits = search_explanations(told, query, n=_most(said))
-    rows = [
-        {"latent": hit.explanation.latent, "score": hit.score, "source": hit.explanation.source, "text": hit.explanation.text}
-        for hit in hits
-    ]
-    return {"n_searched": len(told), "hits": rows}
+    return {"n_searched": len(told), "hits": [hit.facts() for hit in hits]}
 
 
 def _by_numbers(atlas: Atlas, sae: str, query: str, said: RunWords) -> dict[str, Any]:
@@ -141,7 +130,7 @@ def _lines(found: Mapping[str, Any]) -> Sequence[str]:
     lines = ["  " + ", ".join(f"{name} {_told(value)}" for name, value in facts.items())]
     lines += [f"  document {one['document']}, {one['position']}: {_told(one['text'])}" for one in found.get("places", ())]
     if not found["hits"]:
-        return lines
+        return [*lines, _NOTHING]
     numbers = [name for name in found["hits"][0] if name not in _WORDS]
     words = [name for name in found["hits"][0] if name in _WORDS]
     rows = [[*numbers, *words], *([_told(hit[name]) for name in (*numbers, *words)] for hit in found["hits"])]

@@ -7,6 +7,7 @@ from monoseme.pipeline._folder import RUN_FILE, RunFolder
 
 if TYPE_CHECKING:
     from monoseme.pipeline._atlas import ScanRequest, scan_run, scan_saes
+    from monoseme.pipeline._atlas_at import atlas_at
     from monoseme.pipeline._capture import CaptureConfig, capture_run, captured_config
     from monoseme.pipeline._chat_form import ChatForm
     from monoseme.pipeline._check import check_place
@@ -76,6 +77,7 @@ __all__ = [
     "Writer",
     "Written",
     "answer_asked",
+    "atlas_at",
     "capture_run",
     "captured_config",
     "check_place",
@@ -116,6 +118,7 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "_atlas": ["ScanRequest", "scan_run", "scan_saes"],
+        "_atlas_at": ["atlas_at"],
         "_capture": ["CaptureConfig", "capture_run", "captured_config"],
         "_config": [
             "AtlasConfig",

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,11 @@ class ExplanationHit(NamedTuple):
     explanation: Explanation
     score: float
     """BM25, at least 0; or the cosine with the query, in [-1, 1]."""
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-able: whose explanation it is, how well it goes with the query, who said it, and what."""
+        said = self.explanation
+        return {"latent": said.latent, "score": self.score, "source": said.source, "text": said.text}
 
 
 def search_explanations(said: Sequence[Explanation], query: str, *, n: int = 20) -> list[ExplanationHit]:
