@@ -31,8 +31,10 @@ _YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C
 
 
 def read_bytes(path: Path, *, most: int = MOST_BYTES) -> bytes:
-    """The bytes of a file. Raises ForeignError where there is none, or a larger one."""
+    """The bytes of a file. Raises ForeignError where there is none, a larger one, or a pipe or device, which may never end."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ForeignError(f"{path} is no ordinary file")
         with path.open("rb") as file:
             content = file.read(most + 1)
     except OSError as error:
@@ -45,7 +47,7 @@ def read_bytes(path: Path, *, most: int = MOST_BYTES) -> bytes:
 def parse_json(content: bytes, *, where: str) -> Any:
     """JSON with finite numbers. Raises ForeignError for anything else."""
     try:
-        return json.loads(content, parse_constant=_refuse_constant)
+        return json.loads(content, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise ForeignError(f"{where} is not valid JSON ({error})") from error
 
@@ -147,6 +149,13 @@ def _open_gzip(path: Path) -> BinaryIO:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    found = float(text)
+    if math.isinf(found):  # 1e400 is JSON, but no number that could be written as JSON again
+        raise ValueError(f"{text[:20]} is larger than any float")
+    return found
 
 
 def _kind(value: Any) -> str:

@@ -92,6 +92,8 @@ def _plain(value: Any, path: Path, size: int) -> Any:
 def _load(path: Path) -> _Loaded:
     try:
         size = path.stat().st_size
+        if not path.is_file() and not path.is_dir():  # a pipe or a device: reading it may never end
+            raise ForeignError(f"{path} is no ordinary file")
         with path.open("rb") as file:
             start = file.read(len(_OLD))
     except OSError as error:
