@@ -11,6 +11,7 @@ from monoseme.activations.store.layout import UNFINISHED
 from monoseme.activations.store.reader import StoredActivations
 from monoseme.cli.main import main
 from monoseme.core.artifact import check_artifact
+from monoseme.interchange import SAE_FORMATS
 from tests.activations.formats.foreign_stores import write_batches, write_cache, write_tfa
 
 
@@ -59,7 +60,7 @@ def test_a_folder_of_nothing_known_says_what_was_looked_for(tmp_path: Path, caps
     assert "batch_PID_N.pt" in told
     assert "--format NAME" in told
     for words, message in (
-        ([str(tmp_path / "none"), "--out", "x"], "there is no folder"),
+        ([str(tmp_path / "none"), "--out", "x"], "there is no file or folder"),
         ([str(tmp_path / "empty"), "--out", "x", "--format", "tfaa"], 'Did you mean "tfa"?'),
         ([str(tmp_path / "empty"), "--out", "x", "--format", "tfa"], "holds no states_00000_of_N.pkl"),
         (["s3://mine/acts", "--out", "x"], "Download it first"),
@@ -130,3 +131,71 @@ def test_a_stopped_import_goes_on_by_itself_to_the_same_bytes(
     assert _files(tmp_path / "store") == _files(tmp_path / "whole")
     whole, resumed = (StoredActivations.open(tmp_path / name).content_hash for name in ("whole", "store"))
     assert whole == resumed
+
+
+def _give_sae(at: Path) -> Path:
+    from safetensors.torch import save_file
+
+    at.mkdir(parents=True)
+    save_file(
+        {"W_enc": torch.ones(4, 6), "b_enc": torch.ones(6), "W_dec": torch.ones(6, 4), "b_dec": torch.ones(4)},
+        at / "sae_weights.safetensors",
+    )
+    told = {
+        "architecture": "standard",
+        "d_in": 4,
+        "d_sae": 6,
+        "dtype": "float32",
+        "metadata": {"hook_name": "blocks.1.hook_resid_pre"},
+    }
+    (at / "cfg.json").write_text(json.dumps(told))
+    return at
+
+
+def test_an_sae_that_is_given_no_place_goes_to_saes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = _give_sae(tmp_path / "theirs" / "my sae")
+    monkeypatch.chdir(tmp_path)
+    assert main(["import", str(given)]) == 0
+    assert "imported my_sae (saelens) to saes/my_sae" in capsys.readouterr().out
+    assert check_artifact(tmp_path / "saes" / "my_sae") == []
+    assert main(["import", str(given)]) == 2
+    assert "saes/my_sae exists already" in _error(capsys)
+    _give_sae(tmp_path / "theirs" / "other")
+    assert main(["import", "theirs"]) == 0
+    assert sorted(path.name for path in (tmp_path / "saes" / "theirs").iterdir()) == ["my_sae", "other"]
+    (tmp_path / "run.json").write_text("{}")
+    assert main(["import", str(given)]) == 2
+    assert "this folder is a run" in _error(capsys)
+
+
+def test_a_format_of_saes_is_an_import_of_saes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = _give_sae(tmp_path / "given")
+    for name in SAE_FORMATS.names():
+        if name != "saelens":
+            assert main(["import", str(given), "--out", str(tmp_path / "out"), "--format", name]) == 2, name
+            told = _error(capsys)
+            assert "activation" not in told, name
+            assert "given" in told, name
+    for words, message in (
+        ([str(given), "--format", "sealens"], 'no format of SAEs or activations is named "sealens". Did you mean "saelens"?'),
+        (["--format", "gemma_scope"], "import needs a file or a folder"),
+        ([str(tmp_path / "none.pt")], "there is no file or folder"),
+        ([str(given / "cfg.json"), "--format", "goodfire"], "exactly one file *.pt or *.pth"),
+    ):
+        assert main(["import", *words]) == 2
+        assert message in _error(capsys)
+    write_tfa(tmp_path / "both")
+    for file in given.iterdir():
+        file.rename(tmp_path / "both" / file.name)
+    assert main(["import", str(tmp_path / "both"), "--out", str(tmp_path / "out")]) == 2
+    assert "holds an SAE (saelens) and activations (tfa)" in _error(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_of_a_format_of_saes_needs_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["import", "--format", "openai", "--help"])
+    assert done.value.code == 0
+    assert "--activation" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """Take over SAEs of another tool, activations that it has stored, or what it says of latents.
 
     monoseme import PATH --out OUT                       what it is and its format are recognised by the files
+    monoseme import PATH                                 an SAE goes to saes/NAME
     monoseme import sae.pth --out OUT --k 64             an SAE; what its files do not say is asked for by its flag
     monoseme import PATH --out OUT --fingerprint FILE    an SAE, verified by activations, codes and reconstructions
     monoseme import PATH --out OUT --format NAME --help  the settings of a format

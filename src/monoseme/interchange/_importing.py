@@ -90,7 +90,13 @@ def import_saes(
     path, out = Path(path), Path(out)
     if out.exists():
         raise exists_error(out)
-    saes = read_saes(path, format=format, config=config, fingerprint=fingerprint)
+    return write_saes(read_saes(path, format=format, config=config, fingerprint=fingerprint), path, out)
+
+
+def write_saes(saes: Sequence[ReadSae], path: Path, out: Path) -> ImportedSaes:
+    """Write what was read of `path`: one at `out`, several at `out/NAME`; all or nothing. Raises what `import_saes` does."""
+    if out.exists():
+        raise exists_error(out)
     for one in saes:
         require_sites(one, path)
     if len(saes) == 1:
