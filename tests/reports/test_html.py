@@ -71,6 +71,8 @@ def test_a_report_without_charts_has_no_scripts(report: RunReport):
 
 def test_tokens_show_what_cannot_be_seen():
     assert visible_token(" a\n\t") == "·a↵⇥"
+    assert visible_token("a\0\x1b\u202eb\u2066\x7f\ud800") == "a␀␛\ufffdb\ufffd\ufffd\ufffd"
+    assert visible_token("👩\u200d🔬") == "👩\u200d🔬"  # joined, as it is written
 
 
 @pytest.mark.browser

@@ -9,6 +9,7 @@ import base64
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Collection, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ from monoseme.reports.figures import DARK, LIGHT, Figure, theme
 if TYPE_CHECKING:
     import jinja2
 
+_CONTROL = re.compile("[\x00-\x1f]")
+_UNSEEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters that have no picture, those that turn the direction of writing, and halves of characters."""
 _CANVAS_ROWS = 3000
 """From so many rows a chart is drawn on a canvas: as many elements of a page would make it slow."""
 
@@ -95,5 +99,10 @@ def template(name: str) -> "jinja2.Template":
 
 
 def visible_token(token: str) -> str:
-    """A token by itself: spaces and line ends get a mark, so that " the" and "the" differ."""
-    return token.replace(" ", "·").replace("\n", "↵").replace("\t", "⇥")
+    """A token by itself: spaces and line ends get a mark, so that " the" and "the" differ.
+
+    Other control characters become their pictures; what would turn the direction of the text that follows, and lone surrogates,
+    which cannot be written to a file, become U+FFFD.
+    """
+    marked = token.replace(" ", "·").replace("\n", "↵").replace("\t", "⇥")
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", _CONTROL.sub(lambda found: chr(0x2400 + ord(found[0])), marked))
