@@ -241,10 +241,12 @@ def test_what_a_repository_says_is_not_believed(made: RunFolder, tmp_path: Path)
         ("monoseme.json", lambda c: c["saes"]["topk"].update(path="../../x"), ForeignError),
         ("monoseme.json", lambda c: c["saes"]["topk"].update(content_hash="sha256:other"), ArtifactDamagedError),
         ("monoseme.json", lambda c: c.update(files=[]), ForeignError),
+        ("monoseme.json", lambda c: c.update(saes={}), ForeignError),
         ("monoseme.json", lambda c: c.update(holds="program"), ForeignError),
         ("monoseme.json", lambda c: c.update(schema=99), AddressError),
         (RUN_FILE, lambda c: c["artifacts"]["saes"].update(topk="/etc"), ForeignError),
         (RUN_FILE, lambda c: c["artifacts"].update(atlas="../../other"), ForeignError),
+        (RUN_FILE, lambda c: c["artifacts"].update(other=[{"a": "/etc"}]), ForeignError),
         ("saes/topk/manifest.json", lambda c: c["config"].update(k=3), ArtifactDamagedError),
     ]
     for name, change, expected in cases:

@@ -74,6 +74,8 @@ def read_index(folder: Path, *, what: str) -> Index:
         raise AddressError(f"{what} was pushed by a newer monoseme.\n  Update with:  pip install --upgrade monoseme")
     saes = {name: as_object(one, where=where) for name, one in as_object(said.get("saes"), where=where).items()}
     files = {_inside(name, where): _facts(facts, where) for name, facts in as_object(said.get("files"), where=where).items()}
+    if not saes and said["holds"] in ("run", "sae"):
+        raise ForeignError(f"{where} names no SAE")
     atlas, kept_as = said.get("atlas"), said.get("format")
     return Index(
         holds=str(said["holds"]),

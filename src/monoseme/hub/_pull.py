@@ -148,6 +148,8 @@ def _disarmed(draft: Path) -> list[str]:
 def _paths_in(value: Any) -> list[str]:
     if isinstance(value, dict):
         return [path for item in cast(dict[str, Any], value).values() for path in _paths_in(item)]
+    if isinstance(value, list):
+        return [path for item in cast(list[Any], value) for path in _paths_in(item)]
     return [value] if isinstance(value, str) else []
 
 
