@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
@@ -178,13 +178,14 @@ def _read_tfa(at: Checkpoint, asked: Tfa.Config, *, scale: float, notes: list[st
     narrow = matrix(tensors, "attn_layers.0.q_target.weight", n_axes=2, where=where).shape[0]
     if n_latents % narrow:
         raise ForeignError(f"{where}: queries are {narrow} wide, which does not divide {n_latents} latents")
-    novel, n_heads, k = _told_of_tfa(at, asked)
+    told = _told_of_tfa(at, asked)
+    k: dict[str, Any] = {} if told.k is None else {"k": told.k}
     encoder_scale = asked.encoder_scale or 1 / (4 * d_in)
     config = TFA.Config(
         d_in=d_in,
         n_latents=n_latents,
-        novel=novel,
-        n_heads=n_heads,
+        novel=told.novel,
+        n_heads=told.n_heads,
         n_attention_layers=n_layers,
         bottleneck=n_latents // narrow,
         tied="E" not in tensors,
@@ -201,7 +202,7 @@ def _read_tfa(at: Checkpoint, asked: Tfa.Config, *, scale: float, notes: list[st
     }
     if "E" in tensors:
         state["W_enc"] = one_tensor(tensors, "E", (d_in, n_latents), where=where) / c
-    if novel == "batchtopk":
+    if told.novel == "batchtopk":
         state["threshold"] = single(tensors, "expected_min_act", where=where).float() * c
     notes.append("the bias of keys is left behind: it adds one number to all scores of a query, and changes no result")
     sae = assembled(config, state, where=where)
@@ -221,8 +222,18 @@ def _n_layers(at: Checkpoint) -> int:
     return len(numbers)
 
 
-def _told_of_tfa(at: Checkpoint, asked: Tfa.Config) -> tuple[Any, int, dict[str, Any]]:
-    """The kind of novel code, heads, and k where there is one.
+class _Told(NamedTuple):
+    """What the tensors do not show."""
+
+    novel: Any
+    """How novel codes are made sparse, one of `_NOVEL`."""
+    n_heads: int
+    k: int | None
+    """None where the kind keeps no fixed number."""
+
+
+def _told_of_tfa(at: Checkpoint, asked: Tfa.Config) -> _Told:
+    """By the settings, else by conf.yaml.
 
     Raises ConfigError with the flag, where neither a setting nor conf.yaml says.
     """
@@ -235,11 +246,11 @@ def _told_of_tfa(at: Checkpoint, asked: Tfa.Config) -> tuple[Any, int, dict[str,
     if n_heads is None:
         raise ConfigError(f"{at.where} does not say how many heads attention has. Give it:  --n_heads 4")
     if novel not in ("topk", "batchtopk"):
-        return novel, n_heads, {}
+        return _Told(novel, n_heads, None)
     k = asked.k or at.whole_number("kval_topk", "sae")
     if k is None:
         raise ConfigError(f"{at.where} does not say how many latents are kept per token. Give it:  --k 192")
-    return novel, n_heads, {"k": k}
+    return _Told(novel, n_heads, k)
 
 
 def _attention(at: Checkpoint, n_latents: int, narrow: int, *, n_layers: int, c: float) -> dict[str, Tensor]:
