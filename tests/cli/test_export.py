@@ -40,7 +40,7 @@ def test_an_export_goes_out_and_comes_in_again(atlas: Path, tmp_path: Path, caps
     [
         (["export", "ATLAS"], "needs a format"),
         (["export", "ATLAS", "--format", "tsae"], "a new folder"),
-        (["export", "ATLAS", "--format", "tsea", "--out", "x"], 'no atlas_formats plug-in is named "tsea". Did you mean "tsae"'),
+        (["export", "ATLAS", "--format", "tsea", "--out", "x"], 'no format is named "tsea". Did you mean "tsae"'),
         (["export", "ATLAS", "--format", "tsae", "--out", "x", "--sae", "topp"], 'Did you mean "topk"'),
         (["export", "ATLAS", "--format", "neuronpedia", "--out", "x", "--vectors"], "needs the SAEs of a run"),
         (["export", "ATLAS", "--format", "tsae", "--out", "x", "--latents", "9"], "no latent 9"),

@@ -10,11 +10,12 @@ import torch
 from monoseme.atlas import open_atlas
 from monoseme.cli.main import main
 from monoseme.core.display import use_display
-from monoseme.core.errors import ArtifactMissingError, ConfigError
+from monoseme.core.errors import ArtifactMissingError, ConfigError, SiteError
 from monoseme.interchange import ExportSource, export_sae, import_saes
-from monoseme.models import ModelConfig
+from monoseme.models import LanguageModel, ModelConfig, Site
 from monoseme.pipeline import (
     OF_RUN,
+    NamedSae,
     RunFolder,
     ScanRequest,
     SessionConfig,
@@ -27,6 +28,9 @@ from monoseme.pipeline import (
     train_run,
     verify_place,
 )
+from monoseme.pipeline._saes import require_width
+from monoseme.saes import build
+from monoseme.saes.topk import TopK
 from monoseme.text import CorpusConfig
 from tests.pipeline.conftest import Told, tiny_config
 
@@ -131,3 +135,11 @@ def test_it_learns_on_from_the_parameters_of_the_file(
     before, after = open_sae(str(foreign)).sae, open_sae(str(on.sae("theirs"))).sae
     for name, value in before.named_parameters():
         assert torch.allclose(after.get_parameter(name), value, atol=1e-6), name
+
+
+def test_an_sae_of_another_width_than_the_model_is_refused_before_anything_is_measured() -> None:
+    sae = build(TopK.Config(d_in=7, n_latents=11, k=2, sites=("resid_post.1",)))
+    named = NamedSae("one", sae, (Site.parse("resid_post.1"),), None)
+    spec = LanguageModel.load("bundled").spec
+    with pytest.raises(SiteError, match=r"one reads vectors of D=7, but resid_post.1 of this model has D="):
+        require_width(named, named.sites, spec)

@@ -96,7 +96,7 @@ def _evaluate(word: str, asked: _Asked) -> dict[str, list[Any]]:
     sites = list(dict.fromkeys(site for sae in found for site in sae.named.sites))
     own = found[0].run if asked.is_of_the_run else None
     materials = Materials(own or settings_for(found, model=asked.model, corpus=asked.corpus), sites=sites)
-    saes = [sae.named._replace(sae=sae.named.sae.to(materials.sae_device)) for sae in found]
+    saes = [materials.take(sae.named) for sae in found]
     told: dict[str, list[Any]] = {}
     for name in asked.names or materials.config.evaluations:
         for result in measure(saes, materials, evaluation_of(name, materials.config), parts=asked.parts or ("all",)):

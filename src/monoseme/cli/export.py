@@ -24,8 +24,9 @@ from monoseme.cli._atlas_words import chosen_sae, format_lines, read_flags, valu
 from monoseme.cli._export_saes import export_one_sae
 from monoseme.cli._options import wants_help, write
 from monoseme.cli._verbs import document
+from monoseme.core.config import suggest
 from monoseme.core.display import counted, get_display
-from monoseme.core.errors import ConfigError
+from monoseme.core.errors import ConfigError, UnknownPluginError
 from monoseme.interchange import SAE_FORMATS
 from monoseme.pipeline import RUN_FILE, RunFolder, atlas_at
 
@@ -56,6 +57,11 @@ def main(words: list[str]) -> int:
         )
     if _means_sae(place, name):
         return export_one_sae(place, name, rest, summary=document("export"))
+    if name not in ATLAS_FORMATS.names():
+        raise UnknownPluginError(
+            f'no format is named "{name}".{suggest(name, [*SAE_FORMATS.names(), *ATLAS_FORMATS.names()])}\n'
+            f"  Of SAEs: {', '.join(SAE_FORMATS.names())}\n  Of atlases: {', '.join(ATLAS_FORMATS.names())}"
+        )
     flags = read_flags(
         name,
         _FLAGS,

@@ -72,7 +72,7 @@ def scan_saes(request: ScanRequest, *, processes: Group = ALONE, resume: bool = 
     settings = settings_for(found, model=request.model, corpus=request.corpus)
     sites = list(dict.fromkeys(site for sae in found for site in sae.named.sites))
     materials = Materials(_with_settings(settings, request.settings), processes=processes, sites=sites)
-    saes = [sae.named._replace(sae=sae.named.sae.to(materials.sae_device)) for sae in found]
+    saes = [materials.take(sae.named) for sae in found]
     words = " ".join(map(typed, request.saes))
     command = f"the same command with --resume:  monoseme scan {words} --out {typed(request.out)} ... --resume"
     _make_atlas(materials, _targets(saes, request.part), request.out, resume=resume, command=command)

@@ -22,7 +22,7 @@ from monoseme.pipeline._beside import FIRST, SECOND, JointPlaces, Places, own_si
 from monoseme.pipeline._config import RunConfig
 from monoseme.pipeline._from_stores import StorePlaces, Stores, open_stores
 from monoseme.pipeline._places import PlacedConfig, placed_configs
-from monoseme.pipeline._saes import NamedSae, moved_to, open_saes
+from monoseme.pipeline._saes import NamedSae, moved_to, open_saes, require_width
 from monoseme.tensors.processes import ALONE, Group
 from monoseme.text import TokenStore
 
@@ -66,6 +66,11 @@ class Materials:
     def stores(self) -> Stores | None:
         """The stores that SAEs learn from; None where the model is run for them. Raises what `open_stores` raises."""
         return open_stores(self.config) if self.config.stream.activations else None
+
+    def take(self, named: NamedSae) -> NamedSae:
+        """The SAE where activations are. Raises SiteError where the model has no such place, or one of another width."""
+        require_width(named, named.sites, self.places)
+        return named._replace(sae=named.sae.to(self.sae_device))
 
     @functools.cached_property
     def places(self) -> Places:

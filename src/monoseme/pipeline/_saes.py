@@ -116,6 +116,15 @@ def open_sae(word: str) -> NamedSae:
     return found[0]
 
 
+def require_width(named: NamedSae, sites: Sequence[Site], spec: Places) -> None:
+    """Raises SiteError where a model has no such place, or one of another width than the SAE reads."""
+    for site in spec.sites([str(site) for site in sites]):
+        if spec.site_width(site) != named.sae.d_in:
+            raise SiteError(
+                f"{named.name} reads vectors of D={named.sae.d_in}, but {site} of this model has D={spec.site_width(site)}"
+            )
+
+
 def moved_to(named: NamedSae, sites: Sequence[str] | None, spec: Places) -> NamedSae:
     """The SAE in a model, at one other place where `sites` names one and it takes one, else where it learned.
 
@@ -125,11 +134,7 @@ def moved_to(named: NamedSae, sites: Sequence[str] | None, spec: Places) -> Name
     places = spec.sites(sites if own and sites is not None else [str(site) for site in named.sites])
     if own and len(places) != 1:
         raise SiteError(f"{named.name} can learn on at one place, not at {len(places)}: {', '.join(map(str, places))}")
-    for site in places:
-        if spec.site_width(site) != named.sae.d_in:
-            raise SiteError(
-                f"{named.name} reads vectors of D={named.sae.d_in}, but {site} of this model has D={spec.site_width(site)}"
-            )
+    require_width(named, places, spec)
     named.sae.config = dataclasses.replace(named.sae.config, sites=tuple(str(site) for site in places))
     return named._replace(sites=places)
 
