@@ -55,6 +55,8 @@ def shortened(words: list[str]) -> list[str]:
     shorter = _SHORTER | _SMALLER.get(words[0], {})
     out = [shorter.get(before, word) for before, word in zip(["", *words], words, strict=False)]
     out += _ALSO.get((words[0], words[1]), ())
+    if words[0] in ("eval", "scan") and "--corpus" in words:
+        out += ["--context_len" if words[0] == "eval" else "--corpus.context_len", "32"]
     if words[0] in ("run", "train", "capture") and "--resume" not in words:
         small = _SMALL if words[0] != "capture" else ()
         model = () if "--model" in words or "--activations" in words else _SMALL_MODEL
