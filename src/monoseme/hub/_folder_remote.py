@@ -67,6 +67,8 @@ class FolderRemote(Remote):
         if not (home / REFS).is_dir():
             raise AddressError(f"there is no {_what(repo)} {repo} in {self.root}.\n  It has: {self._listed() or 'none'}")
         snapshot = snapshot_in(home, revision)
+        if links := sorted(path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_symlink()):
+            raise AddressError(f"{snapshot} holds links, which may lead anywhere: {', '.join(links[:5])}.\n  A push writes none.")
         return Fetched(snapshot.name, snapshot)
 
     def _folder(self, repo: Repo) -> Path:
