@@ -77,7 +77,7 @@ def test_a_round_trip_is_exact(tmp_path: Path) -> None:
 
 
 def test_broken_files_are_refused(folder: Path, tmp_path: Path) -> None:
-    check_refuses_broken(folder, tmp_path, format="llama3_sae", config=CONFIG, file="model.pth")
+    check_refuses_broken(folder, tmp_path, format="llama3_sae", config=CONFIG, file="model.pth", every=1)
 
 
 def test_the_golden_vectors(tmp_path: Path, shared: Path) -> None:
