@@ -136,10 +136,11 @@ def _without_margin(*args, **kwargs):
 def test_without_the_margin_the_selection_would_be_wrong(selector: str, monkeypatch: pytest.MonkeyPatch) -> None:
     x, encoder = _case(300, 64, 1031, seed=10)
     expected = _from_all_scores(selector, x, encoder)
-    assert torch.equal(_select(_NUMBA, selector, x, encoder).to_dense(), expected)
-    for module in ("_cpu_topk", "_cpu_batch"):
-        monkeypatch.setattr(f"monoseme.kernels.{module}.certified_latents", _without_margin)
-    assert not torch.equal(_select(_NUMBA, selector, x, encoder).to_dense(), expected)
+    with taking(Fastest("mkl", "bf16")):  # a screen of float32 is right by itself on most numbers
+        assert torch.equal(_select(_NUMBA, selector, x, encoder).to_dense(), expected)
+        for module in ("_cpu_topk", "_cpu_batch"):
+            monkeypatch.setattr(f"monoseme.kernels.{module}.certified_latents", _without_margin)
+        assert not torch.equal(_select(_NUMBA, selector, x, encoder).to_dense(), expected)
 
 
 @pytest.mark.parametrize("screen", ["bf16", "onednn"])

@@ -15,6 +15,9 @@ from monoseme.pipeline._precision import precision_line, rounding_errors, tell_p
 from monoseme.testing.models import tiny_model
 from tests.pipeline.conftest import tiny_config
 
+# Whether bfloat16 is worth it depends on the machine; on those where it is not, a run says so.
+pytestmark = pytest.mark.filterwarnings("ignore:this machine multiplies bfloat16 no faster")
+
 
 class Listening(SilentDisplay):
     def __init__(self) -> None:

@@ -50,6 +50,7 @@ class SentenceModel:
 
 
 def _loaded(folder: Path, device: str) -> tuple[Any, Any]:
+    import torch
     from transformers import AutoModel, AutoTokenizer
 
     from monoseme.models._loading import without_progress_bar
@@ -57,7 +58,7 @@ def _loaded(folder: Path, device: str) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         with without_progress_bar():
-            model = AutoModel.from_pretrained(folder, local_files_only=True).to(device).eval()
+            model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).to(device).eval()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ModelError(f"{folder} holds no model that transformers can load: {str(error)[:300]}") from error
     if tokenizer.pad_token is None:

@@ -129,7 +129,7 @@ def this_environment(started: datetime.datetime) -> dict[str, Any]:
     """When, for how long and on what something was made that began at `started` and ends now."""
     finished = datetime.datetime.now(datetime.UTC)
     return {
-        "started": started.isoformat(timespec="seconds"),
+        "started": started.isoformat(timespec="milliseconds"),
         "seconds": round((finished - started).total_seconds(), 3),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
