@@ -98,7 +98,7 @@ def small(command: str, *, out: str) -> list[str]:
         rest = [*rest, "--label", Path(out).name, *(["--latents", "0-15"] if "--sample" not in flags else [])]
     elif verb == "eval" and not {"--overwrite", "--part"} & flags and "@" not in rest[0]:
         rest = [*rest, "--overwrite"]
-    return [verb, *_replaced(rest, "--out", out)]
+    return [verb, *_replaced(rest, "--out", f"{out}.parquet" if verb == "sentences" else out)]
 
 
 def _small_run(rest: Sequence[str], flags: set[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sys
 from typing import Any
 
 import numpy as np

@@ -24,7 +24,7 @@ from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError, ForeignError
 
 T = TypeVar("T")
-Number = float | None
+Number = int | float | None
 Categories = Mapping[str, Mapping[str, Number]]
 
 SAEBENCH_METRICS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
