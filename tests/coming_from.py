@@ -94,8 +94,9 @@ def small(command: str, *, out: str) -> list[str]:
         rest = [word.replace("resid_post.12", "resid_post.1").replace("attn_in.22", "attn_in.1") for word in rest]
     elif verb == "generate":
         rest = [*rest, "--max_tokens", "4"]
-    elif verb == "study" and rest[0] == "alignment":
-        rest = [*rest, "--corpus", "bundled", "--label", "domain"]  # a small run holds out too few texts
+    elif verb == "study":
+        rest = [*rest, "--out", out]
+        rest += ["--corpus", "bundled", "--label", "domain"] if rest[0] == "alignment" else []  # a small run holds out too little
     elif verb == "explain":
         rest = [*rest, "--label", Path(out).name, *(["--latents", "0-15"] if "--sample" not in flags else [])]
     elif verb == "eval" and not {"--overwrite", "--part"} & flags and "@" not in rest[0]:

@@ -97,6 +97,8 @@ def test_a_command_runs(command: str, place: Path, request: pytest.FixtureReques
     if words[0] == "serve":
         _serves(words, place)
         return
+    if "--resume" in words:  # there must be something to go on with
+        assert main([*(word for word in words if word != "--resume"), "--quiet"]) == 0
     try:
         code = main(words if "--help" in words else [*words, "--quiet"])
     except SystemExit as ended:  # --help ends so
