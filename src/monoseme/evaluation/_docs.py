@@ -8,6 +8,7 @@ from pathlib import Path
 
 from monoseme.core.files import write_atomic
 from monoseme.core.made_part import with_made_part
+from monoseme.core.markdown import cell
 from monoseme.evaluation import EVALUATIONS
 from monoseme.evaluation._metric import Definition
 
@@ -23,7 +24,7 @@ def definitions_as_markdown() -> str:
 
 
 def _table(definitions: tuple[Definition, ...]) -> str:
-    rows = [f"| `{d.name}` {_ARROWS[d.better]} | {d.unit} | {d.definition} |".replace("  |", " |") for d in definitions]
+    rows = [f"| `{d.name}` {_ARROWS[d.better]} | {d.unit} | {cell(d.definition)} |".replace("  |", " |") for d in definitions]
     return "\n".join(["| metric | unit | definition |", "|---|---|---|", *rows])
 
 

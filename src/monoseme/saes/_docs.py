@@ -16,6 +16,7 @@ from typing import Any
 from monoseme.core.field_docs import field_docs
 from monoseme.core.files import write_atomic
 from monoseme.core.made_part import with_made_part
+from monoseme.core.markdown import cell
 from monoseme.saes._base import SAE
 from monoseme.saes._registry import SAES
 
@@ -48,9 +49,7 @@ def with_architectures(page: str) -> str:
 
 
 def _table(classes: dict[str, type[SAE]]) -> str:
-    rows = [
-        f"| [`{name}`](#{name}) | {_cell(_formula(cls))} | {cls.learns_from} | {cls.reads} |" for name, cls in classes.items()
-    ]
+    rows = [f"| [`{name}`](#{name}) | {cell(_formula(cls))} | {cls.learns_from} | {cls.reads} |" for name, cls in classes.items()]
     return "\n".join(["| architecture | formula | learns from | reads |", "|---|---|---|---|", *rows])
 
 
@@ -116,7 +115,7 @@ class _Setting(typing.NamedTuple):
 
 
 def _settings(settings: list[_Setting]) -> str:
-    rows = [f"| `--sae.{s.flag}` | {_cell(s.kind)} | {_cell(s.default)} | {_cell(s.text)} |" for s in settings]
+    rows = [f"| `--sae.{s.flag}` | {cell(s.kind)} | {cell(s.default)} | {cell(s.text)} |" for s in settings]
     return "\n".join(["| setting | type | default | what it is |", "|---|---|---|---|", *rows])
 
 
@@ -159,10 +158,6 @@ def _default(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(_default(item) for item in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 if __name__ == "__main__":
