@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -116,6 +115,9 @@ def _serves(words: list[str], place: Path) -> None:
             said += line
             if "http://" in line:
                 break
-        server.send_signal(signal.SIGINT)
-        server.communicate(timeout=60)
+        server.terminate()  # not SIGINT, which a shell's background jobs ignore until the server listens
+        try:
+            server.communicate(timeout=60)
+        finally:
+            server.kill()
     assert "http://" in said
