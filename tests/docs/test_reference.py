@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from monoseme.cli import _docs
-from monoseme.cli._flag_list import BY_HAND, COMMON, Command, Flag, commands, flags_of
+from monoseme.cli._declared import Declared, HandFlag, declared_by, short_flags
+from monoseme.cli._flag_list import COMMON, Command, Flag, commands, commands_of, flags_of
 from monoseme.cli._verbs import names
 from monoseme.cli.ls import KINDS
+from monoseme.cli.main import main
 from monoseme.core import errors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,7 +115,7 @@ def test_every_flag_says_what_it_is_for(listed: list[Command]) -> None:
 def test_flags_that_a_command_reads_by_hand_are_known() -> None:
     """Every literal in the files of the commands that looks like a flag stands in the reference."""
     listed = json.loads(_docs.COMPLETION.read_text())
-    known = {name for flags in listed.values() for name in flags} | {name for flags in BY_HAND.values() for name in flags}
+    known = {name for flags in listed.values() for name in flags}
     known |= {re.sub("^--", "--no_", name) for name in known} | set(COMMON) | {"-h"}
     known |= {name.replace("-", "_").replace("__", "--", 1) for name in known} | {"--version"}
     own = {"_flag_list.py", "_docs.py", "completion.py"}
@@ -145,8 +147,27 @@ def test_a_new_setting_is_found_without_being_listed() -> None:
     assert found["--is_loud"].negative == "--no_is_loud"
 
 
-def test_words_for_flags_by_hand_belong_to_commands_that_are_there() -> None:
-    assert sorted(set(BY_HAND) - set(names())) == []
+def test_a_command_that_is_asked_for_its_flags_says_them_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    found = declared_by("report")
+    assert found.by_hand == (HandFlag("--overwrite", "Writes the report again.", is_switch=True),)
+    assert found.kind is None
+    assert declared_by("ls") == Declared()
+    assert capsys.readouterr().out == ""
+    assert main(["report", "--help"]) == 0  # it is asked no longer
+    assert capsys.readouterr().out.startswith("Write one HTML page")
+
+
+def test_a_short_flag_says_what_it_stands_for() -> None:
+    model, size = short_flags({"--model": "--model.model", "--max_bytes": "--storage.max_bytes"})
+    assert model == HandFlag("--model", "Short for --model.model.")
+    assert size.text == "Short for --storage.max_bytes; 500MB, 2GB."
+
+
+def test_what_is_said_of_each_thing_that_a_command_exchanges_is_told_once() -> None:
+    flags = {flag.name: flag.text for command in commands_of("export") if command.name == "export" for flag in command.flags}
+    assert flags["--out"] == "New folder."
+    assert flags["--fingerprint"].startswith("SAEs: Leave a fingerprint")
+    assert flags["--vectors"].startswith("Atlases: With what each latent writes")
 
 
 @pytest.mark.parametrize("kind", KINDS)

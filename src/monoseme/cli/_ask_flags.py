@@ -4,10 +4,19 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
-from monoseme.cli._options import apart, parse, settings
+from monoseme.cli._declared import HandFlag
+from monoseme.cli._options import CONFIG, apart, parse, settings
 from monoseme.core.config import from_dict, to_dict
 from monoseme.core.errors import ConfigError
 from monoseme.core.registry import Registry
+
+_WHAT = {
+    "explainer": "what explains",
+    "scorer": "what scores, or none",
+    "judge": "the language model that is asked, or none",
+    "method": "how to steer",
+}
+"""What a kind of plug-in does, as the list of flags says it."""
 
 
 class PluginFlag(NamedTuple):
@@ -19,6 +28,13 @@ class PluginFlag(NamedTuple):
     """The plug-in; None: none."""
     settings: Mapping[str, Any]
     """Its settings before the flags."""
+
+    @property
+    def declared(self) -> HandFlag:
+        """The flag that takes its name."""
+        return HandFlag(
+            f"--{self.kind}", f"NAME of {_WHAT[self.kind]}: monoseme ls {self.registry.kind}.", plugins=self.registry.kind
+        )
 
     @property
     def default(self) -> Any:
@@ -66,7 +82,8 @@ def parse_flags(
             default = plugin.default
             entries.append((plugin.kind, type(default), dataclasses.field(default=default)))
     flags = dataclasses.make_dataclass("Flags", entries, frozen=True, kw_only=True)
-    return parse(flags, apart(words, {"--sae"}), verb=verb, summary=summary, default=flags())
+    by_hand = (*(plugin.declared for plugin in plugins), CONFIG)
+    return parse(flags, apart(words, {"--sae"}), verb=verb, summary=summary, default=flags(), by_hand=by_hand)
 
 
 def settings_of(flags: Any, plugin: PluginFlag) -> dict[str, Any]:

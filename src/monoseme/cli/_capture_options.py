@@ -7,7 +7,8 @@ from typing import Annotated, NamedTuple
 
 import tyro
 
-from monoseme.cli._options import apart, expand, parse, settings, take_files, wants_help
+from monoseme.cli._declared import short_flags
+from monoseme.cli._options import CONFIG, apart, expand, parse, settings, take_files, wants_help
 from monoseme.core.errors import ConfigError
 from monoseme.pipeline import CaptureConfig, captured_config
 
@@ -51,7 +52,9 @@ def parse_capture(words: Sequence[str], *, verb: str, summary: str) -> CaptureCo
     said, rest = take_files(words)
     rest = _in_bytes(apart(expand(rest, SHORT), ["--sites"]))
     base = settings(_known(rest), said, where="config")
-    found = parse(CaptureFlags, rest, verb=verb, summary=summary, default=CaptureFlags(settings=base))
+    default = CaptureFlags(settings=base)
+    by_hand = (*short_flags(SHORT), CONFIG)
+    found = parse(CaptureFlags, rest, verb=verb, summary=summary, default=default, by_hand=by_hand)
     return CaptureCommand(found.settings, found.out, found.resume)
 
 

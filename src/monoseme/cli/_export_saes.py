@@ -2,25 +2,28 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from monoseme.cli._atlas_words import read_flags
+from monoseme.cli._atlas_words import Exchange, OwnFlag, read_flags
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
 from monoseme.interchange import SAE_FORMATS, export_sae
 from monoseme.pipeline import open_sae
 
-_FLAGS: dict[str, tuple[Any, str, Any]] = {
-    "format": (str, "Format of OUT.", ""),
-    "out": (str | None, "New folder.", None),
-    "fingerprint": (bool, "Leave a fingerprint beside the weights, by which a reader can verify them.", True),
-}
+ONE_SAE = Exchange(
+    "SAEs",
+    SAE_FORMATS,
+    {
+        "format": OwnFlag(str, "Format of OUT.", ""),
+        "out": OwnFlag(str | None, "New folder.", None),
+        "fingerprint": OwnFlag(bool, "Leave a fingerprint beside the weights, by which a reader can verify them.", True),
+    },
+    config="WriteConfig",
+)
 
 
 def export_one_sae(place: str, name: str, words: Sequence[str], *, summary: str) -> int:
     """Writes the SAE that `place` means; `words` are the flags of `export`."""
-    config = SAE_FORMATS.get(name).WriteConfig
-    flags = read_flags(name, _FLAGS, words, config=config, verb=f"export SAE --format {name}", summary=summary)
+    flags = read_flags(ONE_SAE, name, words, verb=f"export SAE --format {name}", summary=summary)
     if flags.out is None:
         raise ConfigError("export needs a new folder.\n  Type:  monoseme export RUN/saes/NAME --format NAME --out OUT")
     named = open_sae(place)

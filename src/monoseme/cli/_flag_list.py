@@ -1,21 +1,19 @@
 """Every flag of every command, read from the code: for the pages of reference and for completion in a shell.
 
-Commands that read typed settings are asked as far as the parser and stopped there; flags that a command reads by hand have their
-words here, and a test finds those that are missing.
+Each command is asked for its help and says what it would read (`_declared`); formats and plug-ins add their settings.
 """
 
-import contextlib
 import dataclasses
 import importlib
-import io
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, NoReturn
-from unittest import mock
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
+from monoseme.cli._atlas_words import Exchange
+from monoseme.cli._declared import HandFlag, declared_by
+from monoseme.cli._options import CONFIG
 from monoseme.cli._sae_flags import known
 from monoseme.cli._verbs import names
-from monoseme.core.errors import MonosemeError
 from monoseme.plugin_kinds import KINDS
 
 COMMON = {
@@ -25,111 +23,7 @@ COMMON = {
     "--kernel": "NAME: what SAEs are computed with: auto, reference, torch, numba, triton.",
 }
 """Flags of all commands."""
-
-_CONFIG = {"--config": "FILE (.json, .toml, .yaml) with settings; flags win over it."}
-_SAES = {
-    "--sae": "Architectures, with commas between them: monoseme ls saes.",
-    "--sae.SETTING": "A setting of every architecture named that has it; a list makes a sweep.",
-    "--sae.NAME.SETTING": "A setting of one architecture.",
-    "--preset": "NAME of a recipe that the other flags change: monoseme ls presets.",
-    "--model": "Short for --model.model.",
-    "--corpus": "Short for --corpus.source.",
-    "--site": "Short for --sites.",
-    "--activations": "Short for --stream.activations.",
-}
-_SHORT = {name: _SAES[name] for name in ("--model", "--corpus")}
-_PLUGINS = {
-    "--explainer": "NAME of what explains: monoseme ls explainers.",
-    "--scorer": "NAME of what scores, or none: monoseme ls scorers.",
-    "--judge": "NAME of the language model that is asked, or none: monoseme ls judges.",
-}
-_METHOD = {
-    "--method": "NAME of how to steer: monoseme ls steering.",
-    "--error-term": "on or off: whether what the SAE does not explain is kept.",
-    "--model": "Short for --model.model.",
-}
-BY_HAND: dict[str, dict[str, str]] = {
-    "demo": _SAES | _CONFIG | {"--no-serve": "Ends after the report."},
-    "run": _SAES | _CONFIG,
-    "train": _SAES | _CONFIG,
-    "plan": {},
-    "capture": _SHORT
-    | _CONFIG
-    | {
-        "--site": "Short for --sites.",
-        "--dtype": "Short for --storage.dtype.",
-        "--shard_bytes": "Short for --storage.shard_bytes; 500MB, 2GB.",
-        "--max_bytes": "Short for --storage.max_bytes; 500MB, 2GB.",
-    },
-    "sentences": {"--corpus": _SHORT["--corpus"]} | _CONFIG,
-    "scan": _SHORT | _CONFIG,
-    "explain": _PLUGINS | _CONFIG,
-    "score": {name: _PLUGINS[name] for name in ("--scorer", "--judge")} | _CONFIG,
-    "import": {
-        "--out": "New folder of the SAE, or folder or address (s3://...) of the store.",
-        "--format": "NAME; recognised if not said: monoseme ls sae_formats, activation_formats, atlas_formats.",
-        "--fingerprint": "SAEs: FILE with activations, codes and reconstructions to verify by.",
-        "--dtype": "Activations: type of the stored numbers: float32, bfloat16, float16, int8.",
-        "--shard_bytes": "Activations: about how much makes a shard (bytes).",
-        "--max_bytes": "Activations: the store ends before it would be larger (bytes).",
-        "--resume": "Activations: go on with the import in that folder.",
-        "--atlas": "Notes about latents: the atlas, or a run that has one.",
-        "--sae": "Notes: which SAE of the atlas; not needed where there is one.",
-        "--label": "Notes: what the annotation is called (the format's name).",
-    }
-    | _CONFIG,
-    "export": {
-        "--format": "NAME: monoseme ls sae_formats, atlas_formats.",
-        "--out": "New folder.",
-        "--fingerprint": "SAEs: leave a fingerprint beside the weights, by which a reader can verify them (or --no_fingerprint).",
-        "--sae": "Atlases: which SAE; not needed where there is one.",
-        "--explanations": "Atlases: label of the explanations (the newest).",
-        "--scores": "Atlases: label of the scores (the newest of those explanations).",
-        "--vectors": "Atlases: with what each latent writes, from the SAEs of the run.",
-    }
-    | _CONFIG,
-    "generate": _METHOD | _CONFIG,
-    "chat": _METHOD | _CONFIG,
-    "study": _CONFIG,
-    "eval": {
-        "--overwrite": "Measures again what is measured.",
-        "--evaluations": "Other evaluations than the run's own, with commas: monoseme ls evaluations.",
-        "--model": "FOLDER or hub id to measure in, instead of the run's own; writes nothing.",
-        "--corpus": "FILE, FOLDER or dataset whose held-out documents to measure on; writes nothing.",
-        "--context-len": "With --corpus: tokens of a context at most.",
-        "--part": "Parts of the codes, with commas: all, high, low, predicted, novel, a group's number; writes nothing.",
-    },
-    "report": {"--overwrite": "Writes the report again."},
-    "serve": {
-        "--open": "Opens the browser.",
-        "--expose": "Lets other machines connect, with the token that is printed.",
-        "--host": "ADDRESS to listen on; this machine only, if not said.",
-        "--port": "Port (8321).",
-    },
-    "search": {
-        "--sae": "SAEs of the atlas, with commas.",
-        "--n": "Hits of each SAE at most (20).",
-        "--label": "Label of the explanations.",
-        "--model": "FOLDER of a local sentence model: search by meaning.",
-        "--text": "A phrase: places of it, and the latents that fire there.",
-        "--roles": "With --text: only what these speakers say, with commas.",
-        "--match-case": "With --text: capitals count.",
-        "--where": "A statement about columns of the table of latents.",
-        "--sort": "With --where: the column to sort by.",
-        "--descending": "With --sort: the largest first.",
-    },
-    "verify": {
-        "--sae": "SAEs of an atlas in a folder of its own, with commas.",
-        "--model": "The language model, where the run does not name it.",
-        "--contexts": "Contexts computed again (256), or all.",
-        "--seed": "Of the draw.",
-        "--tolerance": "How far a number may be off, as a share of its size (1e-4).",
-        "--rounding-share": "Share of the codes that may differ by a tie of rounding.",
-    },
-}
-"""Flags that are read by hand, by command."""
-
-_PLANNED = ("train", "capture")
+_EXCHANGES = ("import", "export")
 
 
 class Flag(NamedTuple):
@@ -153,19 +47,9 @@ class Command(NamedTuple):
     flags: tuple[Flag, ...]
 
 
-class _Reached(Exception):
-    """A parser was reached; what it would have read."""
-
-    def __init__(self, kind: Any, default: Any) -> None:
-        """`kind` is the class that the words become."""
-        super().__init__()
-        self.kind = kind
-        self.default = default
-
-
 def commands() -> list[Command]:
     """All commands in the order of `monoseme --help`; those that take a name before their flags once for each name."""
-    return [command for verb in names() if verb != "completion" for command in _commands_of(verb)]
+    return [command for verb in names() if verb != "completion" for command in commands_of(verb)]
 
 
 def sae_settings() -> dict[str, tuple[str, ...]]:
@@ -173,55 +57,31 @@ def sae_settings() -> dict[str, tuple[str, ...]]:
     return {name: tuple(known(KINDS["saes"].get(name).Config)) for name in KINDS["saes"].names()}
 
 
-def _commands_of(verb: str) -> Iterator[Command]:
-    by_hand = [Flag(name, "", "", text) for name, text in BY_HAND.get(verb, {}).items()]
+def commands_of(verb: str) -> Iterator[Command]:
+    """A command, and what it may be asked for; each with its flags."""
+    if verb in _EXCHANGES:
+        yield from _exchanging(verb, importlib.import_module(f"monoseme.cli.{verb}").exchanges())
+        return
     if verb in ("study", "bench"):
         for name in _names_before_flags(verb):
-            yield Command(f"{verb} {name}", (*by_hand, *_typed(verb, [name])))
+            found = declared_by(verb, name)
+            yield Command(f"{verb} {name}", (*_by_hand(found.by_hand), *flags_of(found.kind, found.default)))
         return
-    if verb == "plan":
-        yield Command("plan", tuple(_typed("plan", ["train", "--plan.no_probe"])))
-        return
-    kinds = PLUGIN_FLAGS.get(verb, {})
-    shared: dict[str, Flag] = {flag.name: flag for flag in by_hand}
-    own: list[Command] = []
-    if kinds:
-        typed = _typed(verb, _PLUGIN_WORDS.get(verb, []))
-        shared |= {flag.name: flag for flag in typed if not flag.name.startswith(tuple(f"{other}." for other in kinds))}
-    for flag, kind in kinds.items():
-        for name in KINDS[kind].names():
-            settings = [each._replace(name=f"{flag}.{each.name[2:]}") for each in _settings(KINDS[kind].get(name).Config)]
-            own.append(Command(f"{verb} {flag} {name}", tuple(settings)))
-    if not kinds:
-        shared = {flag.name: flag for flag in _alone(verb)} | shared
-    yield Command(verb, tuple(shared.values()))
-    yield from own
-    yield from _of_formats(verb)
+    # `plan` has the flags of the command that it plans besides its own, which it reads first
+    found = declared_by(verb, "train") if verb == "plan" else declared_by(verb)
+    plugins = [flag for flag in found.by_hand if flag.plugins]
+    by_hand, typed = _by_hand(found.by_hand), flags_of(found.kind, found.default)
+    own = [flag for flag in typed if not flag.name.startswith(tuple(f"{each.name}." for each in plugins))]
+    flags = {flag.name: flag for flag in ((*by_hand, *own) if plugins else (*own, *by_hand))}
+    yield Command(verb, tuple(flags.values()))
+    for each in plugins:
+        for name in KINDS[each.plugins].names():
+            settings = _settings(KINDS[each.plugins].get(name).Config)
+            yield Command(f"{verb} {each.name} {name}", tuple(f._replace(name=f"{each.name}.{f.name[2:]}") for f in settings))
 
 
-PLUGIN_FLAGS = {
-    "explain": {"--explainer": "explainers", "--scorer": "scorers", "--judge": "judges"},
-    "score": {"--scorer": "scorers", "--judge": "judges"},
-    "generate": {"--method": "steering"},
-    "chat": {"--method": "steering"},
-}
-"""Flags that name a plug-in, whose settings are then flags below it."""
-_PLUGIN_WORDS = {"explain": ["--help"], "score": ["--scorer", "detection", "--help"]}
-"""What must be said so that the parser of such a command is reached."""
-_FORMATS = {
-    "import": (("activation_formats", "Config"), ("sae_formats", "Config"), ("atlas_formats", "Config")),
-    "export": (("sae_formats", "WriteConfig"), ("atlas_formats", "Config")),
-}
-
-
-def _alone(verb: str) -> list[Flag]:
-    """The flags of a command that takes no plug-in, without those of a format."""
-    if verb != "export":
-        return _typed(verb, ["--help"])
-    name = KINDS["atlas_formats"].names()[0]
-    config = KINDS["atlas_formats"].get(name).Config
-    own = {flag.name for flag in flags_of(config, config())}
-    return [flag for flag in _typed(verb, ["--format", name, "--help"]) if flag.name not in own]
+def _by_hand(flags: Iterable[HandFlag]) -> list[Flag]:
+    return [Flag(flag.name, "", "", flag.text) for flag in flags]
 
 
 def _settings(config: Any) -> list[Flag]:
@@ -229,15 +89,33 @@ def _settings(config: Any) -> list[Flag]:
     return flags_of(config, config()) if dataclasses.fields(config) else []
 
 
-_WORDS = {"activation_formats": "activations", "sae_formats": "SAEs", "atlas_formats": "atlases"}
+def _exchanging(verb: str, exchanges: Iterable[Exchange]) -> Iterator[Command]:
+    """The flags for all formats, then the settings of each, which are flags without a prefix."""
+    exchanges = list(exchanges)
+    found: dict[str, dict[str, Flag]] = {}
+    for exchange in exchanges:
+        kind = dataclasses.make_dataclass("Flags", exchange.fields(), frozen=True, kw_only=True)
+        for flag in flags_of(kind, kind()):
+            found.setdefault(flag.name, {})[exchange.what] = flag
+    shared = [_of_all(of) if len(of) == len(exchanges) else _of_some(of) for of in found.values()]
+    yield Command(verb, (*shared, *_by_hand([CONFIG])))
+    for exchange in exchanges:
+        for name in exchange.formats.names():
+            yield Command(f"{verb} --format {name} ({exchange.what})", tuple(_settings(exchange.config_of(name))))
 
 
-def _of_formats(verb: str) -> Iterator[Command]:
-    """The settings of each format, which are flags without a prefix."""
-    for kind, config in _FORMATS.get(verb, ()):
-        for name in KINDS[kind].names():
-            flags = _settings(getattr(KINDS[kind].get(name), config))
-            yield Command(f"{verb} --format {name} ({_WORDS[kind]})", tuple(flags))
+def _of_all(flags: dict[str, Flag]) -> Flag:
+    """A flag that is there whatever is exchanged; where it says different things, each with what it is said of."""
+    first = next(iter(flags.values()))
+    return first if len({flag.text for flag in flags.values()}) == 1 else _of_some(flags)
+
+
+def _of_some(flags: dict[str, Flag]) -> Flag:
+    of: dict[str, list[str]] = {}
+    for what, flag in flags.items():
+        of.setdefault(flag.text, []).append(what)
+    told = [f"{', '.join(whats)}: {text}" for text, whats in of.items()]
+    return next(iter(flags.values()))._replace(text=" ".join(line[:1].upper() + line[1:] for line in told))
 
 
 def _names_before_flags(verb: str) -> list[str]:
@@ -246,26 +124,10 @@ def _names_before_flags(verb: str) -> list[str]:
     return list(importlib.import_module("monoseme.benchmarks").BENCHMARKS)
 
 
-def _typed(verb: str, words: Sequence[str]) -> list[Flag]:
-    """The flags of the parser that the words of a command lead to; none where it has none."""
-    module = importlib.import_module(f"monoseme.cli.{verb}")
-    tyro = importlib.import_module("tyro")
-
-    def reach(kind: Any, *, default: Any, **_: object) -> NoReturn:
-        raise _Reached(kind, default)
-
-    with mock.patch.object(tyro, "cli", reach), contextlib.redirect_stdout(io.StringIO()):
-        try:
-            module.main(list(words))
-        except _Reached as reached:
-            return flags_of(reached.kind, reached.default)
-        except MonosemeError:
-            return []
-    return []
-
-
 def flags_of(kind: Any, default: Any) -> list[Flag]:
-    """The flags of a class of settings, as tyro makes them."""
+    """The flags of a class of settings, as tyro makes them; none for None."""
+    if kind is None:
+        return []
     tyro = importlib.import_module("tyro")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # get_parser: the only public way to a parser without running it

@@ -2,20 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from monoseme.atlas.formats import ATLAS_FORMATS, find_atlas_format, import_notes
-from monoseme.cli._atlas_words import chosen_sae, read_flags, value_of
+from monoseme.cli._atlas_words import Exchange, OwnFlag, chosen_sae, read_flags, value_of
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
 from monoseme.pipeline import atlas_at
 
-_FLAGS: dict[str, tuple[Any, str, Any]] = {
-    "format": (str, "Format of PATH; recognised if not given.", ""),
-    "atlas": (str | None, "Atlas, or a run that has one.", None),
-    "sae": (str | None, "Which SAE of the atlas; not needed where there is one.", None),
-    "label": (str | None, "What the annotation is called. None: the name of the format.", None),
-}
+NOTES = Exchange(
+    "atlases",
+    ATLAS_FORMATS,
+    {
+        "format": OwnFlag(str, "Format of PATH; recognised if not given.", ""),
+        "atlas": OwnFlag(str | None, "Atlas, or a run that has one.", None),
+        "sae": OwnFlag(str | None, "Which SAE of the atlas; not needed where there is one.", None),
+        "label": OwnFlag(str | None, "What the annotation is called. None: the name of the format.", None),
+    },
+)
 
 
 def import_into_atlas(words: Sequence[str], *, summary: str) -> int:
@@ -24,14 +27,7 @@ def import_into_atlas(words: Sequence[str], *, summary: str) -> int:
         raise ConfigError("import needs a file or a folder, before its flags.\n  Type:  monoseme import PATH --atlas ATLAS")
     path = Path(words[0])
     name = find_atlas_format(path, value_of(words, "--format"))
-    flags = read_flags(
-        name,
-        _FLAGS,
-        words[1:],
-        config=ATLAS_FORMATS.get(name).Config,
-        verb=f"import PATH --atlas ATLAS --format {name}",
-        summary=summary,
-    )
+    flags = read_flags(NOTES, name, words[1:], verb=f"import PATH --atlas ATLAS --format {name}", summary=summary)
     atlas = atlas_at(Path(flags.atlas))
     sae = chosen_sae(atlas, flags.sae)
     found = import_notes(atlas, sae, path, format=name, config=flags.settings, label=flags.label)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from monoseme.activations.formats import ACTIVATION_FORMATS
-from monoseme.cli._atlas_words import read_flags, value_of
+from monoseme.cli._atlas_words import Exchange, OwnFlag, read_flags, value_of
 from monoseme.cli._options import wants_help
 from monoseme.core.artifact import exists_error
 from monoseme.core.config import suggest
@@ -15,18 +15,19 @@ from monoseme.core.errors import ConfigError, ForeignError, UnknownPluginError
 from monoseme.core.files import typed
 from monoseme.core.folder import is_address
 from monoseme.core.registry import Registry
-from monoseme.interchange import SAE_FORMATS, ImportedSaes, ReadSae, find_sae_format, read_saes
+from monoseme.interchange import SAE_FORMATS, ImportedSaes, ReadSae, find_sae_format, read_saes, write_saes
 from monoseme.interchange._hub_words import HubWord, fetched, hub_word
-from monoseme.interchange._importing import write_saes
 from monoseme.pipeline import RUN_FILE
 
-_FLAGS: dict[str, tuple[Any, str, Any]] = {
-    "format": (str, "Format of PATH; recognised if not given.", ""),
-    "out": (str | None, "New folder of the SAE, or of several. None: saes/NAME in this folder.", None),
-    "fingerprint": (str | None, "Activations with codes and reconstructions to verify it by.", None),
-}
-
-
+WHOLE_SAES = Exchange(
+    "SAEs",
+    SAE_FORMATS,
+    {
+        "format": OwnFlag(str, "Format of PATH; recognised if not given.", ""),
+        "out": OwnFlag(str | None, "New folder of the SAE, or of several. None: saes/NAME in this folder.", None),
+        "fingerprint": OwnFlag(str | None, "Activations with codes and reconstructions to verify it by.", None),
+    },
+)
 _SAES = "saes"
 """Where an SAE goes that is given no place: `saes/NAME` in the working folder."""
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".npz")
@@ -106,14 +107,13 @@ def import_sae_files(words: Sequence[str], *, summary: str) -> int:
     """Writes artifacts of SAEs; `words` are those of `import`."""
     if wants_help(words) and (name := value_of(words, "--format")) is not None:
         rest = words if words[0].startswith("-") else words[1:]
-        read_flags(name, _FLAGS, rest, config=SAE_FORMATS.get(name).Config, verb=_verb(name), summary=summary)
+        read_flags(WHOLE_SAES, name, rest, verb=_verb(name), summary=summary)
     if words[0].startswith("-"):
         raise ConfigError("import needs a file or a folder, before its flags.\n  Type:  monoseme import PATH")
     wanted = None if Path(words[0]).exists() else hub_word(words[0])
     path = Path(words[0]) if wanted is None else fetched(wanted)
     name = find_sae_format(path, value_of(words, "--format"))
-    config = SAE_FORMATS.get(name).Config
-    flags = read_flags(name, _FLAGS, words[1:], config=config, verb=_verb(name), summary=summary)
+    flags = read_flags(WHOLE_SAES, name, words[1:], verb=_verb(name), summary=summary)
     fingerprint = None if flags.fingerprint is None else Path(flags.fingerprint)
     if flags.out is not None and Path(flags.out).exists():
         raise exists_error(Path(flags.out))

@@ -10,17 +10,28 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from monoseme.cli._declared import Declared, HandFlag, declare
 from monoseme.core.config import from_dict, load_file, merge, to_dict
 from monoseme.core.errors import ConfigError
 
 C = TypeVar("C")
+CONFIG = HandFlag("--config", "FILE (.json, .toml, .yaml) with settings; flags win over it.")
 
 
-def parse(cls: type[C], words: Sequence[str], *, verb: str, summary: str, default: C | None = None) -> C:
-    """A `cls` from command-line words, on top of `default`.
+def parse(
+    cls: type[C],
+    words: Sequence[str],
+    *,
+    verb: str,
+    summary: str,
+    default: C | None = None,
+    by_hand: Sequence[HandFlag] = (),
+) -> C:
+    """A `cls` from command-line words, on top of `default`; `by_hand` are the flags that are read from the words before.
 
     Wrong words end the program with exit code 2 and tyro's message, which suggests what was meant.
     """
+    declare(Declared(tuple(by_hand), cls, default))
     import tyro
 
     start: Any = tyro.MISSING_NONPROP if default is None else default
@@ -45,12 +56,12 @@ def take_files(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     while queue:
         word = queue.pop(0)
         flag, equals, value = word.partition("=")
-        if flag != "--config":
+        if flag != CONFIG.name:
             rest.append(word)
             continue
         value = value if equals else (queue.pop(0) if queue else "")
         if not value:
-            raise ConfigError("--config needs a file (.json, .toml, .yaml)")
+            raise ConfigError(f"{CONFIG.name} needs a file (.json, .toml, .yaml)")
         said = merge(said, load_file(Path(value)))
     return said, rest
 

@@ -9,8 +9,9 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from monoseme.cli._options import apart, expand, folder_of, parse, settings, take_files, wants_help, write
-from monoseme.cli._sae_flags import Listed, build, help_text, take
+from monoseme.cli._declared import HandFlag, short_flags
+from monoseme.cli._options import CONFIG, apart, expand, folder_of, parse, settings, take_files, wants_help, write
+from monoseme.cli._sae_flags import SAE_FLAGS, Listed, build, help_text, take
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ConfigError
 from monoseme.pipeline import RUN_FILE, RunConfig, RunFolder, RunSettings, from_stores, run_config
@@ -22,12 +23,12 @@ SHORT = {
     "--corpus": "--corpus.source",
     "--site": "--sites",
     "--activations": "--stream.activations",
-    "--preset": "--preset",
 }
 """Short flags for the settings that users mean most."""
 _LISTS = ("--evaluations", "--start_from", "--train.trackers", "--stream.activations", "--stream.weights")
 """Flags whose words may be written with commas between them."""
 _STORES = "--stream.activations"
+_PRESET = HandFlag("--preset", "NAME of a recipe that the other flags change: monoseme ls presets.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +51,10 @@ class RunCommand(NamedTuple):
     resume: bool
 
 
-def parse_run(words: Sequence[str], *, verb: str, summary: str, default: RunConfig, out: Path) -> RunCommand:
-    """The run that the words describe: default or preset, then `--config` files, then flags.
+def parse_run(
+    words: Sequence[str], *, verb: str, summary: str, default: RunConfig, out: Path, by_hand: Sequence[HandFlag] = ()
+) -> RunCommand:
+    """The run that the words describe: default or preset, then `--config` files, then flags; `by_hand`: flags read before.
 
     Raises ConfigError, UnknownPluginError. `--help` prints the options and ends the program.
     """
@@ -62,7 +65,12 @@ def parse_run(words: Sequence[str], *, verb: str, summary: str, default: RunConf
         _print_sae_help(flags.names or tuple(sae.plugin_name for sae in chosen.saes))
     base = settings(chosen.settings, {k: v for k, v in said.items() if k != "saes"}, where="config")
     found = parse(
-        RunFlags, apart(expand(rest, SHORT), _LISTS), verb=verb, summary=summary, default=RunFlags(out=out, settings=base)
+        RunFlags,
+        apart(expand(rest, SHORT), _LISTS),
+        verb=verb,
+        summary=summary,
+        default=RunFlags(out=out, settings=base),
+        by_hand=(*SAE_FLAGS, _PRESET, *short_flags(SHORT), CONFIG, *by_hand),
     )
     listed = _listed(flags.names, chosen, said)
     return RunCommand(RunConfig.of(found.settings, build(flags, listed)), found.out, found.resume)
@@ -99,9 +107,9 @@ def _take_preset(words: Sequence[str], default: RunConfig) -> tuple[RunConfig, l
     rest = list(words)
     for i, word in enumerate(rest):
         name, equals, value = word.partition("=")
-        if name == "--preset":
+        if name == _PRESET.name:
             if not equals and i + 1 == len(rest):
-                raise ConfigError(f"--preset needs a name.\n  Allowed: {', '.join(PRESETS.names())}")
+                raise ConfigError(f"{_PRESET.name} needs a name.\n  Allowed: {', '.join(PRESETS.names())}")
             found = preset(value if equals else rest[i + 1])
             settled = RunConfig.of(_defaults(found.settings, default.stream.activations), found.saes)
             return settled, rest[:i] + rest[i + (1 if equals else 2) :]

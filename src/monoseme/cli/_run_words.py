@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from monoseme.cli._declared import Declared, HandFlag, declare, names_of
 from monoseme.cli._options import wants_help, write
 from monoseme.cli._verbs import document
 from monoseme.core.config import suggest
@@ -32,16 +33,16 @@ class RunWords(NamedTuple):
         return None if text is None else Path(text)
 
 
-def read_words(
-    words: Sequence[str], *, verb: str, switches: Sequence[str] = (), options: Sequence[str] = (), fewest: int = 1
-) -> RunWords | None:
-    """The words of a verb, or None after `--help` was answered.
+def read_words(words: Sequence[str], *, verb: str, flags: Sequence[HandFlag] = (), fewest: int = 1) -> RunWords | None:
+    """The words of a verb that has these flags, or None after `--help` was answered.
 
     Raises ConfigError for an unknown flag (with a suggestion), a flag without its value, or too few paths.
     """
+    declare(Declared(tuple(flags)))
     if wants_help(words):
         write(document(verb))
         return None
+    switches, options = names_of(flags, switches=True), names_of(flags, switches=False)
     paths: list[str] = []
     on: set[str] = set()
     values: dict[str, str] = {}

@@ -17,11 +17,17 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from monoseme.cli._declared import HandFlag
 from monoseme.core.config import from_dict, merge, suggest
 from monoseme.core.errors import ConfigError
 from monoseme.core.field_docs import field_docs
 
 PREFIX = "--sae"
+SAE_FLAGS = (
+    HandFlag(PREFIX, "Architectures, with commas between them: monoseme ls saes."),
+    HandFlag(f"{PREFIX}.SETTING", "A setting of every architecture named that has it; a list makes a sweep."),
+    HandFlag(f"{PREFIX}.NAME.SETTING", "A setting of one architecture."),
+)
 _HELP_WIDTH, _INDENT = 110, " " * 6
 
 

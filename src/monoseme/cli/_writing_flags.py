@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 
 from monoseme.cli._ask_flags import PluginFlag, take_name
-from monoseme.cli._options import expand, parse, settings, take_files
+from monoseme.cli._declared import HandFlag, short_flags
+from monoseme.cli._options import CONFIG, expand, parse, settings, take_files
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ConfigError
 from monoseme.kernels import default_choice
@@ -18,6 +19,7 @@ from monoseme.steering import STEERING
 
 _SHORT = {"--model": "--model.model"}
 _METHOD = "additive"
+_ERROR_TERM = HandFlag("--error-term", "on or off: whether what the SAE does not explain is kept.")
 _SWITCH = {"on": True, "off": False}
 
 Words = tyro.conf.UseAppendAction[tuple[str, ...]]
@@ -86,7 +88,9 @@ def read_flags(kind: type[F], words: Sequence[str], *, verb: str, summary: str) 
     if dataclasses.fields(default):
         fields.append(("method", type(default), dataclasses.field(default=default)))
     flags: Any = dataclasses.make_dataclass("Flags", fields, frozen=True, kw_only=True)
-    read = parse(flags, expand(rest, _SHORT), verb=verb, summary=f"{summary}\n\n{_methods()}", default=flags())
+    by_hand = (plugin.declared, _ERROR_TERM, *short_flags(_SHORT), CONFIG)
+    summary = f"{summary}\n\n{_methods()}"
+    read = parse(flags, expand(rest, _SHORT), verb=verb, summary=summary, default=flags(), by_hand=by_hand)
     own: F = read.own
     steering = SteeringConfig(
         method=name,
@@ -129,7 +133,7 @@ def _canonical(word: str) -> str:
 def _take_error_term(words: Sequence[str]) -> tuple[bool | None, list[str]]:
     """What `--error-term on|off` says, and the words without it. Raises ConfigError for another value."""
     for i, word in enumerate(words):
-        if _canonical(word) != "--error_term":
+        if _canonical(word) != _canonical(_ERROR_TERM.name):
             continue
         _, equals, value = word.partition("=")
         value = value if equals else next(iter(words[i + 1 : i + 2]), "")

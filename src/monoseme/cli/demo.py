@@ -9,6 +9,7 @@ is served; a stopped one goes on.
 
 from pathlib import Path
 
+from monoseme.cli._declared import HandFlag
 from monoseme.cli._run_options import parse_run
 from monoseme.cli._verbs import document
 from monoseme.cli.run import result_of
@@ -18,6 +19,7 @@ from monoseme.pipeline import RUN_FILE, run_all
 from monoseme.presets import preset
 
 _OUT = Path("runs/demo")
+_NO_SERVE = HandFlag("--no-serve", "Ends after the report.", is_switch=True)
 _NEXT = """
 Next, on a GPU, with a model of the hub:
   monoseme run --preset gpt2 --out runs/gpt2
@@ -27,9 +29,11 @@ Next, on a GPU, with a model of the hub:
 
 def main(words: list[str]) -> int:
     """Makes the demo's run unless it is there, then serves it."""
-    own = {"--no-serve", "--no_serve"}
+    own = {_NO_SERVE.name, "--no_serve"}
     rest = [word for word in words if word not in own]
-    config, out, resume = parse_run(rest, verb="demo", summary=document("demo"), default=preset("demo"), out=_OUT)
+    config, out, resume = parse_run(
+        rest, verb="demo", summary=document("demo"), default=preset("demo"), out=_OUT, by_hand=[_NO_SERVE]
+    )
     run = run_all(config, out, resume=resume or (out / RUN_FILE).is_file())
     get_display().say(f"\nThe report:  {run.report / 'index.html'}\nThe web app:  monoseme serve {typed(run.path)}\n{_NEXT}")
     get_display().result(result_of(run))

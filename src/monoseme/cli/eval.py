@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from monoseme.cli._declared import HandFlag
 from monoseme.cli._run_words import read_words
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
@@ -38,12 +39,19 @@ from monoseme.pipeline import (
 )
 from monoseme.text import CorpusConfig
 
+_FLAGS = (
+    HandFlag("--overwrite", "Measures again what is measured.", is_switch=True),
+    HandFlag("--evaluations", "Other evaluations than the run's own, with commas: monoseme ls evaluations."),
+    HandFlag("--model", "FOLDER or hub id to measure in, instead of the run's own; writes nothing."),
+    HandFlag("--corpus", "FILE, FOLDER or dataset whose held-out documents to measure on; writes nothing."),
+    HandFlag("--context-len", "With --corpus: tokens of a context at most."),
+    HandFlag("--part", "Parts of the codes, with commas: all, high, low, predicted, novel, a group's number; writes nothing."),
+)
+
 
 def main(words: list[str]) -> int:
     """Measures each run or checkpoint named."""
-    said = read_words(
-        words, verb="eval", switches=("--overwrite",), options=("--evaluations", "--part", "--model", "--corpus", "--context-len")
-    )
+    said = read_words(words, verb="eval", flags=_FLAGS)
     if said is None:
         return 0
     names, parts = _list(said.options.get("--evaluations", "")), _list(said.options.get("--part", ""))

@@ -12,7 +12,7 @@ annotations by their labels (the newest, if not said); --vectors adds what laten
 """
 
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from monoseme.atlas import Atlas
 from monoseme.atlas.choice import LatentChoice
 from monoseme.atlas.formats import ATLAS_FORMATS, ExportChoice, export_atlas
-from monoseme.cli._atlas_words import chosen_sae, format_lines, read_flags, value_of
-from monoseme.cli._export_saes import export_one_sae
+from monoseme.cli._atlas_words import Exchange, OwnFlag, chosen_sae, format_lines, read_flags, value_of
+from monoseme.cli._export_saes import ONE_SAE, export_one_sae
 from monoseme.cli._options import wants_help, write
 from monoseme.cli._verbs import document
 from monoseme.core.config import suggest
@@ -30,23 +30,31 @@ from monoseme.core.errors import ConfigError, UnknownPluginError
 from monoseme.interchange import SAE_FORMATS
 from monoseme.pipeline import RUN_FILE, RunFolder, atlas_at
 
-_FLAGS: dict[str, tuple[Any, str, Any]] = {
-    "format": (str, "Format of OUT.", ""),
-    "out": (str | None, "New folder.", None),
-    "sae": (str | None, "Which SAE of the atlas; not needed where there is one.", None),
-    "which": (LatentChoice, "", LatentChoice()),
-    "explanations": (str | None, "Label of the explanations. None: the newest, if there are any.", None),
-    "scores": (str | None, "Label of the scores. None: the newest of those explanations, if there are any.", None),
-    "vectors": (bool, "With what each latent writes, from the SAEs of the run.", False),
-}
+_ATLAS = Exchange(
+    "atlases",
+    ATLAS_FORMATS,
+    {
+        "format": OwnFlag(str, "Format of OUT.", ""),
+        "out": OwnFlag(str | None, "New folder.", None),
+        "sae": OwnFlag(str | None, "Which SAE of the atlas; not needed where there is one.", None),
+        "which": OwnFlag(LatentChoice, "", LatentChoice()),
+        "explanations": OwnFlag(str | None, "Label of the explanations. None: the newest, if there are any.", None),
+        "scores": OwnFlag(str | None, "Label of the scores. None: the newest of those explanations, if there are any.", None),
+        "vectors": OwnFlag(bool, "With what each latent writes, from the SAEs of the run.", False),
+    },
+)
+
+
+def exchanges() -> tuple[Exchange, ...]:
+    """What can be exported, with the flags for it."""
+    return ONE_SAE, _ATLAS
 
 
 def main(words: list[str]) -> int:
     """Exports the latents of one SAE."""
     name = value_of(words, "--format")
     if not words or (wants_help(words) and name is None):
-        told = {"SAEs": SAE_FORMATS, "atlases": ATLAS_FORMATS}
-        lists = "".join(f"\n\nFormats of {what}:\n{format_lines(formats)}" for what, formats in told.items())
+        lists = "".join(f"\n\nFormats of {each.what}:\n{format_lines(each.formats)}" for each in exchanges())
         write(f"{document('export')}{lists}")
         return 0
     place, rest = (None, words) if words[0].startswith("-") else (words[0], words[1:])
@@ -62,14 +70,7 @@ def main(words: list[str]) -> int:
             f'no format is named "{name}".{suggest(name, [*SAE_FORMATS.names(), *ATLAS_FORMATS.names()])}\n'
             f"  Of SAEs: {', '.join(SAE_FORMATS.names())}\n  Of atlases: {', '.join(ATLAS_FORMATS.names())}"
         )
-    flags = read_flags(
-        name,
-        _FLAGS,
-        rest,
-        config=ATLAS_FORMATS.get(name).Config,
-        verb=f"export ATLAS --format {name}",
-        summary=document("export"),
-    )
+    flags = read_flags(_ATLAS, name, rest, verb=f"export ATLAS --format {name}", summary=document("export"))
     if place is None or flags.out is None:
         raise ConfigError("export needs an atlas and a new folder.\n  Type:  monoseme export ATLAS --format NAME --out OUT")
     atlas = atlas_at(Path(place))

@@ -14,19 +14,14 @@ Formats: monoseme ls sae_formats, activation_formats; with --atlas, atlas_format
 bfloat16, float16, int8. What a store does not hold is missing in ours and told; files that could run a program are never loaded.
 """
 
-import dataclasses
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
-
-from monoseme.activations.formats import ACTIVATION_FORMATS
-from monoseme.activations.formats._importing import Imported, find_format, import_activations, kept_settings
+from monoseme.activations.formats import ACTIVATION_FORMATS, Imported, find_format, import_activations, kept_settings
 from monoseme.activations.store.config import StoredDtype
-from monoseme.cli._atlas_words import format_lines
-from monoseme.cli._options import apart, parse, settings, take_files, wants_help, write
+from monoseme.cli._atlas_words import Exchange, OwnFlag, format_lines, read_flags, value_of
+from monoseme.cli._options import apart, wants_help, write
 from monoseme.cli._verbs import document
 from monoseme.core.config import from_dict
 from monoseme.core.display import counted, get_display
@@ -34,14 +29,35 @@ from monoseme.core.errors import ConfigError
 from monoseme.core.files import typed
 from monoseme.interchange import SAE_FORMATS
 
+_STORE = Exchange(
+    "activations",
+    ACTIVATION_FORMATS,
+    {
+        "out": OwnFlag(str | None, "Folder or address (s3://...) of the store.", None),
+        "format": OwnFlag(str, "Format of PATH; recognised if not given.", ""),
+        "dtype": OwnFlag(StoredDtype | None, "Type of the stored numbers. None: that of PATH.", None),
+        "shard_bytes": OwnFlag(int | None, "About how much makes a shard (bytes).", None),
+        "max_bytes": OwnFlag(int | None, "The store ends before it would be larger (bytes).", None),
+        "resume": OwnFlag(bool, "Go on with the import in that folder.", False),
+    },
+)
+
+
+def exchanges() -> tuple[Exchange, ...]:
+    """What can be imported, with the flags for it."""
+    from monoseme.cli._import_notes import NOTES
+    from monoseme.cli._import_saes import WHOLE_SAES
+
+    return WHOLE_SAES, _STORE, NOTES
+
 
 def main(words: list[str]) -> int:
     """Imports a store of activations, or notes about latents into an atlas."""
-    if _value(words, "--atlas") is not None:
+    if value_of(words, "--atlas") is not None:
         from monoseme.cli._import_notes import import_into_atlas  # tables and atlases are not needed for activations
 
         return import_into_atlas(words, summary=document("import"))
-    if not words or (wants_help(words) and _value(words, "--format") is None):
+    if not words or (wants_help(words) and value_of(words, "--format") is None):
         told = {"SAEs": SAE_FORMATS, "activations": ACTIVATION_FORMATS}
         lists = "".join(f"\n\nFormats of {what}:\n{format_lines(formats)}" for what, formats in told.items())
         write(f"{document('import')}{lists}")
@@ -68,7 +84,7 @@ def main(words: list[str]) -> int:
 
 def _format(path: str, words: Sequence[str], kept: Mapping[str, Any] | None) -> str:
     """The format asked for, that of the import that goes on, or the one recognised; a help page needs no folder."""
-    name = _value(words, "--format") or (str(kept["format"]) if kept else None)
+    name = value_of(words, "--format") or (str(kept["format"]) if kept else None)
     if name is not None and wants_help(words):
         ACTIVATION_FORMATS.source(name)
         return name
@@ -77,30 +93,10 @@ def _format(path: str, words: Sequence[str], kept: Mapping[str, Any] | None) -> 
 
 def _flags_of(name: str, words: Sequence[str], kept: Mapping[str, Any] | None) -> Any:
     """The flags, on top of those of the import that goes on."""
-    said, rest = take_files(words)
-    config = ACTIVATION_FORMATS.get(name).Config
-    start = config() if kept is None else from_dict(config, kept["options"], where="the import that goes on")
-    kind = _flags(name, config)
-    default = kind(format=name, settings=settings(start, said, where="config"))
-    return parse(kind, apart(rest, ["--site"]), verb=f"import PATH --format {name}", summary=document("import"), default=default)
-
-
-def _flags(name: str, config: type) -> Any:
-    """A dataclass of what every import takes and of the settings of the format, which are flags without a prefix."""
-    fields: list[Any] = [
-        ("out", _flag(str | None, "Folder or address (s3://...) of the store."), None),
-        ("format", _flag(str, "Format of PATH; recognised if not given."), name),
-        ("dtype", _flag(StoredDtype | None, "Type of the stored numbers. None: that of PATH."), None),
-        ("shard_bytes", _flag(int | None, "About how much makes a shard (bytes)."), None),
-        ("max_bytes", _flag(int | None, "The store ends before it would be larger (bytes)."), None),
-        ("resume", _flag(bool, "Go on with the import in that folder."), False),
-        ("settings", Annotated[config, tyro.conf.arg(name="")], dataclasses.field(default_factory=config)),
-    ]
-    return dataclasses.make_dataclass("ImportFlags", fields, frozen=True, kw_only=True)
-
-
-def _flag(hint: Any, text: str) -> Any:
-    return Annotated[hint, tyro.conf.arg(help=text)]
+    start = None if kept is None else from_dict(_STORE.config_of(name), kept["options"], where="the import that goes on")
+    return read_flags(
+        _STORE, name, apart(words, ["--site"]), verb=f"import PATH --format {name}", summary=document("import"), start=start
+    )
 
 
 def _storage(flags: Any, kept: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -111,17 +107,8 @@ def _storage(flags: Any, kept: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _kept(words: Sequence[str]) -> Mapping[str, Any] | None:
     """The settings of the import that `--resume` goes on with, if one was begun."""
-    out = _value(words, "--out")
+    out = value_of(words, "--out")
     return kept_settings(out) if out is not None and "--resume" in words else None
-
-
-def _value(words: Sequence[str], wanted: str) -> str | None:
-    """What a flag says, before the others can be read."""
-    for word, following in itertools.zip_longest(words, words[1:]):
-        flag, equals, value = word.partition("=")
-        if flag == wanted:
-            return value if equals else following
-    return None
 
 
 def _tell(found: Imported, out: str) -> None:

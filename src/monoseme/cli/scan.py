@@ -19,7 +19,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from monoseme.cli._options import apart, expand, folder_of, parse, settings, take_files, wants_help
+from monoseme.cli._declared import short_flags
+from monoseme.cli._options import CONFIG, apart, expand, folder_of, parse, settings, take_files, wants_help
 from monoseme.cli._verbs import document
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
@@ -99,4 +100,5 @@ def _read(words: Sequence[str]) -> ScanFlags:
         own = run_config(run).atlas
         default = ScanSettings(**{each.name: getattr(own, each.name) for each in dataclasses.fields(ScanSettings)})
     flags = ScanFlags(out=folder_of(rest) or _OUT, settings=settings(default, said, where="config"))
-    return parse(ScanFlags, apart(expand(rest, _SHORT), _LISTS), verb="scan", summary=document("scan"), default=flags)
+    rest, by_hand = apart(expand(rest, _SHORT), _LISTS), (*short_flags(_SHORT), CONFIG)
+    return parse(ScanFlags, rest, verb="scan", summary=document("scan"), default=flags, by_hand=by_hand)

@@ -15,19 +15,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monoseme.atlas import Atlas
+from monoseme.atlas import Annotation, Atlas
 from monoseme.atlas.annotations import read_explanations
 from monoseme.atlas.roles import RoleFilter
 from monoseme.atlas.search import find_phrase, latents_there, search_by_meaning, search_explanations
 from monoseme.atlas.sentence_model import SentenceModel
+from monoseme.cli._declared import HandFlag
 from monoseme.cli._options import write
 from monoseme.cli._run_words import RunWords, read_words
 from monoseme.core.display import JsonDisplay, get_display
 from monoseme.core.errors import ConfigError
 from monoseme.pipeline import atlas_at
 
-_OPTIONS = ("--sae", "--n", "--label", "--model", "--text", "--roles", "--where", "--sort")
-_SWITCHES = ("--match-case", "--descending")
+_FLAGS = (
+    HandFlag("--sae", "SAEs of the atlas, with commas."),
+    HandFlag("--n", "Hits of each SAE at most (20)."),
+    HandFlag("--label", "Label of the explanations."),
+    HandFlag("--model", "FOLDER of a local sentence model: search by meaning."),
+    HandFlag("--text", "A phrase: places of it, and the latents that fire there."),
+    HandFlag("--roles", "With --text: only what these speakers say, with commas."),
+    HandFlag("--match-case", "With --text: capitals count.", is_switch=True),
+    HandFlag("--where", "A statement about columns of the table of latents."),
+    HandFlag("--sort", "With --where: the column to sort by."),
+    HandFlag("--descending", "With --sort: the largest first.", is_switch=True),
+)
 _GOES_WITH = {"--roles": "--text", "--match-case": "--text", "--sort": "--where", "--descending": "--where"}
 _SHOWN_COLUMNS = ("latent", "density", "max", "explanation")
 _WORDS = ("text", "explanation")
@@ -40,7 +51,7 @@ _AROUND = 12
 
 def main(words: list[str]) -> int:
     """Searches one atlas."""
-    said = read_words(words, verb="search", switches=_SWITCHES, options=_OPTIONS)
+    said = read_words(words, verb="search", flags=_FLAGS)
     if said is None:
         return 0
     _check(said)
@@ -76,13 +87,18 @@ def _most(said: RunWords) -> int:
     return 20 if most is None else most
 
 
-def _by_explanation(atlas: Atlas, sae: str, query: str, said: RunWords) -> dict[str, Any]:
+def _explanations(atlas: Atlas, sae: str, label: str | None) -> list[Annotation]:
+    """Those of the label, or all (the newest first) where none is said. Raises ConfigError for a label that there is not."""
     parts = [part for part in atlas.annotations(sae) if part.holds == "explanations"]
-    label = said.options.get("--label")
     if label is not None and label not in [part.label for part in parts]:
         held = ", ".join(part.label for part in parts) or "none"
         raise ConfigError(f'{sae} has no explanations "{label}".\n  It has: {held}')
-    told = [one for part in parts if label in (None, part.label) for one in read_explanations(part)]
+    return [part for part in parts if label in (None, part.label)]
+
+
+def _by_explanation(atlas: Atlas, sae: str, query: str, said: RunWords) -> dict[str, Any]:
+    label = said.options.get("--label")
+    told = [one for part in _explanations(atlas, sae, label) for one in read_explanations(part)]
     if "--model" in said.options:
         hits = search_by_meaning(told, query, SentenceModel(said.options["--model"]), n=_most(said))
     else:
@@ -116,7 +132,9 @@ def _by_text(atlas: Atlas, sae: str, said: RunWords) -> dict[str, Any]:
     places = zip(matches.document[:_N_PLACES].tolist(), matches.position[:_N_PLACES].tolist(), strict=True)
     shown = [{"document": one, "position": at, "text": _around(atlas, one, at)} for one, at in places]
     counts = {"n_matches": there.n_matches, "n_with_codes": there.n_with_codes, "why_missing": there.why_missing}
-    return {**counts, "places": shown, "hits": [one._asdict() for one in there.latents]}
+    newest = _explanations(atlas, sae, said.options.get("--label"))[:1]
+    told = {one.latent: one.text for part in newest for one in read_explanations(part)}
+    return {**counts, "places": shown, "hits": [one._asdict() | {"explanation": told.get(one.latent)} for one in there.latents]}
 
 
 def _around(atlas: Atlas, document: int, position: int) -> str:

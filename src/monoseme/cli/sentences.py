@@ -10,7 +10,8 @@ takes the rules of another language.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monoseme.cli._options import expand, parse, settings, take_files
+from monoseme.cli._declared import short_flags
+from monoseme.cli._options import CONFIG, expand, parse, settings, take_files
 from monoseme.cli._verbs import document
 from monoseme.core.display import counted, get_display
 from monoseme.core.files import typed
@@ -35,7 +36,14 @@ def main(words: list[str]) -> int:
     """Writes the file."""
     said, rest = take_files(words)
     default = settings(Options(), said, where="config")
-    options = parse(Options, expand(rest, _SHORT), verb="sentences", summary=document("sentences"), default=default)
+    options = parse(
+        Options,
+        expand(rest, _SHORT),
+        verb="sentences",
+        summary=document("sentences"),
+        default=default,
+        by_hand=(*short_flags(_SHORT), CONFIG),
+    )
     from monoseme.text.sentence_file import write_sentences  # help needs neither numpy nor pyarrow
 
     made = write_sentences(options.corpus, options.out, max_sentences=options.max_sentences)

@@ -10,15 +10,22 @@ Listens on this machine only, unless told otherwise. Ctrl-C ends it.
 
 from pathlib import Path
 
+from monoseme.cli._declared import HandFlag
 from monoseme.cli._run_words import read_words
 from monoseme.web import serve
 
 _PORT = 8321
+_FLAGS = (
+    HandFlag("--open", "Opens the browser.", is_switch=True),
+    HandFlag("--expose", "Lets other machines connect, with the token that is printed.", is_switch=True),
+    HandFlag("--host", "ADDRESS to listen on; this machine only, if not said."),
+    HandFlag("--port", f"Port ({_PORT})."),
+)
 
 
 def main(words: list[str]) -> int:
     """Serves until it is stopped."""
-    said = read_words(words, verb="serve", switches=("--open", "--expose"), options=("--host", "--port"))
+    said = read_words(words, verb="serve", flags=_FLAGS)
     if said is None:
         return 0
     port = said.number("--port")

@@ -35,7 +35,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from monoseme.cli._options import apart, expand, folder_of, parse, settings, take_files, wants_help, write
+from monoseme.cli._options import CONFIG, apart, expand, folder_of, parse, settings, take_files, wants_help, write
 from monoseme.cli._verbs import document
 from monoseme.core.config import from_dict
 from monoseme.core.display import get_display
@@ -73,7 +73,8 @@ def _read(name: str, study: type[Study], words: Sequence[str]) -> Any:
     default = dataclasses.replace(default, settings=settings(default.settings, said, where="config"))
     summary = next(info.summary for info in STUDIES.infos() if info.name == name)
     listed = apart(expand(rest, study.short_flags), set(_lists(study.Config)))
-    return parse(kind, listed, verb=f"study {name}", summary=f"{summary}\n\n{_hints(study)}", default=default)
+    summary = f"{summary}\n\n{_hints(study)}"
+    return parse(kind, listed, verb=f"study {name}", summary=summary, default=default, by_hand=[CONFIG])
 
 
 def _lists(config: type, prefix: str = "--") -> Iterator[str]:

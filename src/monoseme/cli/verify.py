@@ -14,18 +14,26 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from monoseme.cli._declared import HandFlag
 from monoseme.cli._run_words import RunWords, read_words
 from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactDamagedError, ConfigError
 from monoseme.models import ModelConfig
 from monoseme.pipeline import verify_place
 
-_OPTIONS = ("--sae", "--model", "--contexts", "--seed", "--tolerance", "--rounding-share")
+_FLAGS = (
+    HandFlag("--sae", "SAEs of an atlas in a folder of its own, with commas."),
+    HandFlag("--model", "The language model, where the run does not name it."),
+    HandFlag("--contexts", "Contexts computed again (256), or all."),
+    HandFlag("--seed", "Of the draw."),
+    HandFlag("--tolerance", "How far a number may be off, as a share of its size (1e-4)."),
+    HandFlag("--rounding-share", "Share of the codes that may differ by a tie of rounding."),
+)
 
 
 def main(words: list[str]) -> int:
     """Verifies each atlas named."""
-    said = read_words(words, verb="verify", options=_OPTIONS)
+    said = read_words(words, verb="verify", flags=_FLAGS)
     if said is None:
         return 0
     from monoseme.atlas.verify import VerifyConfig

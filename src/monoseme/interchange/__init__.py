@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         imported_config,
         read_saes,
         require_sites,
+        write_saes,
     )
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "read_saes",
     "require_sites",
     "save_fingerprint",
+    "write_saes",
 ]
 
 __getattr__ = lazy_attributes(
@@ -73,6 +75,7 @@ __getattr__ = lazy_attributes(
             "imported_config",
             "read_saes",
             "require_sites",
+            "write_saes",
         ],
     },
 )

@@ -8,7 +8,7 @@ from monoseme.core.registry import Registry
 if TYPE_CHECKING:
     from monoseme.activations.formats._base import ActivationFormat
     from monoseme.activations.formats._foreign import ForeignFacts, ForeignStore, ForeignText
-    from monoseme.activations.formats._importing import Imported, find_format, import_activations
+    from monoseme.activations.formats._importing import Imported, find_format, import_activations, kept_settings
 
 ACTIVATION_FORMATS: "Registry[ActivationFormat]" = Registry(
     kind="activation_formats",
@@ -26,6 +26,7 @@ __all__ = [
     "Imported",
     "find_format",
     "import_activations",
+    "kept_settings",
 ]
 
 # torch on first use: `monoseme ls` imports this package.
@@ -34,6 +35,6 @@ __getattr__ = lazy_attributes(
     {
         "_base": ["ActivationFormat"],
         "_foreign": ["ForeignFacts", "ForeignStore", "ForeignText"],
-        "_importing": ["Imported", "find_format", "import_activations"],
+        "_importing": ["Imported", "find_format", "import_activations", "kept_settings"],
     },
 )
