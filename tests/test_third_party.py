@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from monoseme.pipeline import open_sae
-from tests.pipeline.conftest import corpus_file, model_folder
+from tests.tiny_input import corpus_file, model_folder
 
 __all__ = ["corpus_file", "model_folder"]
 

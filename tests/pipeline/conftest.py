@@ -1,6 +1,5 @@
 """A tiny model and text on disk, and one finished run over them that many tests look at."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,11 @@ from monoseme.models import ModelConfig
 from monoseme.pipeline import AtlasConfig, RunConfig, RunFolder, StreamConfig, run_all
 from monoseme.saes.batchtopk import BatchTopK
 from monoseme.saes.topk import TopK
-from monoseme.testing.models import tiny_model
 from monoseme.text import CorpusConfig
 from monoseme.training import ScheduleConfig, TrainConfig
+from tests.tiny_input import corpus_file, model_folder
 
-NOUNS = ("cat", "dog", "sun", "tree", "house", "river")
-VERBS = ("saw", "liked", "chased", "found")
+__all__ = ["corpus_file", "model_folder"]
 
 
 class Told(SilentDisplay):
@@ -31,24 +29,6 @@ class Told(SilentDisplay):
 
     def warn(self, text: str) -> None:
         self.lines.append(text)
-
-
-@pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    model = tiny_model("llama")
-    model._model.save_pretrained(folder)  # pyright: ignore
-    model.tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def corpus_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("corpus") / "texts.jsonl"
-    sentences = [f"The {a} {v} the {b}. <script>alert('{a}')</script>" for a in NOUNS for b in NOUNS for v in VERBS]
-    rows = [{"text": " ".join(sentences[i : i + 5]), "domain": NOUNS[i % 2]} for i in range(len(sentences) - 5)]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return file
 
 
 def tiny_config(model: Path, corpus: Path, *, n_steps: int = 12) -> RunConfig:

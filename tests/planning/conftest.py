@@ -8,7 +8,8 @@ import pytest
 
 from monoseme.pipeline import RunConfig, run_config_to_dict
 from monoseme.saes.topk import TopK
-from tests.pipeline.conftest import corpus_file, model_folder, tiny_config
+from tests.pipeline.conftest import tiny_config
+from tests.tiny_input import corpus_file, model_folder
 
 __all__ = ["corpus_file", "model_folder"]
 
