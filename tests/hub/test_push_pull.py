@@ -104,6 +104,20 @@ def test_an_atlas_sent_later_belongs_to_the_sae_sent_before(made: RunFolder, tmp
     assert scanned == open_artifact(old.saes["topk"]).content_hash
 
 
+def test_an_atlas_of_other_saes_is_refused(made: RunFolder, tmp_path: Path) -> None:
+    to = str(tmp_path / "hub/me/tiny")
+    first = push(made.path, to, PushConfig(atlas=True))
+    tagged = push(made.path, to, PushConfig(atlas=True, revision="v1"))
+    other = make_run(tmp_path / "other", corpus="another text", model="another/model")
+    second = push(other.path, to, PushConfig(atlas=True))
+    with pytest.raises(AddressError, match=r"not of the SAEs of this revision: topk is of another one\.\n  Leave --atlas out"):
+        pull(f"{to}@{first.revision}", out=tmp_path / "back", atlas=True)
+    assert not (tmp_path / "back").exists()
+    assert pull(f"{to}@{first.revision}", out=tmp_path / "alone").revision == first.revision
+    assert pull(f"{to}@v1", out=tmp_path / "v1", atlas=True).revision == tagged.revision
+    assert pull(to, out=tmp_path / "now", atlas=True).revision == second.revision
+
+
 def test_the_same_push_again_changes_nothing(made: RunFolder, tmp_path: Path) -> None:
     to = str(tmp_path / "hub/me/tiny")
     first, again = push(made.path, to), push(made.path, to)
@@ -216,8 +230,10 @@ def test_a_damaged_repository_is_not_kept(made: RunFolder, tmp_path: Path) -> No
         pull(to, out=out)
     assert push(made.path, to).revision == pushed.revision, "the same push mends it"
     assert pull(to, out=out).revision == pushed.revision
-    with pytest.raises(ArtifactExistsError):
-        pull(to, out=out)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for there in (out, tmp_path / "link"):
+        with pytest.raises(ArtifactExistsError):
+            pull(to, out=there)
 
 
 def _tampered(snapshot: Path, name: str, change: object) -> None:
@@ -244,6 +260,9 @@ def test_what_a_repository_says_is_not_believed(made: RunFolder, tmp_path: Path)
         ("monoseme.json", lambda c: c.update(saes={}), ForeignError),
         ("monoseme.json", lambda c: c.update(holds="program"), ForeignError),
         ("monoseme.json", lambda c: c.update(schema=99), AddressError),
+        ("monoseme.json", lambda c: c["files"].update({"a" * 256: {"hash": "sha256:0", "bytes": 1}}), ForeignError),
+        ("monoseme.json", lambda c: c["files"].update({"a\x1b[2J": {"hash": "sha256:0", "bytes": 1}}), ForeignError),
+        ("monoseme.json", lambda c: c["saes"].update({"a\nb": c["saes"]["topk"]}), ForeignError),
         (RUN_FILE, lambda c: c["artifacts"]["saes"].update(topk="/etc"), ForeignError),
         (RUN_FILE, lambda c: c["artifacts"].update(atlas="../../other"), ForeignError),
         (RUN_FILE, lambda c: c["artifacts"].update(other=[{"a": "/etc"}]), ForeignError),
@@ -262,13 +281,15 @@ def test_nothing_that_could_run_is_taken(made: RunFolder, tmp_path: Path) -> Non
     to = str(tmp_path / "hub/me/tiny")
     snapshot = tmp_path / "hub/me/tiny/snapshots" / (push(made.path, to).revision or "")
     (snapshot / "evil.py").write_text("raise SystemExit")
+    (snapshot / "\x1b[2J.md").write_text("clears the screen of who reads its name")
     (snapshot / "saes/topk/sae.pkl").write_bytes(b"evil")
     facts = {"hash": hash_file(snapshot / "saes/topk/sae.pkl"), "bytes": 4}
     _tampered(snapshot, "monoseme.json", lambda c: c["files"].update({"saes/topk/sae.pkl": facts}))
     _tampered(snapshot, RUN_FILE, lambda c: c["config"]["model"].update(trust_remote_code=True))
     pulled = pull(to, out=tmp_path / "back")
     told = "\n".join(pulled.left_out)
-    assert all(word in told for word in ("evil.py", "sae.pkl", "trust_remote_code"))
+    assert all(word in told for word in ("evil.py", "sae.pkl", "trust_remote_code", r"\x1b[2J.md"))
+    assert told.replace("\n", "").isprintable()
     assert not list(pulled.out.rglob("*.p*[yl]"))
     assert not run_config(RunFolder(pulled.out)).model.trust_remote_code
 

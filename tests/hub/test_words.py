@@ -6,6 +6,7 @@ import pytest
 
 from monoseme.core.errors import ConfigError
 from monoseme.hub import parse_repo
+from monoseme.hub._repos import check_revision, without_revision
 from monoseme.hub._scrub import Scrubber, kept_environment, last_part
 
 
@@ -37,6 +38,43 @@ def test_a_folder_can_stand_in_for_the_hub() -> None:
 def test_what_names_none_is_told(word: str) -> None:
     with pytest.raises(ConfigError, match="names no"):
         parse_repo(word, environment={})
+
+
+@pytest.mark.parametrize(
+    ("word", "flag", "meant"), [("a/b", None, None), ("a/b@v1", None, "v1"), ("a/b", "v1", "v1"), ("a/b@v1", "v1", "v1")]
+)
+def test_a_revision_is_named_once(word: str, flag: str | None, meant: str | None) -> None:
+    assert parse_repo(word, environment={}).revision_or(flag) == meant
+
+
+@pytest.mark.parametrize(("flag", "told"), [("v2", "two revisions are named, @v1 and --revision v2"), ("../x", "two revisions")])
+def test_two_revisions_are_refused(flag: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        parse_repo("a/b@v1", environment={}).revision_or(flag)
+
+
+@pytest.mark.parametrize("flag", ["../../x", "/etc/hostname", "a" * 300, "a\nb", ""])
+def test_a_flag_that_names_no_revision_is_refused(flag: str) -> None:
+    with pytest.raises(ConfigError, match="neither a branch, a tag nor the id"):
+        parse_repo("a/b", environment={}).revision_or(flag)
+
+
+def test_a_branch_is_not_called_like_a_revision() -> None:
+    assert check_revision("ab" * 19) == "ab" * 19
+    with pytest.raises(ConfigError, match="Name a branch that moves"):
+        check_revision("ab" * 20)
+
+
+def test_a_home_of_nobody_is_a_folder_like_others() -> None:
+    assert parse_repo("~no-such-user/me/tiny", environment={}).root == Path("~no-such-user")
+    assert parse_repo("~/me/tiny", environment={}).root == Path.home()
+
+
+@pytest.mark.parametrize(
+    ("word", "plain"), [("me/tiny@v1", "me/tiny"), ("./a@b/me/tiny@v1", "./a@b/me/tiny"), ("/a@b/me/tiny", "/a@b/me/tiny")]
+)
+def test_a_word_without_its_revision(word: str, plain: str) -> None:
+    assert without_revision(word) == plain
 
 
 SCRUBBER = Scrubber(("/home/ada/work", "/home/ada"), "labmachine7", "ada-l", (("/models/pythia", "EleutherAI/pythia-70m"),))

@@ -14,7 +14,9 @@ from monoseme.cli._options import parse, wants_help
 from monoseme.cli._verbs import document
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
+from monoseme.core.files import typed
 from monoseme.hub import PushConfig, Pushed, push
+from monoseme.hub._repos import without_revision
 from monoseme.hub._text import size
 
 _MOST_LISTED = 40
@@ -56,8 +58,8 @@ def _tell(found: Pushed, repo: str, config: PushConfig) -> None:
     if "Licence: not stated" in found.card:
         display.say("  no licence is stated: give one with --licence, such as mit")
     if not is_dry:
-        word = repo.partition("@")[0]
-        display.say(f"  get it with:  monoseme pull {word}@{found.revision} --out {found.repo.partition('/')[2]}")
+        word = typed(f"{without_revision(repo)}@{found.revision}")
+        display.say(f"  get it with:  monoseme pull {word} --out {found.repo.partition('/')[2]}")
 
 
 def _facts(found: Pushed) -> dict[str, object]:

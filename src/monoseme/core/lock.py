@@ -10,7 +10,8 @@ from pathlib import Path
 from monoseme.core.errors import ArtifactExistsError
 from monoseme.core.files import guard_disk
 
-_LOCK = ".writer.lock"
+LOCK_NAME = ".writer.lock"
+"""The file in a folder that its writer holds."""
 _NO_LOCKS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """Of a folder that may only be read, and of disks of networks that know no locks: there nothing is held."""
 
@@ -28,10 +29,32 @@ def held_alone(path: Path) -> Iterator[None]:
         yield
     finally:
         if handle is not None:
-            (path / _LOCK).unlink(missing_ok=True)  # while it is held: nobody else can have this one
+            (path / LOCK_NAME).unlink(missing_ok=True)  # while it is held: nobody else can have this one
             os.close(handle)
             with contextlib.suppress(OSError):  # it holds something, as a rule
                 path.rmdir()
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody, this process included, holds the folder's lock; False where nothing can be held."""
+    if sys.platform == "win32":
+        return False
+    import fcntl  # not on Windows
+
+    try:
+        handle = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    else:
+        return False
+    finally:
+        os.close(handle)
 
 
 def _lock(path: Path) -> int | None:
@@ -43,7 +66,7 @@ def _lock(path: Path) -> int | None:
     while True:
         try:
             path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             if error.errno in _NO_LOCKS:
                 return None

@@ -31,7 +31,7 @@ def fill_with_atlas(
             sendable.write(part, draft / place)
     for name, found in keys.items():
         if len(found) > 1 and all("@" in key for key in found):
-            _add_layers(draft / "layers" / name, atlas, name)
+            _add_layers(draft, atlas, name)
     labels = sorted({one.label for found in held.values() for one in found if one.holds == "explanations"})
     return Index("atlas", {}, {}, tuple(labels), None, None, {})
 
@@ -69,12 +69,12 @@ def atlas_card(draft: Path, atlas: Atlas, saes: Repo, *, keys: Sequence[str], li
     return head + "\n" + "\n\n".join(parts) + "\n"
 
 
-def _add_layers(target: Path, atlas: Atlas, name: str) -> None:
+def _add_layers(draft: Path, atlas: Atlas, name: str) -> None:
     """Counts and sums over layers, and the examples, without the database that holds the same again."""
-    with tempfile.TemporaryDirectory(prefix="monoseme-push-") as temporary:
+    with tempfile.TemporaryDirectory(dir=draft.parent) as temporary:
         out = Path(temporary) / "layers"
         export_atlas(atlas, name, out, format=_LAYERS)
         for file in sorted(p for p in out.rglob("*") if p.is_file() and is_sent_kind(p.name)):
-            place = target / file.relative_to(out)
+            place = draft / "layers" / name / file.relative_to(out)
             place.parent.mkdir(parents=True, exist_ok=True)
             link_or_copy(file, place)

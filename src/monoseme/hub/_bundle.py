@@ -122,7 +122,7 @@ def fill_with_format(draft: Path, source: Source, name: str, scrubber: Scrubber,
         facts = scrubber.clean(dict(named.sae.provenance))
         model = source.model
         origin = ExportSource(name=sae, sites=named.sites, model=None if model is None else scrubber.text(model), facts=facts)
-        with tempfile.TemporaryDirectory(prefix="monoseme-push-") as temporary:
+        with tempfile.TemporaryDirectory(dir=draft.parent) as temporary:
             out = Path(temporary) / sae
             export_sae(named.sae, out, format=name, source=origin)
             for file in sorted(p for p in out.rglob("*") if p.is_file()):

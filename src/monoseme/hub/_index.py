@@ -18,6 +18,8 @@ from monoseme.hub._sendable import SENT_SUFFIXES
 
 INDEX = "monoseme.json"
 _SCHEMA = 1
+_LONGEST = 255
+"""Bytes of a file's name, on every disk."""
 _HOLDS = ("run", "sae", "atlas", "foreign")
 
 
@@ -105,6 +107,7 @@ def _inside(name: str, where: str) -> str:
     """A path below the repository. Raises ForeignError for one that leads out of it, or is hidden."""
     parts = PurePosixPath(name).parts
     plain = all(part not in ("..", "/") and not (part.startswith(".") and part != ".") for part in parts)
-    if name != "." and (not parts or name.startswith("/") or "\\" in name or ":" in name or "\0" in name or not plain):
-        raise ForeignError(f"{where} names a file outside of the repository: {name[:80]!r}")
+    is_named = name.isprintable() and all(len(part.encode()) <= _LONGEST for part in parts)
+    if name != "." and (not parts or name.startswith("/") or "\\" in name or ":" in name or not is_named or not plain):
+        raise ForeignError(f"{where} names a file outside of the repository, or what no file is called: {name[:80]!a}")
     return name

@@ -10,6 +10,7 @@ from monoseme.core.errors import AddressError, ArtifactDamagedError, ForeignErro
 from monoseme.core.files import new_folder, read_json, typed, write_json
 from monoseme.core.folder import LocalFolder
 from monoseme.core.foreign import as_object
+from monoseme.hub._drafts import delete_drafts
 from monoseme.hub._index import INDEX, Index, is_sent_kind, read_index
 from monoseme.hub._remote import Fetched, Remote, remote_of
 from monoseme.hub._repos import Repo, parse_repo
@@ -49,18 +50,20 @@ def pull(repo: str, *, out: str | Path, revision: str | None = None, atlas: bool
     ForeignError, DiskFullError.
     """
     word, out = parse_repo(repo), Path(out)
-    if out.exists():
+    revision = word.revision_or(revision)
+    if out.exists() or out.is_symlink():
         raise exists_error(out)
     remote = remote_of(word)
-    got = remote.fetch(word.repo, revision or word.revision)
+    got = remote.fetch(word.repo, revision)
     index = read_index(got.folder, what=str(word.repo))
     if index.holds == "atlas":
         raise AddressError(f"{word.repo} is an atlas; pull its SAEs, with --atlas.")
+    delete_drafts(out)
     with new_folder(out) as draft:
         left = _take(got, index, draft, what=str(word.repo))
         left += _disarmed(draft)
         if atlas:
-            left += _take_atlas(remote, index, draft, what=str(word.repo), revision=revision or word.revision)
+            left += _take_atlas(remote, index, draft, what=str(word.repo), revision=revision)
         _verify(draft, index, what=str(word.repo))
         sizes = LocalFolder(draft).sizes()
     saes = {name: out if path == "." else out / path for name, path in index.saes.items()}
@@ -96,7 +99,11 @@ def _take(got: Fetched, index: Index, target: Path, *, what: str) -> list[str]:
     shutil.copyfile(got.folder / INDEX, target / INDEX)
     known = {*index.files, INDEX}
     others = sorted(p.relative_to(got.folder).as_posix() for p in got.folder.rglob("*") if p.is_file())
-    left += [f"{name}: not among the files that were pushed" for name in others if name not in known and not name.startswith(".")]
+    left += [
+        f"{name if name.isprintable() else ascii(name)}: not among the files that were pushed"
+        for name in others
+        if name not in known and not name.startswith(".")
+    ]
     return left
 
 
@@ -114,10 +121,21 @@ def _take_atlas(remote: Remote, index: Index, draft: Path, *, what: str, revisio
     left = [f"{repo}: {line}" for line in _take(got, theirs, draft / _ATLAS, what=str(repo))]
     for part in sorted(manifest.parent for manifest in (draft / _ATLAS).rglob(MANIFEST)):
         _require_sound(part, what=str(repo))
+    _require_atlas_of(draft / _ATLAS, index, what=what)
     record = read_json(draft / RUN_FILE)
     record["artifacts"] |= {"atlas": _ATLAS} | ({"explanations": f"{_ATLAS}/annotations"} if theirs.explanations else {})
     write_json(draft / RUN_FILE, record)
     return left
+
+
+def _require_atlas_of(atlas: Path, index: Index, *, what: str) -> None:
+    """Raises AddressError for an atlas of other SAEs, which a later push or one that goes on meanwhile has sent."""
+    for part in sorted(manifest.parent for manifest in atlas.glob("latents/*/" + MANIFEST)):
+        if open_artifact(part).inputs.get("sae") not in index.hashes.values():
+            raise AddressError(
+                f"the atlas of {what} that is there now is not of the SAEs of this revision: {part.name} is of another one.\n"
+                "  Leave --atlas out, or pull the revision that was pushed with it: a branch or a tag names one for both."
+            )
 
 
 def _disarmed(draft: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from monoseme.hub._bundle import (
     sendable_of,
 )
 from monoseme.hub._card import CardFacts, card_text, hub_name
+from monoseme.hub._drafts import push_folder, room_for_files
 from monoseme.hub._index import Index, write_index
 from monoseme.hub._remote import Remote, Sending, remote_of
 from monoseme.hub._repos import Repo, RepoWord, check_revision, parse_repo
@@ -124,8 +124,7 @@ def push(source: str | Path, repo: str, config: PushConfig | None = None) -> Pus
     Raises ArtifactMissingError, ArtifactDamagedError (nothing is sent), ConfigError, AddressError.
     """
     settings, word = config or PushConfig(), parse_repo(repo)
-    if word.revision is not None:
-        settings = replace(settings, revision=settings.revision or word.revision)
+    settings = replace(settings, revision=word.revision_or(settings.revision))
     remote = remote_of(word)
     with _bundle(source, word, settings) as made:
         atlas = None if made.atlas is None else _sent(remote, word.repo.atlas, made.atlas, settings, made)
@@ -156,16 +155,17 @@ def _bundle(word: str | Path, to: RepoWord, config: PushConfig) -> Iterator[_Bun
     held = chosen_annotations(source, [key for found in keys.values() for key in found], config.explanations)
     if config.atlas and not any(keys.values()):
         raise ConfigError("--atlas sends the atlas of these SAEs, and there is none.\n  Make one with:  monoseme scan")
-    with tempfile.TemporaryDirectory(prefix="monoseme-push-") as temporary:
-        folder, atlas = Path(temporary) / "saes", Path(temporary) / "atlas" if config.atlas else None
-        folder.mkdir()
-        _fill(folder, source, to.repo, config, _Parts(scrubber, sendable, held))
-        if atlas is not None and source.atlas is not None:
-            atlas.mkdir()
-            index = fill_with_atlas(atlas, source.atlas, keys, held, sendable)
-            all_keys = [key for found in keys.values() for key in found]
-            write_atomic(atlas / "README.md", atlas_card(atlas, source.atlas, to.repo, keys=all_keys, licence=config.licence))
-            write_index(atlas, index)
+    with push_folder() as temporary:
+        folder, atlas = temporary / "saes", temporary / "atlas" if config.atlas else None
+        with room_for_files():
+            folder.mkdir()
+            _fill(folder, source, to.repo, config, _Parts(scrubber, sendable, held))
+            if atlas is not None and source.atlas is not None:
+                atlas.mkdir()
+                index = fill_with_atlas(atlas, source.atlas, keys, held, sendable)
+                all_keys = [key for found in keys.values() for key in found]
+                write_atomic(atlas / "README.md", atlas_card(atlas, source.atlas, to.repo, keys=all_keys, licence=config.licence))
+                write_index(atlas, index)
         message = config.message or f"SAEs: {', '.join(source.saes)}"
         changed = tuple(str(path) for path in sendable.changed())
         yield _Bundle(folder, atlas, message, changed)

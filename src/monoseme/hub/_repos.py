@@ -21,6 +21,7 @@ RepoKind = Literal["model", "dataset"]
 """SAEs go into model repositories, atlases into datasets."""
 _PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,99}){0,4}")
+_ID = re.compile(r"[0-9a-f]{40}")
 _LOCAL = ("/", "./", "../", "~", "file://")
 
 
@@ -49,16 +50,24 @@ class RepoWord(NamedTuple):
     root: Path | None
     """The folder that stands in for the hub; None: the hub itself."""
 
+    def revision_or(self, said: str | None) -> str | None:
+        """The revision that the word or a flag names. Raises ConfigError where both name one, and not the same."""
+        if said is not None and self.revision not in (None, said):
+            raise ConfigError(f"two revisions are named, @{self.revision} and --revision {said}: give one of the two.")
+        if said is not None and not _REVISION.fullmatch(said):
+            raise ConfigError(f"{said!r} is neither a branch, a tag nor the id of a revision.")
+        return said or self.revision
+
 
 def parse_repo(word: str, *, environment: Mapping[str, str] | None = None) -> RepoWord:
     """What a word names. Raises ConfigError with what can be written."""
     variables = os.environ if environment is None else environment
-    text, root = word.strip().removeprefix(SCHEME), stand_in(variables)
-    base, at, revision = text.rpartition("@") if "@" in text.rpartition("/")[2] else (text, "", "")
+    root = stand_in(variables)
+    base, at, revision = _split(word.strip().removeprefix(SCHEME))
     if at and not _REVISION.fullmatch(revision):
         raise ConfigError(f"{word!r} names no revision: {revision!r} is neither a branch, a tag nor the id of a revision.")
     if base.startswith(_LOCAL):
-        path = Path(base.removeprefix("file://")).expanduser()
+        path = Path(os.path.expanduser(base.removeprefix("file://")))  # noqa: PTH111 - Path's own raises for a user there is not
         root, base = path.parent.parent, f"{path.parent.name}/{path.name}"
     owner, slash, name = base.partition("/")
     if not slash or not is_repo_part(owner) or not is_repo_part(name):
@@ -69,10 +78,24 @@ def parse_repo(word: str, *, environment: Mapping[str, str] | None = None) -> Re
     return RepoWord(Repo(owner, name), revision or None, root)
 
 
+def without_revision(word: str) -> str:
+    """The word as it was typed, without its @REVISION."""
+    return _split(word.strip())[0]
+
+
+def _split(word: str) -> tuple[str, str, str]:
+    """What stands before an @ of the last part, the @, and what follows."""
+    return word.rpartition("@") if "@" in word.rpartition("/")[2] else (word, "", "")
+
+
 def check_revision(revision: str) -> str:
-    """The name of a branch or a tag. Raises ConfigError for what cannot be one."""
+    """The name of a branch that is to move. Raises ConfigError for what cannot be one."""
     if not _REVISION.fullmatch(revision) or ".." in revision:
         raise ConfigError(f"{revision!r} cannot name a revision.\n  Allowed: letters, digits, and . _ - between them")
+    if _ID.fullmatch(revision):
+        raise ConfigError(
+            f"{revision} is the id of a revision, and revisions never change.\n  Name a branch that moves to what is sent."
+        )
     return revision
 
 

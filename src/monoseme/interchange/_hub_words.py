@@ -34,6 +34,7 @@ _WORD = re.compile(
     rf"(?P<repo>{_PART}/{_PART})(?:@(?P<early>{_REVISION}))?(?:/(?P<inside>[^@]+?))?/?(?:@(?P<late>{_REVISION}))?", re.ASCII
 )
 _ID = re.compile(r"[0-9a-f]{40}")
+_PART_OF_ID = re.compile(r"[0-9a-f]{4,39}")
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".npz", ".ckpt", ".bin")
 _SMALL = (".json", ".yaml", ".yml")
 _FINGERPRINT = "fingerprint.safetensors"
@@ -101,11 +102,14 @@ def snapshot_in(home: Path, revision: str | None) -> Path:
             raise AddressError(f"{home} keeps no revisions, so it has no {revision!r}")
         return home
     wanted = revision or MAIN
-    found = revision_in(home, wanted) or (wanted if _ID.fullmatch(wanted) else None)
+    found = wanted if _ID.fullmatch(wanted) else revision_in(home, wanted)
     if found is None or not (home / SNAPSHOTS / found).is_dir():
         refs = home / REFS
-        there = ", ".join(sorted(path.relative_to(refs).as_posix() for path in refs.rglob("*") if path.is_file()))
-        raise AddressError(f"{home} has no revision {wanted!r}.\n  It has: {there or 'none'}")
+        there = [path.relative_to(refs).as_posix() for path in sorted(refs.rglob("*")) if path.is_file()]
+        names = ", ".join(name for name in there if not PurePosixPath(name).name.startswith("."))
+        whole = sorted(path.name for path in (home / SNAPSHOTS).glob(f"{wanted}*")) if _PART_OF_ID.fullmatch(wanted) else []
+        meant = f"\n  Write the whole id: {', '.join(whole)}" if whole else ""
+        raise AddressError(f"{home} has no revision {wanted!r}.\n  It has: {names or 'none'}{meant}")
     return home / SNAPSHOTS / found
 
 

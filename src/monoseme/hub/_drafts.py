@@ -1,0 +1,75 @@
+"""Folders that are filled and then gone or renamed: what a killed push or pull left of them goes at the next one.
+
+A process that is killed cannot tidy up, and an atlas may be gigabytes. What nobody is filling any more, the next one tells by a
+lock, which the system lets go of when a process ends, or by the number of a process.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from monoseme.core.errors import DiskFullError
+from monoseme.core.files import guard_disk
+from monoseme.core.lock import LOCK_NAME, held_alone, is_alive, is_held
+
+_PREFIX = "monoseme-push-"
+_MOMENT_SECONDS = 10
+"""A folder that is younger may be one whose push is about to take its lock."""
+_DAY_SECONDS = 86_400
+"""One without a lock is on a disk that knows none, or its push begins or ends at this moment."""
+
+
+@contextlib.contextmanager
+def push_folder() -> Iterator[Path]:
+    """A folder among the temporary ones, which is gone afterwards, and those of pushes that were killed with it.
+
+    Raises DiskFullError where the disk of temporary files has no room; TMPDIR names another one.
+    """
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as temporary, held_alone(Path(temporary)):
+        _delete_left(Path(temporary))
+        yield Path(temporary)
+
+
+@contextlib.contextmanager
+def room_for_files() -> Iterator[None]:
+    """Tells of a full disk as one that holds temporary files."""
+    try:
+        with guard_disk(Path(tempfile.gettempdir())):
+            yield
+    except DiskFullError as error:
+        raise DiskFullError(
+            f"the disk of temporary files is full: {tempfile.gettempdir()}.\n"
+            "  A push gathers there what it sends; nothing was sent. Free some space there, or name a folder on another disk in "
+            "TMPDIR, then type it again."
+        ) from error
+
+
+def delete_drafts(out: Path) -> None:
+    """Deletes what killed processes left beside a folder that they were making; the drafts of those that live stay."""
+    if sys.platform == "win32":  # there nobody can tell who lives
+        return
+    beginning, ending = f".{out.name}.", ".draft"
+    for draft in out.parent.glob(".*.draft"):
+        pid = draft.name.removeprefix(beginning).removesuffix(ending)
+        is_ours = draft.name.startswith(beginning) and pid.isdecimal() and draft.is_dir()
+        if is_ours and (pid == str(os.getpid()) or not is_alive(pid)):  # in a container, the next one may have the same number
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _delete_left(ours: Path) -> None:
+    """Deletes the folders of pushes of this user that nobody holds, where a disk knows locks."""
+    if not is_held(ours):
+        return
+    for folder in ours.parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another push has just deleted it
+            facts = folder.lstat()
+            age_seconds = time.time() - facts.st_mtime
+            has_lock = (folder / LOCK_NAME).exists()
+            is_left = age_seconds > (_MOMENT_SECONDS if has_lock else _DAY_SECONDS) and not is_held(folder)
+            if facts.st_uid == os.getuid() and is_left and not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)

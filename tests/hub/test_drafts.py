@@ -1,0 +1,105 @@
+"""What killed pushes and pulls leave of temporary files and drafts goes at the next one; what lives stays."""
+
+import errno
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from monoseme.core.errors import DiskFullError
+from monoseme.core.lock import held_alone
+from monoseme.hub import _push as pushing
+from monoseme.hub import pull, push
+from monoseme.hub._drafts import delete_drafts, push_folder, room_for_files
+from monoseme.pipeline import RunFolder
+
+if sys.platform == "win32":
+    pytest.skip("nothing is held on Windows", allow_module_level=True)
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files lie."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr("monoseme.hub._push._PICTURES", ())
+    return tmp_path / "tmp"
+
+
+def _left(temporary: Path, name: str, *, age_seconds: float, lock: bool = True) -> Path:
+    folder = temporary / f"monoseme-push-{name}"
+    (folder / "saes").mkdir(parents=True)
+    if lock:
+        (folder / ".writer.lock").touch()
+    then = time.time() - age_seconds
+    os.utime(folder, (then, then))
+    return folder
+
+
+def test_what_killed_pushes_left_goes_and_what_lives_stays(temporary: Path) -> None:
+    dead = _left(temporary, "dead", age_seconds=60)
+    old = _left(temporary, "old", age_seconds=100_000, lock=False)
+    begins = _left(temporary, "begins", age_seconds=60, lock=False)
+    young = _left(temporary, "young", age_seconds=0)
+    alive = _left(temporary, "alive", age_seconds=60)
+    (temporary / "others").mkdir()
+    (temporary / "monoseme-push-link").symlink_to(temporary / "others")
+    with held_alone(alive):
+        os.utime(alive, (0, 0))
+        with push_folder() as ours:
+            assert ours.is_dir()
+        assert not ours.exists()
+        assert [folder.exists() for folder in (dead, old, begins, young, alive, temporary / "others")] == [False] * 2 + [True] * 4
+
+
+def test_a_push_that_is_killed_holds_its_folder_no_longer(temporary: Path) -> None:
+    code = (
+        "import os, signal, tempfile\n"
+        f"tempfile.tempdir = {str(temporary)!r}\n"
+        "from monoseme.hub._drafts import push_folder\n"
+        "with push_folder() as folder:\n"
+        "    (folder / 'saes').mkdir()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    (left,) = temporary.glob("monoseme-push-*")
+    os.utime(left, (0, 0))
+    with push_folder():
+        assert not left.exists()
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_full_disk_of_temporary_files_is_told_as_such(made: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "weights")
+
+    monkeypatch.setattr(pushing, "fill_with_saes", full)
+    with pytest.raises(DiskFullError, match=r"temporary files is full: .*tmp\.\n.*nothing was sent.*TMPDIR"):
+        push(made.path, str(tmp_path / "hub/me/tiny"))
+    assert not (tmp_path / "hub").exists()
+    with pytest.raises(ValueError, match="other"), room_for_files():
+        raise ValueError("other")
+
+
+def test_drafts_of_killed_pulls_go_and_those_of_others_stay(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    dead, own = tmp_path / f".back.{gone.pid}.draft", tmp_path / f".back.{os.getpid()}.draft"
+    alive, others = tmp_path / f".back.{os.getppid()}.draft", tmp_path / f".back2.{gone.pid}.draft"
+    for folder in (dead, own, alive, others):
+        (folder / "saes").mkdir(parents=True)
+    (tmp_path / f".back.x{gone.pid}.draft").write_text("no folder, no number")
+    delete_drafts(tmp_path / "back")
+    assert [folder.exists() for folder in (dead, own, alive, others)] == [False, False, True, True]
+    assert (tmp_path / f".back.x{gone.pid}.draft").exists()
+
+
+def test_a_pull_goes_on_after_one_of_the_same_number_was_killed(made: RunFolder, tmp_path: Path) -> None:
+    push(made.sae("topk"), str(tmp_path / "hub/me/tiny"))
+    (tmp_path / f".back.{os.getpid()}.draft" / "saes").mkdir(parents=True)
+    assert pull(str(tmp_path / "hub/me/tiny"), out=tmp_path / "back").n_files
+    assert not list(tmp_path.glob(".back*"))
