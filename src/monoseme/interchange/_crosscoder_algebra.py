@@ -39,6 +39,22 @@ class Parts(NamedTuple):
     m: Float[Tensor, "L D"]
 
 
+class SiteScales(NamedTuple):
+    """Factors on what is read of each site and under what is written, and the centre of each, in those symbols."""
+
+    g: Float[Tensor, " L"]
+    h: Float[Tensor, " L"]
+    m: Float[Tensor, "L D"]
+
+
+class TheirParts(NamedTuple):
+    """A crosscoder of ours in their symbols."""
+
+    parts: Parts
+    threshold_factor: float
+    """What our threshold on f n is to be multiplied by."""
+
+
 class Selection(NamedTuple):
     """Which activations are kept."""
 
@@ -102,8 +118,8 @@ def weighted_threshold(
     return Selection("threshold", limits.clamp_max(most).float())
 
 
-def site_scales(tensors: Mapping[str, Any], shape: tuple[int, int], *, where: str) -> tuple[Tensor, Tensor, Tensor] | None:
-    """g, h and m of crosscoder_learning's buffers; None where nothing is scaled. Raises ForeignError."""
+def site_scales(tensors: Mapping[str, Any], shape: tuple[int, int], *, where: str) -> SiteScales | None:
+    """Of crosscoder_learning's buffers; None where nothing is scaled. Raises ForeignError."""
     names = ("activation_mean", "activation_std")
     if not any(name in tensors for name in names):
         return None
@@ -114,11 +130,11 @@ def site_scales(tensors: Mapping[str, Any], shape: tuple[int, int], *, where: st
     g = one_tensor(tensors, "activation_global_scale", shape[:1], where=where)
     if not bool((g > 0).all()):
         raise ForeignError(f"{where}: activation_global_scale holds numbers that are not positive")
-    return g, g + _EPS, mean
+    return SiteScales(g, g + _EPS, mean)
 
 
-def parts_of(sae: Crosscoder) -> tuple[Parts, float]:
-    """An exported crosscoder of ours in their symbols, and what its threshold on f n is to be multiplied by.
+def parts_of(sae: Crosscoder) -> TheirParts:
+    """An exported crosscoder of ours in their symbols.
 
     Sites that weigh alike need no scales; else g is the weights, brought to about 1 so that h is g to rounding.
     """
@@ -128,10 +144,12 @@ def parts_of(sae: Crosscoder) -> tuple[Parts, float]:
     d, centre = sae.b_dec.detach().reshape(n_sites, -1), sae.centre.reshape(n_sites, -1)
     if sae.config.codes == "relu" or bool((weights == weights[0]).all()):
         b = plain_bias(sae.b_enc.detach(), sae.W_enc.detach(), sae.centre)
-        return Parts(E, b, W, d, torch.ones(n_sites), torch.ones(n_sites), torch.zeros_like(d)), float(1 / weights[0])
+        ones, centred = torch.ones(n_sites), torch.zeros_like(d)
+        return TheirParts(Parts(E, b, W, d, ones, ones, centred), float(1 / weights[0]))
     common = weights.square().reciprocal().mean().rsqrt()  # with it u is 1: codes that are read again are in the same unit
     g = (weights / common).unsqueeze(1)
     scaled = (E.double() / g.unsqueeze(2)).float(), (W.double() * g.unsqueeze(2)).float()
     bias = ((d.double() - centre.double()) * g).float()
     flat = g.reshape(-1).float()
-    return Parts(scaled[0], sae.b_enc.detach(), scaled[1], bias, flat, flat + _EPS, centre), float(1 / common)
+    parts = Parts(scaled[0], sae.b_enc.detach(), scaled[1], bias, flat, flat + _EPS, centre)
+    return TheirParts(parts, float(1 / common))

@@ -46,6 +46,13 @@ class Layout(NamedTuple):
     name: str
 
 
+class Loaded(NamedTuple):
+    """What a crosscoder's files hold."""
+
+    config: dict[str, Any]
+    tensors: dict[str, Any]
+
+
 def layouts(path: Path) -> list[Layout]:
     """The crosscoders of a folder, or of a file of weights in it; none where there are none. Never raises.
 
@@ -65,13 +72,13 @@ def layouts(path: Path) -> list[Layout]:
     return [one._replace(name=re.sub(r"[^\w.-]+", "_", one.name, flags=re.ASCII) or "crosscoder") for one in found]
 
 
-def load(layout: Layout) -> tuple[dict[str, Any], dict[str, Any]]:
+def load(layout: Layout) -> Loaded:
     """Its settings and its tensors. Raises ForeignError."""
     config = read_json_object(layout.config)
     missing = sorted((_KISSANE_KEYS if layout.kind == "kissane" else _LEARNING_KEYS) - config.keys())
     if missing:
         raise ForeignError(f"{layout.config} does not describe a crosscoder: it has no {', '.join(missing)}")
-    return config, {name.removeprefix(_PREFIX): value for name, value in load_table(layout.weights).items()}
+    return Loaded(config, {name.removeprefix(_PREFIX): value for name, value in load_table(layout.weights).items()})
 
 
 def kissane_sites(config: Mapping[str, Any], *, where: str) -> str | None:

@@ -1,10 +1,15 @@
-"""Names of MLSAE's published repositories: `mlsae-{model}-x{R}-k{k}[-lens][-tfm]`, `sae-{model}-x64-k32-tfm-layers-{i}`."""
+"""Names of MLSAE's files, and of repositories: `mlsae-{model}-x{R}-k{k}[-lens][-tfm]`, `sae-{model}-x64-k32-tfm-layers-{i}`."""
 
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+CONFIG, TENSORS = "config.json", "model.safetensors"
+PREFIX = "autoencoder."
+"""Of the SAE's tensors in a file that holds its language model too."""
+EPS = 1e-5
+"""What the original adds to a deviation before it divides by it."""
 _NAME = re.compile(
     r"(?:models--[\w.-]+--)?(?:mlsae|sae)-(?P<model>[\w.-]+?)-x(?P<factor>\d{1,4})-k(?P<k>\d{1,5})"
     r"(?P<lens>-lens)?(?:-tfm)?(?:-layers-(?P<layer>\d{1,3}))?",

@@ -24,29 +24,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save_file
-
 from monoseme.core.errors import ConfigError, ForeignError
-from monoseme.core.files import write_json
 from monoseme.core.foreign import as_list, as_number, as_text, read_json_object
 from monoseme.interchange._assembled import assembled, matrix, taken
 from monoseme.interchange._base import ForeignSae, SaeFormat, WholeSae
-from monoseme.interchange._mlsae_names import Named, full_model_name, layers_told, named_by
-from monoseme.interchange._mlsae_transformer import transformer_tensors
+from monoseme.interchange._mlsae_names import CONFIG, EPS, PREFIX, TENSORS, Named, full_model_name, layers_told, named_by
+from monoseme.interchange._mlsae_writing import write_mlsae
 from monoseme.interchange._places import with_site
 from monoseme.models.site import Site
-from monoseme.saes import SAE, NormaliseConfig
+from monoseme.saes import NormaliseConfig
 from monoseme.saes.mlsae import MLSAE
 from monoseme.tensors.foreign_file import load_table
 from monoseme.tensors.shapes import Tensor
 
-_CONFIG, _TENSORS = "config.json", "model.safetensors"
-_PREFIX = "autoencoder."
 _PLAIN_KEYS = frozenset({"n_inputs", "n_latents", "k"})
-_EPS = 1e-5
-_DEAD_STEPS = 76
-"""Micro-batches of 131,072 tokens after which a latent counted as dead by default."""
 
 
 class Mlsae(SaeFormat):
@@ -82,30 +73,30 @@ class Mlsae(SaeFormat):
         """By keys of config.json, which others name otherwise."""
         folder = _folder(path)
         try:
-            return (folder / _TENSORS).is_file() and _is_ours(read_json_object(folder / _CONFIG))
+            return (folder / TENSORS).is_file() and _is_ours(read_json_object(folder / CONFIG))
         except ForeignError:
             return False
 
     def read(self, path: Path) -> Sequence[ForeignSae]:
         """One SAE, of all its layers."""
         folder = _folder(path)
-        told, where = read_json_object(folder / _CONFIG), str(folder / _TENSORS)
+        told, where = read_json_object(folder / CONFIG), str(folder / TENSORS)
         if not _is_ours(told):
-            raise ForeignError(f"{folder / _CONFIG} has neither n_inputs, n_latents and k nor model_name, layers and k")
-        tensors = load_table(folder / _TENSORS)
+            raise ForeignError(f"{folder / CONFIG} has neither n_inputs, n_latents and k nor model_name, layers and k")
+        tensors = load_table(folder / TENSORS)
         _refuse_lenses(tensors, told, where=where)
-        prefix = _PREFIX if _is_tfm(told) else ""
+        prefix = PREFIX if _is_tfm(told) else ""
         own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
         n_latents, d_in = matrix(own, "encoder.weight", n_axes=2, where=where).shape
         shapes = {"encoder.weight": (n_latents, d_in), "decoder.weight": (d_in, n_latents), "pre_encoder_bias": (d_in,)}
         found = taken(own, shapes, where=where)
-        _check_sizes(told, d_in, n_latents, where=str(folder / _CONFIG))
+        _check_sizes(told, d_in, n_latents, where=str(folder / CONFIG))
         if "last_nonzero" in own and own["last_nonzero"].is_floating_point():
             raise ForeignError(f"{where}: last_nonzero holds {own['last_nonzero'].dtype}, not whole numbers")
         named = named_by(folder.name)
         notes: list[str] = []
         sites = self._sites(told, named, path, notes)
-        config = MLSAE.Config(d_in=d_in, n_latents=n_latents, n_sites=len(sites), **_settings(told, where=str(folder / _CONFIG)))
+        config = MLSAE.Config(d_in=d_in, n_latents=n_latents, n_sites=len(sites), **_settings(told, where=str(folder / CONFIG)))
         config = with_site(config, ",".join(map(str, sites)), None)
         if config.normalise.kind == "standardise":
             notes.append(
@@ -117,37 +108,14 @@ class Mlsae(SaeFormat):
             "b_dec": found["pre_encoder_bias"],
         }
         sae = assembled(config, state, where=where)
-        model = as_text(told["model_name"], where=f"{folder / _CONFIG}: model_name") if _is_tfm(told) else None
+        model = as_text(told["model_name"], where=f"{folder / CONFIG}: model_name") if _is_tfm(told) else None
         name = folder.name if named is not None else path.stem
         return [ForeignSae(name=name, sae=sae, model=model or (named and full_model_name(named)), notes=tuple(notes))]
 
     def write(self, whole: WholeSae, folder: Path, config: SaeFormat.WriteConfig) -> tuple[str, ...]:
         """`config.json` and `model.safetensors`."""
-        sae = whole.sae
-        _require_writable(sae, whole.sites)
         assert isinstance(config, Mlsae.WriteConfig)
-        dtype = getattr(torch, config.dtype)
-        own = {"encoder.weight": sae.W_enc.t(), "decoder.weight": sae.W_dec.t(), "pre_encoder_bias": sae.b_dec}
-        tensors: dict[str, Tensor] = {name: value.detach().cpu().to(dtype).contiguous() for name, value in own.items()}
-        told: dict[str, Any] = {
-            "n_inputs": sae.d_in,
-            "n_latents": sae.n_latents,
-            "k": sae.config.k,
-            "dead_steps_threshold": _DEAD_STEPS,
-            "dead_threshold": sae.config.dead_threshold,
-            "auxk": sae.config.k_aux,
-            "standardize": sae.config.normalise.kind == "standardise",
-        }
-        lost = [f"numbers are rounded to {config.dtype}"] if config.dtype != "float32" else []
-        if config.model is not None:
-            tensors = {f"{_PREFIX}{name}": value for name, value in tensors.items()}
-            tensors |= transformer_tensors(config.model)
-            told = _tfm_config(whole, config.model, told)
-        else:
-            lost.append(f"the plain form holds neither the layers nor the model: give --site {','.join(map(str, whole.sites))}")
-        save_file(tensors, folder / _TENSORS)
-        write_json(folder / _CONFIG, told)
-        return tuple(lost)
+        return write_mlsae(whole, folder, dtype=config.dtype, model=config.model)
 
     def _sites(self, told: Mapping[str, Any], named: Named | None, path: Path, notes: list[str]) -> tuple[Site, ...]:
         """The layers, as a setting, the files, or the name of the folder say. Raises ConfigError where nothing does."""
@@ -164,7 +132,7 @@ class Mlsae(SaeFormat):
             return tuple(Site("resid_post", layer) for layer in range(self.config.n_layers))
         layers = told.get("layers")
         if layers is not None:
-            where = f"{_folder(path) / _CONFIG}: layers"
+            where = f"{_folder(path) / CONFIG}: layers"
             numbers = [as_number(layer, where=where) for layer in as_list(layers, where=where)]
             if not numbers or any(n != int(n) or not 0 <= n < 1000 for n in numbers) or len(set(numbers)) != len(numbers):
                 raise ForeignError(f"{where} should be numbers of blocks, each once, not {layers!r:.80}")
@@ -179,7 +147,7 @@ class Mlsae(SaeFormat):
 
 
 def _folder(path: Path) -> Path:
-    return path.parent if path.name in (_CONFIG, _TENSORS) and not path.is_dir() else path
+    return path.parent if path.name in (CONFIG, TENSORS) and not path.is_dir() else path
 
 
 def _is_tfm(told: Mapping[str, Any]) -> bool:
@@ -209,7 +177,7 @@ def _settings(told: Mapping[str, Any], *, where: str) -> dict[str, Any]:
     standardize = told.get("standardize", True)
     if not isinstance(standardize, bool):
         raise ForeignError(f"{where}: standardize should be true or false, not {standardize!r:.40}")
-    normalise = NormaliseConfig(kind="standardise", eps=_EPS) if standardize else NormaliseConfig(kind="none")
+    normalise = NormaliseConfig(kind="standardise", eps=EPS) if standardize else NormaliseConfig(kind="none")
     settings: dict[str, Any] = {"k": count("k"), "normalise": normalise}
     if told.get("auxk") is not None:
         settings["k_aux"] = count("auxk")
@@ -225,36 +193,3 @@ def _refuse_lenses(tensors: Mapping[str, Tensor], told: Mapping[str, Any], *, wh
             f"{where} was trained behind a tuned lens, and the original inverts the diagonal of a lens alone:\n"
             "  ours, which inverts all of it, would reconstruct otherwise. SAEs without -lens in their names are read."
         )
-
-
-def _require_writable(sae: SAE, sites: Sequence[Site]) -> None:
-    """Raises ConfigError for what the format cannot hold."""
-    config = sae.config
-    if config.plugin_name != "mlsae":
-        raise ConfigError(
-            f"mlsae holds one dictionary for several layers (mlsae), not {config.plugin_name}.\n  It can go to: plain"
-        )
-    if config.lens is not None:
-        raise ConfigError("an SAE behind a tuned lens would not be the same there.\n  It can go to: plain")
-    if config.normalise.kind == "standardise" and config.normalise.eps != _EPS:
-        raise ConfigError(f"mlsae standardises with eps 1e-05, this SAE with {config.normalise.eps:g}.\n  It can go to: plain")
-    if any(site.kind != "resid_post" for site in sites):
-        raise ConfigError(f"mlsae reads the outputs of blocks (resid_post), not {', '.join(map(str, sites))}.\n  Try plain")
-
-
-def _tfm_config(whole: WholeSae, model: str, told: Mapping[str, Any]) -> dict[str, Any]:
-    """The constructor's arguments of the form with its model."""
-    sae = whole.sae
-    return {
-        "model_name": whole.model or model,
-        "layers": [site.layer for site in whole.sites],
-        "n_latents": sae.n_latents,
-        "expansion_factor": sae.n_latents / sae.d_in,
-        "k": told["k"],
-        "dead_tokens_threshold": float(sae.config.dead_after_tokens),
-        "dead_threshold": told["dead_threshold"],
-        "auxk": told["auxk"],
-        "auxk_coef": sae.config.auxk_coefficient,
-        "standardize": told["standardize"],
-        "tuned_lens": False,
-    }
