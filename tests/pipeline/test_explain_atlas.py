@@ -3,6 +3,7 @@
 import itertools
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from monoseme.core.display import use_display
 from monoseme.core.errors import ArtifactExistsError, ConfigError, Interrupted, JudgeError
 from monoseme.judges import JUDGES, Judge, Question, Reply
 from monoseme.pipeline import AtlasPlace, ExplainConfig, ScoreConfig, explain_atlas, outcome_facts, score_atlas
+from monoseme.pipeline._explain import lacking_text
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "atlas"))
 
@@ -91,6 +93,18 @@ def test_the_cost_is_told_before_and_after(place: AtlasPlace) -> None:
     assert any("never fired" in line for line in display.lines)
     assert outcome.report is not None
     assert outcome.report.n_asked == Scripted.asked == 4
+
+
+@pytest.mark.parametrize(
+    ("lacking", "told"),
+    [
+        ({"it never fired": 1}, "1 latent has none: it never fired"),
+        ({"it never fired": 1400}, "1,400 latents have none: it never fired"),
+        ({"it never fired": 5, "no firing": 4, "no answer": 5}, "14 latents have none, 5 of these because: it never fired"),
+    ],
+)
+def test_latents_without_an_explanation_are_counted_with_their_most_frequent_reason(lacking: dict[str, int], told: str) -> None:
+    assert lacking_text(Counter(lacking)) == told
 
 
 def test_the_same_command_goes_on_after_an_interruption_and_asks_nothing_twice(place: AtlasPlace) -> None:

@@ -7,8 +7,11 @@ from typing import Any, cast
 import pytest
 from starlette.testclient import TestClient
 
+from monoseme.saes import NormaliseConfig
+from monoseme.saes.topk import TopK
 from monoseme.web.prompt import _reading
 from monoseme.web.prompt._known import KnownLatents
+from monoseme.web.prompt._views import unit_of
 from monoseme.web.recent import Recent
 
 from .prompt_run import PromptRun
@@ -95,6 +98,14 @@ def test_a_page_is_told_which_views_there_are(run: PromptRun) -> None:
     assert len(views["crosscoder"]["logit_sites"]) == 2
     assert (views["mlsae"]["unit"], views["topk"]["unit"]) == ("standardised", "activation")
     assert {view["key"] for view in views.values()} == {None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit"), [("standardise", "standardised"), ("vector_norm", "root_mean_square"), ("none", "activation")]
+)
+def test_codes_of_each_vector_by_itself_have_the_unit_that_it_was_divided_by(kind: Any, unit: str) -> None:
+    config = TopK.Config(d_in=7, n_latents=11, k=2, sites=("resid_post.1",), normalise=NormaliseConfig(kind=kind))
+    assert unit_of(TopK(config)) == unit
 
 
 def test_what_was_scanned_names_and_explains_latents(real: TestClient) -> None:

@@ -22,7 +22,8 @@ def check_shared(subjects: Sequence[EvalSubject], *, evaluation: str) -> None:
 def shared_pass(subjects: Sequence[EvalSubject], task: str, *, n_contexts: int, max_tokens: int | None) -> Iterator[Chunk]:
     """Chunks with the activations of every subject's sites, while the display shows the task."""
     sites = sorted({site for subject in subjects for site in subject.sites})
-    with get_display().progress(task, total=max_tokens, unit="tokens") as progress:
+    # max_tokens is a bound: how many there are below it is known only when the text has been read to its end.
+    with get_display().progress(task, total=None, unit="tokens") as progress:
         for chunk in chunks(subjects[0].source, sites, n_contexts=n_contexts, max_tokens=max_tokens):
             yield chunk
             progress.advance(int(chunk.text.mask.sum()))

@@ -142,10 +142,16 @@ def _taken(step: Step, atlas: Atlas) -> str:
     annotation = step.take(atlas)
     lacking = Counter(step.lacking(annotation))
     if lacking:
-        why, n_most = lacking.most_common(1)[0]
-        more = "" if n_most == lacking.total() else f" ({n_most:,} of them)"
-        get_display().say(f"{step.name}: {lacking.total():,} latents have none: {why}{more}")
+        get_display().say(f"{step.name}: {lacking_text(lacking)}")
     return f"{step.sae}/{annotation.label}"
+
+
+def lacking_text(lacking: Counter[str]) -> str:
+    """How many latents have no value, with the most frequent reason; `lacking`: reason -> latents (count)."""
+    why, n_most = lacking.most_common(1)[0]
+    n = lacking.total()
+    without = "1 latent has none" if n == 1 else f"{n:,} latents have none"
+    return f"{without}: {why}" if n_most == n else f"{without}, {n_most:,} of these because: {why}"
 
 
 def _is_done(step: Step, atlas: Atlas, *, resume: bool) -> bool:

@@ -1,5 +1,7 @@
 """What else there is to see of a text with an SAE, so that a page offers nothing that is not there."""
 
+from typing import Literal
+
 from monoseme.saes import SAE
 from monoseme.web.forward import Forward
 from monoseme.web.prompt.answers import PromptViews
@@ -12,11 +14,18 @@ def views_of(forward: Forward, *, key: str | None) -> PromptViews:
         name=forward.asked.name,
         key=key,
         site=str(forward.site),
-        unit=forward.sae.unit,
+        unit=unit_of(forward.sae),
         layers=[str(site) for site in placed.code_sites] if placed.sae.codes_per_site else [],
         parts=list(parts_of(forward.sae)),
         logit_sites=[str(site) for site in placed.outputs],
     )
+
+
+def unit_of(sae: SAE) -> Literal["activation", "standardised", "root_mean_square"]:
+    """Unit of its codes; what one vector was divided by is told apart, which the SAE itself need not."""
+    if sae.unit == "standardised" and sae.config.normalise.kind == "vector_norm":
+        return "root_mean_square"
+    return sae.unit
 
 
 def parts_of(sae: SAE) -> tuple[str, ...]:

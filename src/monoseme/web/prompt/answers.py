@@ -47,8 +47,8 @@ class PromptViews(Model):
     """The name under which what is shown was scanned, for links to latents; null where it was not."""
     site: str
     """Whose codes are shown."""
-    unit: Literal["activation", "standardised"]
-    """Of codes: the activations' own, or the standard deviations of each vector."""
+    unit: Literal["activation", "standardised", "root_mean_square"]
+    """Of codes: the activations' own, each vector's standard deviation, or each vector's root mean square."""
     layers: list[str]
     """Sites that have codes of their own; empty where one code serves all."""
     parts: list[str]

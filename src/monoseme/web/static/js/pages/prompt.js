@@ -22,6 +22,9 @@ const VIEWS = [
   ["logits", "Next token", LogitsView, (views) => views.logit_sites.length > 0],
 ];
 
+/** What codes are counted in where each vector has a unit of its own. */
+const UNITS = { standardised: "standard deviations", root_mean_square: "root mean squares" };
+
 export async function promptPage({ params, query, signal, router, runs }) {
   const saes = runs.find((item) => item.id === params.run)?.saes ?? [];
   const page = new PromptPage({ ...params, saes }, query, router, signal);
@@ -158,7 +161,7 @@ class PromptPage {
 
   stripPanel() {
     const { tokens, n_latents_fired: fired, seconds, truncated, views } = this.reading;
-    const unit = views.unit === "standardised" ? " · codes in standard deviations of each vector" : "";
+    const unit = views.unit === "activation" ? "" : ` · codes in ${UNITS[views.unit]} of each vector`;
     const counts = `${plural(tokens.length, "token")} · ${plural(fired, "latent")} fired · ${seconds.toFixed(2)} s${unit}`;
     return h("section", { class: "panel prompt__strip", "aria-label": "Tokens" }, this.caption, this.strip.node, h("p", { class: "muted small prompt__count" }, counts, truncated && ` · ${truncated}`));
   }
