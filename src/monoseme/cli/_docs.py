@@ -13,6 +13,7 @@ from pathlib import Path
 from monoseme.cli._flag_list import COMMON, Command, Flag, commands, sae_settings
 from monoseme.cli._verbs import names
 from monoseme.core.files import write_atomic
+from monoseme.core.markdown import cell, code
 from monoseme.plugin_kinds import KINDS
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -45,7 +46,7 @@ def flag_pages(listed: Sequence[Command]) -> dict[str, str]:
         by_verb[command.name.split()[0]].append(command)
     pages = {f"{verb}.md": _page(verb, found, base) for verb, found in by_verb.items()}
     rows = [f"| [`{verb}`]({verb}.md) | {sum(len(c.flags) for c in found)} |" for verb, found in by_verb.items()]
-    common = [f'| <a id="{name.strip("-")}"></a>`{name}` | {_cell(text)} |' for name, text in COMMON.items()]
+    common = [f'| <a id="{name.strip("-")}"></a>`{name}` | {cell(text)} |' for name, text in COMMON.items()]
     pages["index.md"] = _joined(
         "# Flags",
         _MADE,
@@ -57,7 +58,9 @@ def flag_pages(listed: Sequence[Command]) -> dict[str, str]:
 
 
 def _page(verb: str, found: Sequence[Command], base: Mapping[str, Flag]) -> str:
-    parts = [f"# Flags of `{verb}`", _MADE, f"What it does: [{verb}](../../verbs/{verb}.md). [All commands](index.md)."]
+    # a page without sections needs no list of them, and its table the room
+    head = [] if len(found) > 1 else ["---\nhide: [toc]\n---"]
+    parts = [*head, f"# Flags of `{verb}`", _MADE, f"What it does: [{verb}](../../verbs/{verb}.md). [All commands](index.md)."]
     if verb == "plan":
         parts.append("After `plan` come `train` or `capture` with all their own flags: [train](train.md), [capture](capture.md).")
     if verb in ("run", "train", "demo"):
@@ -104,15 +107,15 @@ def _link(flag: Flag, base: Flag) -> str:
 
 def _row(flag: Flag, prefix: str) -> str:
     anchor = prefix + flag.name.removeprefix("--")
-    kind = f"`{_cell(flag.kind)}`" if flag.kind else ""
-    default = f"`{_cell(flag.default)}`" if flag.default else ""
-    name = f"`{flag.name}`" + (f", `{flag.negative}`" if flag.negative else "")
-    return f'| <a id="{anchor}"></a>{name} | {kind} | {default} | {_cell(flag.text)} |'
+    kind = code(_takes(flag)) if flag.kind else ""
+    default = code(flag.default) if flag.default else ""
+    name = f"`{flag.name}`" + (f"<br>`{flag.negative}`" if flag.negative else "")
+    return f'| <a id="{anchor}"></a>{name} | {kind} | {default} | {cell(flag.text)} |'
 
 
-def _cell(text: str) -> str:
-    """Words inside a table: no bars, no tags."""
-    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+def _takes(flag: Flag) -> str:
+    """What follows a flag, with places where a narrow column may break: `STR or None`, `float32, bfloat16`."""
+    return re.sub(r",(?! )", ", ", flag.kind.replace("|", " or "))
 
 
 def plugin_page() -> str:
@@ -125,7 +128,7 @@ def plugin_page() -> str:
     ]
     for kind, registry in KINDS.items():
         own = [info for info in registry.infos() if info.source.startswith(f"{registry.package}.")]
-        rows = [f'| <a id="{kind}.{info.name}"></a>`{info.name}` | {_cell(info.summary)} |' for info in own]
+        rows = [f'| <a id="{kind}.{info.name}"></a>`{info.name}` | {cell(info.summary)} |' for info in own]
         parts += [f"## {kind}", f"{_KIND_WORDS.get(kind, '')} In `{registry.package}`."]
         parts.append("| name | |\n|---|---|\n" + "\n".join(rows))
     return _joined(*parts)
@@ -139,7 +142,7 @@ def api_pages() -> dict[str, str]:
         if public and not any(part.startswith("_") for part in folder.parts) and folder.parts[:1] not in (("cli",), ("web",)):
             module = ".".join(("monoseme", *folder.parts))
             pages[f"{module.removeprefix('monoseme.') or 'monoseme'}.md"] = _api_page(module)
-    rows = [f"| [`{page.removesuffix('.md')}`]({page}) | {_cell(_summary(page))} |" for page in pages]
+    rows = [f"| [`{page.removesuffix('.md')}`]({page}) | {cell(_summary(page))} |" for page in pages]
     pages["index.md"] = _joined("# In Python", _MADE, "| package | |\n|---|---|\n" + "\n".join(rows))
     return pages
 
