@@ -28,6 +28,17 @@ def test_a_phrase_is_found_with_the_latents_that_fire_there(planted: Atlas, caps
     assert all(" the cat" in place["text"] for place in found["places"])
 
 
+def test_what_is_said_of_latents_stands_beside_them(planted: Atlas, capsys: pytest.CaptureFixture[str]) -> None:
+    label = next(part.label for part in planted.annotations("topk") if part.holds == "explanations")
+    for words in ([], ["--label", label]):
+        hits = _found(planted, capsys, "--text", " the cat", *words)["hits"]
+        assert '" cat"' in {hit["latent"]: hit["explanation"] for hit in hits}[0]
+    assert main([str(planted.path), "--text", " the cat"]) == 0
+    assert '" cat"' in capsys.readouterr().out
+    with pytest.raises(ConfigError, match='no explanations "mine"'):
+        main([str(planted.path), "--text", "cat", "--label", "mine"])
+
+
 def test_latents_are_found_by_their_numbers(planted: Atlas, capsys: pytest.CaptureFixture[str]) -> None:
     found = _found(planted, capsys, "--where", "n_fired = 0")
     assert (found["n_matching"], [hit["latent"] for hit in found["hits"]]) == (1, [2])
