@@ -35,6 +35,8 @@ NEEDED = (
     "monoseme/bundled/model/tokenizer.json",
     "monoseme/web/static/index.html",
     "monoseme/judges/prices.toml",
+    "monoseme/cli/_completion.json",
+    "monoseme/cli/_completion.fish",
 )
 """Files without which something would not work after an install, one of each kind."""
 FOREIGN = ("tests/", "docs/", "benchmarks/", "scripts/", "examples/", "monoseme/tests/")

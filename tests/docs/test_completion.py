@@ -93,6 +93,7 @@ def test_zsh_reads_its_script_and_knows_the_words(tmp_path: Path) -> None:
 def test_every_command_is_in_every_script(shell: str) -> None:
     text = script(shell)
     assert [verb for verb in names() if verb not in text] == []
+    assert [gap for gap in ("@FLAGS@", "@FIRST@", "@VALUES@") if gap in text] == []
 
 
 def test_printing_it_imports_nothing_heavy_and_a_key_costs_little(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ brought plug-ins.
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from monoseme.cli._options import wants_help, write
@@ -53,7 +53,7 @@ def main(words: list[str]) -> int:
 
 def script(shell: str) -> str:
     """What the shell reads."""
-    template, cases = SCRIPTS[shell]
+    template, cases = _DATA.with_suffix(f".{shell}").read_text(encoding="utf-8"), SCRIPTS[shell]
     flags = _flags()
     first = {"": list(names()), **_first()}
     return (
@@ -128,111 +128,5 @@ def _quoted(word: str) -> str:
     return "'" + word.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-_BASH = r"""# bash completion of monoseme; made by: monoseme completion bash
-@FLAGS@
-@FIRST@
-@VALUES@
-_monoseme() {
-  local current="${COMP_WORDS[COMP_CWORD]}" before="${COMP_WORDS[COMP_CWORD-1]}" verb="${COMP_WORDS[1]}" key found head=""
-  COMPREPLY=()
-  [[ $current == "=" ]] && current=""
-  [[ $before == "=" ]] && before="${COMP_WORDS[COMP_CWORD-2]}"
-  if (( COMP_CWORD == 1 )); then
-    COMPREPLY=($(compgen -W "$(_monoseme_first '') --help --version" -- "$current")); return
-  fi
-  key="$verb"
-  case "$verb" in study|bench|plan) (( COMP_CWORD > 2 )) && key="$verb ${COMP_WORDS[2]}";; esac
-  if [[ $current == -* ]]; then
-    COMPREPLY=($(compgen -W "$(_monoseme_flags "$key")" -- "$current")); return
-  fi
-  if [[ $before == -* ]]; then
-    found="$(_monoseme_values "$key $before")"
-  elif (( COMP_CWORD == 2 )); then
-    found="$(_monoseme_first "$verb")"
-  fi
-  [[ -z $found ]] && return
-  [[ $current == *,* ]] && head="${current%,*},"
-  COMPREPLY=($(compgen -P "$head" -W "$found" -- "${current##*,}"))
-}
-complete -o default -F _monoseme monoseme
-"""
-_ZSH = r"""#compdef monoseme
-# zsh completion of monoseme; made by: monoseme completion zsh
-@FLAGS@
-@FIRST@
-@VALUES@
-_monoseme() {
-  local current="${words[CURRENT]}" before="${words[CURRENT-1]}" verb="${words[2]}" key
-  local -a found
-  if (( CURRENT == 2 )); then
-    found=(${(f)"$(_monoseme_first '')"} --help --version)
-    compadd -- $found; return
-  fi
-  key="$verb"
-  case "$verb" in study|bench|plan) (( CURRENT > 3 )) && key="$verb ${words[3]}";; esac
-  if [[ $current == --*=* ]]; then
-    before="${current%%=*}"
-    compset -P '*='
-  elif [[ $current == -* ]]; then
-    found=(${(f)"$(_monoseme_flags "$key")"})
-    compadd -- $found; return
-  fi
-  if [[ $before == -* ]]; then
-    found=(${(f)"$(_monoseme_values "$key $before")"})
-  elif (( CURRENT == 3 )); then
-    found=(${(f)"$(_monoseme_first "$verb")"})
-  fi
-  if (( $#found )); then
-    compset -P '*,'
-    compadd -- $found
-  else
-    _files
-  fi
-}
-if [[ $funcstack[1] == _monoseme ]]; then _monoseme "$@"; else compdef _monoseme monoseme; fi
-"""
-_FISH = r"""# fish completion of monoseme; made by: monoseme completion fish
-@FLAGS@
-@FIRST@
-@VALUES@
-function __monoseme_complete
-  set -l given (commandline -opc)
-  set -l current (commandline -ct)
-  set -l before $given[-1]
-  set -l found
-  set -l head ''
-  if test (count $given) -eq 1
-    _monoseme_first ''
-    printf '%s\n' --help --version
-    return
-  end
-  set -l key $given[2]
-  if contains -- $key study bench plan; and test (count $given) -gt 2
-    set key "$key $given[3]"
-  end
-  if string match -q -- '--*=*' $current
-    set before (string split -m 1 -- = $current)[1]
-    set head "$before="
-  else if string match -q -- '-*' $current
-    _monoseme_flags $key
-    return
-  end
-  if string match -q -- '-*' $before
-    set found (_monoseme_values "$key $before")
-  else if test (count $given) -eq 2
-    set found (_monoseme_first $key)
-  end
-  if test (count $found) -gt 0
-    set -l rest (string replace -- $head '' $current)
-    if string match -q -- '*,*' $rest
-      set head "$head"(string replace -r -- '[^,]*$' '' $rest)
-    end
-    printf '%s\n' $head$found
-  else
-    __fish_complete_path $current
-  end
-end
-complete -c monoseme -f -a '(__monoseme_complete)'
-"""
-SCRIPTS = {"bash": (_BASH, _posix), "zsh": (_ZSH, _posix), "fish": (_FISH, _fish)}
-"""Shell -> its script with gaps, and how a table is written in it."""
+SCRIPTS: dict[str, Callable[[str, Mapping[str, Sequence[str]]], str]] = {"bash": _posix, "zsh": _posix, "fish": _fish}
+"""Shell -> how a table is written in it; its script, with gaps for the tables, is `_completion.SHELL` beside this file."""
