@@ -1,5 +1,7 @@
 """Plug-ins are files; listing imports nothing; errors name their cause."""
 
+import importlib.metadata
+import shutil
 import sys
 from pathlib import Path
 
@@ -66,18 +68,35 @@ def test_a_file_with_two_classes_is_refused(things: Registry[object]) -> None:
         things.get("two")
 
 
-class _Entry:
-    def __init__(self, name: str, value: str) -> None:
-        self.name, self.value = name, value
+def _install(folder: Path, package: str, *lines: str) -> None:
+    """A distribution in a folder of `sys.path`, as far as its entry points go."""
+    info = folder / f"{package}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("\n".join(["[monoseme.things]", *lines]))
 
 
-def test_entry_points_add_plugins_and_clashes_name_both(things: Registry[object], monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = [_Entry("third", f"{things.package}.good:Good")]
-    monkeypatch.setattr(registry_module.importlib.metadata, "entry_points", lambda group: entries)
+def test_entry_points_add_plugins_and_clashes_name_both(things: Registry[object], tmp_path: Path) -> None:
+    _install(tmp_path, "third", f"third = {things.package}.good:Good")
     assert things.get("third").__name__ == "Good"
-    entries.append(_Entry("good", "elsewhere:Good"))
+    _install(tmp_path, "clashing", "good = elsewhere:Good")
     with pytest.raises(PluginError, match=r"good and elsewhere:Good"):
         things.names()
+
+
+def test_installed_packages_are_read_once_and_again_when_one_is_added_or_removed(
+    things: Registry[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[None] = []
+    read = importlib.metadata.entry_points
+    monkeypatch.setattr(registry_module.importlib.metadata, "entry_points", lambda: reads.append(None) or read())
+    ours = things.names()
+    assert things.names() == ours
+    assert len(reads) <= 1  # none, where an earlier test has read the same places
+    _install(tmp_path, "later", f"later = {things.package}.good:Good")
+    assert things.names() == sorted([*ours, "later"])
+    shutil.rmtree(tmp_path / "later-1.0.dist-info")
+    assert things.names() == ours
 
 
 def test_a_class_can_be_added_for_this_process(things: Registry[object]) -> None:

@@ -11,9 +11,10 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from monoseme.core.config import suggest
 from monoseme.core.errors import PluginError, UnknownPluginError
@@ -84,7 +85,7 @@ class Registry(Generic[T]):
 
     def _sources(self) -> dict[str, str]:
         found = {name: f"{self.package}.{name}" for name in _modules(self.package)}
-        for entry in importlib.metadata.entry_points(group=f"monoseme.{self.kind}"):
+        for entry in _entries(_stamped_places()).select(group=f"monoseme.{self.kind}"):
             if found.get(entry.name, entry.value) != entry.value:
                 raise PluginError(f'two {self.kind} plug-ins are named "{entry.name}": {found[entry.name]} and {entry.value}')
             found[entry.name] = entry.value
@@ -128,6 +129,21 @@ def _only_subclass(module: ModuleType, base: type) -> type | None:
         and not value.__name__.startswith("_")
     ]
     return concrete[0] if len(concrete) == 1 else None
+
+
+def _stamped_places() -> tuple[tuple[Path, int], ...]:
+    """Where packages are looked for, each with the time when something was last put there (ns)."""
+    return tuple((place, place.stat().st_mtime_ns) for place in map(Path, sys.path) if place.exists())
+
+
+@functools.lru_cache(maxsize=1)
+def _entries(_places: tuple[tuple[Path, int], ...]) -> Any:
+    """The entry points of all packages: they are read from a file of each, which takes 0.05 s for 200 packages, so only once.
+
+    What is installed or removed meanwhile changes the time of its place, and all are read again. Has the method `select`; its
+    class is another one in Python 3.11.
+    """
+    return importlib.metadata.entry_points()
 
 
 @functools.cache
