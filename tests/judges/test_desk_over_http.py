@@ -7,8 +7,9 @@ import pytest
 from tests.judges.judge_fakes import Verdict, ask
 from tests.judges.killing import killed_until_done
 
-from monoseme.core.errors import BudgetError, JudgeError
+from monoseme.core.errors import BudgetError, ConfigError, JudgeError
 from monoseme.judges import Desk, DeskSettings, JudgeSettings, Message, Question, desk_of
+from monoseme.judges._size import n_bytes
 from monoseme.testing.judge_server import Asked, Given, JudgeServer
 
 _KEY = "sk-test-0123456789abcdef"
@@ -60,6 +61,30 @@ def _questions(n_questions: int) -> list[Question]:
     system = Message("system", "You say which words matter, in as few as you can. " * 5)
     texts = (" ".join(f"word{(n * k) % 97}" for k in range(5 + n % 60)) for n in range(n_questions))
     return [Question(messages=(system, Message("user", text)), max_tokens=200, answer_type=Verdict) for text in texts]
+
+
+@pytest.mark.parametrize("provider", _PROVIDERS)
+def test_an_estimate_needs_no_key_and_says_that_it_is_a_guess(
+    server: JudgeServer, home: Path, provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = f"{provider.upper()}_API_KEY"
+    questions, counted = _questions(23), _desk(server, provider, home).estimate(_questions(23))
+    monkeypatch.delenv(variable)
+    settings = JudgeSettings(judge=provider, config=_config(server, provider), desk=DeskSettings(prices=home / "prices.toml"))
+    with pytest.raises(ConfigError, match=f"{variable} holds no key"):
+        desk_of(settings, home / "asked")
+    n_before = len(server.requests)
+    desk = desk_of(settings, home / "asked", is_asked=False)
+    found = desk.estimate(questions)
+    assert len(server.requests) == n_before, "nobody is asked"
+    assert (found.is_guess, found.n_counted, counted.is_guess) == (True, 0, False)
+    assert found.input_tokens == pytest.approx(sum(map(n_bytes, questions)) / 3.5, abs=1)
+    assert found.input_cost == pytest.approx((found.input_tokens or 0) * 3e-6)
+    assert found.most_cost == counted.most_cost
+    assert f"about {found.input_tokens:,} tokens (a guess from the length of the text: none is counted)" in found.text()
+    assert f"{variable} holds no key: with one, the provider itself counts" in found.text()
+    with pytest.raises(ConfigError, match="holds no key"):
+        list(desk.answers(questions))
 
 
 @pytest.mark.parametrize("provider", _PROVIDERS)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from monoseme.core.config import from_dict, to_dict
 from monoseme.core.errors import ConfigError, JudgeError
-from monoseme.judges import JUDGES, Judge, Message, Question, _calling
+from monoseme.judges import JUDGES, BatchJudge, Judge, Message, Question, _calling
 from monoseme.judges._answers import read_reply
 from monoseme.judges._size import most_input_tokens
 from monoseme.testing.judge_server import Asked, Given, JudgeServer, Limits
@@ -298,11 +298,19 @@ def test_keys_stay_out_of_errors_replies_configs_and_logs(
 
 @pytest.mark.parametrize("kind", _KINDS)
 def test_a_key_that_is_not_in_the_environment_is_asked_for_by_name(
-    make: Make, kind: str, monkeypatch: pytest.MonkeyPatch
+    server: JudgeServer, make: Make, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MY_KEY", raising=False)
-    with pytest.raises(ConfigError, match=r"MY_KEY holds no key[^\0]*export MY_KEY="):
-        make(kind, key_variable="MY_KEY")
+    judge, n_before = make(kind, key_variable="MY_KEY"), len(server.requests)
+    assert judge.missing_key == "MY_KEY"
+    assert judge.count_tokens(_question()) is None
+    uses: list[Callable[[], object]] = [lambda: judge.answer(_question())]
+    if isinstance(judge, BatchJudge):
+        uses += [lambda: judge.send({"a": _question()}, mark="m"), lambda: judge.look("b"), lambda: judge.recent(0.0)]
+    for use in uses:
+        with pytest.raises(ConfigError, match=r"MY_KEY holds no key[^\0]*export MY_KEY="):
+            use()
+    assert len(server.requests) == n_before, "nothing is sent"
 
 
 @pytest.mark.parametrize("url", ["http://me:secret@127.0.0.1/v1", "http://127.0.0.1/v1?key=secret"])

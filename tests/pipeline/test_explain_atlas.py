@@ -84,6 +84,17 @@ def test_a_dry_run_asks_and_writes_nothing(place: AtlasPlace) -> None:
     json.dumps(outcome_facts(outcome))
 
 
+def test_only_a_dry_run_goes_without_a_key(place: AtlasPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scripted, "missing_key", "MY_KEY")
+    monkeypatch.setattr(Scripted, "count_tokens", lambda self, question: None)
+    asking = ScoreConfig(scorer="detection", explanations="mine", judge="scripted", judge_config={"model": "x"})
+    with pytest.raises(ConfigError, match="MY_KEY holds no key"):
+        explain_atlas(place, CONFIG)
+    with pytest.raises(ConfigError, match="MY_KEY holds no key"):
+        score_atlas(place, asking)
+    assert all(estimate.is_guess for estimate in explain_atlas(place, CONFIG, dry_run=True).estimates.values())
+
+
 def test_the_cost_is_told_before_and_after(place: AtlasPlace) -> None:
     display = Told()
     with use_display(display):

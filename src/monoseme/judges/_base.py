@@ -98,7 +98,7 @@ class Judge(ABC):
         """The provider's name of the model, or a folder."""
 
     def __init__(self, config: Config) -> None:
-        """Raises ExtraMissingError where its package is not installed, ConfigError where its key is not in the environment."""
+        """Raises ExtraMissingError where its package is not installed."""
         self.config = config
 
     @property
@@ -111,17 +111,23 @@ class Judge(ABC):
         """The model's name in the table of prices; None for a judge that costs nothing."""
         return self.config.model
 
+    @property
+    def missing_key(self) -> str | None:
+        """The environment variable that should hold its key and does not; None: it can be asked. What questions cost can still be
+        estimated."""
+        return None
+
     @abstractmethod
     def answer(self, question: Question) -> Reply:
         """One answer, after such retries as the provider asks for; a request that may have been charged is not sent again.
 
-        Raises JudgeError where the provider cannot be reached or refuses all (a wrong key, no credit, no such model); a question
-        that this judge alone cannot answer gives a reply with a failure.
+        Raises JudgeError where the provider cannot be reached or refuses all (a wrong key, no credit, no such model), ConfigError
+        where its key is not in the environment; a question that this judge alone cannot answer gives a reply with a failure.
         """
 
     @abstractmethod
     def count_tokens(self, question: Question) -> int | None:
-        """Input tokens that the question will be charged for; None where the provider has no way to say before it is asked."""
+        """Input tokens that the question will be charged for; None where nobody can say before it is asked, or without a key."""
 
 
 class BatchState(NamedTuple):

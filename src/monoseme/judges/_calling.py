@@ -70,11 +70,18 @@ class RemoteJudge(Judge):
 
     config: RemoteConfig
 
-    def __init__(self, config: RemoteConfig) -> None:
-        """Raises ConfigError without a model."""
+    def __init__(self, config: RemoteConfig, *, key_variable: str | None) -> None:
+        """`key_variable` is the environment variable of the key; None: it has none. Raises ConfigError without a model."""
         super().__init__(config)
         if not config.model:
             raise ConfigError("a judge needs a model.\n  Name one with:  --judge.model NAME")
+        self._key = "" if key_variable is None else os.environ.get(key_variable, "").strip()
+        self._missing_key = None if self._key else key_variable
+
+    @property
+    def missing_key(self) -> str | None:
+        """Its key's variable, where that was empty when the judge was made."""
+        return self._missing_key
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -114,12 +121,17 @@ def _check_address(base_url: str) -> None:
         )
 
 
-def key_from(variable: str) -> str:
-    """The key in an environment variable. Raises ConfigError where there is none."""
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise ConfigError(f"the environment variable {variable} holds no key.\n  Set it with:  export {variable}=...")
-    return key
+def require_key(judge: Judge) -> None:
+    """Raises ConfigError where a judge's key is not in the environment."""
+    if judge.missing_key is not None:
+        raise _no_key(judge.missing_key)
+
+
+def _no_key(variable: str) -> ConfigError:
+    return ConfigError(
+        f"the environment variable {variable} holds no key.\n  Set it with:  export {variable}=...\n"
+        "  What asking would cost is told without one:  --dry-run"
+    )
 
 
 def import_sdk(name: str) -> ModuleType:
@@ -164,10 +176,20 @@ def _is_this_machine(base_url: str | None) -> bool:
 class Caller:
     """Calls one provider's interface. A `request` gives, as a context, a reply to be read (`.with_streaming_response`)."""
 
-    def __init__(self, sdk: ModuleType, config: RemoteConfig, *, key: str, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        sdk: ModuleType,
+        config: RemoteConfig,
+        *,
+        key: str,
+        missing_key: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`missing_key` is the variable that should hold the key and does not: then nothing can be asked."""
         self._sdk = sdk
         self._config = config
         self._key = key
+        self._missing_key = missing_key
         self._sleep = sleep
         self._broken: type[Exception] = _transport(sdk).TransportError
 
@@ -217,6 +239,8 @@ class Caller:
 
         With `most` bytes, it must also be whole within the time allowed, however slowly it drips.
         """
+        if self._missing_key is not None:
+            raise _no_key(self._missing_key)
         try:
             with contextlib.ExitStack() as stack:
                 response = self._begun(lambda: stack.enter_context(request(**body)), again=again)

@@ -14,10 +14,15 @@ _MOST_COUNTED = 200
 some 10 % among questions of one kind."""
 
 
+_BYTES_PER_TOKEN = 3.5
+"""As Anthropic says of English text in its glossary; what we send (examples of tokens, JSON) lies around it."""
+
+
 class _Input(NamedTuple):
     n_counted: int
     tokens: int | None
     why_missing: str | None
+    is_guess: bool = False
 
 
 def estimate(till: Till, questions: Iterable[Question]) -> Estimate:
@@ -51,6 +56,7 @@ def estimate(till: Till, questions: Iterable[Question]) -> Estimate:
         price=_price_text(till),
         is_batch=is_batch,
         why_missing=_why_missing(till, counted, output),
+        is_guess=counted.is_guess,
     )
 
 
@@ -67,6 +73,9 @@ def _input(till: Till, questions: Sequence[Question]) -> _Input:
     usual = till.ledger.usual(till.judge_hash)
     if usual.n_bytes:
         return _Input(0, round(total * usual.input_tokens / usual.n_bytes), None)
+    if till.judge.missing_key is not None:
+        why = f"{till.judge.missing_key} holds no key: with one, the provider itself counts tokens, free of charge"
+        return _Input(0, round(total / _BYTES_PER_TOKEN), why, is_guess=True)
     return _Input(
         0, None, f"{till.judge.plugin_name} cannot count tokens before a question is asked; ask a few, and the next estimate can"
     )

@@ -11,6 +11,7 @@ from monoseme.core.lock import held_alone
 from monoseme.judges._answers import Answer, read_reply
 from monoseme.judges._base import BatchJudge, Judge, Question
 from monoseme.judges._batches import Batches
+from monoseme.judges._calling import require_key
 from monoseme.judges._cost_report import CostReport
 from monoseme.judges._counting import estimate
 from monoseme.judges._directly import Direct
@@ -125,11 +126,14 @@ class Desk:
             ) from error
 
 
-def desk_of(settings: JudgeSettings, folder: Path) -> Desk:
-    """The desk of a judge named in settings.
+def desk_of(settings: JudgeSettings, folder: Path, *, is_asked: bool = True) -> Desk:
+    """The desk of a judge named in settings; `is_asked` False: it is to estimate alone, for which no key is needed.
 
     Raises UnknownPluginError, ConfigError for a setting that the judge has not or a key that is not in the environment,
     ExtraMissingError.
     """
     kind = JUDGES.get(settings.judge)
-    return Desk(kind(from_dict(kind.Config, settings.config, where="judge.config")), folder, settings=settings.desk)
+    judge = kind(from_dict(kind.Config, settings.config, where="judge.config"))
+    if is_asked:
+        require_key(judge)
+    return Desk(judge, folder, settings=settings.desk)

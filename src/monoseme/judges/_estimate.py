@@ -33,6 +33,8 @@ class Estimate:
     """Whether the price is that of a batch."""
     why_missing: str | None = None
     """Why a number is missing."""
+    is_guess: bool = False
+    """Whether the tokens of the input are guessed from bytes alone, as nobody could count any of them."""
 
     @property
     def n_to_ask(self) -> int:
@@ -44,7 +46,8 @@ class Estimate:
         lines = [f"{counted(self.n_questions, 'questions')}, {self.n_kept:,} of them answered before: {self.n_to_ask:,} to ask"]
         if self.input_tokens is not None:
             how = "all counted" if self.n_counted == self.n_to_ask else f"from {self.n_counted:,} of them"
-            lines.append(f"  input  {self.input_tokens:,} tokens ({how})")
+            about, how = ("about ", "a guess from the length of the text: none is counted") if self.is_guess else ("", how)
+            lines.append(f"  input  {about}{self.input_tokens:,} tokens ({how})")
         usual = "" if self.output_tokens is None else f"{self.output_tokens:,} tokens as usual, "
         lines.append(f"  output {usual}{self.most_output_tokens:,} tokens at most")
         if self.most_cost is not None:

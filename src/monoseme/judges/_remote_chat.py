@@ -13,13 +13,13 @@ _HOME = "https://api.openai.com/v1"
 class RemoteChat(RemoteJudge):
     """Asks by chat completions."""
 
-    def __init__(self, config: RemoteConfig, *, key: str) -> None:
+    def __init__(self, config: RemoteConfig, *, key_variable: str | None) -> None:
         """Raises ExtraMissingError without the package, ConfigError without a model."""
-        super().__init__(config)
+        super().__init__(config, key_variable=key_variable)
         sdk = import_sdk("openai")
         # The package refuses an empty key; servers without keys do not read it.
-        self._client = new_client(sdk, "OpenAI", config, key=key or "none", home=_HOME)
-        self._caller = Caller(sdk, config, key=key)
+        self._client = new_client(sdk, "OpenAI", config, key=self._key or "none", home=_HOME)
+        self._caller = Caller(sdk, config, key=self._key, missing_key=self.missing_key)
 
     def _ask(self, question: Question) -> Reply:
         body = self._body(question)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from monoseme.core.errors import JudgeError
 from monoseme.judges._base import BatchJudge, BatchState, Question, Reply, SentBatch
-from monoseme.judges._calling import Caller, Refused, RemoteConfig, RemoteJudge, Unsure, import_sdk, key_from, new_client
+from monoseme.judges._calling import Caller, Refused, RemoteConfig, RemoteJudge, Unsure, import_sdk, new_client
 from monoseme.judges._reading import at, identifier, number
 from monoseme.judges._schema import BOUNDS, strict_schema
 
@@ -48,13 +48,12 @@ class Anthropic(RemoteJudge, BatchJudge):
         Worth it where one system message of 1,024 tokens or more goes before many questions."""
 
     def __init__(self, config: Config) -> None:
-        """Raises ExtraMissingError without the package, ConfigError without a model or a key."""
-        super().__init__(config)
+        """Raises ExtraMissingError without the package, ConfigError without a model."""
+        super().__init__(config, key_variable=config.key_variable)
         self._own = config
         sdk = import_sdk("anthropic")
-        key = key_from(config.key_variable)
-        self._client = new_client(sdk, "Anthropic", config, key=key, home=_HOME)
-        self._caller = Caller(sdk, config, key=key)
+        self._client = new_client(sdk, "Anthropic", config, key=self._key or "none", home=_HOME)
+        self._caller = Caller(sdk, config, key=self._key, missing_key=self.missing_key)
 
     def _ask(self, question: Question) -> Reply:
         known, others = self._body(question)
@@ -62,7 +61,9 @@ class Anthropic(RemoteJudge, BatchJudge):
         return _read_message(self._caller.json(request, **known, extra_body=others, extra_headers=self._headers))
 
     def count_tokens(self, question: Question) -> int | None:
-        """As the provider's own count says, which is free. Raises JudgeError as `answer` does."""
+        """As the provider's own count says, which is free; None without a key. Raises JudgeError as `answer` does."""
+        if self.missing_key is not None:
+            return None
         known, others = self._body(question)
         others.pop("temperature", None)
         request = self._client.messages.with_streaming_response.count_tokens

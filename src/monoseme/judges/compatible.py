@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from monoseme.core.errors import ConfigError
 from monoseme.judges._base import Question
-from monoseme.judges._calling import RemoteConfig, key_from
+from monoseme.judges._calling import RemoteConfig
 from monoseme.judges._chat import chances_wanted, chat_messages, json_format
 from monoseme.judges._remote_chat import RemoteChat
 from monoseme.judges._schema import told_schema
@@ -31,12 +31,12 @@ class Compatible(RemoteChat):
         """Whether asking costs nothing, as on a machine of one's own; else the model's price must be known for a budget."""
 
     def __init__(self, config: Config) -> None:
-        """Raises ExtraMissingError without the package, ConfigError without a model, an address, or the key it names."""
+        """Raises ExtraMissingError without the package, ConfigError without a model or an address."""
         if config.base_url is None:
             raise ConfigError(
                 "the judge compatible needs the server's address.\n  For vLLM:  --judge.base_url http://localhost:8000/v1"
             )
-        super().__init__(config, key="" if config.key_variable is None else key_from(config.key_variable))
+        super().__init__(config, key_variable=config.key_variable)
         self._own = config
 
     @property

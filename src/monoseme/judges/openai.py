@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from monoseme.core.errors import JudgeError
 from monoseme.judges._base import BatchJudge, BatchState, Question, Reply, SentBatch
-from monoseme.judges._calling import Refused, RemoteConfig, Unsure, key_from
+from monoseme.judges._calling import Refused, RemoteConfig, Unsure
 from monoseme.judges._chat import chances_wanted, chat_messages, json_format, read_chat
 from monoseme.judges._reading import at, identifier, number
 from monoseme.judges._remote_chat import RemoteChat
@@ -43,12 +43,14 @@ class OpenAI(RemoteChat, BatchJudge):
         None: as the model does by itself."""
 
     def __init__(self, config: Config) -> None:
-        """Raises ExtraMissingError without the package, ConfigError without a model or a key."""
-        super().__init__(config, key=key_from(config.key_variable))
+        """Raises ExtraMissingError without the package, ConfigError without a model."""
+        super().__init__(config, key_variable=config.key_variable)
         self._own = config
 
     def count_tokens(self, question: Question) -> int | None:
-        """As the provider's own count says, which is free; None at a server that has no such count."""
+        """As the provider's own count says, which is free; None at a server that has no such count, and without a key."""
+        if self.missing_key is not None:
+            return None
         words: dict[str, Any] = {"model": self._own.model, "input": chat_messages(question)}
         if question.schema is not None:
             told_format = json_format(question)

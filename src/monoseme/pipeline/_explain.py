@@ -83,7 +83,7 @@ def explain_atlas(
     What an earlier call with the same settings finished is kept, as long as something is left to do; with `resume`, whatever
     there is under a label. `dry_run` tells the cost alone. Raises what `explain_latents` and `score_explanations` raise.
     """
-    desk = _desk(place, config)
+    desk = _desk(place, config, is_asked=not dry_run)
     explainer = _plugin(EXPLAINERS, config.explainer, config.explainer_config, desk)
     scorer = None if config.scorer is None else _plugin(SCORERS, config.scorer, config.scorer_config, desk)
     _refuse_idle(desk, explainer, scorer)
@@ -99,7 +99,7 @@ def explain_atlas(
 
 def score_atlas(place: AtlasPlace, config: ScoreConfig, *, saes: Sequence[str] = (), dry_run: bool = False) -> Outcome:
     """Scores explanations of SAEs (none named: all that have some under the label). Raises what `score_explanations` raises."""
-    desk = _desk(place, config)
+    desk = _desk(place, config, is_asked=not dry_run)
     scorer = _plugin(SCORERS, config.scorer, config.scorer_config, desk)
     _refuse_idle(desk, scorer)
     atlas = open_atlas(place.folder)
@@ -159,9 +159,9 @@ def _is_done(step: Step, atlas: Atlas, *, resume: bool) -> bool:
     return found is not None and (resume or step.made(found, atlas))
 
 
-def _desk(place: AtlasPlace, config: AskConfig) -> Desk | None:
+def _desk(place: AtlasPlace, config: AskConfig, *, is_asked: bool) -> Desk | None:
     settings = config.judge_settings
-    return None if settings is None else desk_of(settings, place.folder / ASKED)
+    return None if settings is None else desk_of(settings, place.folder / ASKED, is_asked=is_asked)
 
 
 def _plugin(registry: Registry[P], name: str, settings: Mapping[str, Any], desk: Desk | None) -> P:
