@@ -182,11 +182,19 @@ def k_of(source: Source, n_latents: int) -> int:
     return k
 
 
-def _threshold(source: Source) -> tuple[Float[Tensor, ""], tuple[str, ...]]:
+class _Threshold(NamedTuple):
+    """The one threshold of all latents."""
+
+    value: Float[Tensor, ""]
+    notes: tuple[str, ...]
+
+
+def _threshold(source: Source) -> _Threshold:
     if "threshold" not in source.tensors:
-        return torch.zeros(()), ("it has no threshold: as in the tool before it is set, every positive activation is kept",)
+        note = "it has no threshold: as in the tool before it is set, every positive activation is kept"
+        return _Threshold(torch.zeros(()), (note,))
     found = one_tensor(source.tensors, "threshold", (), where=source.where)
-    return found.clamp_min(0), (UNSET,) if bool(found < 0) else ()
+    return _Threshold(found.clamp_min(0), (UNSET,) if bool(found < 0) else ())
 
 
 def _relu(source: Source, weights: Weights, notes: Sequence[str] = ()) -> Made:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from monoseme.core.errors import ForeignError
 from monoseme.core.foreign import as_number, as_object, as_text, read_json_object
+from monoseme.interchange._places import SaidSite
 from monoseme.models.hook_names import hook_site, module_site
 from monoseme.models.site import Site
 from monoseme.tensors.foreign_file import load_plain
@@ -108,7 +109,7 @@ def classes_said(path: Path) -> set[str | None]:
         found = None
         try:
             if place.config is not None:
-                found = _class_name(_tables(place.config)[0].get("dict_class"))
+                found = _class_name(_tables(place.config).trainer.get("dict_class"))
         except ForeignError:
             pass
         if found is not None or _CHECKPOINT.fullmatch(place.weights.name):
@@ -120,7 +121,7 @@ def loaded(place: Place) -> Loaded:
     """The tensors and settings at a place. Raises ForeignError."""
     where = str(place.weights)
     table = load_plain(place.weights)
-    trainer, buffer = ({}, {}) if place.config is None else _tables(place.config)
+    trainer, buffer = _Tables({}, {}) if place.config is None else _tables(place.config)
     norm = None
     if isinstance(table.get("ae"), dict):
         trainer = trainer or as_object(table.get("config", {}), where=f"{where}: config")
@@ -134,8 +135,8 @@ def loaded(place: Place) -> Loaded:
     return Loaded(where, tensors, trainer, buffer, norm, place.name, place.weights.parent)
 
 
-def site_of(found: Loaded) -> tuple[str | None, str | None]:
-    """Where it learned, as its settings say; else None and a note, where they say at least the layer.
+def site_of(found: Loaded) -> SaidSite:
+    """Where it learned, as its settings say; else with a note, where they say at least the layer.
 
     Raises ForeignError for a transcoder.
     """
@@ -146,14 +147,16 @@ def site_of(found: Loaded) -> tuple[str | None, str | None]:
     match = _SUBMODULE.fullmatch(text)
     if match:
         kind = _KINDS[match[1]]
-        return str(Site(_INPUT_OF.get(kind, kind) if io == "in" and match[1] not in _INPUT_OF else kind, int(match[2]))), None
+        kind = _INPUT_OF.get(kind, kind) if io == "in" and match[1] not in _INPUT_OF else kind
+        return SaidSite(str(Site(kind, int(match[2]))))
     if hook := hook_site(text) or hook_site(text.replace(".resid_", ".hook_resid_")):
-        return str(hook), None
+        return SaidSite(str(hook))
     if module := module_site(text):
-        return str(Site(_INPUT_OF[module.kind], module.layer) if io == "in" else module), None
+        return SaidSite(str(Site(_INPUT_OF[module.kind], module.layer) if io == "in" else module))
     if isinstance(layer, int):
-        return None, f"the files name layer {layer}, but not which place of it: give --site resid_post.{layer}, or what it is"
-    return None, None
+        note = f"the files name layer {layer}, but not which place of it: give --site resid_post.{layer}, or what it is"
+        return SaidSite(None, (note,))
+    return SaidSite(None)
 
 
 def model_of(found: Loaded) -> str | None:
@@ -178,10 +181,17 @@ def _order(folder: Path) -> tuple[str, int]:
     return str(folder.parent), int(match[1]) if match else 0
 
 
-def _tables(config: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+class _Tables(NamedTuple):
+    """What config.json tells of."""
+
+    trainer: dict[str, Any]
+    buffer: dict[str, Any]
+
+
+def _tables(config: Path) -> _Tables:
     whole = read_json_object(config)
     trainer = as_object(whole.get("trainer"), where=f"{config}: trainer")
-    return trainer, as_object(whole.get("buffer") or {}, where=f"{config}: buffer")
+    return _Tables(trainer, as_object(whole.get("buffer") or {}, where=f"{config}: buffer"))
 
 
 def _class_name(value: Any) -> str | None:

@@ -70,20 +70,27 @@ def export_sae(
         off = _verified(chosen, draft, whole, fingerprint=fingerprint)
         files = [path for path in draft.rglob("*") if path.is_file()]
         n_bytes = sum(path.stat().st_size for path in files)
-    return ExportedSae(format, out, len(files), n_bytes, lost, *off)
+    return ExportedSae(format, out, len(files), n_bytes, lost, codes_off=off.codes, x_hat_off=off.x_hat)
 
 
-def _verified(chosen: type[SaeFormat], draft: Path, whole: WholeSae, *, fingerprint: bool) -> tuple[float | None, float | None]:
+class _Off(NamedTuple):
+    """How far what was written is from the SAE; None where it cannot be read again."""
+
+    codes: float | None = None
+    x_hat: float | None = None
+
+
+def _verified(chosen: type[SaeFormat], draft: Path, whole: WholeSae, *, fingerprint: bool) -> _Off:
     """How far what was written is from the SAE, in the tool's own unit."""
     inputs = len(whole.sae.roles(len(whole.sites)).inputs)
     found = fingerprint_of(whole.sae, n_sites=inputs)
-    off: tuple[float | None, float | None] = (None, None)
+    off = _Off()
     if chosen.reads:
         (again,) = chosen(chosen().reading(whole)).read(draft)
         factor = again.code_factor
         found = found._replace(codes=found.codes * factor)
         agreed = agreement(again.sae, found, code_factor=factor)
-        off = (agreed.codes, agreed.x_hat)
+        off = _Off(agreed.codes, agreed.x_hat)
     if fingerprint:
         folder = next(path.parent for path in sorted(draft.rglob("*")) if path.is_file())
         save_fingerprint(found, folder)

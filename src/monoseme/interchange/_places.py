@@ -3,10 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from monoseme.core.errors import ForeignError
 from monoseme.models.site import Site
+
+
+class SaidSite(NamedTuple):
+    """Where an SAE learned, as its files say."""
+
+    site: str | None
+    """Comma-parted for several; None where they do not say."""
+    notes: tuple[str, ...] = ()
+    """What was assumed, or is missing."""
 
 
 def with_site(config: Any, asked: str | None, known: str | None) -> Any:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from monoseme.core.errors import ForeignError
 from monoseme.core.foreign import as_list, as_number, as_object, as_text, read_json_object
+from monoseme.interchange._places import SaidSite
 from monoseme.models.hook_names import hook_site, module_site
 from monoseme.models.site import Site
 
@@ -106,18 +107,19 @@ def read_told(path: Path) -> Told:
     return told._replace(centred=told.flag("apply_b_dec_to_input", default=architecture not in TRANSCODERS))
 
 
-def site_of(told: Told) -> tuple[str | None, list[str]]:
+def site_of(told: Told) -> SaidSite:
     """Where it learned, two places for a transcoder, and a note where a hook's name is none of ours."""
     names = [told.text("hook_name")]
     if told.architecture in TRANSCODERS:
         names.append(told.text("hook_name_out"))
     if told.settings.get("hook_head_index") is not None:
-        return None, [f"it reads one head of {names[0]}, which is no site here: give the site it is to read with --site"]
+        note = f"it reads one head of {names[0]}, which is no site here: give the site it is to read with --site"
+        return SaidSite(None, (note,))
     sites = [_site(name, told) for name in names]
     if all(sites):
-        return ",".join(map(str, sites)), []
+        return SaidSite(",".join(map(str, sites)))
     unknown = [name for name, site in zip(names, sites, strict=True) if name and not site]
-    return None, [f"{name} is the name of no site here: give the nearest with --site" for name in unknown]
+    return SaidSite(None, tuple(f"{name} is the name of no site here: give the nearest with --site" for name in unknown))
 
 
 def facts_of(told: Told) -> dict[str, Any]:

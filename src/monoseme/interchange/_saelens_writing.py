@@ -64,13 +64,29 @@ def written(sae: SAE) -> Written:
     raise ConfigError(_refusal(name, config))
 
 
-def scaled(sae: SAE) -> tuple[str, tuple[str, ...]]:
-    """`normalize_activations`, and what of it differs. Raises ConfigError for an eps that SAELens does not have."""
+class ScaledBy(NamedTuple):
+    """How SAELens scales what such an SAE reads."""
+
+    normalize_activations: str
+    lost: tuple[str, ...] = ()
+    """What of it differs."""
+
+
+class Metadata(NamedTuple):
+    """What SAELens keeps of the model, the data and the training."""
+
+    table: dict[str, Any]
+    lost: tuple[str, ...]
+    """What it has no name for."""
+
+
+def scaled(sae: SAE) -> ScaledBy:
+    """Raises ConfigError for an eps that SAELens does not have."""
     normalise = sae.config.normalise
     if normalise.kind == "vector_norm":
-        return "constant_norm_rescale", ()
+        return ScaledBy("constant_norm_rescale")
     if normalise.kind != "standardise":
-        return "none", ()
+        return ScaledBy("none")
     if abs(normalise.eps - EPS) > _EPS_OFF:
         raise ConfigError(
             f"SAELens adds {EPS:g} to each vector's deviation, always; this SAE adds {normalise.eps:g}, so that its codes would "
@@ -79,11 +95,11 @@ def scaled(sae: SAE) -> tuple[str, tuple[str, ...]]:
     lost = [f"SAELens brings reconstructions back by std, not by std + {EPS:g}: they differ by {EPS:g} in its unit"]
     if normalise.eps != EPS:
         lost.append(f"SAELens adds {EPS:g} to each vector's deviation, this SAE {normalise.eps:g}: codes differ by that much")
-    return "layer_norm", tuple(lost)
+    return ScaledBy("layer_norm", tuple(lost))
 
 
-def metadata(whole: WholeSae, made: Written) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What SAELens keeps of the model, the data and the training, and what it has no name for."""
+def metadata(whole: WholeSae, made: Written) -> Metadata:
+    """The metadata of an SAE with what it knows of its making."""
     hooks = [site_hook(site) for site in whole.sites]
     lost = [
         f"SAELens has no hook at {s}: hook_name is left empty" for s, hook in zip(whole.sites, hooks, strict=True) if not hook
@@ -110,7 +126,7 @@ def metadata(whole: WholeSae, made: Written) -> tuple[dict[str, Any], tuple[str,
     }
     if len(hooks) > 1:
         known |= {"hook_name_out": hooks[1], "hook_head_index_out": None}
-    return {**known, **(made.details or {})}, tuple(lost)
+    return Metadata({**known, **(made.details or {})}, tuple(lost))
 
 
 def _first(told: dict[str, Any], *names: str, kind: type, default: Any) -> Any:

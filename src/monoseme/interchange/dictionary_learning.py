@@ -29,7 +29,7 @@ from monoseme.interchange._dictionary_learning_files import (
     site_of,
 )
 from monoseme.interchange._dictionary_learning_writing import save, written
-from monoseme.interchange._places import with_site
+from monoseme.interchange._places import SaidSite, with_site
 
 _USED_BY = {
     "k": ("AutoEncoderTopK",),
@@ -107,14 +107,14 @@ class DictionaryLearning(SaeFormat):
         notes = list(made.notes)
         if found.dict_class is None and self.config.dict_class is None:
             notes.append(f"no config.json names its class: by its tensors it is a {dict_class}")
-        known, note = (None, None) if self.config.site else site_of(found)
+        known = SaidSite(None) if self.config.site else site_of(found)
         sae = made.sae
-        sae.config = with_site(sae.config, self.config.site, known)
+        sae.config = with_site(sae.config, self.config.site, known.site)
         return ForeignSae(
             name=found.name,
             sae=sae,
             model=model_of(found),
             facts=facts_of(found, dict_class),
-            notes=(*notes, *found.notes, *([note] if note else [])),
+            notes=(*notes, *found.notes, *known.notes),
             code_factor=found.code_factor,
         )

@@ -149,7 +149,14 @@ def _tensors(file: Path) -> dict[str, Tensor]:
     return taken(table, shapes, where=where)
 
 
-def _plain(found: dict[str, Tensor], *, embedding: bool) -> tuple[PlainEncoder, tuple[str, ...]]:
+class _Plain(NamedTuple):
+    """An SAE or transcoder without scales."""
+
+    encoder: PlainEncoder
+    notes: tuple[str, ...]
+
+
+def _plain(found: dict[str, Tensor], *, embedding: bool) -> _Plain:
     W_enc, W_dec, b_dec = found["w_enc"], found["w_dec"], found["b_dec"]
     notes: tuple[str, ...] = ()
     if embedding:
@@ -159,7 +166,7 @@ def _plain(found: dict[str, Tensor], *, embedding: bool) -> tuple[PlainEncoder, 
     below = int((found["threshold"] < 0).sum())
     if below:
         notes += (f"{below} thresholds are below 0, where a ReLU cuts: taken as 0",)
-    return PlainEncoder(W_enc, found["b_enc"], W_dec, b_dec, found["threshold"], found.get(_SKIP)), notes
+    return _Plain(PlainEncoder(W_enc, found["b_enc"], W_dec, b_dec, found["threshold"], found.get(_SKIP)), notes)
 
 
 def _said(file: Path) -> _Where:

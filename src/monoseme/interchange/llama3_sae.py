@@ -17,6 +17,7 @@ Letters: D model width, F latents.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -35,6 +36,15 @@ _SUFFIXES = (".pth",)
 _PUBLISHED_SHAPE = (65_536, 3_072)
 _PUBLISHED_K, _PUBLISHED_EPS = 64, 1e-6
 _PUBLISHED_SITE, _PUBLISHED_MODEL = "attn_in.22", "meta-llama/Llama-3.2-3B-Instruct"
+
+
+class _Settings(NamedTuple):
+    """What the file does not hold."""
+
+    k: int
+    eps: float
+    notes: list[str]
+    """What was assumed."""
 
 
 class Llama3Sae(SaeFormat):
@@ -70,9 +80,9 @@ class Llama3Sae(SaeFormat):
             "decoder.weight": (d_in, n_latents),
         }
         found = taken(tensors, shapes, where=str(path))
-        settings, notes = self._settings(path, (n_latents, d_in))
+        k, eps, notes = self._settings(path, (n_latents, d_in))
         config = NormalizedTopK.Config(
-            d_in=d_in, n_latents=n_latents, k=settings[0], normalise=NormaliseConfig(kind="standardise", eps=settings[1])
+            d_in=d_in, n_latents=n_latents, k=k, normalise=NormaliseConfig(kind="standardise", eps=eps)
         )
         is_published = (n_latents, d_in) == _PUBLISHED_SHAPE
         if is_published and self.config.site is None:
@@ -112,8 +122,8 @@ class Llama3Sae(SaeFormat):
         lost = [f"the format holds neither k ({sae.config.k}), eps ({eps:g}) nor the site: give them to whoever reads it"]
         return (*lost, *([f"numbers are rounded to {config.dtype}"] if config.dtype != "float32" else []))
 
-    def _settings(self, path: Path, shape: tuple[int, int]) -> tuple[tuple[int, float], list[str]]:
-        """k and eps, as told or as published, and what was assumed."""
+    def _settings(self, path: Path, shape: tuple[int, int]) -> _Settings:
+        """As told or as published."""
         notes: list[str] = []
         k, eps = self.config.k, self.config.eps
         if k is None:
@@ -124,4 +134,4 @@ class Llama3Sae(SaeFormat):
         if eps is None:
             eps = _PUBLISHED_EPS
             notes.append(f"eps is not in the file: {eps:g}, that of the published SAE, is assumed")
-        return (k, eps), notes
+        return _Settings(k, eps, notes)

@@ -17,7 +17,7 @@ Letters: D model width, F latents.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 
@@ -46,6 +46,15 @@ from monoseme.tensors.shapes import Tensor
 
 _TOLD = "hyperparams.json"
 _MODEL = "meta-llama/Llama-3.1-8B"
+
+
+class _Limits(NamedTuple):
+    """Thresholds."""
+
+    thresholds: Tensor | None
+    """[F]; None with relu."""
+    space: Literal["raw", "scaled"]
+    """Of which activations."""
 
 
 class LlamaScope(SaeFormat):
@@ -104,19 +113,17 @@ class LlamaScope(SaeFormat):
             )
         ]
 
-    def _limits(
-        self, told: dict[str, Any], table: dict[str, Any], n_latents: int, *, where: str
-    ) -> tuple[Tensor | None, Literal["raw", "scaled"]]:
+    def _limits(self, told: dict[str, Any], table: dict[str, Any], n_latents: int, *, where: str) -> _Limits:
         act = str(told.get("act_fn", "jumprelu")).lower()
         if act == "relu":
-            return None, "raw"
+            return _Limits(None, "raw")
         if act != "jumprelu":
             raise ForeignError(f"{where}: act_fn is {act[:60]!r}; relu and jumprelu are read")
         own = thresholds_in(table, n_latents, where=where)
         if own is not None:
-            return own, self.config.threshold_space or "scaled"
+            return _Limits(own, self.config.threshold_space or "scaled")
         one = as_number(told.get("jump_relu_threshold"), where=f"{where}: jump_relu_threshold of {_TOLD}")
-        return torch.full((n_latents,), one), self.config.threshold_space or "raw"
+        return _Limits(torch.full((n_latents,), one), self.config.threshold_space or "raw")
 
 
 def _scales(told: dict[str, Any], table: dict[str, Any], hook: str, *, d_in: int, where: str) -> Scales:

@@ -165,20 +165,29 @@ class Llamascopium(SaeFormat):
 
     def _of_inference(
         self, told: dict[str, Any], table: dict[str, Any], limits: Any, *, by_norms: bool, d_in: int, where: str
-    ) -> tuple[Any, tuple[str, ...]]:
+    ) -> "_Limits":
         """Thresholds of a file that was folded: as they are, or mended."""
         if not self.config.mend_thresholds:
             note = (
                 "weights were folded for inference, thresholds were not: it fires as its tool lets it, not as in training "
                 "(--mend_thresholds scales them)"
             )
-            return limits, (note,)
+            return _Limits(limits, (note,))
         hook = as_text(told.get("hook_point_out" if by_norms else "hook_point_in"), where=where)
         norm = self.config.mean_norm or mean_norm(table, hook, where=where)
         if norm is None:
             raise ConfigError(f"{where} does not hold the average norm of activations. Give it:  --mean_norm 17.1")
         scale = scale_of(norm, d_in, where=where)
-        return limits / scale, (f"thresholds were divided by {scale:g}, as folding the scale of activations should have",)
+        note = f"thresholds were divided by {scale:g}, as folding the scale of activations should have"
+        return _Limits(limits / scale, (note,))
+
+
+class _Limits(NamedTuple):
+    """Thresholds of latents."""
+
+    thresholds: Any
+    """[F]."""
+    notes: tuple[str, ...]
 
 
 class _Scaled(NamedTuple):

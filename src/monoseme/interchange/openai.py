@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from monoseme.core.errors import ConfigError, ForeignError
 from monoseme.interchange._assembled import assembled, matrix, one_tensor, taken
@@ -38,6 +38,13 @@ _TIED = "decoder.linear.weight"
 _EPS = 1e-5
 _PLACES = {"resid_delta_attn": "attn_out", "resid_delta_mlp": "mlp_out", "resid_post_mlp": "resid_post"}
 _PATH = re.compile(rf"([a-z0-9-]+)/({'|'.join(_PLACES)})[^/]*/autoencoders/(\d{{1,3}})\.pt")
+
+
+class _Architecture(NamedTuple):
+    """What the SAE becomes."""
+
+    config: SAE.Config
+    notes: list[str]
 
 
 class OpenAI(SaeFormat):
@@ -90,7 +97,7 @@ class OpenAI(SaeFormat):
         model = "gpt2" if named and named[1] == "gpt2-small" else None
         return [ForeignSae(name=path.stem, sae=sae, model=model, notes=tuple(notes))]
 
-    def _architecture(self, table: dict[str, Any], *, where: str, d_in: int, n_latents: int) -> tuple[SAE.Config, list[str]]:
+    def _architecture(self, table: dict[str, Any], *, where: str, d_in: int, n_latents: int) -> _Architecture:
         """Raises ConfigError for what must be given, ForeignError for what no architecture here does."""
         said = table.get("activation")
         activation = self.config.activation or {"TopK": "topk", "ReLU": "relu"}.get(str(said))
@@ -104,9 +111,9 @@ class OpenAI(SaeFormat):
             notes = []
         normalise = NormaliseConfig(kind="standardise", eps=_EPS) if standardise else NO_SCALE
         if activation == "relu":
-            return ReLU.Config(d_in=d_in, n_latents=n_latents, normalise=normalise), notes
+            return _Architecture(ReLU.Config(d_in=d_in, n_latents=n_latents, normalise=normalise), notes)
         k = self._k(table, where=where, n_latents=n_latents)
-        return TopK.Config(d_in=d_in, n_latents=n_latents, k=k, normalise=normalise), notes
+        return _Architecture(TopK.Config(d_in=d_in, n_latents=n_latents, k=k, normalise=normalise), notes)
 
     def _k(self, table: dict[str, Any], *, where: str, n_latents: int) -> int:
         settings = table.get("activation_state_dict")

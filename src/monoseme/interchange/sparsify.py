@@ -22,7 +22,7 @@ from typing import Any
 from monoseme.core.errors import ConfigError, ForeignError
 from monoseme.interchange._assembled import assembled, matrix, taken
 from monoseme.interchange._base import ForeignSae, SaeFormat, WholeSae
-from monoseme.interchange._places import with_site
+from monoseme.interchange._places import SaidSite, with_site
 from monoseme.interchange._plain_encoders import NO_SCALE, Place, PlainEncoder, transcoder_of
 from monoseme.interchange._sparsify_folder import CFG, WEIGHTS, Cfg, Hook, hooks_below, is_hook, read_cfg, run_facts
 from monoseme.interchange._sparsify_writing import write_hook
@@ -71,8 +71,8 @@ class Sparsify(SaeFormat):
         cfg = read_cfg(hook.folder / CFG, run, k=self.config.k, transcode=self.config.transcode)
         found = _tensors(cfg, hook)
         model = run.get("model")
-        known, notes = _place(hook, cfg, model)
-        notes += _doubts(cfg, run)
+        known, assumed = _place(hook, cfg, model)
+        notes = [*assumed, *_doubts(cfg, run)]
         sae = _sae(cfg, found, place=Place(self.config.site, known), where=where)
         facts = {"hookpoint": hook.hookpoint, "multi_topk": cfg.multi_topk, "run": {k: v for k, v in run.items() if k != "sae"}}
         return ForeignSae(name=hook.name, sae=sae, model=model, facts=facts, notes=tuple(notes))
@@ -124,16 +124,16 @@ def _sae(cfg: Cfg, found: dict[str, Tensor], *, place: Place, where: str) -> SAE
     return transcoder_of(plain, "topk", k=cfg.k, place=place, where=where)
 
 
-def _place(hook: Hook, cfg: Cfg, model: str | None) -> tuple[str | None, list[str]]:
-    """Where it learned, as far as the hook point says, and what was assumed."""
+def _place(hook: Hook, cfg: Cfg, model: str | None) -> SaidSite:
+    """Where it learned, as far as the hook point says."""
     site = hook.site(model)
     if site is None:
-        return None, []
+        return SaidSite(None)
     note = f"the hook point {hook.hookpoint} is read as {site}, the output of that module"
     if not cfg.transcode:
-        return (f"{site},{site}" if cfg.skip else str(site)), [note]
+        return SaidSite(f"{site},{site}" if cfg.skip else str(site), (note,))
     before = {"mlp_out": "mlp_in", "attn_out": "attn_in", "resid_post": "resid_pre"}[site.kind]
-    return f"{before}.{site.layer},{site}", [f"{note}; its input is {before}.{site.layer}"]
+    return SaidSite(f"{before}.{site.layer},{site}", (f"{note}; its input is {before}.{site.layer}",))
 
 
 def _doubts(cfg: Cfg, run: dict[str, Any]) -> list[str]:

@@ -43,7 +43,7 @@ from monoseme.interchange._dictionary_learning_writing import (
     save,
     trained_k,
 )
-from monoseme.interchange._places import with_site
+from monoseme.interchange._places import SaidSite, with_site
 
 _GROUPED, _UNGROUPED = "TemporalMatryoshkaBatchTopKSAE", "TemporalBatchTopKSAE"
 _EXPLANATIONS = "explanations.json"
@@ -98,14 +98,14 @@ class TSae(SaeFormat):
             raise ForeignError(f"{found.where} should be a {_GROUPED} or {_UNGROUPED}, but {said}")
         source = Source(where=found.where, tensors=found.tensors, trainer=found.trainer, norm_factor=found.norm_factor)
         made = _made(dict_class, source)
-        known, note = (None, None) if self.config.site else site_of(found)
-        made.sae.config = with_site(made.sae.config, self.config.site, known)
+        known = SaidSite(None) if self.config.site else site_of(found)
+        made.sae.config = with_site(made.sae.config, self.config.site, known.site)
         return ForeignSae(
             name=found.name,
             sae=made.sae,
             model=model_of(found),
             facts=facts_of(found, dict_class),
-            notes=(*made.notes, *found.notes, *([note] if note else []), *_explained(found, path)),
+            notes=(*made.notes, *found.notes, *known.notes, *_explained(found, path)),
             code_factor=found.code_factor,
         )
 
