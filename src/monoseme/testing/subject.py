@@ -27,8 +27,8 @@ class Subject:
     """Config with d_in 32 for the planted dictionary."""
     min_recovery: float | None = 0.95
     """Fraction of planted directions to find; None for an architecture that finds none by itself (fine-tuning only)."""
-    planted_steps: int = 1_200
-    """Steps in which it finds them."""
+    planted_steps: int = 600
+    """Steps of 512 rows in which it finds them."""
 
     def build(self, **changes: Any) -> SAE:
         """A small SAE that has seen a sample and has biases other than zero."""
