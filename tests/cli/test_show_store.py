@@ -10,7 +10,6 @@ import pytest
 from monoseme.activations.store.config import StorageConfig
 from monoseme.activations.store.layout import UNFINISHED
 from monoseme.activations.store.writer import write_store
-from monoseme.cli._store_text import size_text
 from monoseme.cli.main import main
 from monoseme.core.files import to_json
 from monoseme.core.folder import Folder, LocalFolder, open_folder
@@ -109,7 +108,3 @@ def test_an_unfinished_import_is_gone_on_with_as_one_and_training_from_it_says_s
     told = capsys.readouterr().err
     assert "is not finished" in told
     assert go_on in told
-
-
-def test_sizes_have_units_of_a_thousand() -> None:
-    assert [size_text(n) for n in (999, 1000, 1.23456e9, 5e17)] == ["999 bytes", "1 kB", "1.235 GB", "500 PB"]

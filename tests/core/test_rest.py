@@ -19,6 +19,7 @@ from monoseme.core.display import (
     SilentDisplay,
     counted,
     get_display,
+    size_text,
     use_display,
 )
 from monoseme.core.memory import own_memory_mb
@@ -90,6 +91,10 @@ def test_more_than_was_expected_leaves_no_time_below_zero(
     with PlainDisplay(every_seconds=1.0).progress("capture", total=6000, unit="tokens") as progress:
         progress.advance(6001)
     assert "/s, 0 s left)" in capsys.readouterr().err
+
+
+def test_sizes_have_units_of_a_thousand() -> None:
+    assert [size_text(n) for n in (12, 999, 1000, 1.23456e9, 5e17)] == ["12 bytes", "999 bytes", "1 kB", "1.235 GB", "500 PB"]
 
 
 def test_one_is_counted_as_one() -> None:

@@ -13,8 +13,20 @@ Place = Any
 
 
 def word_of(place: Any) -> str:
-    """The word that names it on a command line."""
-    return str(place) if isinstance(place, str | Path) else str(place.path)
+    """The word that names it on a command line. Raises ConfigError for what is no place."""
+    path = place if isinstance(place, str | Path) else getattr(place, "path", None)
+    if path is None:
+        raise ConfigError(f"{place!r:.80} is no place.\n  Give a path, a word such as RUN/saes/NAME, or what ms.open gives")
+    return str(path)
+
+
+def new_place(out: Any) -> str | Path:
+    """Where something is made, as it is given. Raises ConfigError for what is neither a text nor a Path."""
+    if not isinstance(out, str | Path):
+        raise ConfigError(
+            f"out is {out!r:.80}.\n  Give a folder, or where a store goes an address (s3://...), as a text or a Path"
+        )
+    return out
 
 
 def words_of(places: Any) -> tuple[str, ...]:
@@ -46,9 +58,6 @@ def saes_of(atlas: "Atlas", place: Any, name: str | None) -> list[str]:
 
 def only_sae(atlas: "Atlas", name: str | None) -> str:
     """The SAE that is named, or the only one. Raises ConfigError where several could be meant."""
-    if name is not None:
-        return name
-    names = sorted({key.partition("@")[0] for key in atlas.saes()})
-    if len(names) != 1:
-        raise ConfigError(f"this atlas has {len(names)} SAEs.\n  Choose one with sae=: {', '.join(names)}")
-    return names[0]
+    from monoseme.pipeline import only_sae
+
+    return only_sae(atlas, name, asked_by="sae=")

@@ -1,25 +1,13 @@
-"""The words of commands that exchange SAEs, activations and atlases with other tools: which SAE, which format, its settings."""
+"""The words of commands that exchange SAEs, activations and atlases with other tools: which format, its settings."""
 
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from monoseme.atlas import Atlas
 from monoseme.cli._ask_flags import flag
 from monoseme.cli._options import CONFIG, parse, settings, take_files
-from monoseme.core.errors import ConfigError
 from monoseme.core.registry import Registry
-
-
-def chosen_sae(atlas: Atlas, name: str | None) -> str:
-    """The SAE that is named, or the only one. Raises ConfigError where several could be meant."""
-    if name is not None:
-        return name
-    names = sorted({key.partition("@")[0] for key in atlas.saes()})
-    if len(names) == 1:
-        return names[0]
-    raise ConfigError(f"this atlas has {len(names)} SAEs.\n  Choose one with --sae: {', '.join(names)}")
 
 
 def value_of(words: Sequence[str], wanted: str) -> str | None:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monoseme.atlas.formats import ATLAS_FORMATS, find_atlas_format, import_notes
-from monoseme.cli._atlas_words import Exchange, OwnFlag, chosen_sae, read_flags, value_of
+from monoseme.cli._atlas_words import Exchange, OwnFlag, read_flags, value_of
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
-from monoseme.pipeline import atlas_at
+from monoseme.pipeline import atlas_at, only_sae
 
 NOTES = Exchange(
     "atlases",
@@ -29,7 +29,7 @@ def import_into_atlas(words: Sequence[str], *, summary: str) -> int:
     name = find_atlas_format(path, value_of(words, "--format"))
     flags = read_flags(NOTES, name, words[1:], verb=f"import PATH --atlas ATLAS --format {name}", summary=summary)
     atlas = atlas_at(Path(flags.atlas))
-    sae = chosen_sae(atlas, flags.sae)
+    sae = only_sae(atlas, flags.sae, asked_by="--sae")
     found = import_notes(atlas, sae, path, format=name, config=flags.settings, label=flags.label)
     display = get_display()
     display.say(f"imported {path} ({found.format}) as {', '.join(found.labels)} of {sae}")

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from monoseme.core.display import counted
+from monoseme.core.display import counted, size_text
 from monoseme.reports.plain_tables import aligned_table, cell_text
 
-_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 _COLUMNS = {
     "site": "site",
     "width": "width",
@@ -92,11 +91,3 @@ def _size(record: Mapping[str, Any]) -> str:
 
 def _count(value: float | None) -> str:
     return cell_text(round(value) if isinstance(value, float) and value >= 100 else value)
-
-
-def size_text(n_bytes: float) -> str:
-    """`1.23 GB`; units of 1,000."""
-    unit = 0
-    while n_bytes >= 1000 and unit < len(_UNITS) - 1:
-        n_bytes, unit = n_bytes / 1000, unit + 1
-    return f"{n_bytes:.4g} {_UNITS[unit]}"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from monoseme.atlas import Atlas
 from monoseme.atlas.choice import LatentChoice
 from monoseme.atlas.formats import ATLAS_FORMATS, ExportChoice, export_atlas
-from monoseme.cli._atlas_words import Exchange, OwnFlag, chosen_sae, format_lines, read_flags, value_of
+from monoseme.cli._atlas_words import Exchange, OwnFlag, format_lines, read_flags, value_of
 from monoseme.cli._export_saes import ONE_SAE, export_one_sae
 from monoseme.cli._options import wants_help, write
 from monoseme.cli._verbs import document
@@ -28,7 +28,7 @@ from monoseme.core.config import suggest
 from monoseme.core.display import counted, get_display
 from monoseme.core.errors import ConfigError, UnknownPluginError
 from monoseme.interchange import SAE_FORMATS
-from monoseme.pipeline import RUN_FILE, RunFolder, atlas_at
+from monoseme.pipeline import RUN_FILE, RunFolder, atlas_at, only_sae
 
 _ATLAS = Exchange(
     "atlases",
@@ -74,7 +74,7 @@ def main(words: list[str]) -> int:
     if place is None or flags.out is None:
         raise ConfigError("export needs an atlas and a new folder.\n  Type:  monoseme export ATLAS --format NAME --out OUT")
     atlas = atlas_at(Path(place))
-    sae = chosen_sae(atlas, flags.sae)
+    sae = only_sae(atlas, flags.sae, asked_by="--sae")
     found = export_atlas(
         atlas,
         sae,

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 from monoseme.cli._options import parse, wants_help
 from monoseme.cli._verbs import document
-from monoseme.core.display import get_display
+from monoseme.core.display import get_display, size_text
 from monoseme.core.errors import ConfigError
 from monoseme.core.files import typed
 from monoseme.hub import Pulled, pull
-from monoseme.hub._text import size
 
 _MOST_TOLD = 10
 
@@ -45,7 +44,7 @@ def main(words: list[str]) -> int:
 
 def _tell(found: Pulled) -> None:
     display = get_display()
-    display.say(f"pulled {found.repo} to {found.out}: {found.n_files:,} files ({size(found.n_bytes)}), every checksum holds")
+    display.say(f"pulled {found.repo} to {found.out}: {found.n_files:,} files ({size_text(found.n_bytes)}), every checksum holds")
     display.say(f"  revision: {found.revision}")
     display.say(f"  SAEs: {', '.join(found.saes)}")
     if found.annotations and found.atlas is None:

@@ -12,12 +12,11 @@
 
 from monoseme.cli._options import parse, wants_help
 from monoseme.cli._verbs import document
-from monoseme.core.display import get_display
+from monoseme.core.display import get_display, size_text
 from monoseme.core.errors import ConfigError
 from monoseme.core.files import typed
 from monoseme.hub import PushConfig, Pushed, push
 from monoseme.hub._repos import without_revision
-from monoseme.hub._text import size
 
 _MOST_LISTED = 40
 
@@ -41,9 +40,9 @@ def _tell(found: Pushed, repo: str, config: PushConfig) -> None:
         if one is None:
             continue
         done = "would send" if is_dry else "sent" if one.is_new else "nothing to send: there already are"
-        display.say(f"{done} {len(one.files):,} files ({size(one.n_bytes)}): {one.address}")
+        display.say(f"{done} {len(one.files):,} files ({size_text(one.n_bytes)}): {one.address}")
         for file in one.files[:_MOST_LISTED] if is_dry else ():
-            display.say(f"  {size(file.n_bytes):>10}  {file.name}")
+            display.say(f"  {size_text(file.n_bytes):>10}  {file.name}")
         if is_dry and len(one.files) > _MOST_LISTED:
             display.say(f"  and {len(one.files) - _MOST_LISTED:,} more")
         if one.revision is not None:

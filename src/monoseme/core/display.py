@@ -122,9 +122,20 @@ class _PlainProgress:
         return f"{self._description}: {count} {self._unit} ({rate:,.0f}/s{left}){facts_text(facts)}"
 
 
+_SIZE_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+
+
 def counted(n: int, plural: str) -> str:
     """`1 shard`, `1,234 shards`; of words whose plural ends in an s."""
     return f"{n:,} {plural.removesuffix('s') if n == 1 else plural}"
+
+
+def size_text(n_bytes: float) -> str:
+    """`12 bytes`, `6.342 MB`; units of 1,000."""
+    unit = 0
+    while n_bytes >= 1000 and unit < len(_SIZE_UNITS) - 1:
+        n_bytes, unit = n_bytes / 1000, unit + 1
+    return f"{n_bytes:.4g} {_SIZE_UNITS[unit]}"
 
 
 def facts_text(facts: dict[str, str | float]) -> str:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import monoseme
+from monoseme.core.display import size_text
 from monoseme.hub._card_latents import latents
 from monoseme.hub._card_measured import measured
 from monoseme.hub._repos import Repo
-from monoseme.hub._text import front_matter, shown, size, table
+from monoseme.hub._text import front_matter, shown, table
 from monoseme.reports import RunReport
 from monoseme.saes import SAES
 
@@ -233,7 +234,7 @@ def _limits() -> str:
 
 
 def _files(facts: CardFacts) -> str:
-    rows = [(f"`{sae.name}`", f"`{sae.path or '.'}`", f"`{sae.content_hash}`", size(sae.n_bytes)) for sae in facts.saes]
+    rows = [(f"`{sae.name}`", f"`{sae.path or '.'}`", f"`{sae.content_hash}`", size_text(sae.n_bytes)) for sae in facts.saes]
     kept = (
         "Weights are safetensors; nothing in this repository can run a program. `monoseme.json` lists every file with its "
         "SHA-256, each `manifest.json` those of its folder. The content hash is over the manifest without its `environment` part."

@@ -40,11 +40,3 @@ def front_matter(values: Mapping[str, Any]) -> str:
     """The YAML at the head of a card; what is None or empty is left out."""
     held = {key: value for key, value in values.items() if value not in (None, [], {}, "")}
     return f"---\n{yaml.safe_dump(held, sort_keys=False, allow_unicode=False, default_flow_style=False)}---\n"
-
-
-def size(n_bytes: int) -> str:
-    """`6.3 MB`."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n_bytes >= scale:
-            return f"{n_bytes / scale:.1f} {unit}"
-    return f"{n_bytes} bytes"

@@ -7,7 +7,7 @@ from monoseme.pipeline._folder import RUN_FILE, RunFolder
 
 if TYPE_CHECKING:
     from monoseme.pipeline._atlas import ScanRequest, scan_run, scan_saes
-    from monoseme.pipeline._atlas_at import atlas_at
+    from monoseme.pipeline._atlas_at import atlas_at, only_sae
     from monoseme.pipeline._capture import CaptureConfig, capture_run, captured_config
     from monoseme.pipeline._chat_form import ChatForm
     from monoseme.pipeline._check import check_place
@@ -91,6 +91,7 @@ __all__ = [
     "gathered_report",
     "headline",
     "measure",
+    "only_sae",
     "open_sae",
     "open_saes",
     "open_session",
@@ -118,7 +119,7 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "_atlas": ["ScanRequest", "scan_run", "scan_saes"],
-        "_atlas_at": ["atlas_at"],
+        "_atlas_at": ["atlas_at", "only_sae"],
         "_capture": ["CaptureConfig", "capture_run", "captured_config"],
         "_config": [
             "AtlasConfig",

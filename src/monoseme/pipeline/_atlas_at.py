@@ -1,9 +1,9 @@
-"""The atlas that a path means."""
+"""The atlas that a path means, and the SAE of it."""
 
 from pathlib import Path
 
 from monoseme.atlas import Atlas, open_atlas
-from monoseme.core.errors import ArtifactMissingError
+from monoseme.core.errors import ArtifactMissingError, ConfigError
 from monoseme.core.files import typed
 from monoseme.pipeline._folder import RUN_FILE, RunFolder
 
@@ -16,3 +16,13 @@ def atlas_at(path: Path) -> Atlas:
         missing = f"the run {path} has no atlas yet" if is_run else f"there is no atlas or run at {path}"
         raise ArtifactMissingError(f"{missing}.\n  Make one with:  monoseme scan {typed(path) if is_run else 'RUN'}")
     return open_atlas(folder)
+
+
+def only_sae(atlas: Atlas, name: str | None, *, asked_by: str) -> str:
+    """The SAE that is named, or the only one. Raises ConfigError, with what to say it by, where several could be meant."""
+    if name is not None:
+        return name
+    names = sorted({key.partition("@")[0] for key in atlas.saes()})
+    if len(names) == 1:
+        return names[0]
+    raise ConfigError(f"this atlas has {len(names)} SAEs.\n  Choose one with {asked_by}: {', '.join(names)}")
