@@ -1,6 +1,7 @@
 """What every test shares: shape checks at call time, the texts and models beside the project, and which tests are on."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,14 @@ def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def files_are_left_to_the_system() -> Iterator[None]:
+    """Nothing is flushed to the disk: no power cut is simulated, and thousands of small files would each be waited for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(scope="session")

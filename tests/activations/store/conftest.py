@@ -1,16 +1,8 @@
-"""A whole store to compare with, and a disk that is not waited for."""
-
-import os
+"""A whole store to compare with."""
 
 import pytest
 from tests.activations.store.supplies import FakeSupply
 from tests.activations.store.writing import bytes_of, write_small
-
-
-@pytest.fixture
-def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hundreds of small files, each flushed to the disk, would take half a minute, and no power cut is simulated here."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,6 @@ from monoseme.core.errors import (
 )
 from monoseme.core.folder import LocalFolder, open_folder
 
-pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
-
 
 class _Killed(BaseException):
     """As a kill: nothing of ours catches it."""

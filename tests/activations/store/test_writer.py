@@ -29,8 +29,6 @@ from monoseme.core.errors import (
 from monoseme.core.folder import LocalFolder
 from monoseme.tensors.processes import Group
 
-pytestmark = pytest.mark.usefixtures("no_waiting_for_the_disk")
-
 
 def test_a_store_is_a_sound_artifact(tmp_path: Path) -> None:
     summary = write_small(tmp_path / "a")
