@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from monoseme.api._html import shaded, table
 from monoseme.api._pictures import packed
 from monoseme.api._sae import _unusual  # pyright: ignore[reportPrivateUsage]
 from monoseme.api._settings import changed, nested
+from monoseme.api._writing import _steered  # pyright: ignore[reportPrivateUsage]
 from monoseme.cli._verbs import names
-from monoseme.core.errors import ArtifactMissingError, ConfigError, ResumeError
+from monoseme.core.errors import ArtifactMissingError, ConfigError, ResumeError, UnknownPluginError
 from monoseme.evaluation import Metric
-from monoseme.pipeline import RunConfig, RunFolder, RunSettings
+from monoseme.pipeline import RunConfig, RunFolder, RunSettings, SteeringConfig
 from monoseme.plugin_kinds import KINDS
 from monoseme.saes import SAES, config_from_dict
 from monoseme.saes.topk import TopK
@@ -160,6 +162,31 @@ def test_what_is_searched_is_what_the_atlas_has(run: RunFolder) -> None:
     assert ms.search(sae, text="cat").rows
     with pytest.raises(ConfigError, match="needs words"):
         ms.search(run.path)
+
+
+def test_a_method_is_named_as_on_the_command_line_and_its_settings_stand_below_it() -> None:
+    said = _steered("17=2max", "clamp", {"method.error_term": False, "only": "generated"})
+    assert said.latents == ("17=2max",)
+    assert said.config == SteeringConfig(method="clamp", method_config={"error_term": False}, only="generated")
+    assert _steered((), None, {"method": "clamp"}).config == SteeringConfig(method="clamp")
+    assert _steered((), None, None).config == SteeringConfig()
+    with pytest.raises(ConfigError, match="said twice: clamp, and additive"):
+        ms.steer("The cat", "17=2max", sae="runs/none", method="clamp", settings={"method": "additive"})
+    with pytest.raises(UnknownPluginError, match='Did you mean "clamp"'):
+        ms.generate("The cat", model="bundled", method="clmp")
+
+
+@pytest.mark.parametrize("call", [ms.train, ms.run, ms.demo, ms.resume, ms.capture])
+def test_what_is_no_place_to_make_something_in_is_refused_with_what_is(call: Callable[[Any], object]) -> None:
+    with pytest.raises(ConfigError, match=r"out is 3\.\n  Give a folder"):
+        call(3)
+
+
+def test_what_is_no_name_and_no_place_is_refused_with_what_is() -> None:
+    with pytest.raises(ConfigError, match=r'no benchmark "None"\.\n  Allowed: train, capture'):
+        ms.bench(None)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match=r"3 is no place\.\n  Give a path"):
+        ms.explain(3)
 
 
 @pytest.mark.slow

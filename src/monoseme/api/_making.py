@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monoseme.api._places import new_place
 from monoseme.api._plan_table import PlanTable
 from monoseme.api._run import Run
 from monoseme.api._settings import Settings, changed, nested, words
@@ -60,8 +61,9 @@ def train(
     """
     from monoseme.pipeline import train_run
 
+    folder = new_place(out)
     made = recipe(sae, model=model, corpus=corpus, site=site, config=config, settings=settings)
-    return Run(train_run(made, Path(out)).path)
+    return Run(train_run(made, Path(folder)).path)
 
 
 def run(
@@ -77,8 +79,9 @@ def run(
     """The whole road into the folder `out`: train, evaluate, scan, explain, report. Arguments are those of `recipe`."""
     from monoseme.pipeline import run_all
 
+    folder = new_place(out)
     made = recipe(sae, model=model, corpus=corpus, site=site, config=config, settings=settings)
-    return Run(run_all(made, Path(out)).path)
+    return Run(run_all(made, Path(folder)).path)
 
 
 def demo(out: str | Path = "runs/demo") -> Run:
@@ -86,7 +89,8 @@ def demo(out: str | Path = "runs/demo") -> Run:
     from monoseme.pipeline import RUN_FILE, run_all
     from monoseme.presets import preset
 
-    return Run(run_all(preset("demo"), Path(out), resume=(Path(out) / RUN_FILE).is_file()).path)
+    folder = Path(new_place(out))
+    return Run(run_all(preset("demo"), folder, resume=(folder / RUN_FILE).is_file()).path)
 
 
 def resume(out: str | Path) -> "Run | StoreSummary | Any":
@@ -98,7 +102,7 @@ def resume(out: str | Path) -> "Run | StoreSummary | Any":
     from monoseme.pipeline import RUN_FILE, RunFolder, capture_run, captured_config, run_all, run_config
     from monoseme.studies import STUDIES, read_record
 
-    path = Path(out)
+    path = Path(new_place(out))
     if not is_address(out) and (path / RUN_FILE).is_file():
         return Run(run_all(run_config(RunFolder(path)), path, resume=True).path)
     if not is_address(out) and (path / "study.json").is_file():
@@ -117,7 +121,7 @@ def plan(config: "RunConfig | CaptureConfig", out: str | Path = "runs/run", *, s
     from monoseme.pipeline import CaptureConfig
     from monoseme.planning import PlanConfig, plan_capture, plan_training
 
-    said = changed(PlanConfig(), settings)
+    said, out = changed(PlanConfig(), settings), new_place(out)
     found = plan_capture(config, str(out), said) if isinstance(config, CaptureConfig) else plan_training(config, Path(out), said)
     return PlanTable(plan=found)
 
@@ -135,7 +139,7 @@ def capture(
 
     said = nested(settings)
     said = merge(said, _short(model, corpus, site))
-    return capture_run(changed(CaptureConfig(), said), out)
+    return capture_run(changed(CaptureConfig(), said), new_place(out))
 
 
 def sentences(corpus: str | Path, out: str | Path, *, settings: Settings | None = None) -> "SentenceFile":
@@ -143,9 +147,9 @@ def sentences(corpus: str | Path, out: str | Path, *, settings: Settings | None 
     from monoseme.text import CorpusConfig
     from monoseme.text.sentence_file import write_sentences
 
-    said = dict(settings or {})
+    file, said = Path(new_place(out)), dict(settings or {})
     most = said.pop("max_sentences", None)
-    return write_sentences(changed(CorpusConfig(source=str(corpus), sentences="cut"), said), Path(out), max_sentences=most)
+    return write_sentences(changed(CorpusConfig(source=str(corpus), sentences="cut"), said), file, max_sentences=most)
 
 
 def _short(model: str | None, corpus: str | Path | None, site: str | Sequence[str] | None) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monoseme.api._places import words_of
+from monoseme.api._places import new_place, words_of
 from monoseme.api._settings import Settings, changed, nested
 from monoseme.api._study_report import StudyReport
 
@@ -25,7 +25,7 @@ def study(
     said: dict[str, Any] = nested(settings)
     if sae is not None:
         said["sae"] = list(words_of(sae))
-    folder = Path("runs") / name if out is None else Path(out)
+    folder = Path("runs") / name if out is None else Path(new_place(out))
     return finish_study(kind, said, folder, resume=resume, force=force)
 
 
@@ -67,7 +67,7 @@ def bench(name: str, *, settings: Settings | None = None) -> dict[str, Any]:
     from monoseme.core.errors import ConfigError
 
     if name not in BENCHMARKS:
-        raise ConfigError(f'there is no benchmark "{name}".{suggest(name, BENCHMARKS)}\n  Allowed: {", ".join(BENCHMARKS)}')
+        raise ConfigError(f'there is no benchmark "{name}".{suggest(str(name), BENCHMARKS)}\n  Allowed: {", ".join(BENCHMARKS)}')
     benchmark = BENCHMARKS[name]
     return benchmark.run(changed(benchmark.config(), settings))
 

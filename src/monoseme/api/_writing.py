@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from monoseme.api._generated import Generated
 from monoseme.api._places import words_of
@@ -24,6 +24,7 @@ def generate(
     model: str | None = None,
     sae: Any = None,
     steer: str | Sequence[str] = (),
+    method: str | None = None,
     watch: str | Sequence[str] = (),
     max_tokens: int = 100,
     settings: Settings | None = None,
@@ -31,11 +32,12 @@ def generate(
     """Goes on with one text or several; with `steer`, both as the model is and steered, with the same seed.
 
     `steer` is LATENT=STRENGTH as on the command line ("17=2max", "topk:17=0.5norm"), `watch` names latents whose activation on
-    each token is told. `settings`: temperature, top_p, seed, stop; method, method.error_term, only, from_position, while_fires,
+    each token is told. `method` is how to steer (`ls("steering")`; additive, if not said), its settings are `method.SETTING` of
+    `settings`, as `method.error_term`. More `settings`: temperature, top_p, seed, stop; only, from_position, while_fires,
     once_fired, atlas. Raises ConfigError for words that name nothing.
     """
     prompts = words(prompt)
-    session = _session(model, sae, words(steer), words(watch), settings)
+    session = _session(model, sae, _steered(steer, method, settings), words(watch))
     sampling = _sampling(max_tokens, settings)
     written = {
         name: tuple(
@@ -56,6 +58,7 @@ def steer(
     latents: str | Sequence[str],
     *,
     sae: Any,
+    method: str | None = None,
     watch: str | Sequence[str] = (),
     max_tokens: int = 100,
     settings: Settings | None = None,
@@ -63,7 +66,7 @@ def steer(
     """The text before and after steering with latents of an SAE: `generate` with something to steer with."""
     if not words(latents):
         raise ConfigError('steer needs latents.\n  Give, for example, "17=2max"')
-    return generate(prompt, sae=sae, steer=latents, watch=watch, max_tokens=max_tokens, settings=settings)
+    return generate(prompt, sae=sae, steer=latents, method=method, watch=watch, max_tokens=max_tokens, settings=settings)
 
 
 class Chat:
@@ -89,52 +92,60 @@ def chat(
     model: str | None = None,
     sae: Any = None,
     steer: str | Sequence[str] = (),
+    method: str | None = None,
     watch: str | Sequence[str] = (),
     system: str | None = None,
     max_tokens: int = 100,
     settings: Settings | None = None,
 ) -> Chat:
     """A conversation: `chat(model="bundled").say("Hello")`. Arguments are those of `generate`."""
-    session = _session(model, sae, words(steer), words(watch), settings)
+    session = _session(model, sae, _steered(steer, method, settings), words(watch))
     return Chat(session, _sampling(max_tokens, settings), system=system)
 
 
-def _session(
-    model: str | None, sae: Any, steered: tuple[str, ...], watch: tuple[str, ...], settings: Settings | None
-) -> "Session":
+class _Steered(NamedTuple):
+    """What is steered with, and how."""
+
+    latents: tuple[str, ...]
+    config: "SteeringConfig"
+    atlas: Path | None
+    """That knows the latents' maxima; None: the one beside each SAE."""
+
+
+def _session(model: str | None, sae: Any, steered: _Steered, watch: tuple[str, ...]) -> "Session":
     from monoseme.models import ModelConfig
     from monoseme.pipeline import OF_RUN, SessionConfig, open_session
 
-    said = nested(settings)
-    _refuse_unknown(said)
-    atlas = said.get("atlas")
     config = SessionConfig(
         sae=words_of(sae),
         model=ModelConfig(model=model or OF_RUN),
-        atlas=None if atlas is None else Path(str(atlas)),
-        steer=steered,
-        steering=_steering(said),
+        atlas=steered.atlas,
+        steer=steered.latents,
+        steering=steered.config,
         watch=watch,
-        compare=bool(steered),
+        compare=bool(steered.latents),
     )
     return open_session(config)
 
 
-def _steering(said: Mapping[str, Any]) -> "SteeringConfig":
-    """`method` is a name, or a table with its settings: `method.error_term` needs `method.name` for another than the default."""
+def _steered(latents: str | Sequence[str], method: str | None, settings: Settings | None) -> _Steered:
+    """Raises ConfigError for a setting that there is not, and for a method that is named twice."""
     from monoseme.pipeline import SteeringConfig
 
+    said = nested(settings)
+    _refuse_unknown(said)
     found = {name: said[name] for name in _STEERING if name in said}
     if "while_fires" in found:
         found["while_fires"] = words(found["while_fires"])
-    method = said.get("method")
-    if isinstance(method, Mapping):
-        table: dict[str, Any] = dict(method)
-        name = table.pop("name", None)
-        found |= {"method_config": table, **({} if name is None else {"method": name})}
-    elif method is not None:
-        found["method"] = method
-    return changed(SteeringConfig(), found)
+    of_method = said.get("method", {})
+    table: dict[str, Any] = dict(of_method) if isinstance(of_method, Mapping) else {"name": of_method}
+    name = table.pop("name", None)
+    if method is not None and name is not None:
+        raise ConfigError(f"the method is said twice: {method}, and {name} in settings.\n  Leave one of the two out")
+    named = method or name
+    found |= {"method_config": table} | ({} if named is None else {"method": named})
+    atlas = said.get("atlas")
+    return _Steered(words(latents), changed(SteeringConfig(), found), None if atlas is None else Path(str(atlas)))
 
 
 def _sampling(max_tokens: int, settings: Settings | None) -> "Sampling":
