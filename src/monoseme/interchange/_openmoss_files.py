@@ -8,7 +8,7 @@ and `dataset_average_activation_norm.HOOK`, one number for each hook point. Lett
 
 from collections.abc import Set
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -23,8 +23,34 @@ WEIGHTS = tuple(
     f"{stem}.{suffix}" for stem in ("sae_weights", "checkpoints/pruned", "checkpoints/final") for suffix in ("safetensors", "pt")
 )
 """In the order in which the tool looks for them."""
+_SUFFIXES = (".safetensors", ".pt")
 _NORMS = "dataset_average_activation_norm."
 _LOG_THRESHOLDS = ("activation_function.log_jumprelu_threshold", "log_jumprelu_threshold")
+
+
+class Opened(NamedTuple):
+    """The files of one SAE."""
+
+    folder: Path
+    told: dict[str, Any]
+    """Its settings."""
+    table: dict[str, Any]
+    """Its tensors."""
+    where: str
+    """The file of weights, for messages."""
+
+
+def opened(path: Path, settings: str) -> Opened:
+    """The SAE that a path means, a folder or a file in it; weights that are named themselves are read, whatever else is there.
+
+    `settings` is the name of the file that describes it. Raises ForeignError.
+    """
+    folder = folder_of(path)
+    told = read_json_object(folder / settings)
+    weights = path if path.is_file() and path.suffix in _SUFFIXES else weights_of(folder)
+    if weights is None:
+        raise ForeignError(f"{folder} holds none of {', '.join(WEIGHTS)}")
+    return Opened(folder, told, tensors_in(weights), str(weights))
 
 
 def folder_of(path: Path) -> Path:
@@ -64,8 +90,18 @@ def tensors_in(path: Path) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else table
 
 
-def plain_encoder(table: dict[str, Any], *, bias: bool, where: str) -> PlainEncoder:
-    """Encoder and decoder, the latter with zeros for a bias that there is not; thresholds left out. Raises ForeignError."""
+def encoder_of(told: dict[str, Any], table: dict[str, Any], *, where: str) -> PlainEncoder:
+    """Encoder and decoder, the latter with zeros for a bias that there is not; thresholds left out.
+
+    Raises ForeignError, also for an encoder that a second one gates, and where the settings speak of another width.
+    """
+    _refuse_glu(told, where=where)
+    plain = _plain_encoder(table, bias=flag(told, "use_decoder_bias", default=True, where=where), where=where)
+    _check_width(told, plain, where=where)
+    return plain
+
+
+def _plain_encoder(table: dict[str, Any], *, bias: bool, where: str) -> PlainEncoder:
     if "W_E" in table or "encoder.weight" not in table:
         d_in, n_latents = matrix(table, "W_E", n_axes=2, where=where).shape
         W_enc = one_tensor(table, "W_E", (d_in, n_latents), where=where)
@@ -111,7 +147,7 @@ def flag(given: dict[str, Any], name: str, *, default: bool, where: str) -> bool
     return value
 
 
-def refuse_glu(given: dict[str, Any], *, where: str) -> None:
+def _refuse_glu(given: dict[str, Any], *, where: str) -> None:
     """Raises ForeignError for an encoder that a second one gates."""
     if flag(given, "use_glu_encoder", default=False, where=where):
         raise ForeignError(f"{where}: its encoder is gated by a second one (use_glu_encoder); no architecture here has that")
@@ -125,7 +161,7 @@ def count(given: dict[str, Any], name: str, *, where: str) -> int:
     return value
 
 
-def check_width(given: dict[str, Any], plain: PlainEncoder, *, where: str) -> None:
+def _check_width(given: dict[str, Any], plain: PlainEncoder, *, where: str) -> None:
     """Raises ForeignError where the settings speak of another width than the weights have."""
     d_in = plain.W_enc.shape[0]
     if count(given, "d_model", where=where) != d_in:

@@ -22,22 +22,18 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from monoseme.core.errors import ConfigError, ForeignError
-from monoseme.core.foreign import as_number, as_object, as_text, read_json_object
+from monoseme.core.foreign import as_number, as_object, as_text
 from monoseme.interchange._assembled import plain_bias
 from monoseme.interchange._base import ForeignSae, SaeFormat
 from monoseme.interchange._openmoss_files import (
-    WEIGHTS,
-    check_width,
+    encoder_of,
     flag,
     folder_of,
     has_settings,
     mean_norm,
     name_of,
-    plain_encoder,
-    refuse_glu,
-    tensors_in,
+    opened,
     thresholds_in,
-    weights_of,
 )
 from monoseme.interchange._plain_encoders import Place, sae_of
 from monoseme.interchange._scaled_sides import Gate, Scales, scale_of, unscaled
@@ -79,14 +75,8 @@ class LlamaScope(SaeFormat):
 
     def read(self, path: Path) -> Sequence[ForeignSae]:
         """One SAE."""
-        folder = folder_of(path)
-        told, weights = read_json_object(folder / _TOLD), weights_of(folder)
-        if weights is None:
-            raise ForeignError(f"{folder} holds none of {', '.join(WEIGHTS)}")
-        table, where = tensors_in(weights), str(weights)
-        plain = plain_encoder(table, bias=flag(told, "use_decoder_bias", default=True, where=where), where=where)
-        check_width(told, plain, where=str(folder / _TOLD))
-        refuse_glu(told, where=where)
+        folder, told, table, where = opened(path, _TOLD)
+        plain = encoder_of(told, table, where=where)
         if flag(told, "apply_decoder_bias_to_pre_encoder", default=False, where=where):
             plain = plain._replace(b_enc=plain_bias(plain.b_enc, plain.W_enc, plain.b_dec))
         hook = as_text(told.get("hook_point_in"), where=f"{folder / _TOLD}: hook_point_in")

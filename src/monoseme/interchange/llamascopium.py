@@ -25,24 +25,20 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from monoseme.core.errors import ConfigError, ForeignError
-from monoseme.core.foreign import as_text, read_json_object
+from monoseme.core.foreign import as_text
 from monoseme.interchange._assembled import with_norms_folded
 from monoseme.interchange._base import ForeignSae, SaeFormat
 from monoseme.interchange._llamascopium_crosscoder import crosscoder
 from monoseme.interchange._openmoss_files import (
-    WEIGHTS,
-    check_width,
     count,
+    encoder_of,
     flag,
     folder_of,
     has_settings,
     mean_norm,
     name_of,
-    plain_encoder,
-    refuse_glu,
-    tensors_in,
+    opened,
     thresholds_in,
-    weights_of,
 )
 from monoseme.interchange._plain_encoders import NO_SCALE, Place, PlainEncoder, sae_of, transcoder_of
 from monoseme.interchange._scaled_sides import Gate, Scales, alike, row_norms, scale_of, unscaled
@@ -78,12 +74,7 @@ class Llamascopium(SaeFormat):
 
     def read(self, path: Path) -> Sequence[ForeignSae]:
         """One SAE."""
-        folder = folder_of(path)
-        told = read_json_object(folder / _CONFIG)
-        weights = path if path.is_file() and path.name != _CONFIG else weights_of(folder)
-        if weights is None:
-            raise ForeignError(f"{folder} holds none of {', '.join(WEIGHTS)}")
-        table, where = tensors_in(weights), str(weights)
+        folder, told, table, where = opened(path, _CONFIG)
         kind = told.get("sae_type")
         if told.get("norm_activation") not in _NORMS:
             raise ForeignError(f"{folder / _CONFIG}: norm_activation is {str(told.get('norm_activation'))[:60]!r}")
@@ -94,9 +85,7 @@ class Llamascopium(SaeFormat):
         return [self._sae(told, table, name=name_of(folder), where=where)]
 
     def _sae(self, told: dict[str, Any], table: dict[str, Any], *, name: str, where: str) -> ForeignSae:
-        refuse_glu(told, where=where)
-        plain = plain_encoder(table, bias=flag(told, "use_decoder_bias", default=True, where=where), where=where)
-        check_width(told, plain, where=where)
+        plain = encoder_of(told, table, where=where)
         hooks = [as_text(told.get(f"hook_point_{side}"), where=f"{where}: hook_point_{side}") for side in ("in", "out")]
         transcodes = hooks[0] != hooks[1]
         scaled = self._scaling(told, table, hooks, d_in=plain.W_enc.shape[0], where=where)
