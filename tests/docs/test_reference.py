@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from monoseme.cli import _docs
-from monoseme.cli._declared import Declared, HandFlag, declared_by, short_flags
-from monoseme.cli._flag_list import COMMON, Command, Flag, commands, commands_of, flags_of
+from monoseme.cli._declared import COMMON, Declared, HandFlag, declared_by, short_flags
+from monoseme.cli._flag_list import Command, Flag, commands, commands_of, flags_of
 from monoseme.cli._verbs import names
 from monoseme.cli.ls import KINDS
 from monoseme.cli.main import main

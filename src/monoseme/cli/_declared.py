@@ -11,6 +11,14 @@ import io
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+COMMON = {
+    "--help": "Tells the options and ends.",
+    "--quiet": "Warnings only.",
+    "--json": "One machine-readable result on the output stream.",
+    "--kernel": "NAME: what SAEs are computed with: auto, reference, torch, numba, triton.",
+}
+"""Flags of all commands."""
+
 
 class HandFlag(NamedTuple):
     """A flag that a command reads by hand."""

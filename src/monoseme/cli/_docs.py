@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from monoseme.cli._flag_list import COMMON, Command, Flag, commands, sae_settings
+from monoseme.cli._declared import COMMON
+from monoseme.cli._flag_list import Command, Flag, commands, sae_settings
 from monoseme.cli._verbs import names
 from monoseme.core.files import write_atomic
 from monoseme.core.markdown import cell, code

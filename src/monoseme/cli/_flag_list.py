@@ -16,13 +16,6 @@ from monoseme.cli._sae_flags import known
 from monoseme.cli._verbs import names
 from monoseme.plugin_kinds import KINDS
 
-COMMON = {
-    "--help": "Tells the options and ends.",
-    "--quiet": "Warnings only.",
-    "--json": "One machine-readable result on the output stream.",
-    "--kernel": "NAME: what SAEs are computed with: auto, reference, torch, numba, triton.",
-}
-"""Flags of all commands."""
 _EXCHANGES = ("import", "export")
 
 

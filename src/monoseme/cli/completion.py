@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from monoseme.cli._declared import COMMON
 from monoseme.cli._options import wants_help, write
 from monoseme.cli._verbs import document, names
 from monoseme.core.config import suggest
@@ -20,7 +21,6 @@ from monoseme.core.errors import ConfigError
 from monoseme.plugin_kinds import KINDS
 
 _DATA = Path(__file__).parent / "_completion.json"
-_COMMON = ("--help", "--json", "--quiet", "--kernel")
 _KERNELS = ("auto", "reference", "torch", "numba", "triton")
 _TRAINS = ("demo", "run", "train")
 _OF_KINDS: dict[tuple[str, str], tuple[str, ...]] = {
@@ -57,7 +57,7 @@ def script(shell: str) -> str:
     flags = _flags()
     first = {"": list(names()), **_first()}
     return (
-        template.replace("@FLAGS@", cases("_monoseme_flags", {key: [*found, *_COMMON] for key, found in flags.items()}))
+        template.replace("@FLAGS@", cases("_monoseme_flags", {key: [*found, *COMMON] for key, found in flags.items()}))
         .replace("@FIRST@", cases("_monoseme_first", first))
         .replace("@VALUES@", cases("_monoseme_values", _values(flags)))
     )
