@@ -32,7 +32,7 @@ def by_brute_force(rows: torch.Tensor, others: torch.Tensor | None = None) -> tu
     return best, index
 
 
-@pytest.mark.parametrize("n", [7, 1_000, 20_000])
+@pytest.mark.parametrize("n", [7, 1_000, 6_007, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_the_largest_cosine_is_that_of_brute_force_at_every_size(n: int) -> None:
     rows = directions(n)
     found = largest_cosines(rows)
