@@ -11,7 +11,7 @@ from monoseme.testing import planted_dictionary
 _FACTORS = (0.01, 1.0, 100.0)
 
 
-def _l0_after_training(sae: SAE, factor: float, *, n_steps: int = 80) -> float:
+def _l0_after_training(sae: SAE, factor: float, *, n_steps: int = 60) -> float:
     x = planted_dictionary(n_directions=128, width=48, n_active=12.0).sample(64 * 50).split(64)
     sae.start(x[0])
     optimiser = torch.optim.Adam(sae.parameters(), lr=1e-2)
@@ -33,7 +33,7 @@ def _l0_after_training(sae: SAE, factor: float, *, n_steps: int = 80) -> float:
     [("gated", {}), ("jumprelu", {}), ("jumprelu", {"penalty": "tanh"}), ("relu", {}), ("relu", {"p_end": 0.3})],
 )
 def test_l0_falls_as_the_factor_rises(name: str, settings: dict[str, Any]) -> None:
-    config = SAES.get(name).Config(d_in=48, n_latents=512, **settings)
+    config = SAES.get(name).Config(d_in=48, n_latents=256, **settings)
     found = [_l0_after_training(SAES.get(name)(config), factor) for factor in _FACTORS]
     assert found[0] > found[1] > found[2], found
     assert found[0] > 30  # 12 of the planted directions are on

@@ -1,6 +1,7 @@
 """A store opens as what it is, or with one error that says what is wrong with it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,9 +20,17 @@ from monoseme.core.folder import LocalFolder
 from monoseme.tensors.tensor_file import write_tensors
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of which each test breaks a copy."""
+    path = tmp_path_factory.mktemp("written") / "store"
+    store_of(path, FakeSupply(7))
+    return path
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> StoredActivations:
-    return store_of(tmp_path / "store", FakeSupply(7))
+def store(tmp_path: Path, written: Path) -> StoredActivations:
+    return StoredActivations.open(shutil.copytree(written, tmp_path / "store"))
 
 
 def _path(store: StoredActivations) -> Path:
