@@ -2,16 +2,18 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from starlette.testclient import TestClient
 
 from monoseme.atlas import open_atlas
 from monoseme.cli.main import main
 from monoseme.core.display import use_display
 from monoseme.core.errors import ArtifactMissingError, ConfigError, SiteError
-from monoseme.interchange import ExportSource, export_sae, import_saes
+from monoseme.interchange import ExportSource, ForeignSae, ReadSae, export_sae, import_saes, require_sites
 from monoseme.models import LanguageModel, ModelConfig, Site
 from monoseme.pipeline import (
     OF_RUN,
@@ -30,8 +32,15 @@ from monoseme.pipeline import (
 )
 from monoseme.pipeline._saes import require_width
 from monoseme.saes import build
+from monoseme.saes.crosscoder import Crosscoder
 from monoseme.saes.topk import TopK
+from monoseme.studies._first_letter.bench import FirstLetterBench
+from monoseme.studies._first_letter.config import FirstLetterConfig
+from monoseme.studies._labelled.bench import LabelledBench
+from monoseme.studies._labelled.config import LabelledConfig
+from monoseme.studies._workbench import SaeStudyConfig, Workbench
 from monoseme.text import CorpusConfig
+from monoseme.web import create_app
 from tests.pipeline.conftest import Told, tiny_config
 
 NAME = "topk.mlp_out_1"
@@ -143,3 +152,104 @@ def test_an_sae_of_another_width_than_the_model_is_refused_before_anything_is_me
     spec = LanguageModel.load("bundled").spec
     with pytest.raises(SiteError, match=r"one reads vectors of D=7, but resid_post.1 of this model has D="):
         require_width(named, named.sites, spec)
+
+
+@pytest.mark.parametrize("file", ["", "sae.safetensors"])
+@pytest.mark.parametrize(
+    ("words", "typed"),
+    [
+        (("show",), "monoseme import {} --out OUT"),
+        (("check",), "monoseme import {} --out OUT"),
+        (("report",), "monoseme eval {} --corpus TEXT --out RUN"),
+        (("search", "--text", "cat"), "monoseme scan {} --corpus TEXT --out ATLAS"),
+    ],
+)
+def test_a_verb_that_needs_more_names_what_makes_it_of_an_sae_of_another_tool(
+    foreign: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], typed: str, file: str
+) -> None:
+    path = foreign / file if file else foreign
+    assert main([words[0], str(path), *words[1:]]) == 2
+    told = capsys.readouterr().err
+    assert "an SAE of another tool (plain)" in told
+    assert typed.format(path) in told
+
+
+def test_a_folder_of_nothing_is_no_sae_of_another_tool(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for verb in ("show", "check", "report"):
+        assert main([verb, str(tmp_path)]) == 2
+        assert "another tool" not in capsys.readouterr().err
+
+
+def test_a_run_is_made_of_it_that_every_verb_of_runs_takes(
+    foreign: Path, run: RunFolder, corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = tmp_path / "made"
+    words = ["--corpus", str(corpus_file), "--context_len", "32", "--evaluations", "smoothness", "--out", str(made)]
+    assert main(["eval", str(foreign), *words]) == 0
+    assert f"monoseme scan {made}" in capsys.readouterr().out
+    for verb in (["scan", "--n_tokens", "600"], ["explain", "--most_latents", "3"], ["report"], ["check"]):
+        assert main([verb[0], str(made), *verb[1:]]) == 0, capsys.readouterr().err
+    assert torch.equal(open_sae(str(made)).sae.W_dec, open_sae(str(run.sae(NAME))).sae.W_dec)
+    page = (made / "report" / "index.html").read_text(encoding="utf-8")
+    assert "theirs" in page
+    assert "Trained on" not in page
+    with TestClient(create_app([made]), base_url="http://127.0.0.1") as client:
+        home = "/api/runs/made"
+        (sae,) = client.get(home).json()["saes"]
+        assert (sae["name"], sae["architecture"], sae["has_atlas"]) == ("theirs", "topk", True)
+        text = {"text": "The cat saw the dog."}
+        for asked, query in (
+            ("", {}),
+            ("/saes/theirs/latents", {}),
+            ("/saes/theirs/latents/3", {}),
+            ("/saes/theirs/prompt", text),
+            ("/saes/theirs/prompt/time", text),
+            ("/saes/theirs/prompt/logits", text),
+            ("/steer", {}),
+        ):
+            answer = client.get(f"{home}{asked}", params=query)
+            assert answer.status_code == 200, (asked, answer.text)
+        latents = [{"sae": "theirs", "latent": 3, "strength": 2.0, "unit": "raw"}]
+        steer = {"prompts": ["The cat"], "latents": latents, "sampling": {"max_new_tokens": 3}}
+        told = client.post(f"{home}/steer", json=steer)
+        assert told.status_code == 200, told.text
+        assert "event: done" in told.text, told.text
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ((), "Give --corpus"),
+        (("--corpus", "TEXT", "--part", "all"), "--part"),
+        (("--corpus", "TEXT", "--overwrite"), "--overwrite"),
+    ],
+)
+def test_a_run_that_could_not_be_made_is_refused_before_anything_is_measured(
+    foreign: Path, corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], message: str
+) -> None:
+    words = [str(corpus_file) if word == "TEXT" else word for word in more]
+    assert main(["eval", str(foreign), "--out", str(tmp_path / "made"), *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
+
+
+def test_the_places_that_are_asked_for_are_as_many_as_the_sae_has(tmp_path: Path) -> None:
+    for sae, sites in (
+        (build(TopK.Config(d_in=7, n_latents=11, k=2)), "resid_post.12"),
+        (build(Crosscoder.Config(d_in=7, n_latents=11, k=2, n_sites=3)), "resid_post.0,resid_post.1,resid_post.2"),
+    ):
+        read = ReadSae("plain", ForeignSae(name="theirs", sae=sae), None)
+        with pytest.raises(SiteError, match=rf"--site {re.escape(sites)} --out"):
+            require_sites(read, tmp_path)
+
+
+def test_studies_with_texts_of_their_own_need_no_text_of_an_sae_without_a_run(foreign: Path, tmp_path: Path) -> None:
+    saes = (str(foreign),)
+    for bench in (
+        LabelledBench(LabelledConfig(sae=saes), tmp_path),
+        FirstLetterBench(FirstLetterConfig(sae=saes), tmp_path),
+    ):
+        assert [subject.name for subject in bench.subjects] == ["theirs"]
+    with pytest.raises(ConfigError, match=r"Give --corpus\."):
+        Workbench(SaeStudyConfig(sae=saes))

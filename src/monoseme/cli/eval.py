@@ -8,9 +8,10 @@
     monoseme eval RUN --part high,low  parts of the codes (all, high, low, predicted, novel, a group's number); writes nothing
     monoseme eval FILES --model gpt2 --corpus books.jsonl        an SAE of another tool, a file or a folder; prints
     monoseme eval hf://owner/name/folder --corpus books.jsonl    one of the hub, in the model that its files name
+    monoseme eval FILES --corpus books.jsonl --out runs/theirs   a run of it: then scan, explain, report and serve runs/theirs
 
 With --model or --corpus, any SAE is measured in that model and on the held-out documents of that text, in contexts
-of --context_len tokens; nothing is written.
+of --context_len tokens; nothing is written without --out, which makes a new run of the SAEs, with that model and text.
 How much is measured (`--fidelity.max_tokens`, `--fidelity.max_loss_tokens`) is set when the run is made, else the default.
 Definitions of all metrics: docs, "Metrics".
 """
@@ -24,6 +25,7 @@ from monoseme.cli._declared import HandFlag
 from monoseme.cli._run_words import read_words
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError
+from monoseme.core.files import typed
 from monoseme.evaluation import EVALUATIONS, metrics_to_json
 from monoseme.models import ModelConfig
 from monoseme.pipeline import (
@@ -33,10 +35,13 @@ from monoseme.pipeline import (
     evaluate_run,
     evaluation_of,
     find_saes,
+    keep_run,
     measure,
     run_of,
     settings_for,
 )
+from monoseme.pipeline._evaluate import Results
+from monoseme.pipeline._folder import require_free
 from monoseme.text import CorpusConfig
 
 _FLAGS = (
@@ -45,6 +50,7 @@ _FLAGS = (
     HandFlag("--model", "FOLDER or hub id to measure in, instead of the run's own; writes nothing."),
     HandFlag("--corpus", "FILE, FOLDER or dataset whose held-out documents to measure on; writes nothing."),
     HandFlag("--context-len", "With --corpus: tokens of a context at most."),
+    HandFlag("--out", "With --corpus: a new folder, which becomes a run of these SAEs and holds what was measured."),
     HandFlag("--part", "Parts of the codes, with commas: all, high, low, predicted, novel, a group's number; writes nothing."),
 )
 
@@ -65,7 +71,8 @@ def main(words: list[str]) -> int:
             raise ConfigError("--context_len goes with --corpus: a run's text keeps the contexts that it has")
         corpus = dataclasses.replace(corpus, context_len=context_len)
     asked = _Asked(names, parts, model, corpus, overwrite="--overwrite" in said.switches)
-    told = {word: _evaluate(word, asked) for word in said.paths}
+    out = said.path("--out")
+    told = {word: _evaluate(word, asked) for word in said.paths} if out is None else _kept(said.paths, asked, out)
     get_display().result({"results": told})
     return 0
 
@@ -90,14 +97,33 @@ class _Asked(NamedTuple):
         return self.model.model == OF_RUN and self.corpus.source == OF_RUN
 
 
+def _kept(words: Sequence[str], asked: _Asked, out: Path) -> dict[str, dict[str, list[Any]]]:
+    """A new run of the SAEs that the words mean, with what is measured of them."""
+    if asked.parts or asked.overwrite:
+        raise ConfigError("--out makes a new run and measures whole codes: leave out --part and --overwrite")
+    if asked.corpus.source == OF_RUN:
+        raise ConfigError("--out makes a new run, which needs its text.\n  Give --corpus.")
+    require_free(out)
+    found = find_saes(words)
+    config = settings_for(found, model=asked.model, corpus=asked.corpus)
+    materials = Materials(config, sites=list(dict.fromkeys(site for sae in found for site in sae.named.sites)))
+    taken = [sae._replace(named=materials.take(sae.named)) for sae in found]
+    run = keep_run(taken, dataclasses.replace(config, evaluations=tuple(asked.names or config.evaluations)), out)
+    measured = evaluate_run(run, asked.names or None, materials=materials)
+    get_display().say(f"  go on with:  monoseme scan {typed(out)}")
+    return {str(out): _numbers(measured)}
+
+
+def _numbers(measured: Results) -> dict[str, list[Any]]:
+    """SAE -> metrics of all evaluations."""
+    return {sae: [m for result in results.values() for m in metrics_to_json(result.metrics)] for sae, results in measured.items()}
+
+
 def _evaluate(word: str, asked: _Asked) -> dict[str, list[Any]]:
     """Metrics of each SAE that the word means, of all evaluations one after the other."""
     run = run_of(word)
     if run.path == Path(word) and (run.path / RUN_FILE).is_file() and asked.is_of_the_run and not asked.parts:
-        measured = evaluate_run(run, asked.names, overwrite=asked.overwrite)
-        return {
-            sae: [m for result in results.values() for m in metrics_to_json(result.metrics)] for sae, results in measured.items()
-        }
+        return _numbers(evaluate_run(run, asked.names, overwrite=asked.overwrite))
     if asked.overwrite:
         raise ConfigError(f"{word} is measured and nothing is written: leave out --overwrite, which is for a whole run as it is")
     found = find_saes([word])

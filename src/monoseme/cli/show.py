@@ -8,6 +8,7 @@ capture is not at its end says how far it came.
 """
 
 import posixpath
+from pathlib import Path
 from typing import Any
 
 from monoseme.cli._options import wants_help, write
@@ -18,9 +19,10 @@ from monoseme.core.display import JsonDisplay, get_display
 from monoseme.core.errors import ArtifactMissingError, ConfigError
 from monoseme.core.folder import Folder, LocalFolder, open_folder
 from monoseme.core.manifest import MANIFEST, content_hash, read_json_table, read_manifest, require_files
-from monoseme.pipeline import RUN_FILE, RunFolder
+from monoseme.pipeline import RUN_FILE, RunFolder, foreign_sae_text
 
 _UNFINISHED, _STUDY = "capture.json", "study.json"
+_OF_FOREIGN = "What it holds is told by:  monoseme import PATH --out OUT, then:  monoseme show OUT"
 
 
 def main(words: list[str]) -> int:
@@ -30,6 +32,8 @@ def main(words: list[str]) -> int:
         return 0
     if len(words) != 1:
         raise ConfigError("show needs one path.\n  Type:  monoseme show runs/demo")
+    if Path(words[0]).is_file():
+        _refuse_foreign(Path(words[0]))
     folder = open_folder(words[0])
     record = _record(folder)
     display = get_display()
@@ -55,6 +59,8 @@ def _record(folder: Folder) -> dict[str, Any]:
         from monoseme.activations.store.describe import describe_unfinished  # torch comes with it
 
         return describe_unfinished(folder)
+    if isinstance(folder, LocalFolder) and not folder.has(MANIFEST):
+        _refuse_foreign(folder.path)
     manifest = read_manifest(folder)
     if manifest["kind"] == "activations":
         from monoseme.activations.store.describe import describe_store
@@ -64,6 +70,13 @@ def _record(folder: Folder) -> dict[str, Any]:
     if manifest["kind"] == "report" and "study" in manifest["config"]:
         return read_json_table(folder, "report.json") | {"content_hash": content_hash(manifest), "path": str(folder)}
     return manifest | {"content_hash": content_hash(manifest)}
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raises ArtifactMissingError, with what to type, where the path holds an SAE of another tool."""
+    text = foreign_sae_text(path, needed="an artifact", instead=_OF_FOREIGN)
+    if text is not None:
+        raise ArtifactMissingError(text)
 
 
 def _report_of(study: Folder) -> Folder:

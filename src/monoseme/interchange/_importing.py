@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from monoseme.interchange._base import ForeignSae, SaeFormat
 from monoseme.interchange._fingerprint import FINGERPRINT, TOLERANCE, Agreement, agreement, load_fingerprint
 from monoseme.interchange._registry import SAE_FORMATS
 from monoseme.models.site import Site
-from monoseme.saes import save_sae
+from monoseme.saes import SAE, save_sae
 
 _NAME = re.compile(r"[\w.-]{1,200}", re.ASCII)
 UNKNOWN = "holds no SAE of a known format"
@@ -111,11 +112,19 @@ def write_saes(saes: Sequence[ReadSae], path: Path, out: Path) -> ImportedSaes:
 def require_sites(one: ReadSae, path: Path) -> tuple[Site, ...]:
     """Where it learned. Raises SiteError where neither the files nor a setting say, with what to type."""
     if one.sites is None:
+        n = _n_places(one.found.sae)
+        which = "which place in a model" if n == 1 else f"which {n} places in a model"
+        listed = "resid_post.12" if n == 1 else ",".join(f"resid_post.{layer}" for layer in range(n))
         raise SiteError(
-            f"the files of {path} ({one.format}) do not say which place in a model this SAE reads (D={one.found.sae.d_in}).\n"
-            f"  Type:  monoseme import {typed(path)} --format {one.format} --site resid_post.12 --out OUT"
+            f"the files of {path} ({one.format}) do not say {which} this SAE reads (D={one.found.sae.d_in}).\n"
+            f"  Type:  monoseme import {typed(path)} --format {one.format} --site {listed} --out OUT"
         )
     return one.sites
+
+
+def _n_places(sae: SAE) -> int:
+    """Places in a model that it learned from (count)."""
+    return next((getattr(sae.config, one.name) for one in fields(sae.config) if one.name == "n_sites"), 1)
 
 
 def imported_config(one: ReadSae) -> dict[str, Any]:

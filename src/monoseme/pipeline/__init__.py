@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from monoseme.pipeline._evaluate import evaluate_run, evaluation_of, headline, measure, run_config
     from monoseme.pipeline._explain import AtlasPlace, Outcome, explain_atlas, explain_run, outcome_facts, score_atlas
     from monoseme.pipeline._explain_config import ExplainConfig, ScoreConfig
+    from monoseme.pipeline._foreign_word import foreign_sae_text
     from monoseme.pipeline._found import OF_RUN, FoundSae, different_text, find_saes, require_one_model, run_of, settings_for
     from monoseme.pipeline._from_stores import from_stores
+    from monoseme.pipeline._kept_run import keep_run
     from monoseme.pipeline._known_saes import KnownSaes, SteeringConfig
     from monoseme.pipeline._latent_words import LatentWord, SteerWord, steer_words, watch_words
     from monoseme.pipeline._materials import Materials
@@ -87,9 +89,11 @@ __all__ = [
     "explain_atlas",
     "explain_run",
     "find_saes",
+    "foreign_sae_text",
     "from_stores",
     "gathered_report",
     "headline",
+    "keep_run",
     "measure",
     "only_sae",
     "open_sae",
@@ -137,7 +141,9 @@ __getattr__ = lazy_attributes(
         "_chat_form": ["ChatForm"],
         "_check": ["check_place"],
         "_conversation": ["Answer", "AnswerAsked", "Conversation", "answer_asked"],
+        "_foreign_word": ["foreign_sae_text"],
         "_from_stores": ["from_stores"],
+        "_kept_run": ["keep_run"],
         "_known_saes": ["KnownSaes", "SteeringConfig"],
         "_latent_words": ["LatentWord", "SteerWord", "steer_words", "watch_words"],
         "_materials": ["Materials"],

@@ -3,6 +3,7 @@
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from monoseme.core.checking import find_damage
@@ -11,7 +12,9 @@ from monoseme.core.errors import ArtifactError, ArtifactMissingError
 from monoseme.core.folder import Folder, LocalFolder, open_folder
 from monoseme.core.manifest import MANIFEST, read_json_table, read_manifest
 from monoseme.pipeline._folder import RUN_FILE, RunFolder
+from monoseme.pipeline._foreign_word import foreign_sae_text
 
+_OF_FOREIGN = "It has no checksums. An artifact is made of it with:  monoseme import PATH --out OUT"
 _UNFINISHED, _STATE = "capture.json", "state.json"
 _MARKS = (MANIFEST, _UNFINISHED, _STATE)
 _CHECKPOINT = re.compile(r"(^|/)step_\d{8,}$")
@@ -37,7 +40,7 @@ def check_place(word: str) -> dict[str, list[str]]:
     found = list(_all_in(str(folder), names))
     if not found and not (RUN_FILE in names and isinstance(folder, LocalFolder)):
         there = f"there is no artifact at or below {word}" if names else f"there is nothing at {word}"
-        raise ArtifactMissingError(there)
+        raise ArtifactMissingError(foreign_sae_text(Path(word), needed="an artifact", instead=_OF_FOREIGN) or there)
     problems: dict[str, list[str]] = {}
     for place, what, problems_of in found:
         problems[place] = lines = problems_of(open_folder(place))

@@ -18,8 +18,10 @@ from monoseme.core.config import merge
 from monoseme.core.errors import ArtifactDamagedError, ArtifactKindError, ArtifactMissingError, ArtifactVersionError
 from monoseme.core.files import read_json, typed, write_json
 from monoseme.core.schema import SCHEMAS
+from monoseme.pipeline._foreign_word import foreign_sae_text
 
 RUN_FILE = "run.json"
+_OF_FOREIGN = "Make a run of it with:  monoseme eval PATH --corpus TEXT --out RUN"
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class RunFolder:
         file = self.path / RUN_FILE
         if not file.is_file():
             raise ArtifactMissingError(
-                f"{self.path} is not a run: it has no {RUN_FILE}.\n  Make one with:  monoseme run --out {typed(self.path)}"
+                foreign_sae_text(self.path, needed="a run", instead=_OF_FOREIGN)
+                or f"{self.path} is not a run: it has no {RUN_FILE}.\n  Make one with:  monoseme run --out {typed(self.path)}"
             )
         record = read_json(file)
         if not isinstance(record, dict):
@@ -102,8 +105,8 @@ def require_free(path: Path) -> None:
         raise exists_error(path)
 
 
-def new_run(path: Path, *, config: dict[str, Any], jobs: dict[str, str]) -> RunFolder:
-    """Makes the folder of a new run; `jobs` maps the names of its SAEs to their sites.
+def new_run(path: Path, *, config: dict[str, Any], jobs: dict[str, str], is_trained: bool = True) -> RunFolder:
+    """Makes the folder of a new run; `jobs` maps the names of its SAEs to their sites. Not `is_trained`: they are given to it.
 
     Raises ArtifactExistsError when something is there, DiskFullError.
     """
@@ -114,7 +117,7 @@ def new_run(path: Path, *, config: dict[str, Any], jobs: dict[str, str]) -> RunF
         "package_version": monoseme.__version__,
         "config": config,
         "jobs": jobs,
-        "artifacts": {"training": "training"},
+        "artifacts": {"training": "training"} if is_trained else {},
     }
     write_json(path / RUN_FILE, record)
     return RunFolder(path)

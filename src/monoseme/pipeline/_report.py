@@ -71,11 +71,12 @@ def _facts(record: dict[str, Any]) -> dict[str, str]:
 def _sae_report(run: RunFolder, name: str, atlas: Atlas | None) -> SaeReport:
     artifact = open_artifact(run.sae(name), kind="sae")
     evaluations = run.record()["artifacts"].get("evaluations", {}).get(name, {})
-    trained = artifact.config["trained_as"]
+    trained = artifact.config.get("trained_as", artifact.config)
+    n_trained = artifact.config.get("tokens_trained")
     facts = {
         **({"k": str(trained["k"])} if "k" in trained else {}),
         "Latents": f"{artifact.config['n_latents']:,}",
-        "Trained on": f"{artifact.config['tokens_trained']:,} tokens",
+        **({} if n_trained is None else {"Trained on": f"{n_trained:,} tokens"}),
         "Site": ", ".join(artifact.config.get("sites") or [artifact.config["site"]]),
     }
     key = None if atlas is None else _key(atlas, name)

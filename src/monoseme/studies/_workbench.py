@@ -83,15 +83,17 @@ class Coded(NamedTuple):
 class Workbench:
     """The subjects of a study, the model and the text."""
 
-    def __init__(self, config: SaeStudyConfig, *, model: LanguageModel | None = None) -> None:
-        """Opens the SAEs and their settings; model and text are loaded when first asked for.
+    def __init__(self, config: SaeStudyConfig, *, model: LanguageModel | None = None, reads_text: bool = True) -> None:
+        """Opens the SAEs and their settings; model and text are loaded when first asked for. Not `reads_text`: the study has
+        texts of its own, so that SAEs outside of a run need none.
 
         Raises what `find_saes` raises, and ConfigError for a part that no SAE has or SAEs of different models.
         """
         self.config = config
         found = find_saes(config.sae)
         self.found = found
-        self.settings = settings_for(found, model=config.model, corpus=config.corpus)
+        corpus = config.corpus if reads_text or config.corpus.source != OF_RUN else None
+        self.settings = settings_for(found, model=config.model, corpus=corpus)
         self.subjects = _subjects(config.part, [sae.named for sae in found])
         self.sites = tuple(dict.fromkeys(site for sae in found for site in sae.named.sites))
         self._given = model

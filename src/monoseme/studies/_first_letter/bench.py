@@ -52,7 +52,7 @@ class FirstLetterBench:
         # With a model that the user names, SAEs need no run: no text is read here, so any will do.
         corpus = config.corpus if config.model.model == OF_RUN else CorpusConfig()
         asked = SaeStudyConfig(sae=config.sae, part=config.part, model=config.model, corpus=corpus)
-        self.bench = Workbench(asked, model=model)
+        self.bench = Workbench(asked, model=model, reads_text=False)
         self.subjects = [s for s in self.bench.subjects if _why_not(s) is None]
         self.left_out: Mapping[str, str] = {s.name: why for s in self.bench.subjects if (why := _why_not(s)) is not None}
         """Subject that is not of one site -> why."""

@@ -31,7 +31,7 @@ class LabelledBench:
     def __init__(self, config: LabelledConfig, work: Path, *, workbench: Workbench | None = None) -> None:
         """`workbench` is taken where one is open. Raises what `Workbench` raises, ConfigError if no SAE is of one site."""
         self.config, self.work = config, work
-        self.workbench = workbench if workbench is not None else Workbench(config)
+        self.workbench = workbench if workbench is not None else Workbench(config, reads_text=False)
         several = [s for s in self.workbench.subjects if len(s.placed.inputs) > 1]
         self.subjects: list[Subject] = [s for s in self.workbench.subjects if s not in several]
         self.left_out = {s.name: f"it reads {len(s.placed.inputs)} sites, and this study is of one" for s in several}
