@@ -1,5 +1,6 @@
 """A figure: a Vega-Lite specification with its name, title and caption, and what it exports to."""
 
+import functools
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -36,7 +37,20 @@ class Figure:
     """Whether the chart brings its sizes: several charts side by side, or a map with a size for each cell."""
 
     def spec(self, *, width: int | str = _WIDTH) -> dict[str, Any]:
-        """The Vega-Lite specification with its data inside and no theme; `width="container"` fills a page's column."""
+        """The Vega-Lite specification with its data inside and no theme; `width="container"` fills a page's column.
+
+        Made once for each width, since making it takes long; what is returned is not to be changed.
+        """
+        if width not in self._specs:
+            self._specs[width] = self._made(width)
+        return self._specs[width]
+
+    @functools.cached_property
+    def _specs(self) -> dict[int | str, dict[str, Any]]:
+        """Specifications made so far, by width."""
+        return {}
+
+    def _made(self, width: int | str) -> dict[str, Any]:
         if self.has_own_size:
             return _drawable(self.chart.to_dict())
         chart: Any = self.chart  # altair's stubs give a ConcatChart no width
