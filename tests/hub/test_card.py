@@ -1,5 +1,6 @@
 """The card tells what is known, and shows text of models and corpora letter by letter."""
 
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from monoseme.atlas.said import Score
+from monoseme.atlas.score_summary import CONTROLS, MeanScore, ScoreSummary
 from monoseme.evaluation import EvalResult, Metric
 from monoseme.hub import PushConfig, card
 from monoseme.hub._card import CardFacts, CardSae, card_text, hub_name
@@ -124,3 +126,69 @@ def test_the_card_has_small_pictures(made: RunFolder, monkeypatch: pytest.Monkey
         assert f"]({name})" in found.text
         assert picture.startswith(b"\x89PNG")
         assert len(picture) < 300_000
+
+
+def _measured(**more: object) -> str:
+    said = {"name": "fvu", "value": 0.25, "unit": "a|b <i>", "better": "higher", "n": 4000, "n_documents": 31, "definition": EVIL}
+    result = EvalResult(evaluation="x", subject="topk", metrics=(Metric(**{**said, **more}),), tables={}, facts={})  # pyright: ignore
+    return card_text(_facts(RunReport(title="x", saes=(SaeReport(name="topk", architecture="topk", results=(result,)),))))
+
+
+def test_units_and_definitions_of_metrics_cannot_break_the_card() -> None:
+    html = _rendered(_measured().split("---\n", 2)[2])
+    assert "| `fvu` ↑ | a&#124;b &#60;i&#62; | 0.25 |" in _measured()
+    assert not [evil for evil in ("<script", "<img src=x", "<i>", "<h1>Title", '<a href="http://evil') if evil in html]
+
+
+def test_a_number_without_spread_has_no_interval_and_says_what_it_was_measured_on() -> None:
+    assert "| 0.25 |" in _measured(standard_error=0.0)
+    assert "| 0.25 |" in _measured(standard_error=None)
+    assert "(4,000 tokens of 31 documents for the first of them)" in _measured()
+
+
+def test_only_tokens_on_which_it_fires_are_bold() -> None:
+    (row,) = (line for line in card_text(_facts(_report())).splitlines() if line.startswith("| 1 |"))
+    assert row.endswith("|  &#60;b&#62;<b>&#60;/td&#62;&#124;</b>  |")
+
+
+def test_how_it_was_trained_is_told() -> None:
+    rows = ({"step": 1, "lr": 0.004}, {"step": 1500, "lr": 0.01}, {"step": 2000, "lr": 0.002})
+    settings = {
+        "train": {"lr": None, "batch_size": 1024, "optimiser": "adam"},
+        "corpus": {"holdout_fraction": 0.1, "context_len": 128},
+    }
+    text = card_text(replace(_facts(replace(_report(), training=rows)), settings=settings))
+    assert "| learning rate | the architecture's own, at most 0.01 |" in text
+    assert "| steps | 2,000 |" in text
+    assert "| held out of training | 10% of the sources |" in text
+    assert "| batch (tokens) | 1,024 |" in text
+    assert "| `topk` | `saes/topk` | `sha256:ab` |" in text
+    assert "| learning rate | 0.003 |" in card_text(_facts(None, settings={"train": {"lr": 0.003}}))
+
+
+def test_inputs_that_are_scaled_are_told() -> None:
+    facts = _facts(None)
+    scaled = facts.saes[0]._replace(config={**facts.saes[0].config, "normalise": {"kind": "layer_norm"}})
+    said = "Except `topk`, whose inputs are scaled one by one"
+    assert said in card_text(replace(facts, saes=(scaled,)))
+    assert said not in card_text(facts)
+
+
+def test_a_site_cannot_leave_the_block_of_code() -> None:
+    facts = _facts(None)
+    evil = facts.saes[0]._replace(config={**facts.saes[0].config, "site": "a\n```\n<script>alert(1)</script>\n"})
+    assert "<script" not in _rendered(card_text(replace(facts, saes=(evil,))).split("---\n", 2)[2])
+
+
+def test_the_mean_score_is_told_and_latents_only_where_explanations_travel() -> None:
+    def mean(value: float) -> MeanScore:
+        return MeanScore(mean=value, low=None, high=None, n_latents=1009)
+
+    own, other = mean(0.7125), mean(0.5)
+    facts = {"explanations": "offline", "scorer": "detection", "definition": "", "deciles": {}, "n_missing": 0}
+    summary = ScoreSummary(name="balanced_accuracy", own=own, controls={next(iter(CONTROLS)): other}, **facts)  # pyright: ignore
+    report = _report()
+    with_scores = replace(report, saes=(replace(report.saes[0], scores=(summary,)),))
+    text = card_text(_facts(with_scores))
+    assert "Over all 1,009 scored latents: balanced&#95;accuracy 0.713; " in text or "balanced&#95;accuracy 0.712; " in text
+    assert "Latents, for example" not in card_text(replace(_facts(with_scores), explanations=()))

@@ -214,3 +214,19 @@ def test_a_group_may_write_where_its_members_may(given: Path, remote: FolderRemo
     finally:
         os.umask(before)
     assert (_home(remote) / "messages.jsonl").stat().st_mode & 0o060 == 0o060
+
+
+@pytest.mark.parametrize("said", ["../../../../given", "main", "", "AB" * 20, ID])
+def test_a_branch_that_is_at_no_revision_is_told(given: Path, remote: FolderRemote, said: str) -> None:
+    remote.send(REPO, given, Sending())
+    (_home(remote) / "refs" / "main").write_text(said)
+    with pytest.raises(AddressError, match="has no revision 'main'"):
+        remote.fetch(REPO, None)
+
+
+def test_atlases_lie_among_the_datasets(given: Path, remote: FolderRemote) -> None:
+    sent = remote.send(REPO.atlas, given, Sending())
+    there = remote.root / "datasets" / "owner" / "name-atlas"
+    assert remote.address(REPO.atlas) == str(there)
+    assert remote.address(REPO.atlas, sent.revision) == str(there / "snapshots" / sent.revision)
+    assert (there / "refs" / "main").read_text() == f"{sent.revision}\n"

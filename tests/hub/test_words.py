@@ -61,6 +61,8 @@ def test_a_flag_that_names_no_revision_is_refused(flag: str) -> None:
 
 def test_a_branch_is_not_called_like_a_revision() -> None:
     assert check_revision("ab" * 19) == "ab" * 19
+    with pytest.raises(ConfigError, match="cannot name a revision"):
+        check_revision("a..b")
     with pytest.raises(ConfigError, match="Name a branch that moves"):
         check_revision("ab" * 20)
 
@@ -118,3 +120,40 @@ def test_of_an_environment_only_what_tells_no_machine_stays() -> None:
     assert kept_environment(said) == {"started": "2026-01-02T03:04:05+00:00", "seconds": 1.5, "python": "3.11.7"}
     assert kept_environment({"started": "on host /home/ada"}) == {}
     assert last_part("/") == "/"
+
+
+def _machine(monkeypatch: pytest.MonkeyPatch, *, host: str, user: str, cwd: str) -> Scrubber:
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    monkeypatch.setattr("getpass.getuser", lambda: user)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: "/scratch/of-ada")
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/ada-l"))
+    monkeypatch.setattr(Path, "cwd", lambda: Path(cwd))
+    return Scrubber.of_this_machine({"/models/pythia": "EleutherAI/pythia-70m"})
+
+
+def test_what_is_looked_for_is_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _machine(monkeypatch, host="lab7", user="ada-l", cwd="/home/ada-l/work")
+    assert found == Scrubber(
+        ("/home/ada-l/work", "/scratch/of-ada", "/home/ada-l"),
+        "lab7",
+        "ada-l",
+        (("/models/pythia", "EleutherAI/pythia-70m"),),
+    )
+    assert found.text("kept in /scratch/of-ada/x/y.bin, on lab7") == "kept in y.bin, on host"
+
+
+@pytest.mark.parametrize("name", ["ada", "root", "user", "localhost"])
+def test_names_that_are_also_words_stay(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    found = _machine(monkeypatch, host=name, user=name, cwd="/")
+    assert (found.folders, found.host, found.user) == (("/scratch/of-ada", "/home/ada-l"), None, None)
+
+
+def test_keys_of_tables_are_cleaned_too() -> None:
+    assert SCRUBBER.clean({"/home/ada/work/a.txt": {"on labmachine7": 1}}) == {"a.txt": {"on host": 1}}
+
+
+def test_an_environment_keeps_numbers_and_words_of_versions_alone() -> None:
+    assert kept_environment({"seconds": 2, "python": "3.11.7 of ada", "n_tokens": 5, "started": ["/home/ada"]}) == {
+        "seconds": 2,
+        "n_tokens": 5,
+    }

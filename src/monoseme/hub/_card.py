@@ -211,7 +211,7 @@ def _use(facts: CardFacts) -> str:
         "",
         f'pulled = pull("{repo}"{revision}, out="{folder}")',
         f"sae = load_sae(pulled.saes[{sae.name!r}])",
-        f"codes = sae.encode(x)          # x: [tokens, {sae.config.get('d_in', 'D')}], activations at {_sites(sae)}",
+        f"codes = sae.encode(x)          # x: [tokens, {sae.config.get('d_in', 'D')}], activations at {_plain(_sites(sae))}",
         "x_hat = sae.decode(codes)",
     ]
     exact = (
@@ -273,6 +273,11 @@ def _architecture(sae: CardSae) -> str:
 def _sites(sae: CardSae) -> str:
     said: Sequence[str] = sae.config.get("sites") or [str(sae.config.get("site", "not known"))]
     return ", ".join(map(str, said))
+
+
+def _plain(text: str) -> str:
+    """For a block of code, whose end nothing in it may be."""
+    return re.sub(r"[^\w., :@+*-]", "?", text)
 
 
 def _named(name: str | None, unknown: str) -> str:
