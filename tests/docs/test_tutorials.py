@@ -63,7 +63,7 @@ def shortened(words: list[str]) -> list[str]:
         out += [*small, *model]
         if "--model" in words:
             out += ["--corpus.context_len", "32"]
-    return [re.sub("^17(?=$|=)", "7", _IN_SMALL.get(word, word)) for word in out]  # latent 17 of the pages
+    return [re.sub("^452(?=$|=)", "7", _IN_SMALL.get(word, word)) for word in out]  # latent 452 of the pages
 
 
 def follow(page: str) -> None:
