@@ -96,7 +96,8 @@ def small(command: str, *, out: str) -> list[str]:
         rest = [*rest, "--max_tokens", "4"]
     elif verb == "study":
         rest = [*rest, "--out", out]
-        rest += ["--corpus", "bundled", "--label", "domain"] if rest[0] == "alignment" else []  # a small run holds out too little
+        if rest[0] in ("alignment", "sequences"):  # a small run holds out too little
+            rest += ["--corpus", "bundled", *(["--label", "domain"] if rest[0] == "alignment" else [])]
     elif verb == "explain":
         rest = [*rest, "--label", Path(out).name, *(["--latents", "0-15"] if "--sample" not in flags else [])]
     elif verb == "eval" and not {"--overwrite", "--part"} & flags and "@" not in rest[0]:
@@ -114,7 +115,7 @@ def _small_run(rest: Sequence[str], flags: set[str]) -> list[str]:
             words = _replaced(words, flag, value)
         elif flag not in flags:
             words += [flag, value]
-    if "--site" not in flags and asked is not None and not asked.startswith("mlsae") and not learns_on:
+    if "--site" not in flags and asked is not None and not asked.startswith("mlsae"):
         words += ["--site", "attn_in.1" if asked.startswith("llama3") else "resid_post.1"]
     if not learns_on:
         names = words[words.index("--sae") + 1].split(",") if "--sae" in words else []
