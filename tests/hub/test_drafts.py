@@ -103,3 +103,15 @@ def test_a_pull_goes_on_after_one_of_the_same_number_was_killed(made: RunFolder,
     (tmp_path / f".back.{os.getpid()}.draft" / "saes").mkdir(parents=True)
     assert pull(str(tmp_path / "hub/me/tiny"), out=tmp_path / "back").n_files
     assert not list(tmp_path.glob(".back*"))
+
+
+def test_without_locks_and_of_other_users_nothing_is_deleted(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = _left(temporary, "dead", age_seconds=60)
+    with monkeypatch.context() as patched:
+        patched.setattr("monoseme.hub._drafts.is_held", lambda folder: False)
+        with push_folder():
+            assert dead.exists(), "this disk knows no locks: it may be at work"
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "getuid", lambda: dead.stat().st_uid + 1)
+        with push_folder():
+            assert dead.exists(), "it is somebody else's"

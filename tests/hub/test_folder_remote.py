@@ -230,3 +230,30 @@ def test_atlases_lie_among_the_datasets(given: Path, remote: FolderRemote) -> No
     assert remote.address(REPO.atlas) == str(there)
     assert remote.address(REPO.atlas, sent.revision) == str(there / "snapshots" / sent.revision)
     assert (there / "refs" / "main").read_text() == f"{sent.revision}\n"
+
+
+def test_on_a_disk_without_locks_the_drafts_of_others_stay(
+    given: Path, remote: FolderRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_remote, "is_held", lambda home: False)
+    theirs = _home(remote) / "snapshots" / f".{ID}.7.draft"
+    shutil.copytree(given, theirs)
+    remote.send(REPO, given, Sending())
+    assert theirs.is_dir()
+
+
+def test_a_damaged_revision_stays_until_the_new_one_is_whole(
+    given: Path, remote: FolderRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = _home(remote) / "snapshots" / remote.send(REPO, given, Sending()).revision
+    (snapshot / "README.md").write_text("damaged")
+    real = shutil.copytree
+
+    def copy(*args: object, **kwargs: object) -> object:
+        assert snapshot.is_dir()
+        return real(*args, **kwargs)  # pyright: ignore
+
+    monkeypatch.setattr(shutil, "copytree", copy)
+    remote.send(REPO, given, Sending())
+    assert (snapshot / "README.md").read_text() == "hello"
+    assert _hidden(remote.root) == []

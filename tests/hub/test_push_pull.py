@@ -247,6 +247,22 @@ def _tampered(snapshot: Path, name: str, change: object) -> None:
         write_json(snapshot / "monoseme.json", index)
 
 
+@pytest.mark.parametrize("kind", ["saes/topk", "evaluations/topk/fidelity", "latents/topk"])
+def test_files_that_agree_with_the_index_must_agree_with_their_manifest_too(made: RunFolder, tmp_path: Path, kind: str) -> None:
+    to = str(tmp_path / "hub/me/tiny")
+    pushed = push(made.path, to, PushConfig(atlas=True))
+    is_atlas = kind.startswith("latents") and pushed.atlas is not None
+    folder, found = ("datasets/me/tiny-atlas", pushed.atlas) if is_atlas else ("me/tiny", pushed)
+    snapshot = tmp_path / "hub" / folder / "snapshots" / ((found and found.revision) or "")
+    name = next(name for name in read_json(snapshot / kind / "manifest.json")["files"])
+    (snapshot / kind / name).write_bytes((snapshot / kind / name).read_bytes() + b" ")
+    facts = {"hash": hash_file(snapshot / kind / name), "bytes": (snapshot / kind / name).stat().st_size}
+    _tampered(snapshot, "monoseme.json", lambda c: c["files"].update({f"{kind}/{name}": facts}))
+    with pytest.raises(ArtifactDamagedError, match="nothing was kept"):
+        pull(to, out=tmp_path / "back", atlas=True)
+    assert not (tmp_path / "back").exists()
+
+
 def test_what_a_repository_says_is_not_believed(made: RunFolder, tmp_path: Path) -> None:
     to = str(tmp_path / "hub/me/tiny")
     snapshot = tmp_path / "hub/me/tiny/snapshots" / (push(made.path, to).revision or "")
@@ -256,6 +272,11 @@ def test_what_a_repository_says_is_not_believed(made: RunFolder, tmp_path: Path)
         ("monoseme.json", lambda c: c["files"].update({"/etc/x": {"hash": "sha256:0", "bytes": 1}}), ForeignError),
         ("monoseme.json", lambda c: c["saes"]["topk"].update(path="../../x"), ForeignError),
         ("monoseme.json", lambda c: c["saes"]["topk"].update(content_hash="sha256:other"), ArtifactDamagedError),
+        ("monoseme.json", lambda c: c.update(holds="atlas"), AddressError),
+        ("monoseme.json", lambda c: c["files"]["run.json"].update(bytes=-1), ForeignError),
+        ("monoseme.json", lambda c: c["files"]["run.json"].update(bytes="1"), ForeignError),
+        ("monoseme.json", lambda c: c["files"].update({".hidden": {"hash": "sha256:0", "bytes": 1}}), ForeignError),
+        ("monoseme.json", lambda c: c["files"].update({"a\\b": {"hash": "sha256:0", "bytes": 1}}), ForeignError),
         ("monoseme.json", lambda c: c.update(files=[]), ForeignError),
         ("monoseme.json", lambda c: c.update(saes={}), ForeignError),
         ("monoseme.json", lambda c: c.update(holds="program"), ForeignError),
