@@ -35,7 +35,7 @@ _ALSO = {
         "--n_loss_tokens",
         "500",
         "--n_replicates",
-        "8",
+        "20",
     ),
     ("study", "architectures"): ("--n_tokens", "2048", "--n_latents", "64", "--n_measured", "1000", "--n_loss_tokens", "500"),
 }
