@@ -42,7 +42,10 @@ def recipe(
     stores = said.get("stream", {}).get("activations", ())
     start = from_stores(start, tuple(stores)) if stores else start
     said = merge(said, _short(model, corpus, site))
-    return RunConfig.of(changed(start, said), _architectures(sae, own, () if base is None else base.saes))
+    settled = changed(start, said)
+    # as on the command line: what learns on takes the place of a recipe's own SAEs
+    gives_way = sae is None and isinstance(config, str) and bool(settled.start_from)
+    return RunConfig.of(settled, _architectures(sae, own, () if base is None or gives_way else base.saes))
 
 
 def train(

@@ -72,7 +72,9 @@ def parse_run(
         default=RunFlags(out=out, settings=base),
         by_hand=(*SAE_FLAGS, _PRESET, *short_flags(SHORT), CONFIG, *by_hand),
     )
-    listed = _listed(flags.names, chosen, said)
+    # what learns on takes the place of a recipe's own SAEs, which are new and mostly of the same name
+    only_started = chosen is not default and found.settings.start_from and not flags.names and "saes" not in said
+    listed = [] if only_started else _listed(flags.names, chosen, said)
     return RunCommand(RunConfig.of(found.settings, build(flags, listed)), found.out, found.resume)
 
 

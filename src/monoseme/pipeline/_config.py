@@ -100,7 +100,7 @@ class RunSettings:
     one of several takes them together. None: each architecture's own choice, mostly resid_post of the middle layer."""
     start_from: tuple[str, ...] = ()
     """Trained SAEs that learn on, beside the new ones: RUN/saes/NAME as it was saved, RUN@last as it was in training. They keep
-    settings and scale, and their places too unless `sites` names one other place."""
+    settings and scale, and their places too unless `sites` names one other place. A preset's own SAEs give way to them."""
     train: TrainConfig = field(default_factory=TrainConfig)
     """The training loop."""
     evaluations: tuple[str, ...] = ("fidelity",)
