@@ -15,6 +15,8 @@ WORKERS ?= 2
 # Threads that wait should sleep, not spin: worth 40 % on shared machines (read by torch's OpenMP when it loads).
 export OMP_WAIT_POLICY ?= passive
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Compiled files are kept: the tests start a thousand modules in each of some hundred processes.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check docs reference wheel bench constraints clean
 .DELETE_ON_ERROR:

@@ -1,6 +1,7 @@
 """Artifacts are whole or absent, and say what is wrong with them."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,18 @@ def test_what_was_written_can_be_opened(tmp_path: Path) -> None:
     assert artifact.file("inner/data.txt").read_text() == "seven"
     assert artifact.environment["tokens_per_second"] == 11.0
     assert check_artifact(tmp_path / "a") == []
+
+
+def test_what_a_killed_process_of_the_same_number_left_is_not_in_the_way(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        left = tmp_path / f".{name}.{os.getpid()}.draft"
+        left.mkdir()
+        (left / "half.txt").write_text("ha")
+    _write(tmp_path / "a")
+    assert check_artifact(tmp_path / "a") == []
+    with files.new_folder(tmp_path / "b") as draft:
+        (draft / "whole.txt").write_text("whole")
+    assert sorted(path.name for path in tmp_path.rglob("*.txt")) == ["data.txt", "whole.txt"]
 
 
 def test_content_hash_ignores_the_environment_and_sees_the_files(tmp_path: Path) -> None:
