@@ -109,7 +109,7 @@ def new_artifact(
         with guard_disk(path):
             shutil.rmtree(
                 draft.folder, ignore_errors=True
-            )  # of a process that was killed: in a container the next has its number
+            )  # of a killed process: in a container the next has its number
             draft.folder.mkdir(parents=True)
             yield draft
             files, environment = _checksums(draft.folder), this_environment(started) | draft.facts

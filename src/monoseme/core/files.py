@@ -112,7 +112,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
         with guard_disk(path):
-            shutil.rmtree(draft, ignore_errors=True)  # of a process that was killed: in a container the next has its number
+            shutil.rmtree(draft, ignore_errors=True)  # of a killed process: in a container the next has its number
             draft.mkdir(parents=True)
             yield draft
             draft.rename(path)
