@@ -107,9 +107,7 @@ def new_artifact(
     started = datetime.datetime.now(datetime.UTC)
     try:
         with guard_disk(path):
-            shutil.rmtree(
-                draft.folder, ignore_errors=True
-            )  # of a killed process: in a container the next has its number
+            shutil.rmtree(draft.folder, ignore_errors=True)  # of a killed process: in a container the next has its number
             draft.folder.mkdir(parents=True)
             yield draft
             files, environment = _checksums(draft.folder), this_environment(started) | draft.facts
