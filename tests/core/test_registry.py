@@ -99,6 +99,12 @@ def test_installed_packages_are_read_once_and_again_when_one_is_added_or_removed
     assert things.names() == ours
 
 
+def test_places_that_cannot_be_looked_at_are_passed_over(things: Registry[object], monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = things.names()
+    monkeypatch.syspath_prepend("a" * 300)  # no file system has such a name: asking for it raises OSError
+    assert things.names() == ours
+
+
 def test_a_class_can_be_added_for_this_process(things: Registry[object]) -> None:
     base = things.get("good").__mro__[1]
     mine = type("Mine", (base,), {"go": lambda self: 11, "__module__": "notebook"})

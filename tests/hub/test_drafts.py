@@ -30,9 +30,11 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "tmp"
 
 
-def _left(temporary: Path, name: str, *, age_seconds: float, lock: bool = True) -> Path:
+def _left(temporary: Path, name: str, *, age_seconds: float, lock: bool = True, mark: bool = True) -> Path:
     folder = temporary / f"monoseme-push-{name}"
     (folder / "saes").mkdir(parents=True)
+    if mark:
+        (folder / ".made-by-a-push").touch()
     if lock:
         (folder / ".writer.lock").touch()
     then = time.time() - age_seconds
@@ -56,6 +58,28 @@ def test_what_killed_pushes_left_goes_and_what_lives_stays(temporary: Path) -> N
         assert [folder.exists() for folder in (dead, old, begins, young, alive, temporary / "others")] == [False] * 2 + [True] * 4
 
 
+def test_folders_of_somebody_that_are_called_likewise_stay(temporary: Path) -> None:
+    killed_run = _left(temporary, "experiment", age_seconds=60, mark=False)
+    notes = _left(temporary, "notes", age_seconds=100_000, lock=False, mark=False)
+    with push_folder():
+        assert [folder.exists() for folder in (killed_run, notes)] == [True, True]
+
+
+def test_what_a_push_gathered_goes_before_its_mark(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[str] = []
+    real = tempfile.TemporaryDirectory.cleanup
+
+    def cleanup(made: tempfile.TemporaryDirectory[str]) -> None:
+        left.extend(path.name for path in Path(made.name).iterdir())
+        real(made)
+
+    monkeypatch.setattr(tempfile.TemporaryDirectory, "cleanup", cleanup)
+    with push_folder() as ours:
+        (ours / "saes").mkdir()
+    assert left == [".made-by-a-push"]
+    assert list(temporary.iterdir()) == []
+
+
 def test_a_push_that_is_killed_holds_its_folder_no_longer(temporary: Path) -> None:
     code = (
         "import os, signal, tempfile\n"
@@ -71,6 +95,15 @@ def test_a_push_that_is_killed_holds_its_folder_no_longer(temporary: Path) -> No
     with push_folder():
         assert not left.exists()
     assert list(temporary.iterdir()) == []
+
+
+def test_a_group_may_share_a_lock(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        with held_alone(tmp_path / "shared"):
+            assert (tmp_path / "shared" / ".writer.lock").stat().st_mode & 0o777 == 0o664
+    finally:
+        os.umask(before)
 
 
 def test_a_full_disk_of_temporary_files_is_told_as_such(made: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,6 +242,22 @@ def test_on_a_disk_without_locks_the_drafts_of_others_stay(
     assert theirs.is_dir()
 
 
+def test_hidden_files_of_others_stay(given: Path, remote: FolderRemote) -> None:
+    remote.send(REPO, given, Sending())
+    theirs = [_home(remote) / "snapshots" / ".zfs", _home(remote) / "refs" / ".hooks"]
+    for folder in theirs:
+        folder.mkdir()
+        (folder / "kept").write_text("theirs")
+    (_home(remote) / "refs" / ".nfs0000").write_text("theirs")
+    (_home(remote) / "snapshots" / f".{ID}.old").mkdir()
+    (_home(remote) / "refs" / ".main.7.draft").write_text("ours")
+    remote.send(REPO, given, Sending())
+    assert [(folder / "kept").exists() for folder in theirs] == [True, True]
+    assert (_home(remote) / "refs" / ".nfs0000").exists()
+    assert not (_home(remote) / "snapshots" / f".{ID}.old").exists()
+    assert not (_home(remote) / "refs" / ".main.7.draft").exists()
+
+
 def test_a_damaged_revision_stays_until_the_new_one_is_whole(
     given: Path, remote: FolderRemote, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,7 +66,7 @@ def _lock(path: Path) -> int | None:
     while True:
         try:
             path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # a group may share it
         except OSError as error:
             if error.errno in _NO_LOCKS:
                 return None

@@ -6,6 +6,7 @@ underscore is a plug-in and defines exactly one concrete subclass. Third parties
 """
 
 import ast
+import contextlib
 import functools
 import importlib
 import importlib.metadata
@@ -132,8 +133,12 @@ def _only_subclass(module: ModuleType, base: type) -> type | None:
 
 
 def _stamped_places() -> tuple[tuple[Path, int], ...]:
-    """Where packages are looked for, each with the time when something was last put there (ns)."""
-    return tuple((place, place.stat().st_mtime_ns) for place in map(Path, sys.path) if place.exists())
+    """Where packages are looked for, each with the time when something was last put there (ns); places that can be read."""
+    found: list[tuple[Path, int]] = []
+    for place in map(Path, sys.path):
+        with contextlib.suppress(OSError, ValueError):  # Python passes over these too: not there, not allowed, no path at all
+            found.append((place, place.stat().st_mtime_ns))
+    return tuple(found)
 
 
 @functools.lru_cache(maxsize=1)

@@ -18,6 +18,8 @@ from monoseme.core.files import guard_disk
 from monoseme.core.lock import LOCK_NAME, held_alone, is_alive, is_held
 
 _PREFIX = "monoseme-push-"
+_MARK = ".made-by-a-push"
+"""A file in such a folder: one of somebody's own may be called likewise, and without it nothing is deleted."""
 _MOMENT_SECONDS = 10
 """A folder that is younger may be one whose push is about to take its lock."""
 _DAY_SECONDS = 86_400
@@ -31,8 +33,15 @@ def push_folder() -> Iterator[Path]:
     Raises DiskFullError where the disk of temporary files has no room; TMPDIR names another one.
     """
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as temporary, held_alone(Path(temporary)):
+        with guard_disk(Path(temporary)):
+            (Path(temporary) / _MARK).touch()
         _delete_left(Path(temporary))
-        yield Path(temporary)
+        try:
+            yield Path(temporary)
+        finally:  # the mark last: a kill in the middle leaves what the next push deletes
+            for path in Path(temporary).iterdir():
+                if path.name not in (_MARK, LOCK_NAME):
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -71,5 +80,6 @@ def _delete_left(ours: Path) -> None:
             age_seconds = time.time() - facts.st_mtime
             has_lock = (folder / LOCK_NAME).exists()
             is_left = age_seconds > (_MOMENT_SECONDS if has_lock else _DAY_SECONDS) and not is_held(folder)
-            if facts.st_uid == os.getuid() and is_left and not folder.is_symlink():
+            is_of_push = facts.st_uid == os.getuid() and not folder.is_symlink() and (folder / _MARK).is_file()
+            if is_of_push and is_left:
                 shutil.rmtree(folder, ignore_errors=True)

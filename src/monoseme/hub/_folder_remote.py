@@ -15,6 +15,7 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,6 +28,10 @@ from monoseme.core.lock import held_alone, is_held
 from monoseme.hub._remote import Fetched, Remote, Sending, Sent
 from monoseme.hub._repos import Repo, check_revision
 from monoseme.interchange._hub_words import REFS, SNAPSHOTS, revision_in, snapshot_in
+
+_LEFT_SNAPSHOT = re.compile(r"\.[0-9a-f]{40}\.(\d+\.)?(draft|old)")
+_LEFT_BRANCH = re.compile(r"\..+\.\d+\.draft")
+"""What a killed push leaves is called so (`new_folder`, `_put`, `write_atomic`); other hidden files are not ours."""
 
 
 class FolderRemote(Remote):
@@ -138,9 +143,11 @@ def _delete_drafts(home: Path) -> None:
     if not is_held(home):
         return
     for left in (home / SNAPSHOTS).glob(".*"):
-        shutil.rmtree(left, ignore_errors=True)
-    for left in (home / REFS).rglob(".*"):
-        left.unlink(missing_ok=True)
+        if _LEFT_SNAPSHOT.fullmatch(left.name):
+            shutil.rmtree(left, ignore_errors=True)
+    for left in (home / REFS).rglob(".*.draft"):
+        if _LEFT_BRANCH.fullmatch(left.name) and left.is_file():
+            left.unlink(missing_ok=True)
 
 
 def _require_free(home: Path, branch: str) -> None:
