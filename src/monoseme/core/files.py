@@ -64,6 +64,16 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         draft.unlink(missing_ok=True)
 
 
+def open_to_readers(path: Path) -> None:
+    """Gives a file the mode that any new file has here; libraries that write by way of a temporary file leave it to its owner."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.mode")
+    try:
+        draft.touch()
+        path.chmod(draft.stat().st_mode)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def to_json(value: Any) -> str:
     """Canonical JSON of `value`: sorted keys, two spaces, no NaN (raises ValueError on one)."""
     return json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from monoseme.core.files import write_json
 from monoseme.interchange._crosscoder_algebra import parts_of
 from monoseme.interchange._crosscoder_layouts import LEARNING_CONFIG, LEARNING_WEIGHTS, NORMALIZATIONS
 from monoseme.saes.crosscoder import Crosscoder
+from monoseme.tensors.saving import save_tensors
 from monoseme.tensors.shapes import Tensor
 
 
@@ -36,7 +36,7 @@ def write_learning(sae: Crosscoder, folder: Path, *, dtype: str) -> tuple[str, .
         std = ((parts.g.double() ** -2 - 1e-8).clamp_min(0) / sae.d_in).sqrt().float().unsqueeze(1).expand_as(parts.m)
         scales = {"activation_global_scale": parts.g, "target_rms": torch.tensor(1.0)}
         table |= {"activation_mean": parts.m, "activation_std": std, **scales}
-    save_file({name: value.detach().cpu().contiguous() for name, value in table.items()}, folder / LEARNING_WEIGHTS)
+    save_tensors(table, folder / LEARNING_WEIGHTS)
     write_json(folder / LEARNING_CONFIG, settings)
     lost = "the format does not hold the sites: give them to whoever reads it"
     return (lost, *([f"numbers are rounded to {dtype}"] if dtype != "float32" else []))

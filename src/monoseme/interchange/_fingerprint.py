@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import save_file
 
 from monoseme.core.errors import ForeignError, MonosemeError
 from monoseme.core.seeds import generator
 from monoseme.saes import SAE
 from monoseme.tensors.foreign_file import load_table
+from monoseme.tensors.saving import save_tensors
 from monoseme.tensors.shapes import Tensor
 
 FINGERPRINT = "fingerprint.safetensors"
@@ -63,7 +63,7 @@ def fingerprint_of(sae: SAE, *, n_sites: int = 1, seed: int = 0) -> Fingerprint:
 
 def save_fingerprint(found: Fingerprint, folder: Path) -> None:
     """Writes it beside an SAE."""
-    save_file({name: value.detach().contiguous().cpu() for name, value in found._asdict().items()}, folder / FINGERPRINT)
+    save_tensors(found._asdict(), folder / FINGERPRINT)
 
 
 def load_fingerprint(path: Path) -> Fingerprint:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from monoseme.core.errors import ConfigError
 from monoseme.core.files import write_json
@@ -14,6 +13,7 @@ from monoseme.interchange._mlsae_names import CONFIG, EPS, PREFIX, TENSORS
 from monoseme.interchange._mlsae_transformer import transformer_tensors
 from monoseme.models.site import Site
 from monoseme.saes import SAE
+from monoseme.tensors.saving import save_tensors
 from monoseme.tensors.shapes import Tensor
 
 _DEAD_STEPS = 76
@@ -46,7 +46,7 @@ def write_mlsae(whole: WholeSae, folder: Path, *, dtype: str, model: str | None)
         told = _tfm_config(whole, model, told)
     else:
         lost.append(f"the plain form holds neither the layers nor the model: give --site {','.join(map(str, whole.sites))}")
-    save_file(tensors, folder / TENSORS)
+    save_tensors(tensors, folder / TENSORS)
     write_json(folder / CONFIG, told)
     return tuple(lost)
 

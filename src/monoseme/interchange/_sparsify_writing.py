@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from monoseme.core.errors import ConfigError
 from monoseme.interchange._assembled import plain_bias
 from monoseme.interchange._base import SaeFormat, WholeSae
 from monoseme.interchange._sparsify_folder import CFG, RUN, WEIGHTS
+from monoseme.tensors.saving import save_tensors
 from monoseme.tensors.shapes import Tensor
 
 _MODULES = {"resid_post": "", "mlp_out": ".mlp", "attn_out": ".self_attn"}
@@ -37,8 +37,8 @@ def write_hook(whole: WholeSae, folder: Path, config: SaeFormat.WriteConfig) -> 
     else:
         lost.append(f"{site.kind} is no module's output: the folder does not say where the SAE learned")
     dtype = getattr(torch, config.dtype)
-    rounded = {name: value.detach().to(device="cpu", dtype=dtype).contiguous() for name, value in tensors.items()}
-    save_file(rounded, out / WEIGHTS, metadata={"format": "pt"})
+    rounded = {name: value.detach().to(device="cpu", dtype=dtype) for name, value in tensors.items()}
+    save_tensors(rounded, out / WEIGHTS, metadata={"format": "pt"})
     (out / CFG).write_text(json.dumps(settings) + "\n", encoding="utf-8")
     if config.dtype != "float32":
         lost.append(f"numbers are rounded to {config.dtype}")

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors.torch import save_file
 
 from monoseme.interchange._base import WholeSae
 from monoseme.interchange._tfa_files import CONF, WEIGHTS
 from monoseme.interchange._tfa_reading import LAYERS, stretch
 from monoseme.saes import SAE
 from monoseme.saes.tfa import TFA
+from monoseme.tensors.saving import save_tensors
 from monoseme.tensors.shapes import Tensor
 
 
@@ -24,7 +24,7 @@ def write_tfa(sae: TFA, whole: WholeSae, folder: Path, *, dtype: str, pt: bool) 
     if pt:
         torch.save({"sae": tensors, "iter": 0}, folder / f"{WEIGHTS}.pt")
     else:
-        save_file(tensors, folder / f"{WEIGHTS}.safetensors")
+        save_tensors(tensors, folder / f"{WEIGHTS}.safetensors")
     (folder / CONF).write_text(yaml.safe_dump(_conf(whole, dtype), sort_keys=False), encoding="utf-8")
     c = stretch(sae.d_in, sae.config.encoder_scale)
     lost = ["the format does not hold the site: name the folder layer_N, or give --site to whoever reads it"]

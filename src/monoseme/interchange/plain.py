@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 import monoseme
 from monoseme.core.config import to_dict
@@ -28,6 +27,7 @@ from monoseme.interchange._base import ForeignSae, SaeFormat, WholeSae
 from monoseme.interchange._places import with_site
 from monoseme.saes import SAE, build, config_from_dict, config_to_dict
 from monoseme.tensors.foreign_file import load_table
+from monoseme.tensors.saving import save_tensors
 from monoseme.tensors.shapes import Tensor
 
 _TOLD, _TENSORS = "sae.json", "sae.safetensors"
@@ -69,12 +69,12 @@ class Plain(SaeFormat):
     def write(self, whole: WholeSae, folder: Path, config: SaeFormat.WriteConfig) -> tuple[str, ...]:
         """`sae.json` and `sae.safetensors`."""
         sae, dtype = whole.sae, getattr(torch, config.dtype)
-        state = {name: value.detach().cpu().contiguous() for name, value in sae.state_dict().items()}
         # Numbers of the books stay as they are: a factor of 1 has a place in every type, a variance has not.
         tensors = {
-            name: value.to(dtype) if value.is_floating_point() and name not in _BOOKS else value for name, value in state.items()
+            name: value.to(dtype) if value.is_floating_point() and name not in _BOOKS else value
+            for name, value in sae.state_dict().items()
         }
-        save_file(tensors, folder / _TENSORS)
+        save_tensors(tensors, folder / _TENSORS)
         write_json(folder / _TOLD, _described(whole, tensors))
         return (f"numbers are rounded to {config.dtype}",) if config.dtype != "float32" else ()
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from monoseme.core.errors import ConfigError, ForeignError
 from monoseme.core.files import write_json
@@ -31,6 +30,7 @@ from monoseme.interchange._saelens_writing import metadata, scaled, written
 from monoseme.saes.mlsae import MLSAE
 from monoseme.saes.tfa import TFA
 from monoseme.tensors.foreign_file import load_table
+from monoseme.tensors.saving import save_tensors
 
 _DEPTHS = ("", "*/", "*/*/", "*/*/*/")
 """How deep SAEs lie in the folder that is named: a hub repository has them at `layer_3/width_16k/l0_71`."""
@@ -109,8 +109,7 @@ class SAELens(SaeFormat):
             "metadata": told,
         }
         dtype = getattr(torch, config.dtype)
-        tensors = {name: value.detach().cpu().to(dtype).contiguous() for name, value in made.tensors.items()}
-        save_file(tensors, folder / WEIGHTS)
+        save_tensors({name: value.to(dtype) for name, value in made.tensors.items()}, folder / WEIGHTS)
         write_json(folder / CONFIG, content)
         rounded = (f"numbers are rounded to {config.dtype}",) if config.dtype != "float32" else ()
         return (*made.lost, *differs, *missing, *rounded)

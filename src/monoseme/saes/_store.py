@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from monoseme.core.artifact import Artifact, new_artifact, open_artifact
 from monoseme.core.errors import ArtifactDamagedError, ConfigError
 from monoseme.saes._base import SAE
 from monoseme.saes._registry import ARCHITECTURE, SAES, build, config_from_dict, config_to_dict
+from monoseme.tensors.saving import save_tensors
 
 TENSORS = "sae.safetensors"
 
@@ -40,8 +41,7 @@ def save_sae(
     seeds = {"sae": sae.config.seed}
     with new_artifact(path, kind="sae", config={**own, **extra}, inputs=inputs, seeds=seeds, overwrite=overwrite) as out:
         # safetensors has no strides: W_enc is written as [D, F] in plain order and takes its layout again when copied in
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sae.state_dict().items()}
-        save_file(tensors, out.folder / TENSORS)
+        save_tensors(sae.state_dict(), out.folder / TENSORS)
 
 
 def load_sae(path: Path, *, device: torch.device | str = "cpu") -> SAE:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from monoseme.core.config import to_dict
@@ -26,6 +26,7 @@ from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactDamagedError, ArtifactMissingError, ArtifactVersionError
 from monoseme.core.files import guard_disk, hash_file, read_json, sync_folder, write_json
 from monoseme.saes import SAE, build, config_from_dict, config_to_dict
+from monoseme.tensors.saving import save_tensors
 from monoseme.training.ema import put_mean
 from monoseme.training.learner import Learner, means_in
 from monoseme.training.shards import of_part, of_whole
@@ -104,7 +105,7 @@ def write_checkpoint(folder: Path, *, step: int, learners: list[WholeLearner], s
 
 def _write_tensors(folder: Path, whole: WholeLearner) -> list[str]:
     for file, tensors in whole.contents.items():
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / file)
+        save_tensors(tensors, folder / file)
         with (folder / file).open("rb") as written:
             os.fsync(written.fileno())
     return list(whole.contents)

@@ -21,7 +21,7 @@ from monoseme.atlas.formats._part import ExportPart
 from monoseme.atlas.kept_codes import KeptCodes
 from monoseme.atlas.text_store import TextStore
 from monoseme.core.errors import ForeignError
-from monoseme.core.files import write_atomic
+from monoseme.core.files import open_to_readers, write_atomic
 from monoseme.core.foreign import numbered
 
 _SPLIT = r"(\d+)_\d+\.safetensors"
@@ -93,7 +93,9 @@ def write_cache(folder: Path, part: ExportPart, kept: KeptCodes, grid: CacheGrid
             "activations": _halved(values[order]),
             "tokens": grid.tokens,
         }
-        save_file(held, folder / f"{begin}_{end - 1}.safetensors")
+        path = folder / f"{begin}_{end - 1}.safetensors"
+        save_file(held, path)
+        open_to_readers(path)
 
 
 def write_config(folder: Path, part: ExportPart, grid: CacheGrid, *, model_name: str, n_splits: int) -> None:

@@ -34,6 +34,7 @@ from monoseme.atlas.formats._part import ExportPart
 from monoseme.atlas.formats._writing import batched
 from monoseme.atlas.pages import Example
 from monoseme.core.errors import ConfigError, ForeignError
+from monoseme.core.files import open_to_readers
 from monoseme.core.foreign import (
     MOST_LINE_BYTES,
     as_latent,
@@ -98,6 +99,7 @@ class Mlsae(AtlasFormat):
         self._write_examples(parts, folder)
         dists = _dists(parts)
         save_file(dists._asdict(), folder / _DISTS)
+        open_to_readers(folder / _DISTS)
         (folder / "dists").mkdir()
         with pq.ParquetWriter(folder / "dists" / _TABLE, ROW_TYPES, compression="zstd") as writer:
             for batch in batched(dists.rows(), _ROWS_PER_GROUP):
