@@ -1,5 +1,7 @@
 """Tokens as people read them."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from hypothesis import given
@@ -46,6 +48,57 @@ def test_sentencepiece_marks_become_spaces() -> None:
     assert TokenTexts(tokenizer).of(ids) == ["<s>", " cat", "s", "<0xE2>"]
 
 
+@pytest.mark.parametrize(
+    ("byte", "shown"), [(0x0A, "\n"), (0x09, "\t"), (0x20, " "), (0x41, "A"), (0x7F, "\x7f"), (0x80, "<0x80>"), (0xE2, "<0xE2>")]
+)
+def test_a_byte_that_is_a_character_is_shown_as_it(byte: int, shown: str) -> None:
+    assert TokenTexts(_sentencepiece_like()).of([2 + byte]) == [shown]
+
+
+def test_byte_pieces_are_shown_as_the_tokenizer_decodes_them() -> None:
+    tokenizer = _sentencepiece_like()
+    ids = [2 + byte for byte in range(0x80)]
+    assert TokenTexts(tokenizer).of(ids) == [tokenizer.decode([i], clean_up_tokenization_spaces=False) for i in ids]
+
+
+def test_a_text_that_spells_a_byte_piece_stays() -> None:
+    """Written with the bytes of its six characters, and in a vocabulary whose decoder knows no bytes."""
+    tokenizer = _sentencepiece_like()
+    ids = [2 + ord(letter) for letter in "<0x0A>"]
+    assert "".join(TokenTexts(tokenizer).of(ids)) == "<0x0A>"
+    tokenizer.backend_tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.Fuse()])
+    assert TokenTexts(tokenizer).of([2 + 0x0A]) == ["<0x0A>"]
+
+
+def test_a_byte_piece_that_was_added_as_a_token_stays() -> None:
+    tokenizer = _sentencepiece_like()
+    tokenizer.add_tokens(["<0x0A>"], special_tokens=True)
+    assert TokenTexts(tokenizer).of([2 + 0x0A]) == ["<0x0A>"]
+
+
+class _SlowTokenizer:
+    """One without a decoder that can be read, as SentencePiece's own are."""
+
+    added_tokens_decoder: ClassVar[dict[int, str]] = {}
+
+    def __init__(self, *, falls_back: bool) -> None:
+        self._falls_back = falls_back
+
+    def get_vocab(self) -> dict[str, int]:
+        return {"<0x0A>": 0, "<0x41>": 1, "\u2581the": 2}
+
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        return [list(self.get_vocab())[i] for i in ids]
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        return "A" if self._falls_back else "".join(tokens)
+
+
+@pytest.mark.parametrize(("falls_back", "shown"), [(True, "\n"), (False, "<0x0A>")])
+def test_a_slow_tokenizer_is_asked_whether_it_reads_bytes(*, falls_back: bool, shown: str) -> None:
+    assert TokenTexts(_SlowTokenizer(falls_back=falls_back)).of([0, 2]) == [shown, " the"]
+
+
 def test_an_id_beyond_the_vocabulary_is_shown_as_a_number() -> None:
     """Embeddings are often padded to a round number of rows."""
     assert TokenTexts(TINY).of([len(TINY) + 7]) == [f"<id {len(TINY) + 7}>"]
@@ -58,7 +111,7 @@ def test_bytes_are_shown_as_far_as_they_are_text(data: bytes, shown: str) -> Non
     assert show_bytes(data) == shown
 
 
-@given(st.text(max_size=30))
+@given(st.text(max_size=30).filter(lambda text: "<" not in text))  # "<s>" is no text, and is left out
 def test_a_stream_gives_the_whole_text_and_never_half_a_character(text: str) -> None:
     stream = TextStream(TINY)
     pieces = [stream.push(i) for i in TINY(text, add_special_tokens=False)["input_ids"]]

@@ -1,16 +1,18 @@
 """Tokens as people read them: the text of single tokens, special ids, text that arrives token by token.
 
-Byte-level BPE and byte fallback cut characters into bytes; a byte that is no character alone is shown as `<0xE2>`.
+Byte-level BPE and byte fallback cut characters into bytes; a byte that is a character alone is shown as that character (a line
+break, a tab), one that is not as `<0xE2>`.
 """
 
 import functools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 _ESCAPED = 0xDC00  # where `surrogateescape` puts a byte that is not UTF-8
 _SPACE_MARK = "\u2581"  # SentencePiece writes a space as this
+_BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")  # what byte fallback calls a byte in the vocabulary
 
 
 class TokenTexts:
@@ -19,7 +21,9 @@ class TokenTexts:
     def __init__(self, tokenizer: Any) -> None:
         """`tokenizer` is one of transformers'."""
         self._tokenizer = tokenizer
-        self._style = _style(tokenizer)
+        described = _described_decoder(tokenizer)
+        self._style = _style(tokenizer, described)
+        self._falls_back = _falls_back(tokenizer, described)
         self._added: dict[int, str] = {i: str(t) for i, t in tokenizer.added_tokens_decoder.items()}
 
     def of(self, ids: Sequence[int]) -> list[str]:
@@ -32,6 +36,8 @@ class TokenTexts:
             return self._added[token]
         if not piece:
             return f"<id {token}>"
+        if self._falls_back and (byte := _BYTE_PIECE.fullmatch(piece)):
+            return show_bytes(bytes.fromhex(byte[1]))
         if self._style == "bytes":
             return show_bytes(bytes(_byte_of().get(c, 0x3F) for c in piece))
         if self._style == "marks":
@@ -86,17 +92,32 @@ class TextStream:
         return self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
-def _style(tokenizer: Any) -> Literal["bytes", "marks", "other"]:
+def _described_decoder(tokenizer: Any) -> dict[str, Any] | None:
+    """The decoder of a tokenizer as JSON tells it; None for one that has none."""
+    decoder = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
+    # the pickle protocol gives the JSON without the vocabulary
+    return None if decoder is None else json.loads(decoder.__getstate__())
+
+
+def _kinds(described: Mapping[str, Any]) -> list[str | None]:
+    return [part.get("type") for part in [described, *described.get("decoders", [])]]
+
+
+def _style(tokenizer: Any, described: Mapping[str, Any] | None) -> Literal["bytes", "marks", "other"]:
     """How the vocabulary writes text, from the tokenizer's decoder."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    decoder = getattr(backend, "decoder", None)
-    if decoder is None:
+    if described is None:
         return "marks" if any(piece.startswith(_SPACE_MARK) for piece in tokenizer.get_vocab()) else "other"
-    described = json.loads(decoder.__getstate__())  # the pickle protocol gives the JSON without the vocabulary
-    kinds = [part.get("type") for part in [described, *described.get("decoders", [])]]
+    kinds = _kinds(described)
     if "ByteLevel" in kinds:
         return "bytes"
     return "marks" if "Metaspace" in kinds or _SPACE_MARK in json.dumps(described, ensure_ascii=False) else "other"
+
+
+def _falls_back(tokenizer: Any, described: Mapping[str, Any] | None) -> bool:
+    """Whether `<0x0A>` is a byte for the tokenizer, not six characters of text: as its decoder reads it."""
+    if described is not None:
+        return "ByteFallback" in _kinds(described)
+    return "<0x41>" in tokenizer.get_vocab() and tokenizer.convert_tokens_to_string(["<0x41>"]).strip() == "A"
 
 
 @functools.cache

@@ -258,7 +258,7 @@ class LanguageModel:
         return list(self.tokenizer(text, verbose=False)["input_ids"])
 
     def decode_tokens(self, ids: Sequence[int] | Tensor) -> list[str]:
-        """The display text of each token by itself; bytes that are no character alone are shown as `<0xE2>`."""
+        """The display text of each token by itself; a byte that is no character alone is shown as `<0xE2>`."""
         if self._texts is None:
             self._texts = TokenTexts(self.tokenizer)
         return self._texts.of([int(i) for i in ids])
