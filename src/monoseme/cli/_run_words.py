@@ -28,8 +28,10 @@ class RunWords(NamedTuple):
         return int(text)
 
     def path(self, flag: str) -> Path | None:
-        """The path given with a flag."""
+        """The path given with a flag. Raises ConfigError for an empty one, which would be the folder one is in."""
         text = self.options.get(flag)
+        if text is not None and not text.strip():
+            raise ConfigError(f"{flag} needs a path")
         return None if text is None else Path(text)
 
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from monoseme.cli._declared import HandFlag
 from monoseme.cli._run_words import read_words
 from monoseme.core.display import get_display
-from monoseme.core.errors import ConfigError
+from monoseme.core.errors import ArtifactExistsError, ConfigError
 from monoseme.core.files import typed
 from monoseme.evaluation import EVALUATIONS, metrics_to_json
 from monoseme.models import ModelConfig
@@ -103,7 +103,7 @@ def _kept(words: Sequence[str], asked: _Asked, out: Path) -> dict[str, dict[str,
         raise ConfigError("--out makes a new run and measures whole codes: leave out --part and --overwrite")
     if asked.corpus.source == OF_RUN:
         raise ConfigError("--out makes a new run, which needs its text.\n  Give --corpus.")
-    require_free(out)
+    _require_new(out, words)
     found = find_saes(words)
     config = settings_for(found, model=asked.model, corpus=asked.corpus)
     materials = Materials(config, sites=list(dict.fromkeys(site for sae in found for site in sae.named.sites)))
@@ -112,6 +112,17 @@ def _kept(words: Sequence[str], asked: _Asked, out: Path) -> dict[str, dict[str,
     measured = evaluate_run(run, asked.names or None, materials=materials)
     get_display().say(f"  go on with:  monoseme scan {typed(out)}")
     return {str(out): _numbers(measured)}
+
+
+def _require_new(out: Path, words: Sequence[str]) -> None:
+    """Raises ConfigError where `--out` is what is to be measured, ArtifactExistsError where anything else is there."""
+    if out.exists() and any(Path(word).exists() and out.samefile(word) for word in words):
+        raise ConfigError(f"--out is what is to be measured: {out}.\n  Give a folder that is not there yet.")
+    if (out / RUN_FILE).is_file():
+        raise ArtifactExistsError(
+            f"{out} is a run already.\n  To measure what it holds:  monoseme eval {typed(out)}\n  or give another --out."
+        )
+    require_free(out)
 
 
 def _numbers(measured: Results) -> dict[str, list[Any]]:

@@ -9,7 +9,7 @@ from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError, ResumeError
 from monoseme.core.files import typed
 from monoseme.pipeline._config import RunConfig, run_config_from_dict, run_config_to_dict
-from monoseme.pipeline._folder import RUN_FILE, RunFolder, new_run, require_free
+from monoseme.pipeline._folder import RUN_FILE, RunFolder, has_given_saes, new_run, require_free
 from monoseme.pipeline._from_stores import keep_store_hashes
 from monoseme.pipeline._materials import Materials
 from monoseme.pipeline._precision import tell_precision
@@ -32,7 +32,9 @@ def train_run(config: RunConfig, folder: Path, *, materials: Materials | None = 
     """
     if not config.saes and not config.start_from:
         raise ConfigError("a run needs at least one SAE.\n  Type, for example:  --sae topk")
-    if not resume:
+    if resume:
+        _require_trained(RunFolder(folder))
+    else:
         require_free(folder)  # before a model is loaded for nothing
     materials = materials or Materials(config, processes=everyone())
     mesh = mesh_of(materials.processes, latents=config.train.latent_shards)
@@ -82,6 +84,15 @@ def _finish(run: RunFolder, materials: Materials, jobs: list[Job], result: Train
     run.note({"kernels": kernels, "speed": speed_facts(result.seconds, result.n_tokens)})
     get_display().say(f"kernels: {kernels_line(kernels)}")
     get_display().say(speed_table(result.seconds, result.n_tokens))
+
+
+def _require_trained(run: RunFolder) -> None:
+    """Raises ResumeError for a run whose SAEs were given to it: to go on would train new ones in their place."""
+    if (run.path / RUN_FILE).is_file() and has_given_saes(run.record()):
+        raise ResumeError(
+            f"the SAEs of {run.path} were not trained in it: there is nothing to resume.\n"
+            f"  To train them further:  monoseme train --start_from {typed(run.path)}/saes/NAME --out ANOTHER"
+        )
 
 
 def _require_own_devices(materials: Materials) -> None:
