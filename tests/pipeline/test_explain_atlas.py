@@ -111,10 +111,21 @@ def test_the_cost_is_told_before_and_after(place: AtlasPlace) -> None:
     [
         ({"it never fired": 1}, "1 latent has none: it never fired"),
         ({"it never fired": 1400}, "1,400 latents have none: it never fired"),
-        ({"it never fired": 5, "no firing": 4, "no answer": 5}, "14 latents have none, 5 of these because: it never fired"),
+        (
+            {"no firing": 4, "it never fired": 1400, "no answer": 5},
+            "1,409 latents have none, 1,400 because: it never fired; 5 because: no answer; 4 because: no firing",
+        ),
+        (
+            {f"answer {i}": 20 - i for i in range(11)},
+            "165 latents have none, "
+            + "; ".join(f"{20 - i} because: answer {i}" for i in range(8))
+            + "; 33 for 3 other reasons, which their pages tell",
+        ),
     ],
 )
-def test_latents_without_an_explanation_are_counted_with_their_most_frequent_reason(lacking: dict[str, int], told: str) -> None:
+def test_latents_without_an_explanation_are_counted_with_all_reasons_the_most_frequent_first(
+    lacking: dict[str, int], told: str
+) -> None:
     assert lacking_text(Counter(lacking)) == told
 
 

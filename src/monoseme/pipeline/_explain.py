@@ -25,6 +25,9 @@ from monoseme.pipeline._folder import RunFolder
 ASKED = "asked"
 """Folder of an atlas with what judges were asked and answered, and what it cost."""
 
+_MOST_REASONS = 8
+"""Reasons for lacking values that are told one by one (count): a judge's answers can fail in as many ways as there are latents."""
+
 P = TypeVar("P", Explainer, Scorer)
 
 
@@ -138,7 +141,7 @@ def _take(atlas: Atlas, steps: Sequence[Step], desk: Desk | None, *, resume: boo
 
 
 def _taken(step: Step, atlas: Atlas) -> str:
-    """`SAE/LABEL` of what the step made; what it has no value of is told with the most frequent reason."""
+    """`SAE/LABEL` of what the step made; what it has no value of is told with the reasons."""
     annotation = step.take(atlas)
     lacking = Counter(step.lacking(annotation))
     if lacking:
@@ -147,11 +150,16 @@ def _taken(step: Step, atlas: Atlas) -> str:
 
 
 def lacking_text(lacking: Counter[str]) -> str:
-    """How many latents have no value, with the most frequent reason; `lacking`: reason -> latents (count)."""
-    why, n_most = lacking.most_common(1)[0]
+    """How many latents have no value, and why, the most frequent reason first; `lacking`: reason -> latents (count)."""
     n = lacking.total()
     without = "1 latent has none" if n == 1 else f"{n:,} latents have none"
-    return f"{without}: {why}" if n_most == n else f"{without}, {n_most:,} of these because: {why}"
+    reasons = lacking.most_common()
+    if len(reasons) == 1:
+        return f"{without}: {reasons[0][0]}"
+    told = [f"{count:,} because: {why}" for why, count in reasons[:_MOST_REASONS]]
+    if left := reasons[_MOST_REASONS:]:
+        told.append(f"{sum(count for _, count in left):,} for {len(left):,} other reasons, which their pages tell")
+    return f"{without}, {'; '.join(told)}"
 
 
 def _is_done(step: Step, atlas: Atlas, *, resume: bool) -> bool:
