@@ -9,10 +9,12 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
+import monoseme
 from monoseme.atlas import open_atlas
 from monoseme.cli.main import main
 from monoseme.core.display import use_display
 from monoseme.core.errors import ArtifactMissingError, ConfigError, SiteError
+from monoseme.hub import PushConfig, push
 from monoseme.interchange import ExportSource, ForeignSae, ReadSae, export_sae, import_saes, require_sites
 from monoseme.models import LanguageModel, ModelConfig, Site
 from monoseme.pipeline import (
@@ -22,6 +24,7 @@ from monoseme.pipeline import (
     ScanRequest,
     SessionConfig,
     find_saes,
+    has_given_saes,
     open_sae,
     open_saes,
     open_session,
@@ -194,9 +197,16 @@ def test_a_run_is_made_of_it_that_every_verb_of_runs_takes(
     page = (made / "report" / "index.html").read_text(encoding="utf-8")
     assert "theirs" in page
     assert "Trained on" not in page
+    assert "how it was trained is not known here" in page
+    assert not any(said in page for said in ("held-out documents", "batch_size", "optimiser"))
     with TestClient(create_app([made]), base_url="http://127.0.0.1") as client:
         home = "/api/runs/made"
-        (sae,) = client.get(home).json()["saes"]
+        overview = client.get(home).json()
+        assert overview["has_given_saes"]
+        facts = {fact["label"]: fact["value"] for fact in overview["facts"]}
+        assert (facts["Measured on"], facts["Training"]) == (str(corpus_file), "not known here")
+        assert facts.keys().isdisjoint({"Held out", "Batch size", "Seed", "Learning rate", "Text"})
+        (sae,) = overview["saes"]
         assert (sae["name"], sae["architecture"], sae["has_atlas"]) == ("theirs", "topk", True)
         text = {"text": "The cat saw the dog."}
         for asked, query in (
@@ -215,6 +225,29 @@ def test_a_run_is_made_of_it_that_every_verb_of_runs_takes(
         told = client.post(f"{home}/steer", json=steer)
         assert told.status_code == 200, told.text
         assert "event: done" in told.text, told.text
+
+
+def test_nothing_claims_how_given_saes_were_trained(
+    foreign: Path, corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, pulled = tmp_path / "made", tmp_path / "pulled"
+    words = ["--corpus", str(corpus_file), "--context_len", "32", "--out", str(made)]
+    assert main(["eval", str(foreign), *words]) == 0
+    assert main(["push", str(made), f"{tmp_path}/hub/owner/name"]) == 0
+    card = push(made, "owner/name", PushConfig(dry_run=True)).card
+    assert f"It is measured on {corpus_file.name}; how it was trained is not known here." in card
+    assert not any(said in card for said in ("held out of training", "batch (tokens)", "optimiser", "held-out documents"))
+    assert main(["pull", f"{tmp_path}/hub/owner/name", "--out", str(pulled)]) == 0
+    capsys.readouterr()
+    for run in (made, pulled):
+        assert main(["show", str(run), "--json"]) == 0
+        shown = json.loads(capsys.readouterr().out)
+        assert "train" not in shown["config"]
+        assert shown["made"].endswith(f"{corpus_file.name}; how it was trained is not known here")
+        assert has_given_saes(shown)
+        sae = monoseme.open(run / "saes" / "theirs")
+        assert isinstance(sae, monoseme.Sae)
+        assert sae.card.facts["training"] == "not known here"
 
 
 @pytest.mark.parametrize(

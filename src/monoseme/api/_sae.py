@@ -14,7 +14,7 @@ from monoseme.api._sae_card import SaeCard
 from monoseme.atlas import Target, open_atlas
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ArtifactMissingError, ConfigError
-from monoseme.pipeline import RUN_FILE, Materials, NamedSae, Writer, run_config, run_of
+from monoseme.pipeline import RUN_FILE, Materials, NamedSae, Writer, has_given_saes, run_config, run_of
 
 if TYPE_CHECKING:
     from monoseme.atlas import Atlas
@@ -117,6 +117,7 @@ class Sae:
         run = self.run
         model = self.named.model or facts.get("model")
         tokens = facts.get("tokens_trained")
+        is_given = run is not None and has_given_saes(run.folder.record())
         return SaeCard(
             name=self.name,
             facts={
@@ -127,7 +128,8 @@ class Sae:
                 "unit of codes": sae.unit,
                 "parts of codes": ", ".join(sae.parts) if len(sae.parts) > 1 else None,
                 "model": model.get("model") if isinstance(model, dict) else model,
-                "text": None if run is None else run_config(run.folder).corpus.source,
+                "measured on" if is_given else "text": None if run is None else run_config(run.folder).corpus.source,
+                "training": "not known here" if is_given else None,
                 "trained on": None if tokens is None else f"{tokens:,} tokens",
                 "format": facts.get("format"),
                 "content": None if self.named.content_hash is None else self.named.content_hash[:19],

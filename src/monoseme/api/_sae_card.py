@@ -21,7 +21,7 @@ class SaeCard:
     settings: Mapping[str, Any]
     """Of the architecture, as far as they are not what they are by default."""
     metrics: MetricTable | None
-    """Measured on held-out text; None where nothing was."""
+    """What was measured of it; None where nothing was."""
 
     def _measured(self) -> MetricTable | None:
         if self.metrics is None:
@@ -37,6 +37,6 @@ class SaeCard:
     def _repr_html_(self) -> str:
         settings = ", ".join(f"{name} {value}" for name, value in self.settings.items()) or None
         measured = self._measured()
-        parts = [] if measured is None else [heading("Measured on held-out text"), table(measured.rows())]
+        parts = [] if measured is None else [heading("What was measured"), table(measured.rows())]
         note = "" if measured is None else "± is half of a 95 % interval over documents"
         return framed(self.name, pairs({**self.facts, "settings": settings}), *parts, note=note)

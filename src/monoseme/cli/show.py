@@ -19,7 +19,7 @@ from monoseme.core.display import JsonDisplay, get_display
 from monoseme.core.errors import ArtifactMissingError, ConfigError
 from monoseme.core.folder import Folder, LocalFolder, open_folder
 from monoseme.core.manifest import MANIFEST, content_hash, read_json_table, read_manifest, require_files
-from monoseme.pipeline import RUN_FILE, RunFolder, foreign_sae_text
+from monoseme.pipeline import RUN_FILE, RunFolder, foreign_sae_text, has_given_saes, settings_in_use
 
 _UNFINISHED, _STUDY = "capture.json", "study.json"
 _OF_FOREIGN = "What it holds is told by:  monoseme import PATH --out OUT, then:  monoseme show OUT"
@@ -52,7 +52,7 @@ def main(words: list[str]) -> int:
 
 def _record(folder: Folder) -> dict[str, Any]:
     if isinstance(folder, LocalFolder) and folder.has(RUN_FILE):
-        return RunFolder(folder.path).record()
+        return _record_of_run(RunFolder(folder.path))
     if folder.has(_STUDY) and not folder.has(MANIFEST):
         folder = _report_of(folder)
     if folder.has(_UNFINISHED) and not folder.has(MANIFEST):
@@ -70,6 +70,14 @@ def _record(folder: Folder) -> dict[str, Any]:
     if manifest["kind"] == "report" and "study" in manifest["config"]:
         return read_json_table(folder, "report.json") | {"content_hash": content_hash(manifest), "path": str(folder)}
     return manifest | {"content_hash": content_hash(manifest)}
+
+
+def _record_of_run(run: RunFolder) -> dict[str, Any]:
+    record = run.record()
+    if not has_given_saes(record):
+        return record
+    text = record["config"].get("corpus", {}).get("source", "a text that is not named")
+    return record | {"config": settings_in_use(record), "made": f"measured on {text}; how it was trained is not known here"}
 
 
 def _refuse_foreign(path: Path) -> None:

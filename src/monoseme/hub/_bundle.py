@@ -30,7 +30,7 @@ from monoseme.hub._scrub import Scrubber
 from monoseme.hub._sendable import Sendable, link_or_copy
 from monoseme.hub._source import Source
 from monoseme.interchange import ExportSource, export_sae
-from monoseme.pipeline import RUN_FILE, open_sae
+from monoseme.pipeline import RUN_FILE, has_given_saes, open_sae
 from monoseme.training import read_metrics
 
 _TIMES = ("seconds_model", "seconds_stream", "seconds_sae", "tokens_per_second", "rss_mb", "gpu_mb")
@@ -67,6 +67,8 @@ def fill_with_record(draft: Path, source: Source, scrubber: Scrubber) -> None:
     if source.run is None:
         return
     write_json(draft / RUN_FILE, scrubbed_record(source, scrubber))
+    if has_given_saes(source.record):
+        return
     rows = read_metrics(source.run.training / "metrics.jsonl") if (source.run.training / "metrics.jsonl").is_file() else []
     kept = [{key: value for key, value in row.items() if key not in _TIMES} for row in rows if _is_of(row, source)]
     write_atomic(draft / "training" / "metrics.jsonl", "".join(json.dumps(scrubber.clean(row)) + "\n" for row in kept))
@@ -87,7 +89,7 @@ def scrubbed_record(source: Source, scrubber: Scrubber) -> dict[str, Any]:
         "config": config,
         "jobs": {name: job for name, job in said["jobs"].items() if name in source.saes},
         "artifacts": {
-            "training": "training",
+            **({} if has_given_saes(said) else {"training": "training"}),
             "saes": {name: f"saes/{name}" for name in source.saes},
             "evaluations": {
                 name: {one: f"evaluations/{name}/{one}" for one in found}

@@ -150,7 +150,28 @@ def _what(facts: CardFacts) -> str:
     return "\n\n".join(["## What it is", table(head, rows), "\n".join(lines), units])
 
 
+def _measured_on(facts: CardFacts) -> str:
+    """Of SAEs that were given to their run, which knows no training."""
+    text, corpus = _named(facts.dataset or facts.corpus, "not known"), facts.settings.get("corpus", {})
+    tokens = [(sae.name, sae.config["tokens_trained"]) for sae in facts.saes if isinstance(sae.config.get("tokens_trained"), int)]
+    told = [f"It is measured on {text}; how it was trained is not known here."]
+    told += [f"`{name}` says itself that it learned from {n:,} tokens." for name, n in tokens]
+    if isinstance(corpus.get("context_len"), int):
+        told.append(f"Contexts in which it is measured: {corpus['context_len']:,} tokens at most.")
+    return "\n\n".join(["## What it learned from", *told, *_imported(facts)])
+
+
+def _imported(facts: CardFacts) -> list[str]:
+    return [
+        f"`{sae.name}` was imported from {shown(str(sae.config['imported'].get('format', 'another tool')))}."
+        for sae in facts.saes
+        if isinstance(sae.config.get("imported"), dict)
+    ]
+
+
 def _trained_on(facts: CardFacts) -> str:
+    if facts.report is not None and facts.report.has_given_saes:
+        return _measured_on(facts)
     train, corpus = facts.settings.get("train", {}), facts.settings.get("corpus", {})
     tokens = sorted(
         {int(sae.config["tokens_trained"]) for sae in facts.saes if isinstance(sae.config.get("tokens_trained"), int)}
@@ -172,13 +193,8 @@ def _trained_on(facts: CardFacts) -> str:
         "optimiser": shown(str(train.get("optimiser", ""))),
         "seed": ", ".join(sorted({str(sae.config.get("seed", "?")) for sae in facts.saes})),
     }
-    imported = [
-        f"`{sae.name}` was imported from {shown(str(sae.config['imported'].get('format', 'another tool')))}."
-        for sae in facts.saes
-        if isinstance(sae.config.get("imported"), dict)
-    ]
     found = table(("", ""), [(key, value) for key, value in rows.items() if value])
-    return "\n\n".join(["## What it learned from", found, *imported])
+    return "\n\n".join(["## What it learned from", found, *_imported(facts)])
 
 
 def _figures(facts: CardFacts) -> str:

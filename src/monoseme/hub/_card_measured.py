@@ -25,8 +25,14 @@ def measured(report: RunReport | None) -> str:
         rows.append((f"`{name}`{arrow}", shown(metric.unit), *cells))
     first = next(metric for found in known.values() for metric in found.values())
     meant = [f"- `{n}`: {shown(next(f[n] for f in known.values() if n in f).definition, most=400)}" for n in names]
+    given = report is not None and report.has_given_saes
+    where = (
+        "documents of the text named above, which their training may have seen"
+        if given
+        else "held-out documents of the same text"
+    )
     note = (
-        f"On held-out documents of the same text ({first.n:,} tokens of {first.n_documents:,} documents for the first of them). "
+        f"On {where} ({first.n:,} tokens of {first.n_documents:,} documents for the first of them). "
         "In brackets: 95 % intervals, 1.96 standard errors of a bootstrap over documents. Arrows point to what is better."
     )
     definitions = "<details><summary>Definitions</summary>\n\n" + "\n".join(meant) + "\n\n</details>"

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from monoseme.core.lazy import lazy_attributes
-from monoseme.pipeline._folder import RUN_FILE, RunFolder
+from monoseme.pipeline._folder import RUN_FILE, RunFolder, has_given_saes, settings_in_use
 
 if TYPE_CHECKING:
     from monoseme.pipeline._atlas import ScanRequest, scan_run, scan_saes
@@ -92,6 +92,7 @@ __all__ = [
     "foreign_sae_text",
     "from_stores",
     "gathered_report",
+    "has_given_saes",
     "headline",
     "keep_run",
     "measure",
@@ -112,6 +113,7 @@ __all__ = [
     "scan_saes",
     "score_atlas",
     "settings_for",
+    "settings_in_use",
     "steer_words",
     "takes_several_sites",
     "train_run",

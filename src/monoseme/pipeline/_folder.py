@@ -8,6 +8,7 @@ RUN/atlas/                          text store, one folder per SAE, annotations
 RUN/report/                         artifact "report": report.json, index.html, figures
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,19 @@ class RunFolder:
     def sae_names(self) -> list[str]:
         """The finished SAEs, by name."""
         return sorted(self.record()["artifacts"].get("saes", {}))
+
+
+def has_given_saes(record: Mapping[str, Any]) -> bool:
+    """Whether a run's SAEs were given to it, as its record says: then nothing in it tells how they were trained."""
+    return "training" not in record["artifacts"] and bool(record["artifacts"].get("saes"))
+
+
+def settings_in_use(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a run without settings of a training that there was not: SAEs that were given to it learned elsewhere."""
+    config = dict(record["config"])
+    if has_given_saes(record):
+        config.pop("train", None)
+    return config
 
 
 def refuse_again(path: Path, *, overwrite: bool) -> None:

@@ -10,7 +10,7 @@ from monoseme.atlas.score_summary import CONTROLS, ScoreSummary, summaries_of
 from monoseme.core.artifact import open_artifact
 from monoseme.core.display import get_display
 from monoseme.evaluation import read_report
-from monoseme.pipeline._folder import RunFolder, refuse_again
+from monoseme.pipeline._folder import RunFolder, has_given_saes, refuse_again, settings_in_use
 from monoseme.pipeline._precision import precision_line
 from monoseme.pipeline._summary import kernels_line, speed_line
 from monoseme.reports import LatentSample, RunReport, SaeReport, TokenExample, write_run_report
@@ -49,7 +49,8 @@ def gathered_report(run: RunFolder, names: Sequence[str] | None = None) -> RunRe
         facts=_facts(record),
         saes=tuple(_sae_report(run, name, atlas) for name in chosen),
         training=tuple(row for row in rows if names is None or row.get("sae", chosen[0]) in chosen),
-        config=record["config"],
+        config=settings_in_use(record),
+        has_given_saes=has_given_saes(record),
     )
 
 
@@ -61,7 +62,8 @@ def _facts(record: dict[str, Any]) -> dict[str, str]:
         "Model": config["model"]["model"],
         **({"Precision": "; ".join(map(precision_line, precision.values()))} if precision else {}),
         "Site": ", ".join(sorted(set(record["jobs"].values()))),
-        "Text": config["corpus"]["source"],
+        ("Measured on" if has_given_saes(record) else "Text"): config["corpus"]["source"],
+        **({"Training": "how it was trained is not known here"} if has_given_saes(record) else {}),
         **({"Training": speed_line(speed)} if speed else {}),
         **({"Kernels": kernels_line(kernels)} if kernels else {}),
         "Written by": f"monoseme {record['package_version']}",

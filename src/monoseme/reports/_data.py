@@ -90,3 +90,5 @@ class RunReport:
     """Rows of `metrics.jsonl`."""
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The whole resolved config, shown folded."""
+    has_given_saes: bool = False
+    """Whether the SAEs were trained elsewhere: what they learned from is not known, and so no document is held out of it."""

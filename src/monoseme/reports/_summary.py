@@ -54,7 +54,7 @@ HEADLINES = {
     "ce_recovered": ("CE recovered", "of the loss that zero ablation costs is saved"),
     "fvu": ("FVU", "of the activations' variance is not explained"),
     "l0": ("L0", "latents are active on a token, on average"),
-    "dead_fraction": ("Dead", "of the latents never fire on the held-out text"),
+    "dead_fraction": ("Dead", "of the latents never fire on the text that is measured"),
 }
 """Metric -> its short name, and how its value reads as a sentence."""
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monoseme.evaluation import EvalResult, Metric
+from monoseme.pipeline import has_given_saes
 from monoseme.web.overview.answers import Fact
 from monoseme.web.values import MetricValue
 
@@ -22,20 +23,34 @@ def corpus_name(config: Mapping[str, Any]) -> str:
 
 def facts(record: Mapping[str, Any], scanned: Mapping[str, int]) -> list[Fact]:
     """The settings that tell runs apart, and how much text was read; what is not known is left out."""
-    config = record["config"]
+    config, is_given = record["config"], has_given_saes(record)
     model, corpus, train = (config.get(name, {}) for name in ("model", "corpus", "train"))
     found = [
         _fact("Model", model.get("model"), "Folder or hub id."),
         _fact("Revision", model.get("revision"), "Branch, tag or commit on the hub."),
         _fact("Type of activations", model.get("dtype"), "Type of the model's weights and activations."),
-        _fact("Text", corpus.get("source"), "Where the documents come from."),
+        _fact("Measured on" if is_given else "Text", corpus.get("source"), "Where the documents come from."),
         _fact("Context", corpus.get("context_len"), "Tokens that the model sees at once."),
-        _fact("Held out", _percent(corpus.get("holdout_fraction")), "Share of the sources that training never saw."),
-        *(_fact(label, train.get(key), help_) for key, label, help_ in _TRAIN_FACTS),
+        *(_of_given(corpus) if is_given else _of_training(corpus, train)),
         _fact("Tokens scanned", max(scanned.values(), default=None), "Tokens that the latents' pages rest on."),
         _fact("Written by", f"monoseme {record.get('package_version', '?')}", ""),
     ]
     return [fact for fact in found if fact is not None]
+
+
+def _of_training(corpus: Mapping[str, Any], train: Mapping[str, Any]) -> list[Fact | None]:
+    return [
+        _fact("Held out", _percent(corpus.get("holdout_fraction")), "Share of the sources that training never saw."),
+        *(_fact(label, train.get(key), help_) for key, label, help_ in _TRAIN_FACTS),
+    ]
+
+
+def _of_given(corpus: Mapping[str, Any]) -> list[Fact | None]:
+    share = _percent(corpus.get("holdout_fraction"))
+    return [
+        _fact("Share measured", share, "Of the sources. Whether training saw them is not known."),
+        _fact("Training", "not known here", "The SAEs were given to this run, trained elsewhere."),
+    ]
 
 
 def _fact(label: str, value: Any, help_: str) -> Fact | None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from monoseme.core.artifact import open_artifact
 from monoseme.core.config import suggest
+from monoseme.pipeline import has_given_saes
 from monoseme.web.measured import metric
 from monoseme.web.overview._facts import corpus_name, domain_metrics, facts
 from monoseme.web.overview.answers import Chart, MeasuredRun, RunOverview, RunSummary, SaeSummary
@@ -41,6 +42,7 @@ class OverviewReader:
             model=files.model_name,
             site=files.sites,
             corpus=corpus_name(record["config"]),
+            has_given_saes=has_given_saes(record),
             facts=facts(record, files.scanned()),
             saes=[self._sae(key, name) for name in files.sae_paths() for key in files.keys_of(name)],
             charts=self._charts(),

@@ -67,6 +67,8 @@ class RunOverview(Model):
     model: str
     site: str
     corpus: str
+    has_given_saes: bool = False
+    """Whether its SAEs were trained elsewhere: the text is then what they are measured on."""
     facts: list[Fact]
     saes: list[SaeSummary]
     charts: list[Chart]

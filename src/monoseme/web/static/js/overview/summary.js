@@ -128,7 +128,7 @@ function metrics(run, state) {
     h("option", { value: "interval", selected: state.query.error === "interval" }, "95 % intervals"),
   );
   draw();
-  return h("section", {}, h("div", { class: "head" }, h("h2", {}, "Measured on held-out text"), spread, h("div", { class: "head__end overview__picks" }, domains.length > 0 && text, errors)), holder);
+  return h("section", {}, h("div", { class: "head" }, h("h2", {}, run.has_given_saes ? "What was measured" : "Measured on held-out text"), spread, h("div", { class: "head__end overview__picks" }, domains.length > 0 && text, errors)), holder);
 }
 
 function facts(items) {

@@ -69,7 +69,7 @@ function lead(run) {
     "Sparse autoencoders on ",
     h("b", {}, run.model === "bundled" ? "the bundled model" : run.model),
     run.site && [" at ", h("span", { class: "mono" }, run.site)],
-    run.corpus && [", trained on ", h("b", {}, run.corpus === "bundled" ? "the bundled text" : fileName(run.corpus))],
-    ".",
+    run.corpus && [run.has_given_saes ? ", measured on " : ", trained on ", h("b", {}, run.corpus === "bundled" ? "the bundled text" : fileName(run.corpus))],
+    run.has_given_saes ? "; how it was trained is not known here." : ".",
   ];
 }
