@@ -1,11 +1,13 @@
 """Lists on flags of `train` and `run` may be written with commas."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from monoseme.api import recipe
 from monoseme.cli._run_options import parse_run
+from monoseme.cli.demo import _how_it_is_typed
 from monoseme.pipeline import RunConfig
 
 
@@ -40,3 +42,15 @@ def test_what_learns_on_takes_the_place_of_a_presets_own(words: list[str], names
         settings={"start_from": words[1:2]} if words else None,
     )
     assert made == command.config
+
+
+def test_the_demo_says_how_monoseme_is_typed_where_the_shell_does_not_know_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "activate").touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert f"source {tmp_path}/bin/activate" in _how_it_is_typed()
+    (tmp_path / "monoseme").touch(mode=0o755)
+    assert not _how_it_is_typed()

@@ -7,6 +7,8 @@ The same as `monoseme run --preset demo --out runs/demo`, then `monoseme serve r
 is served; a stopped one goes on.
 """
 
+import shutil
+import sys
 from pathlib import Path
 
 from monoseme.cli._declared import HandFlag
@@ -35,10 +37,19 @@ def main(words: list[str]) -> int:
         rest, verb="demo", summary=document("demo"), default=preset("demo"), out=_OUT, by_hand=[_NO_SERVE]
     )
     run = run_all(config, out, resume=resume or (out / RUN_FILE).is_file())
-    get_display().say(f"\nThe report:  {run.report / 'index.html'}\nThe web app:  monoseme serve {typed(run.path)}\n{_NEXT}")
+    told = f"\nThe report:  {run.report / 'index.html'}\nThe web app:  monoseme serve {typed(run.path)}\n{_NEXT}"
+    get_display().say(told + _how_it_is_typed())
     get_display().result(result_of(run))
     if own.isdisjoint(words):
         from monoseme.web import serve
 
         serve([run.path])
     return 0
+
+
+def _how_it_is_typed() -> str:
+    """What makes `monoseme` known to a shell, where its environment was made by `make` and not activated; else empty."""
+    activate = Path(sys.prefix, "bin", "activate")
+    if shutil.which("monoseme") is not None or not activate.is_file():
+        return ""
+    return f"\n\nFor this shell to know monoseme:\n  source {typed(activate)}"
