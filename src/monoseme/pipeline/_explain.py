@@ -26,7 +26,7 @@ ASKED = "asked"
 """Folder of an atlas with what judges were asked and answered, and what it cost."""
 
 _MOST_REASONS = 8
-"""Reasons for lacking values that are told one by one (count): a judge's answers can fail in as many ways as there are latents."""
+"""Reasons that are told one by one (count): a judge's answers can fail in as many ways as there are latents."""
 
 P = TypeVar("P", Explainer, Scorer)
 
