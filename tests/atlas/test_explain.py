@@ -7,9 +7,11 @@ import pytest
 from atlas_fakes import SITE, FakeSAE, planted_atlas, planted_model, planted_source
 
 from monoseme.atlas import EXPLAINERS, SCORERS, Atlas, Explanation, Target, explain_latents, open_atlas, scan, score_explanations
-from monoseme.atlas.explain._features import FAMILIES, SignReader
-from monoseme.atlas.explain._rules import BackgroundIndex, choose_signs
-from monoseme.atlas.explain.offline import Offline
+from monoseme.atlas.explain._features import FAMILIES, N_COLUMNS, SignReader
+from monoseme.atlas.explain._rules import BackgroundIndex, Sign, choose_signs
+from monoseme.atlas.explain._sentence import sentence
+from monoseme.atlas.explain.offline import Offline, _begun, _new_habits
+from monoseme.atlas.said import Condition, Rule
 from monoseme.atlas.score.detection import Detection, auroc
 from monoseme.atlas.split import is_heldout
 from monoseme.core.errors import ConfigError, UnknownPluginError
@@ -176,3 +178,73 @@ def test_scores_of_scores_are_refused(tmp_path: Path) -> None:
 def test_explainer_settings_out_of_range_are_refused(bad: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
         Offline.Config(**bad)
+
+
+def _cut_words(path: Path) -> Atlas:
+    """Texts in which " pict" is always followed by "ure" and " dog" never by a piece; latents are those of the planted model."""
+    words = ["<bos>", " a", " pict", "ure", " dog", "."]
+    rng = np.random.default_rng(0)
+    source = planted_source()
+    for block in source.given:
+        block.tokens.fill_(0)
+        n_contexts, n_tokens = block.tokens.shape
+        for row in range(n_contexts):
+            told: list[int] = []
+            while len(told) < n_tokens:
+                told += [(1,), (2, 3), (4,), (5,)][rng.integers(4)]
+            block.tokens[row, 1:] = block.tokens.new_tensor(told[: n_tokens - 1])
+    model = planted_model()
+    model.decode_tokens = lambda ids: [words[i] if i < len(words) else "?" for i in ids]  # type: ignore[method-assign]
+    scan(source, [Target("a", FakeSAE(5), (SITE,))], path, model=model)
+    return open_atlas(path)
+
+
+def test_the_beginning_of_a_word_is_not_called_a_word(tmp_path: Path) -> None:
+    atlas = _cut_words(tmp_path)
+    reader = SignReader(atlas.text)
+    evidence = atlas.evidence("a")
+    places = evidence.background(heldout=False)
+    codes, goes_on = reader.codes(places), reader.goes_on(places)
+    token = atlas.text.gather(places.document, places.position, [0])[:, 0]
+    inside = atlas.text.gather(places.document, places.position, [1])[:, 0] >= 0
+    assert goes_on[inside].tolist() == (token[inside] == 2).tolist()
+    assert not goes_on[~inside].any()
+    words = {reader.describe("word", code): Sign("word", code, 0.5, 0.5, 0.0) for code in np.unique(codes[:, 1]).tolist()}
+    signs = [words['"pict"'], words['"dog"'], words['"picture"']]
+    begun = _begun(signs, codes, goes_on)
+    assert begun == {words['"pict"'].code}
+    rules = [
+        Rule(
+            condition=Condition(family="word", code=s.code, text=reader.describe("word", s.code)),
+            recall=0.5,
+            adds=0.2,
+            false_rate=0.0,
+            precision=1.0,
+        )
+        for s in signs
+    ]
+    assert sentence(rules, (), begun=begun) == (
+        'fires in words that begin with "pict" (20 % of its firings); fires in the word "dog", "picture" (40 % of its firings)'
+    )
+
+
+def test_what_follows_from_a_sign_is_not_told_again() -> None:
+    """Columns: token, word, shape, place, source, previous, pair, triple, recent."""
+    n = 400
+    background = np.full((n, N_COLUMNS), -1, dtype=np.int64)
+    background[:, 0] = np.arange(n) % 20
+    background[:, 2] = np.where(background[:, 0] < 2, 3, 6)
+    firings = np.full((60, N_COLUMNS), -1, dtype=np.int64)
+    firings[:, 2] = 3
+    index = BackgroundIndex(background)
+
+    def told(n_of_sign: int) -> list[str]:
+        codes = firings.copy()
+        codes[:, 0] = [0] * n_of_sign + [1] * (60 - n_of_sign)
+        return [habit.family for habit in _new_habits(codes, index, [Sign("token", 0, n_of_sign / 60, n_of_sign / 60, 0.0)])]
+
+    assert told(60) == told(55) == []
+    assert told(40) == ["shape"]  # a third of its firings are on other punctuation
+    # the same sign with and without the habit implies nothing
+    index = BackgroundIndex(np.concatenate([background, [[0, -1, 6, *[-1] * (N_COLUMNS - 3)]]]))
+    assert told(60) == ["shape"]

@@ -50,6 +50,7 @@ FAMILIES = (
     Family("triple", slice(7, 8), 0.01),
     Family("recent", slice(8, 8 + N_RECENT), 0.02),
 )
+COLUMNS = {family.name: family.columns for family in FAMILIES}
 N_COLUMNS = 8 + N_RECENT
 
 
@@ -82,6 +83,11 @@ class SignReader:
         codes[:, 7] = np.where(third >= 0, (third * self._base + previous) * self._base + token, NONE)
         codes[:, 8:] = back[:, :-1]
         return codes
+
+    def goes_on(self, places: Places) -> NDArray[np.bool_]:
+        """Whether the word at each place goes on with the next token, [n]; False where the segment ends there."""
+        around = self._text.gather(places.document, places.position, (0, 1))
+        return ~self._ends_word[around[:, 0]] & ~self._starts_word[around[:, 1]]
 
     def describe(self, family: str, code: int) -> str:
         """A sign as people read it, strings in JSON's quotes so that spaces and control characters show."""

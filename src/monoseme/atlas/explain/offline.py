@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from monoseme.atlas.evidence import Evidence
+from monoseme.atlas.evidence import Evidence, Places
 from monoseme.atlas.explain._base import Explainer
-from monoseme.atlas.explain._features import FAMILIES, NONE, SignReader
+from monoseme.atlas.explain._features import COLUMNS, FAMILIES, NONE, SignReader
 from monoseme.atlas.explain._rules import BackgroundIndex, Sign, choose_signs
 from monoseme.atlas.explain._sentence import sentence
 from monoseme.atlas.said import Condition, Explanation, Rule
@@ -22,6 +22,10 @@ from monoseme.judges import Desk
 _HABIT_FAMILIES = ("previous", "source", "shape", "place")
 _HABIT_SHARE = 0.6
 _HABIT_LIFT = 3.0
+_FOLLOWS_FROM = {"shape": ("token", "word", "pair", "triple"), "previous": ("pair", "triple", "place")}
+"""Families of signs from which a habit can follow, whatever the text."""
+_HABIT_NEWS = 0.1
+"""Share of a habit's firings below which what does not follow from other signs is not worth a word."""
 
 
 class Offline(Explainer):
@@ -57,21 +61,54 @@ class Offline(Explainer):
                 why = reasons[latent] or f"only {n_firings} sampled firing{'s' * (n_firings != 1)} to explain it from"
                 yield Explanation(latent=latent, text=None, why_missing=why, n_firings=n_firings)
                 continue
-            yield self._explain(evidence, latent, reader=reader, index=index, codes=reader.codes(places))
+            yield self._explain(evidence, latent, places=places, reader=reader, index=index)
 
     def _explain(
-        self, evidence: Evidence, latent: int, *, reader: SignReader, index: BackgroundIndex, codes: NDArray[np.int64]
+        self, evidence: Evidence, latent: int, *, places: Places, reader: SignReader, index: BackgroundIndex
     ) -> Explanation:
+        codes = reader.codes(places)
         fires = evidence.fires_in_background(latent, heldout=False)
         n_others = index.n_rows - len(fires)
         density = float(evidence.densities[latent])
         signs = choose_signs(codes, index, fires, most=self.config.most_rules)
-        named = {sign.family for sign in signs}
-        habits = [sign for sign in _habits(codes, index) if sign.family not in named] if signs else []
+        habits = _new_habits(codes, index, signs) if signs else []
         rules = tuple(_rule(sign, reader, density=density, n_others=n_others) for sign in signs)
         told = tuple(_rule(sign, reader, density=density, n_others=n_others) for sign in habits)
-        text = sentence(rules, told)
+        text = sentence(rules, told, begun=_begun(signs, codes, reader.goes_on(places)))
         return Explanation(latent=latent, text=text, rules=rules, habits=told, n_firings=len(codes), n_background=n_others)
+
+
+def _begun(signs: Sequence[Sign], codes: NDArray[np.int64], goes_on: NDArray[np.bool_]) -> frozenset[int]:
+    """Codes of the words that go on after most of the firings on them."""
+    words = [sign.code for sign in signs if sign.family == "word"]
+    return frozenset(code for code in words if goes_on[_has(codes, "word", code)].mean() > 0.5)
+
+
+def _new_habits(codes: NDArray[np.int64], index: BackgroundIndex, signs: Sequence[Sign]) -> list[Sign]:
+    """Habits that neither the signs nor the habits before them imply."""
+    named = {sign.family for sign in signs}
+    told: list[Sign] = []
+    for habit in _habits(codes, index):
+        if habit.family not in named and not _follows(habit, [*signs, *told], codes, index):
+            told.append(habit)
+    return told
+
+
+def _follows(habit: Sign, known: Sequence[Sign], codes: NDArray[np.int64], index: BackgroundIndex) -> bool:
+    """Whether almost all firings of a habit have a known sign that is never seen without it."""
+    has_habit = _has(codes, habit.family, habit.code)
+    rows = index.rows(habit.family, habit.code)
+    covered = np.zeros(len(codes), dtype=bool)
+    for sign in known:
+        has_sign = _has(codes, sign.family, sign.code)
+        can = sign.family in _FOLLOWS_FROM.get(habit.family, ())
+        if can and has_habit[has_sign].all() and np.isin(index.rows(sign.family, sign.code), rows).all():
+            covered |= has_sign
+    return covered.mean() >= (1 - _HABIT_NEWS) * has_habit.mean()
+
+
+def _has(codes: NDArray[np.int64], family: str, code: int) -> NDArray[np.bool_]:
+    return (codes[:, COLUMNS[family]] == code).any(axis=1)
 
 
 def _habits(codes: NDArray[np.int64], index: BackgroundIndex) -> list[Sign]:
