@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monoseme.atlas.said import Score
+from monoseme.atlas.score import _errors as errors
 from monoseme.atlas.score import _numbers as numbers
 from monoseme.atlas.score._choice import ChoiceConfig, why_no_control
 from monoseme.atlas.score._items import Item
@@ -35,7 +36,7 @@ def definitions_of(item: str, says: str) -> dict[str, str]:
     """The numbers of `measured` in words; `item` is what is judged, `says` how it is said that a latent fires there."""
     found = {
         "balanced_accuracy": f"(share of held-out firing {item}s that {says} + share of the others that are not) / 2; in [0, 1],"
-        " higher is better, 0.5 is chance",
+        f" higher is better, 0.5 is chance; {errors.TOLD}",
         "auroc": f"probability that a held-out firing {item} is said to fire more surely than another, ties half; in [0, 1],"
         " higher is better, 0.5 is chance",
         "hit_rate": f"share of held-out firing {item}s that {says}; in [0, 1], higher is better",
@@ -55,7 +56,7 @@ def measured(latent: int, items: Sequence[Item], said: Mapping[str, Said], confi
     documents = np.array([item.excerpt.document for item in items], dtype=np.int64)
     fires = np.array([item.fires for item in items], dtype=bool)
     weights = numbers.document_weights(documents, seed=config.seed)
-    trial = _Trial(fires, weights)
+    trial = _Trial(fires, documents, weights)
     yield from _pair(latent, said["own"], trial)
     yield from _rates(latent, said["own"], trial)
     for control in _CONTROLS:
@@ -67,32 +68,39 @@ def measured(latent: int, items: Sequence[Item], said: Mapping[str, Said], confi
     for decile in sorted({item.decile for item in items if item.decile is not None}):
         wanted = np.array([not item.fires or item.decile == decile for item in items], dtype=bool)
         part = Said(said["own"].strength[wanted], said["own"].says[wanted])
-        yield from _pair(latent, part, _Trial(fires[wanted], weights[:, wanted]), decile=decile)
+        yield from _pair(latent, part, _Trial(fires[wanted], documents[wanted], weights[:, wanted]), decile=decile)
 
 
 class _Trial(NamedTuple):
     fires: NDArray[np.bool_]
     """[n] what is true."""
+    documents: NDArray[np.int64]
+    """[n]"""
     weights: NDArray[np.float64]
     """[W, n]"""
 
 
 def _pair(latent: int, said: Said, trial: _Trial, *, suffix: str = "", decile: int | None = None) -> Iterator[Score]:
     known = said.is_known
-    fires, weights, n = trial.fires[known], trial.weights[:, known], int(known.sum())
+    fires, documents, weights, n = trial.fires[known], trial.documents[known], trial.weights[:, known], int(known.sum())
+    auroc = numbers.weighted_auroc(said.strength[known], fires, weights)
     found = {
-        "balanced_accuracy": numbers.balanced_accuracy(said.says[known], fires, weights),
-        "auroc": numbers.weighted_auroc(said.strength[known], fires, weights),
+        "balanced_accuracy": numbers.estimate(
+            numbers.balanced_accuracy(said.says[known], fires, weights),
+            least=errors.least_balanced_error(said.says[known], fires, documents),
+        ),
+        "auroc": numbers.estimate(auroc, least=errors.least_auroc_error(float(auroc[0]), fires, documents)),
     }
     why = "no usable answer about firing excerpts, or none about the others"
-    for name, replicates in found.items():
-        yield score_of(latent, f"{name}{suffix}", numbers.estimate(replicates), n=n, why=why, decile=decile)
+    for name, estimate in found.items():
+        yield score_of(latent, f"{name}{suffix}", estimate, n=n, why=why, decile=decile)
 
 
 def _rates(latent: int, said: Said, trial: _Trial) -> Iterator[Score]:
     for name, is_wanted in (("hit_rate", trial.fires), ("false_alarm_rate", ~trial.fires)):
         chosen = is_wanted & said.is_known
-        found = numbers.estimate(numbers.mean(said.says[chosen], trial.weights[:, chosen]))
+        least = errors.least_share_error(said.says[chosen], trial.documents[chosen])
+        found = numbers.estimate(numbers.mean(said.says[chosen], trial.weights[:, chosen]), least=least)
         yield score_of(latent, name, found, n=int(chosen.sum()), why="no usable answer about such excerpts")
 
 

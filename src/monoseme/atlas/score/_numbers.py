@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from monoseme.atlas.score._errors import Z
 from monoseme.core.seeds import derive_seed
 
 N_REPLICATES = 1000
@@ -24,11 +25,12 @@ class Estimate(NamedTuple):
     value: float | None
     """None where it does not exist."""
     standard_error: float | None = None
-    """Of the replicates; None from a single document, or where under half of the replicates have the number."""
+    """Of the replicates, or what `estimate` was told is the least; None from a single document, or where under half of the
+    replicates have the number."""
     low: float | None = None
-    """2.5th percentile of the replicates; None where there is no standard error."""
+    """2.5th percentile of the replicates, or value - 1.96 x the least where that is lower; None without a standard error."""
     high: float | None = None
-    """97.5th percentile."""
+    """97.5th percentile, or value + 1.96 x the least where that is higher."""
 
 
 def document_weights(documents: NDArray[np.int64], *, seed: int, n_replicates: int = N_REPLICATES) -> NDArray[np.float64]:
@@ -103,8 +105,12 @@ def pearson(sums: PairSums, weights: NDArray[np.float64]) -> NDArray[np.float64]
     return np.where(varies, (xy - x * y / safe) / np.sqrt(np.where(varies, var_x * var_y, 1.0)), np.nan)
 
 
-def estimate(replicates: NDArray[np.float64]) -> Estimate:
-    """The number under weighting 0, with its spread over the other weightings; [W] with NaN where it does not exist."""
+def estimate(replicates: NDArray[np.float64], *, least: float | None = None) -> Estimate:
+    """The number under weighting 0, with its spread over the other weightings; [W] with NaN where it does not exist.
+
+    `least` is the least standard error of a number in [0, 1]: where all outcomes are alike, so are all replicates. The interval
+    then holds value +- 1.96 x least, within [0, 1].
+    """
     value, others = float(replicates[0]), replicates[1:]
     if not np.isfinite(value):
         return Estimate(None)
@@ -112,7 +118,11 @@ def estimate(replicates: NDArray[np.float64]) -> Estimate:
     if len(known) < 2 or 2 * len(known) < len(others):
         return Estimate(value)
     low, high = np.percentile(known, _INTERVAL)
-    return Estimate(value, float(known.std(ddof=1)), float(low), float(high))
+    spread = float(known.std(ddof=1))
+    if least is None:
+        return Estimate(value, spread, float(low), float(high))
+    widest = max(0.0, value - Z * least), min(1.0, value + Z * least)
+    return Estimate(value, max(spread, least), min(float(low), widest[0]), max(float(high), widest[1]))
 
 
 def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:

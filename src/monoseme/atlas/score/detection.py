@@ -19,6 +19,7 @@ from monoseme.atlas.evidence import Evidence, Places
 from monoseme.atlas.explain._features import FAMILIES, SignReader
 from monoseme.atlas.explain._rules import BackgroundIndex
 from monoseme.atlas.said import Explanation, Rule, Score
+from monoseme.atlas.score import _errors as errors
 from monoseme.atlas.score._base import Scorer
 from monoseme.atlas.score._controls import others_of
 from monoseme.atlas.score._measured import missing
@@ -33,7 +34,7 @@ class Detection(Scorer):
 
     definitions = {  # noqa: RUF012 - a class constant of the contract
         "balanced_accuracy": "(share of held-out firings that a rule matches + share of held-out silent tokens that none matches)"
-        " / 2; in [0, 1], higher is better, 0.5 is chance",
+        f" / 2; in [0, 1], higher is better, 0.5 is chance; {errors.TOLD}",
         "auroc": "probability that a held-out firing has a more precise matching rule than a held-out silent token, ties half;"
         " in [0, 1], higher is better, 0.5 is chance",
         "hit_rate": "share of held-out firings that a rule matches; in [0, 1], higher is better",
@@ -124,12 +125,17 @@ def _numbers(explanation: Explanation, other: Explanation | None, trial: _Trial)
     latent, n = explanation.latent, len(trial.codes)
     found = _strengths(explanation.rules, trial)
     hits, alarms = found.firings > 0, found.silent > 0
-    error = _standard_error(hits, alarms, trial)
+    documents = (trial.firings.document, trial.background_documents[trial.silent])
+    hit_error, alarm_error = (_share_error(*of) for of in zip((hits, alarms), documents, strict=True))
+    area, trials = auroc(found.firings, found.silent), [errors.n_trials(of) for of in documents]
+    error = area_error = None
+    if hit_error is not None and alarm_error is not None:
+        error, area_error = errors.balanced_error(hit_error, alarm_error), errors.auroc_error(area, trials[0], trials[1])
     empty = _strengths((), trial)
-    yield Score(latent=latent, name="balanced_accuracy", value=_balanced(found), n=n, standard_error=error)
-    yield Score(latent=latent, name="auroc", value=auroc(found.firings, found.silent), n=n)
-    yield Score(latent=latent, name="hit_rate", value=float(hits.mean()), n=n)
-    yield Score(latent=latent, name="false_alarm_rate", value=float(alarms.mean()), n=len(found.silent))
+    yield _told(latent, "balanced_accuracy", _balanced(found), n=n, error=error)
+    yield _told(latent, "auroc", area, n=n, error=area_error)
+    yield _told(latent, "hit_rate", float(hits.mean()), n=n, error=hit_error)
+    yield _told(latent, "false_alarm_rate", float(alarms.mean()), n=len(found.silent), error=alarm_error)
     if other is None:
         why = "no other latent was explained"
         yield Score(latent=latent, name="balanced_accuracy_other", value=None, why_missing=why, n=n)
@@ -151,13 +157,19 @@ def auroc(positives: NDArray[np.float64], negatives: NDArray[np.float64]) -> flo
     return float((below + up_to).sum() / (2 * len(positives) * len(negatives)))
 
 
-def _standard_error(hits: NDArray[np.bool_], alarms: NDArray[np.bool_], trial: _Trial) -> float | None:
-    """Standard error of the balanced accuracy, with documents as the units that vary; None from a single document."""
-    parts = [
-        _clustered_variance(hits, trial.firings.document),
-        _clustered_variance(alarms, trial.background_documents[trial.silent]),
-    ]
-    return None if None in parts else float(np.sqrt(sum(part for part in parts if part is not None)) / 2)
+def _told(latent: int, name: str, value: float, *, n: int, error: float | None) -> Score:
+    """A number in [0, 1] with its interval, value +- 1.96 errors within [0, 1]; without one where there is no error."""
+    half = None if error is None else errors.Z * error
+    low, high = (None, None) if half is None else (max(0.0, value - half), min(1.0, value + half))
+    return Score(latent=latent, name=name, value=value, n=n, standard_error=error, low=low, high=high)
+
+
+def _share_error(outcomes: NDArray[np.bool_], documents: NDArray[np.int64]) -> float | None:
+    """Standard error of a share, with documents as the units that vary; None from a single document."""
+    variance = _clustered_variance(outcomes, documents)
+    if variance is None:
+        return None
+    return max(float(np.sqrt(variance)), errors.share_error(float(outcomes.mean()), errors.n_trials(documents)))
 
 
 def _clustered_variance(outcomes: NDArray[np.bool_], documents: NDArray[np.int64]) -> float | None:

@@ -22,6 +22,7 @@ from monoseme.atlas.score import _numbers as numbers
 from monoseme.atlas.score._base import Scorer
 from monoseme.atlas.score._choice import ChoiceConfig, chosen, plain_items, why_no_control
 from monoseme.atlas.score._controls import Version
+from monoseme.atlas.score._errors import least_auroc_error
 from monoseme.atlas.score._items import Item, Verdict, judgement_of
 from monoseme.atlas.score._lookup import TokenLookup
 from monoseme.atlas.score._measured import missing, score_of
@@ -110,7 +111,8 @@ class Embedding(Scorer):
         fires = np.array([item.fires for item in trial.items])[wanted]
         documents = np.array([item.excerpt.document for item in trial.items])[wanted]
         weights = numbers.document_weights(documents, seed=self.config.seed)
-        estimate = numbers.estimate(numbers.weighted_auroc(strength[wanted], fires, weights))
+        found = numbers.weighted_auroc(strength[wanted], fires, weights)
+        estimate = numbers.estimate(found, least=least_auroc_error(float(found[0]), fires, documents))
         return score_of(trial.latent, name, estimate, n=len(fires), why="no excerpts of both kinds", decile=decile)
 
 

@@ -24,6 +24,7 @@ from monoseme.atlas.said import Explanation, Score
 from monoseme.atlas.score import _numbers as numbers
 from monoseme.atlas.score._base import Scorer
 from monoseme.atlas.score._controls import others_of
+from monoseme.atlas.score._errors import least_share_error
 from monoseme.atlas.score._lookup import TokenLookup
 from monoseme.atlas.score._measured import missing, score_of
 from monoseme.core.errors import ConfigError
@@ -125,9 +126,12 @@ class Generation(Scorer):
             coded = coder(written.texts, [trial.latent])
             strongest = np.array([float(text.values.max(initial=0.0)) for text in coded])
             self.judgements += [_judgement(trial, told, text) for text in coded]
-            weights = numbers.document_weights(np.arange(len(strongest)), seed=self.config.seed)  # texts are what varies
-            for name, found in (("fire_rate", (strongest > 0).astype(np.float64)), ("strength", strongest / trial.largest)):
-                estimate = numbers.estimate(numbers.mean(found, weights))
+            each = np.arange(len(strongest))  # texts are what varies
+            weights = numbers.document_weights(each, seed=self.config.seed)
+            fires = (strongest > 0).astype(np.float64)
+            least = least_share_error(fires, each)  # of a share: a strength may be above 1
+            for name, found, limit in (("fire_rate", fires, least), ("strength", strongest / trial.largest, None)):
+                estimate = numbers.estimate(numbers.mean(found, weights), least=limit)
                 yield score_of(trial.latent, f"{name}{suffix}", estimate, n=len(found), why="nothing was written")
 
 

@@ -25,6 +25,7 @@ from monoseme.atlas.said import Explanation, Score
 from monoseme.atlas.score import _numbers as numbers
 from monoseme.atlas.score._base import Scorer
 from monoseme.atlas.score._choice import ChoiceConfig, firing_items
+from monoseme.atlas.score._errors import least_share_error
 from monoseme.atlas.score._items import Item
 from monoseme.atlas.score._lookup import TokenLookup, TokenTable
 from monoseme.atlas.score._measured import missing, score_of
@@ -126,7 +127,8 @@ class Intruder(Scorer):
         known = np.isfinite(outcomes)
         documents = np.array([next(item.excerpt.document for item in group if not item.fires) for group in trial.groups])[known]
         weights = numbers.document_weights(documents, seed=self.config.seed)
-        found = numbers.estimate(numbers.mean(outcomes[known], weights))
+        least = least_share_error(outcomes[known], documents)
+        found = numbers.estimate(numbers.mean(outcomes[known], weights), least=least)
         return score_of(trial.latent, name, found, n=int(known.sum()), why="no usable answer", decile=decile)
 
 
