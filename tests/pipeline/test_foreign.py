@@ -28,6 +28,7 @@ from monoseme.pipeline import (
     open_sae,
     open_saes,
     open_session,
+    run_config,
     scan_saes,
     settings_for,
     train_run,
@@ -231,8 +232,11 @@ def test_nothing_claims_how_given_saes_were_trained(
     foreign: Path, corpus_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made, pulled = tmp_path / "made", tmp_path / "pulled"
-    words = ["--corpus", str(corpus_file), "--context_len", "32", "--out", str(made)]
-    assert main(["eval", str(foreign), *words]) == 0
+    words = ["--corpus", str(corpus_file), "--context_len", "32", "--fidelity.max_tokens", "2_00", "--out", str(made)]
+    limits = ["--fidelity.max_loss_tokens=None", "--fidelity.n-replicates", "20"]
+    assert main(["eval", str(foreign), *words, *limits]) == 0
+    fidelity = run_config(RunFolder(made)).fidelity
+    assert (fidelity.max_tokens, fidelity.max_loss_tokens, fidelity.n_replicates) == (200, None, 20)
     assert main(["push", str(made), f"{tmp_path}/hub/owner/name"]) == 0
     card = push(made, "owner/name", PushConfig(dry_run=True)).card
     assert f"It is measured on {corpus_file.name}; how it was trained is not known here." in card
@@ -256,6 +260,8 @@ def test_nothing_claims_how_given_saes_were_trained(
         ((), "Give --corpus"),
         (("--corpus", "TEXT", "--part", "all"), "--part"),
         (("--corpus", "TEXT", "--overwrite"), "--overwrite"),
+        (("--corpus", "TEXT", "--fidelity.max_tokens", "many"), "must be a number"),
+        (("--corpus", "TEXT", "--fidelity.max_tokens", "0"), "max_tokens"),
     ],
 )
 def test_a_run_that_could_not_be_made_is_refused_before_anything_is_measured(

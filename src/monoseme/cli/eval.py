@@ -12,17 +12,19 @@
 
 With --model or --corpus, any SAE is measured in that model and on the held-out documents of that text, in contexts
 of --context_len tokens; nothing is written without --out, which makes a new run of the SAEs, with that model and text.
-How much is measured (`--fidelity.max_tokens`, `--fidelity.max_loss_tokens`) is set when the run is made, else the default.
+How much is measured (`--fidelity.max_tokens`, `--fidelity.max_loss_tokens`, ...) is set when a run is made: here with --out.
 Definitions of all metrics: docs, "Metrics".
 """
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from monoseme.cli._declared import HandFlag
-from monoseme.cli._run_words import read_words
+from monoseme.cli._options import settings
+from monoseme.cli._run_words import RunWords, read_words
 from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactExistsError, ConfigError
 from monoseme.core.files import typed
@@ -44,6 +46,16 @@ from monoseme.pipeline._evaluate import Results
 from monoseme.pipeline._folder import require_free
 from monoseme.text import CorpusConfig
 
+_LIMITS = {
+    "max_tokens": "tokens for reconstruction and sparsity; None: all there are.",
+    "max_loss_tokens": "tokens for the model's losses; None: all of those.",
+    "batch_contexts": "contexts handled at once.",
+    "dense_above": "a latent that fires on more than this fraction of tokens is dense.",
+    "n_replicates": "replicates of the bootstrap.",
+    "seed": "of the bootstrap.",
+}
+"""Settings of fidelity that a run made here takes."""
+_FIDELITY = "--fidelity."
 _FLAGS = (
     HandFlag("--overwrite", "Measures again what is measured.", is_switch=True),
     HandFlag("--evaluations", "Other evaluations than the run's own, with commas: monoseme ls evaluations."),
@@ -52,6 +64,7 @@ _FLAGS = (
     HandFlag("--context-len", "With --corpus: tokens of a context at most."),
     HandFlag("--out", "With --corpus: a new folder, which becomes a run of these SAEs and holds what was measured."),
     HandFlag("--part", "Parts of the codes, with commas: all, high, low, predicted, novel, a group's number; writes nothing."),
+    *(HandFlag(f"{_FIDELITY}{name.replace('_', '-')}", f"With --out: {text}") for name, text in _LIMITS.items()),
 )
 
 
@@ -70,11 +83,30 @@ def main(words: list[str]) -> int:
         if corpus.source == OF_RUN:
             raise ConfigError("--context_len goes with --corpus: a run's text keeps the contexts that it has")
         corpus = dataclasses.replace(corpus, context_len=context_len)
-    asked = _Asked(names, parts, model, corpus, overwrite="--overwrite" in said.switches)
-    out = said.path("--out")
+    out, limits = said.path("--out"), _limits(said)
+    if limits and out is None:
+        raise ConfigError(
+            f"{_FIDELITY}{next(iter(limits))} is set when a run is made, and nothing here makes one.\n"
+            "  Give it with --out, which makes a run of these SAEs, or when they are trained:  monoseme run"
+        )
+    asked = _Asked(names, parts, model, corpus, overwrite="--overwrite" in said.switches, limits=limits)
     told = {word: _evaluate(word, asked) for word in said.paths} if out is None else _kept(said.paths, asked, out)
     get_display().result({"results": told})
     return 0
+
+
+def _limits(said: RunWords) -> dict[str, Any]:
+    """Settings of fidelity that are said. Raises ConfigError for one that is no number (or None)."""
+    found: dict[str, Any] = {}
+    for name in _LIMITS:
+        flag = f"{_FIDELITY}{name.replace('_', '-')}"
+        text = said.options.get(flag)
+        if text is not None:
+            try:
+                found[name] = None if text.lower() == "none" else json.loads(text.replace("_", ""))
+            except ValueError:
+                raise ConfigError(f"{flag} must be a number, not {text!r}") from None
+    return found
 
 
 def _list(text: str) -> list[str]:
@@ -90,6 +122,8 @@ class _Asked(NamedTuple):
     model: ModelConfig
     corpus: CorpusConfig
     overwrite: bool
+    limits: Mapping[str, Any]
+    """Settings of fidelity in place of the ones there would be."""
 
     @property
     def is_of_the_run(self) -> bool:
@@ -106,6 +140,7 @@ def _kept(words: Sequence[str], asked: _Asked, out: Path) -> dict[str, dict[str,
     _require_new(out, words)
     found = find_saes(words)
     config = settings_for(found, model=asked.model, corpus=asked.corpus)
+    config = dataclasses.replace(config, fidelity=settings(config.fidelity, asked.limits, where="fidelity"))
     materials = Materials(config, sites=list(dict.fromkeys(site for sae in found for site in sae.named.sites)))
     taken = [sae._replace(named=materials.take(sae.named)) for sae in found]
     run = keep_run(taken, dataclasses.replace(config, evaluations=tuple(asked.names or config.evaluations)), out)
