@@ -17,7 +17,7 @@ from monoseme.api._html import shaded, table
 from monoseme.api._pictures import packed
 from monoseme.api._sae import _unusual  # pyright: ignore[reportPrivateUsage]
 from monoseme.api._settings import changed, nested
-from monoseme.api._writing import _steered  # pyright: ignore[reportPrivateUsage]
+from monoseme.api._writing import _by, _steered  # pyright: ignore[reportPrivateUsage]
 from monoseme.cli._verbs import names
 from monoseme.core.errors import ArtifactMissingError, ConfigError, ResumeError, UnknownPluginError
 from monoseme.evaluation import Metric
@@ -165,15 +165,15 @@ def test_what_is_searched_is_what_the_atlas_has(run: RunFolder) -> None:
 
 
 def test_a_method_is_named_as_on_the_command_line_and_its_settings_stand_below_it() -> None:
-    said = _steered("17=2max", "clamp", {"method.error_term": False, "only": "generated"})
+    said = _steered("17=2max", _by("clamp", {"method.error_term": False, "only": "generated"}))
     assert said.latents == ("17=2max",)
     assert said.config == SteeringConfig(method="clamp", method_config={"error_term": False}, only="generated")
-    assert _steered((), None, {"method": "clamp"}).config == SteeringConfig(method="clamp")
-    assert _steered((), None, None).config == SteeringConfig()
+    assert _steered((), {"method": "clamp"}).config == SteeringConfig(method="clamp")
+    assert _steered((), None).config == SteeringConfig()
     with pytest.raises(ConfigError, match="said twice: clamp, and additive"):
         ms.steer("The cat", "17=2max", sae="runs/none", method="clamp", settings={"method": "additive"})
     with pytest.raises(UnknownPluginError, match='Did you mean "clamp"'):
-        ms.generate("The cat", model="bundled", method="clmp")
+        ms.steer("The cat", "17=2max", sae="runs/none", method="clmp")
 
 
 @pytest.mark.parametrize("call", [ms.train, ms.run, ms.demo, ms.resume, ms.capture])
@@ -328,6 +328,21 @@ def test_the_card_of_every_architecture_can_tell_its_settings(name: str) -> None
         provenance: dict[str, Any] = {}  # noqa: RUF012
 
     assert _unusual(Fake()) == {}  # pyright: ignore[reportArgumentType]
+
+
+def test_the_card_tells_unusual_settings_by_their_flags() -> None:
+    class Fake:
+        config = config_from_dict({"architecture": "topk", "d_in": 64, "n_latents": 4096, "k": 7, "normalise": {"kind": "none"}})
+        provenance: dict[str, Any] = {}  # noqa: RUF012
+
+    settings = _unusual(Fake())  # pyright: ignore[reportArgumentType]
+    assert settings == {"k": 7, "normalise.kind": "none"}
+    assert repr(ms.SaeCard(name="mine", facts={"site": "resid_post.0"}, settings=settings, metrics=None)).splitlines() == [
+        "mine",
+        "  site: resid_post.0",
+        "  normalise.kind = none",
+        "  k = 7",
+    ]
 
 
 @pytest.mark.slow

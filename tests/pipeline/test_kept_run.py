@@ -1,10 +1,12 @@
-"""A run of SAEs that were given to it is not trained, nor written over, nor made in their place."""
+"""A run of SAEs that were given to it is not trained, nor written over,
+nor made in their place; one that trained them says on what."""
 
 from pathlib import Path
 
 import pytest
 
 from monoseme.cli.main import main
+from monoseme.core.files import read_json
 from monoseme.pipeline import RunFolder
 
 
@@ -35,3 +37,11 @@ def test_its_folder_is_a_new_one(words: list[str], capsys: pytest.CaptureFixture
     said = capsys.readouterr().err
     assert told in said
     assert "rm -r" not in said
+
+
+def test_another_tool_is_told_the_text_and_the_contexts(run: RunFolder, tmp_path: Path) -> None:
+    name = next(iter(run.record()["artifacts"]["saes"]))
+    assert main(["export", str(run.sae(name)), "--format", "saelens", "--out", str(tmp_path / "theirs")]) == 0
+    (told,) = (read_json(path)["metadata"] for path in (tmp_path / "theirs").rglob("cfg.json"))
+    corpus = run.record()["config"]["corpus"]
+    assert (told["dataset_path"], told["context_size"]) == (corpus["source"], corpus["context_len"])

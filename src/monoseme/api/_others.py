@@ -40,12 +40,20 @@ def finish_study(kind: Any, said: Mapping[str, Any], out: Path, *, resume: bool 
     return StudyReport(out)
 
 
-def serve(places: Any, *, host: str = "127.0.0.1", port: int = 8321, open_browser: bool = False, expose: bool = False) -> None:
-    """Serves the web app over runs and studies until it is interrupted."""
+def serve(
+    places: Any,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8321,
+    open_browser: bool = False,
+    expose: bool = False,
+    model: str | None = None,
+) -> None:
+    """Serves the web app over runs and studies until it is interrupted; `model` in place of the one that the runs name."""
     from monoseme.web import serve as served
 
     paths = [Path(word) for word in words_of(places)]
-    served(paths, host=host, port=port, open_browser=open_browser, expose=expose)
+    served(paths, host=host, port=port, open_browser=open_browser, expose=expose, model=model)
 
 
 def ls(kind: str | None = None) -> dict[str, str] | dict[str, int]:

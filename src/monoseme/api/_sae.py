@@ -1,6 +1,7 @@
 """`Sae`: an SAE with what lies around it: its run, its model, its atlas."""
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,7 +180,15 @@ class Sae:
 
 def _unusual(sae: "SAE") -> dict[str, Any]:
     """Settings that differ from their defaults; those that the facts tell are left out."""
-    trained = sae.provenance.get("trained_as") or to_dict(sae.config)
+    trained = _flat(sae.provenance.get("trained_as") or to_dict(sae.config))
     told = {"d_in", "n_latents", "sites", "architecture"}
-    usual = to_dict(type(sae.config)())
+    usual = _flat(to_dict(type(sae.config)()))
     return {name: value for name, value in trained.items() if name not in told and (name not in usual or usual[name] != value)}
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Settings by their flags: `normalise.kind`."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
+    return flat

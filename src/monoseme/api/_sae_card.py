@@ -29,8 +29,8 @@ class SaeCard:
         return self.metrics.only(*(name for name in _SHOWN if name in self.metrics.names))
 
     def __repr__(self) -> str:
-        facts = {**self.facts, **{f"{name} =": value for name, value in self.settings.items()}}
-        lines = [f"  {name}: {value}" for name, value in facts.items() if value is not None]
+        lines = [f"  {name}: {value}" for name, value in self.facts.items() if value is not None]
+        lines += [f"  {name} = {value}" for name, value in self.settings.items() if value is not None]
         measured = self._measured()
         return "\n".join([self.name, *lines, *([] if measured is None else [repr(measured)])])
 

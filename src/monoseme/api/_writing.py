@@ -24,7 +24,6 @@ def generate(
     model: str | None = None,
     sae: Any = None,
     steer: str | Sequence[str] = (),
-    method: str | None = None,
     watch: str | Sequence[str] = (),
     max_tokens: int = 100,
     settings: Settings | None = None,
@@ -32,12 +31,12 @@ def generate(
     """Goes on with one text or several; with `steer`, both as the model is and steered, with the same seed.
 
     `steer` is LATENT=STRENGTH as on the command line ("17=2max", "topk:17=0.5norm"), `watch` names latents whose activation on
-    each token is told. `method` is how to steer (`ls("steering")`; additive, if not said), its settings are `method.SETTING` of
-    `settings`, as `method.error_term`. More `settings`: temperature, top_p, seed, stop; only, from_position, while_fires,
-    once_fired, atlas. Raises ConfigError for words that name nothing.
+    each token is told. `settings`: temperature, top_p, seed, stop; method (`ls("steering")`; additive, if not said) and its own
+    settings below it, as method.error_term; only, from_position, while_fires, once_fired, atlas. Raises ConfigError for words
+    that name nothing.
     """
     prompts = words(prompt)
-    session = _session(model, sae, _steered(steer, method, settings), words(watch))
+    session = _session(model, sae, _steered(steer, settings), words(watch))
     sampling = _sampling(max_tokens, settings)
     written = {
         name: tuple(
@@ -63,10 +62,11 @@ def steer(
     max_tokens: int = 100,
     settings: Settings | None = None,
 ) -> Generated:
-    """The text before and after steering with latents of an SAE: `generate` with something to steer with."""
+    """The text before and after steering with latents of an SAE: `generate` with something to steer with, and how (`method`)."""
     if not words(latents):
         raise ConfigError('steer needs latents.\n  Give, for example, "17=2max"')
-    return generate(prompt, sae=sae, steer=latents, method=method, watch=watch, max_tokens=max_tokens, settings=settings)
+    asked = settings if method is None else _by(method, settings)
+    return generate(prompt, sae=sae, steer=latents, watch=watch, max_tokens=max_tokens, settings=asked)
 
 
 class Chat:
@@ -92,14 +92,13 @@ def chat(
     model: str | None = None,
     sae: Any = None,
     steer: str | Sequence[str] = (),
-    method: str | None = None,
     watch: str | Sequence[str] = (),
     system: str | None = None,
     max_tokens: int = 100,
     settings: Settings | None = None,
 ) -> Chat:
     """A conversation: `chat(model="bundled").say("Hello")`. Arguments are those of `generate`."""
-    session = _session(model, sae, _steered(steer, method, settings), words(watch))
+    session = _session(model, sae, _steered(steer, settings), words(watch))
     return Chat(session, _sampling(max_tokens, settings), system=system)
 
 
@@ -128,8 +127,8 @@ def _session(model: str | None, sae: Any, steered: _Steered, watch: tuple[str, .
     return open_session(config)
 
 
-def _steered(latents: str | Sequence[str], method: str | None, settings: Settings | None) -> _Steered:
-    """Raises ConfigError for a setting that there is not, and for a method that is named twice."""
+def _steered(latents: str | Sequence[str], settings: Settings | None) -> _Steered:
+    """Raises ConfigError for a setting that there is not."""
     from monoseme.pipeline import SteeringConfig
 
     said = nested(settings)
@@ -137,15 +136,26 @@ def _steered(latents: str | Sequence[str], method: str | None, settings: Setting
     found = {name: said[name] for name in _STEERING if name in said}
     if "while_fires" in found:
         found["while_fires"] = words(found["while_fires"])
-    of_method = said.get("method", {})
-    table: dict[str, Any] = dict(of_method) if isinstance(of_method, Mapping) else {"name": of_method}
+    table = _method_table(said)
     name = table.pop("name", None)
-    if method is not None and name is not None:
-        raise ConfigError(f"the method is said twice: {method}, and {name} in settings.\n  Leave one of the two out")
-    named = method or name
-    found |= {"method_config": table} | ({} if named is None else {"method": named})
+    found |= {"method_config": table} | ({} if name is None else {"method": name})
     atlas = said.get("atlas")
     return _Steered(words(latents), changed(SteeringConfig(), found), None if atlas is None else Path(str(atlas)))
+
+
+def _method_table(said: Mapping[str, Any]) -> dict[str, Any]:
+    """The method's settings, and its name as one of them."""
+    method = said.get("method", {})
+    return dict(method) if isinstance(method, Mapping) else {"name": method}
+
+
+def _by(method: str, settings: Settings | None) -> dict[str, Any]:
+    """Settings with the name of the method. Raises ConfigError where they name one too."""
+    said = nested(settings)
+    table = _method_table(said)
+    if "name" in table:
+        raise ConfigError(f"the method is said twice: {method}, and {table['name']} in settings.\n  Leave one of the two out")
+    return {**said, "method": {**table, "name": method}}
 
 
 def _sampling(max_tokens: int, settings: Settings | None) -> "Sampling":

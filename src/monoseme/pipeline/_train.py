@@ -3,7 +3,7 @@
 import dataclasses
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError, ResumeError
@@ -168,6 +168,7 @@ def _save(run: RunFolder, materials: Materials, jobs: list[Job], result: TrainRe
             "model": materials.config.model.model,
             "tokens_trained": result.n_tokens,
             "kernels": job.sae.kernel_name,
+            **_text_facts(materials),
             "trained_as": config_to_dict(job.sae.config),  # what is saved may be simpler: BatchTopK ends as a threshold
         }
         sae = result.saes[job.name].export()
@@ -175,6 +176,12 @@ def _save(run: RunFolder, materials: Materials, jobs: list[Job], result: TrainRe
             save_sae(sae, run.sae(job.name), inputs=inputs, extra_config=described)
         run.add({"saes": {job.name: f"saes/{job.name}"}})
     get_display().say(f"trained {', '.join(job.name for job in jobs)} on {result.n_tokens:,} tokens -> {run.path / 'saes'}")
+
+
+def _text_facts(materials: Materials) -> dict[str, Any]:
+    """The text and its contexts, where they are read here and not when a store was made; other tools' files name them."""
+    corpus = materials.config.corpus
+    return {} if materials.stores is not None else {"corpus": corpus.source, "context_len": corpus.context_len}
 
 
 def _inputs(materials: Materials) -> dict[str, str]:
