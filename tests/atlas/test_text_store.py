@@ -82,6 +82,25 @@ def test_the_same_text_is_accepted_again_and_another_is_not(tmp_path: Path, stor
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+@pytest.mark.parametrize(("before", "is_same"), [("<0x0A>", True), ("<0x0B>", False), ("x", False)])
+def test_a_text_whose_line_breaks_were_shown_as_bytes_is_the_same(tmp_path: Path, before: str, *, is_same: bool) -> None:
+    """As atlases of tokenizers with byte fallback were written; SAEs scanned later go beside those scanned before."""
+
+    def add(first: str) -> TextStore:
+        names = TextNames(texts=lambda ids: [first, *WORDS[1 : len(ids)]], n_vocabulary=len(WORDS), sources={0: "one", 1: "two"})
+        return add_text(tmp_path / "old", _fill, names, scratch=tmp_path / "scratch")
+
+    held = add(before)
+    if not is_same:
+        with pytest.raises(ArtifactExistsError, match="atlas of another text"):
+            add("\n")
+        return
+    again = add("\n")
+    assert again.content_hash == held.content_hash
+    assert again.token_text(0) == before
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
 def test_nothing_is_left_when_the_pass_fails(tmp_path: Path) -> None:
     def broken(writer: TextWriter) -> None:
         writer.add(_grid())

@@ -30,7 +30,7 @@ from monoseme.core.clean import clean_text
 from monoseme.core.errors import ArtifactDamagedError
 from monoseme.text.document import ROLES
 
-ROLES_FILE, TURNS_FILE, BEGINS_FILE = "roles.npy", "turns.npy", "begins.npy"
+ROLES_FILE, TURNS_FILE, BEGINS_FILE, VOCABULARY_FILE = "roles.npy", "turns.npy", "begins.npy", "vocabulary.parquet"
 SEGMENT_COLUMNS = ("document", "position", "n_tokens", "offset", "source")
 
 
@@ -98,7 +98,7 @@ class TextWriter:
         words = [clean_text(word) for word in texts(ids.tolist())]
         counts = np.pad(self._counts, (0, n_ids - len(self._counts)))
         vocabulary = pa.table({"token": pa.array(ids, pa.int32()), "text": words, "n_tokens": counts})
-        pq.write_table(vocabulary, self._folder / "vocabulary.parquet", compression="zstd")
+        pq.write_table(vocabulary, self._folder / VOCABULARY_FILE, compression="zstd")
 
     def finish_documents(self, sources: Mapping[int, str], *, labels: Callable[[int], Mapping[str, str]] | None) -> None:
         """Write where documents lie, what their sources are called, and their labels."""
@@ -178,7 +178,7 @@ class TextStore:
         # a packed BOS has position -1, so a document's stretch of the line begins one earlier
         self._span = int(self._position.max()) + 2 if segments.shape[1] else 2
         self._line = self._document * self._span + self._position + 1
-        vocabulary = pq.read_table(artifact.file("vocabulary.parquet"))
+        vocabulary = pq.read_table(artifact.file(VOCABULARY_FILE))
         self._texts: list[str] = vocabulary["text"].to_pylist()
         self.token_counts: NDArray[np.int64] = vocabulary["n_tokens"].to_numpy()
         sources = pq.read_table(artifact.file("sources.parquet"))

@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from monoseme.atlas.text_store import TextStore, TextWriter
-from monoseme.core.artifact import new_artifact, open_artifact
+import pyarrow.parquet as pq
+
+from monoseme.atlas.text_store import VOCABULARY_FILE, TextStore, TextWriter
+from monoseme.core.artifact import Artifact, new_artifact, open_artifact
 from monoseme.core.errors import ArtifactExistsError
 from monoseme.core.files import sync_folder
 
@@ -78,13 +80,23 @@ def _moved(written: Path, path: Path) -> bool:
 
 def _compare(path: Path, written: Path) -> None:
     held, passed = open_artifact(path, kind="atlas"), open_artifact(written, kind="atlas")
-    is_same = held.content_hash == passed.content_hash
+    is_same = held.content_hash == passed.content_hash or _differs_in_names_of_bytes(held, passed)
     shutil.rmtree(written)
     if not is_same:
         raise ArtifactExistsError(
             f"{path.parent} is an atlas of another text, and all SAEs of an atlas share one.\n"
             "  Scan the same text (corpus, seed, number of tokens), or choose another folder with --out."
         )
+
+
+def _differs_in_names_of_bytes(held: Artifact, passed: Artifact) -> bool:
+    """Whether the texts are the same but for `<0x0A>`, as atlases once showed bytes that are characters."""
+    others = [{n: f for n, f in one.manifest["files"].items() if n != VOCABULARY_FILE} for one in (held, passed)]
+    before, now = (pq.read_table(one.file(VOCABULARY_FILE)) for one in (held, passed))
+    if others[0] != others[1] or not before.drop_columns("text").equals(now.drop_columns("text")):
+        return False
+    pairs = zip(before["text"].to_pylist(), now["text"].to_pylist(), strict=True)
+    return all(old == new or (len(new) == 1 and old == f"<0x{ord(new):02X}>") for old, new in pairs)
 
 
 def _numbers(ids: Sequence[int]) -> list[str]:
