@@ -11,6 +11,7 @@ each; --label NAME to the explanations of that label. --roles user,assistant and
 --descending with --where. A statement compares columns of the table of latents; a wrong name lists them.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ _FLAGS = (
 _GOES_WITH = {"--roles": "--text", "--match-case": "--text", "--sort": "--where", "--descending": "--where"}
 _SHOWN_COLUMNS = ("latent", "density", "max", "explanation")
 _WORDS = ("text", "explanation")
-_NOTHING = "  no latent found: try fewer or other words, --text with a phrase of the texts themselves, or --where with numbers"
+_NOTHING = "  no latent found: try fewer or other words, or --where with numbers"
 _N_PLACES = 5
 """Places of a phrase that are shown (count)."""
 _AROUND = 12
@@ -67,8 +68,18 @@ def main(words: list[str]) -> int:
     if isinstance(get_display(), JsonDisplay):
         get_display().result({"atlas": str(atlas.path), "found": found})
     else:
-        write("\n".join(line for sae, hits in found.items() for line in (sae, *_lines(hits))))
+        nothing = _NOTHING if "--text" in said.options else f"{_NOTHING}{_by_text_instead(said.paths[0], query)}"
+        write("\n".join(line for sae, hits in found.items() for line in (sae, *_lines(hits, nothing))))
     return 0
+
+
+def _by_text_instead(run: str, query: str) -> str:
+    """Words are looked for in explanations alone: what to type for those of the texts. Nothing where no words were given."""
+    if not query:
+        return ""
+    phrase = f'"{query}"' if query.replace(" ", "").isalnum() else shlex.quote(query)
+    typed = f"monoseme search {shlex.quote(run)} --text {phrase}"
+    return f"\n  Only explanations were searched. Latents that fire where the text says so are found with:  {typed}"
 
 
 def _check(said: RunWords) -> None:
@@ -142,13 +153,13 @@ def _around(atlas: Atlas, document: int, position: int) -> str:
     return "".join(atlas.text.token_text(token) for token in window.tokens.tolist())
 
 
-def _lines(found: Mapping[str, Any]) -> Sequence[str]:
-    """Facts and places, a line each; then the hits as a table, what is said of a latent last."""
+def _lines(found: Mapping[str, Any], nothing: str) -> Sequence[str]:
+    """Facts and places, a line each; then the hits as a table, what is said of a latent last; `nothing` where there is no hit."""
     facts = {name: value for name, value in found.items() if name not in ("places", "hits") and value is not None}
     lines = ["  " + ", ".join(f"{name} {_told(value)}" for name, value in facts.items())]
     lines += [f"  document {one['document']}, {one['position']}: {_told(one['text'])}" for one in found.get("places", ())]
     if not found["hits"]:
-        return [*lines, _NOTHING]
+        return [*lines, nothing]
     numbers = [name for name in found["hits"][0] if name not in _WORDS]
     words = [name for name in found["hits"][0] if name in _WORDS]
     rows = [[*numbers, *words], *([_told(hit[name]) for name in (*numbers, *words)] for hit in found["hits"])]

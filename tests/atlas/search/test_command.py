@@ -22,6 +22,21 @@ def test_explanations_are_found_by_their_words(planted: Atlas, capsys: pytest.Ca
     assert '" cat"' in hits[0]["text"]
 
 
+def test_words_that_no_explanation_has_are_looked_for_with_text(planted: Atlas, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, typed in (
+        (["elephants"], '--text "elephants"'),
+        (["$HOME", "now"], "--text '$HOME now'"),
+        (["elephants", "--where", "latent < 3"], '--text "elephants"'),
+    ):
+        assert main([str(planted.path), *words]) == 0
+        assert f"monoseme search {planted.path} {typed}\n" in capsys.readouterr().out
+    for words in (["--text", "elephants"], ["--where", "latent > 99"]):
+        assert main([str(planted.path), *words]) == 0
+        told = capsys.readouterr().out
+        assert "no latent found" in told
+        assert "explanations were searched" not in told
+
+
 def test_a_phrase_is_found_with_the_latents_that_fire_there(planted: Atlas, capsys: pytest.CaptureFixture[str]) -> None:
     found = _found(planted, capsys, "--text", " the cat", "--sae", "topk")
     assert {hit["latent"] for hit in found["hits"] if hit["share"] == 1.0} == {0, 1}
