@@ -116,6 +116,11 @@ def test_the_cost_is_told_before_and_after(place: AtlasPlace) -> None:
             "1,409 latents have none, 1,400 because: it never fired; 5 because: no answer; 4 because: no firing",
         ),
         (
+            {"it never fired": 5, "too few: 3": 2, "too few: 0": 1, "too few: 1": 4},
+            "12 latents have none, 7 because: too few: 0 to 3; 5 because: it never fired",
+        ),
+        ({"too few: 2": 3, "it never fired": 1}, "4 latents have none, 3 because: too few: 2; 1 because: it never fired"),
+        (
             {f"answer {i}": 20 - i for i in range(11)},
             "165 latents have none, "
             + "; ".join(f"{20 - i} because: answer {i}" for i in range(8))

@@ -5,6 +5,7 @@ what was finished is kept, and the judge's answers are in the atlas's folder `as
 """
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ ASKED = "asked"
 
 _MOST_REASONS = 8
 """Reasons that are told one by one (count): a judge's answers can fail in as many ways as there are latents."""
+
+_LAST_NUMBER = re.compile(r"(?<=: )\d+$")
 
 P = TypeVar("P", Explainer, Scorer)
 
@@ -150,16 +153,37 @@ def _taken(step: Step, atlas: Atlas) -> str:
 
 
 def lacking_text(lacking: Counter[str]) -> str:
-    """How many latents have no value, and why, the most frequent reason first; `lacking`: reason -> latents (count)."""
+    """How many latents have no value, and why, the most frequent reason first; `lacking`: reason -> latents (count).
+
+    Reasons that differ only in the number at their end are told as one, with the range of the number.
+    """
     n = lacking.total()
     without = "1 latent has none" if n == 1 else f"{n:,} latents have none"
-    reasons = lacking.most_common()
+    reasons = _ranged(lacking).most_common()
     if len(reasons) == 1:
         return f"{without}: {reasons[0][0]}"
     told = [f"{count:,} because: {why}" for why, count in reasons[:_MOST_REASONS]]
     if left := reasons[_MOST_REASONS:]:
         told.append(f"{sum(count for _, count in left):,} for {len(left):,} other reasons, which their pages tell")
     return f"{without}, {'; '.join(told)}"
+
+
+def _ranged(lacking: Counter[str]) -> Counter[str]:
+    """The reasons with those that differ only in the number at their end as one."""
+    alike: dict[str, list[int]] = {}
+    counts: Counter[str] = Counter()
+    for why, count in lacking.items():
+        ends = _LAST_NUMBER.search(why)
+        stem = why if ends is None else why[: ends.start()]
+        counts[stem] += count
+        alike.setdefault(stem, []).extend([] if ends is None else [int(ends[0])])
+    return Counter({stem + _span(alike[stem]): count for stem, count in counts.items()})
+
+
+def _span(numbers: Sequence[int]) -> str:
+    if not numbers:
+        return ""
+    return f"{min(numbers)}" if min(numbers) == max(numbers) else f"{min(numbers)} to {max(numbers)}"
 
 
 def _is_done(step: Step, atlas: Atlas, *, resume: bool) -> bool:

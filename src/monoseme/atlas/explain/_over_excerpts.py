@@ -67,7 +67,7 @@ class ExcerptExplainer(AskingExplainer):
         found = self.choose(excerpts, latent)
         n_active = len(found.active)
         if n_active < self.config.fewest_firings:
-            return Asked(None, f"only {n_active} sampled firing{'s' * (n_active != 1)} to explain it from", n_firings=n_active)
+            return Asked(None, f"too few sampled firings to explain it from: {n_active}", n_firings=n_active)
         if found.why_missing is not None:
             return Asked(None, found.why_missing, n_firings=n_active)
         system = f"{UNIT} {MARKS} {self.task} {ANSWER}"

@@ -58,7 +58,7 @@ class Offline(Explainer):
             places = evidence.firings(latent, heldout=False)
             n_firings = len(places.document)
             if n_firings < self.config.fewest_firings:
-                why = reasons[latent] or f"only {n_firings} sampled firing{'s' * (n_firings != 1)} to explain it from"
+                why = reasons[latent] or f"too few sampled firings to explain it from: {n_firings}"
                 yield Explanation(latent=latent, text=None, why_missing=why, n_firings=n_firings)
                 continue
             yield self._explain(evidence, latent, places=places, reader=reader, index=index)

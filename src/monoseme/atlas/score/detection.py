@@ -85,7 +85,7 @@ class Detection(Scorer):
         if not explanation.rules and not is_counted:  # of a judge or another tool: silence of rules would be no answer
             return "its explanation is text without rules; score it with llm_detection"
         if n_firings < self.config.fewest_firings:
-            return f"only {n_firings} sampled firings in held-out documents"
+            return f"too few sampled firings in held-out documents: {n_firings}"
         return "no silent token in held-out documents" if n_silent == 0 else None
 
 
