@@ -133,6 +133,23 @@ def test_a_hub_id_out_of_reach_says_how_to_fetch_it() -> None:
         LanguageModel.load("some-owner/some-model")
 
 
+def test_a_name_without_an_owner_is_not_looked_for_on_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def out_of_reach(name: str, *_: object, **__: object) -> str:
+        asked.append(name)
+        raise hub_errors.LocalEntryNotFoundError("out of reach")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", out_of_reach)
+    with pytest.raises(ModelNotFoundError, match=r'no model folder "stories260K-llama" here.*\n.*where the SAEs.*--model FOLDER'):
+        LanguageModel.load("stories260K-llama")
+    assert asked == []
+    for name in ("gpt2", "gpt2-medium", "distilgpt2"):
+        with pytest.raises(ModelNotFoundError, match=f"hf download {name}"):
+            LanguageModel.load(name)
+    assert asked == ["gpt2", "gpt2-medium", "distilgpt2"]
+
+
 def test_what_can_be_no_id_is_told_so() -> None:
     with pytest.raises(ModelNotFoundError, match="neither a folder nor a hub id"):
         LanguageModel.load("two words")

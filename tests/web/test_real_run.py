@@ -1,5 +1,6 @@
 """The app over a real run, made by the pipeline on a text full of markup."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,26 @@ def test_a_model_that_is_gone_is_said_and_everything_else_stays(run_folder: Path
     assert answer.status_code == 409
     assert "no model at bundled" in answer.json()["error"]
     assert client.get(f"{SAE}/latents/3").status_code == 200
+
+
+def test_a_model_that_was_a_folder_elsewhere_is_told_at_once_and_can_be_named(run_folder: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(run_folder, tmp_path / run_folder.name)
+    record = read_json(other / "run.json")
+    record["config"]["model"]["model"] = "their-model"
+    write_json(other / "run.json", record)
+    answer = TestClient(create_app([other]), base_url="http://127.0.0.1").get(f"{SAE}/prompt", params={"text": "hello"})
+    assert answer.status_code == 409
+    assert 'no model folder "their-model" here' in answer.json()["error"]
+    assert "--model FOLDER" in answer.json()["hint"]
+    loaded: list[str] = []
+
+    def loader(config: ModelConfig) -> LanguageModel:
+        loaded.append(config.model)
+        return LanguageModel.load("bundled")
+
+    client = TestClient(create_app([other], model="here", model_loader=loader), base_url="http://127.0.0.1")
+    assert client.get(f"{SAE}/prompt", params={"text": "hello"}).status_code == 200
+    assert loaded == ["here"]
 
 
 def test_a_run_that_is_only_trained_says_what_to_type(run_folder: Path, tmp_path: Path) -> None:

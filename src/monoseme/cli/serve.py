@@ -3,6 +3,7 @@
     monoseme serve RUN [RUN ...]
     monoseme serve RUN STUDIES                     a folder of studies beside those in RUN/studies and next to RUN
     monoseme serve RUN --port 9000 --open          another port than 8321; opens the browser
+    monoseme serve RUN --model models/pythia       the language model, where it is not where the run had it
     monoseme serve RUN --host 0.0.0.0 --expose     beyond this machine; needs the token in the URL it prints
 
 Listens on this machine only, unless told otherwise. Ctrl-C ends it.
@@ -19,6 +20,7 @@ _FLAGS = (
     HandFlag("--open", "Opens the browser.", is_switch=True),
     HandFlag("--expose", "Lets other machines connect, with the token that is printed.", is_switch=True),
     HandFlag("--host", "ADDRESS to listen on; this machine only, if not said."),
+    HandFlag("--model", "FOLDER or hub id of the language model, instead of the one that the runs name."),
     HandFlag("--port", f"Port ({_PORT})."),
 )
 
@@ -35,5 +37,6 @@ def main(words: list[str]) -> int:
         port=_PORT if port is None else port,
         open_browser="--open" in said.switches,
         expose="--expose" in said.switches,
+        model=said.options.get("--model"),
     )
     return 0

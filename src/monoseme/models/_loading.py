@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -14,6 +15,9 @@ from monoseme.core.errors import ExtraMissingError, GatedModelError, ModelError,
 from monoseme.models._env import HubSettings, hub_settings
 from monoseme.models.config import ModelConfig
 
+_PLAIN = re.compile(r"[\w.-]+")
+_HUB_OF_ONE_PART = re.compile(r"(distil)?(gpt2|openai-gpt|ctrl|transfo-xl|xlnet|xlm|bert|roberta|albert|camembert|t5)\b")
+"""Families of models that the hub took in before names there had an owner; there will be no others."""
 _BUNDLED = Path(__file__).parent.parent / "bundled" / "model"
 
 
@@ -129,6 +133,12 @@ def _folder(name: str, config: ModelConfig, hub: HubSettings) -> Path | None:
             f"no model folder at {name}.\n  Give a folder that holds config.json, a hub id such as openai-community/gpt2, "
             'or "bundled" for the model that ships with monoseme.'
         )
+    if "/" not in name and _PLAIN.fullmatch(name) and not _HUB_OF_ONE_PART.match(name) and not _is_in_cache(name, config, hub):
+        # Asked here, since a hub that is out of reach answers only after many tries.
+        raise ModelNotFoundError(
+            f'no model folder "{name}" here, and no model of the hub is called so (owner/name).\n'
+            "  Was it a folder on the machine where the SAEs were made? Then name that model here:  --model FOLDER"
+        )
     try:
         _hub_file(name, config, hub)
     except OSError as error:
@@ -140,6 +150,12 @@ def _folder(name: str, config: ModelConfig, hub: HubSettings) -> Path | None:
 
 def _looks_like_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+
+
+def _is_in_cache(name: str, config: ModelConfig, hub: HubSettings) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(name, "config.json", cache_dir=hub.cache_dir, revision=config.revision), str)
 
 
 def _not_a_model(path: Path) -> str:

@@ -33,19 +33,20 @@ def create_app(
     model_loader: "ModelLoader | None" = None,
     hosts: Iterable[str] | None = (),
     token: str | None = None,
+    model: str | None = None,
 ) -> FastAPI:
     """The web app over finished runs, ready for any ASGI server.
 
     `studies` are folders of studies, or that hold such; those that lie in the runs or beside them are found without.
     `model_loader` gives the language model of a run when its prompt page first needs one; None is `LanguageModel.load`.
     `hosts` are host names to answer for beside the loopback ones (None: any name, which needs `token`). With `token`, each
-    request has to carry it.
+    request has to carry it. `model` is the folder or hub id of the language model, None: the one that each run names.
 
     Raises ArtifactMissingError or another ArtifactError for a folder that is not a run that this version reads.
     """
     ids = run_ids(Path(run).resolve().name for run in runs)
     worker = ModelWorker(model_loader)
-    served = [RunFiles(Path(run), id=id_, worker=worker) for run, id_ in zip(runs, ids, strict=True)]
+    served = [RunFiles(Path(run), id=id_, worker=worker, model=model) for run, id_ in zip(runs, ids, strict=True)]
     shelf = StudyShelf([*studies, *(folder for run in runs for folder in study_folders(Path(run)))])
     app = app_over(served, studies=shelf, hosts=hosts, token=token)
     app.state.worker = worker

@@ -27,12 +27,18 @@ class Server(NamedTuple):
 
 
 def serve(
-    paths: Sequence[Path], *, host: str = "127.0.0.1", port: int = 8321, open_browser: bool = False, expose: bool = False
+    paths: Sequence[Path],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8321,
+    open_browser: bool = False,
+    expose: bool = False,
+    model: str | None = None,
 ) -> None:
     """Serves the web app over `paths`, which are runs and folders of studies, until interrupted.
 
     `port` 0 takes a free one. A `host` that other machines can reach needs `expose`; the app then asks for a token, which is
-    in the address that is shown.
+    in the address that is shown. `model` is the folder or hub id of the language model, where it is not where the runs had it.
 
     Raises ServeError for such a host without `expose`, or an address that is not this machine's; PortInUseError; ArtifactError
     for a folder that is not a run.
@@ -41,7 +47,7 @@ def serve(
 
     from monoseme.web._ending import EndingServer
 
-    server = bind(paths, host=host, port=port, expose=expose)
+    server = bind(paths, host=host, port=port, expose=expose, model=model)
     get_display().say(f"serving {_counted(paths)} at {server.url}  (Ctrl-C stops it)")
     if open_browser:
         # The socket listens already, so a browser that is quicker than uvicorn waits instead of failing.
@@ -51,7 +57,7 @@ def serve(
         EndingServer(config, server.app.state.worker).run(sockets=[server.socket])
 
 
-def bind(paths: Sequence[Path], *, host: str, port: int, expose: bool) -> Server:
+def bind(paths: Sequence[Path], *, host: str, port: int, expose: bool, model: str | None = None) -> Server:
     """The app and its listening socket, everything that can fail about `serve`."""
     if not is_loopback(host) and not expose:
         raise ServeError(
@@ -61,7 +67,7 @@ def bind(paths: Sequence[Path], *, host: str, port: int, expose: bool) -> Server
         )
     token = None if is_loopback(host) else secrets.token_urlsafe(24)
     given = runs_and_studies(paths)
-    app = create_app(given.runs, studies=given.studies, hosts=() if token is None else None, token=token)
+    app = create_app(given.runs, studies=given.studies, hosts=() if token is None else None, token=token, model=model)
     listening = _listen(host, port, command=_command(paths))
     query = f"?token={token}" if token else ""
     return Server(app, listening, f"http://{_shown(host)}:{listening.getsockname()[1]}/{query}")

@@ -78,9 +78,10 @@ class ScannedSae(NamedTuple):
 class RunFiles:
     """One run folder. Safe to ask from several threads."""
 
-    def __init__(self, path: Path, *, id: str, worker: "ModelWorker") -> None:
-        """Raises ArtifactError if the folder is not a run that this version reads."""
-        self.id, self.worker = id, worker
+    def __init__(self, path: Path, *, id: str, worker: "ModelWorker", model: str | None = None) -> None:
+        """`model` takes the place of the one that the run names. Raises ArtifactError for a folder that is not a run that this
+        version reads."""
+        self.id, self.worker, self.other_model = id, worker, model
         self.folder = RunFolder(path)
         self.record()
         self._lock = threading.RLock()
@@ -113,10 +114,12 @@ class RunFiles:
 
     @property
     def model(self) -> "ModelConfig":
-        """The language model."""
+        """The language model as it is loaded."""
         from monoseme.models import ModelConfig
 
-        return from_dict(ModelConfig, self.record()["config"].get("model", {}), where=f"{self.folder.path}: model")
+        said = self.record()["config"].get("model", {})
+        other = {} if self.other_model is None else {"model": self.other_model, "revision": None}
+        return from_dict(ModelConfig, said | other, where=f"{self.folder.path}: model")
 
     @property
     def begins_with_bos(self) -> bool:

@@ -37,6 +37,8 @@ def _words(files: RunFiles, asked: SteerAsked, seed: int) -> Iterator[str]:
     names = dict.fromkeys(name_of(files, key) for key in keys_asked(asked)) or dict.fromkeys([next(iter(paths))])
     yield from ("monoseme", "generate" if asked.chat is None else "chat")
     yield from (f"--sae={paths[name]}" for name in names)
+    if files.other_model is not None:
+        yield f"--model={files.other_model}"
     if "steered" in asked.arms:
         yield from _steering(asked)
     if asked.watch:
