@@ -32,7 +32,9 @@ def test_a_push_says_what_it_sent_and_a_pull_what_to_type_next(
     sent = json.loads(capsys.readouterr().out)
     assert (sent["repo"], sent["is_new"], sent["atlas"]["repo"]) == ("me/tiny", True, "me/tiny-atlas")
     assert main(["push", str(made.path), "me/tiny", "--licence", "mit", "--base-model", "me/model", "--atlas"]) == 0
-    assert "nothing to send" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "nothing to send" in told
+    assert f"monoseme pull me/tiny@{sent['revision']} --out tiny --atlas\n" in told
     out = tmp_path / "back"
     assert main(["pull", f"me/tiny@{sent['revision']}", "--out", str(out), "--atlas"]) == 0
     told = capsys.readouterr().out

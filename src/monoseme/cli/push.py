@@ -58,7 +58,9 @@ def _tell(found: Pushed, repo: str, config: PushConfig) -> None:
         display.say("  no licence is stated: give one with --licence, such as mit")
     if not is_dry:
         word = typed(f"{without_revision(repo)}@{found.revision}")
-        display.say(f"  get it with:  monoseme pull {word} --out {found.repo.partition('/')[2]}")
+        display.say(
+            f"  get it with:  monoseme pull {word} --out {found.repo.partition('/')[2]}{' --atlas' if found.atlas else ''}"
+        )
 
 
 def _facts(found: Pushed) -> dict[str, object]:
