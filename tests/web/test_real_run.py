@@ -144,6 +144,9 @@ def test_a_model_that_was_a_folder_elsewhere_is_told_at_once_and_can_be_named(ru
     client = TestClient(create_app([other], model="here", model_loader=loader), base_url="http://127.0.0.1")
     assert client.get(f"{SAE}/prompt", params={"text": "hello"}).status_code == 200
     assert loaded == ["here"]
+    steer = {"prompts": ["The cat"], "arms": ["default"], "sampling": {"max_new_tokens": 1}}
+    written = client.post(SAE.partition("/saes/")[0] + "/steer", json=steer).text
+    assert "--model=here" in written
 
 
 def test_a_run_that_is_only_trained_says_what_to_type(run_folder: Path, tmp_path: Path) -> None:
