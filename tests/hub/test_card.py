@@ -59,7 +59,7 @@ def _facts(report: RunReport | None, **more: object) -> CardFacts:
 
 def _report() -> RunReport:
     def score(name: str, value: float) -> Score:
-        return Score(latent=1, name=name, value=value, low=value - 0.1, high=value + 0.1)
+        return Score(latent=1, name=name, value=value, low=value - 0.1, high=value + 0.1, n=12)
 
     sample = LatentSample(
         latent=1,
@@ -83,7 +83,7 @@ def test_a_latents_explanation_cannot_break_the_card() -> None:
     ]
     rows = [line for line in text.splitlines() if line.startswith("| 1 |")]
     assert [row.count(" | ") for row in rows] == [5]
-    assert "| 0.800 &#91;0.700, 0.900&#93; | 0.510 | 0.500 |" in rows[0]
+    assert "| 0.800 &#91;0.700, 0.900&#93;, n = 12 | 0.510 | 0.500 |" in rows[0]
     assert "<b>&#60;/td&#62;&#124;</b>" in rows[0]
 
 

@@ -183,12 +183,17 @@ def _row(index: int) -> dict[str, Any]:
     explanation = f"fires on “{words[0]}” and “{words[1]}”, mostly after “{words[2]}”"
     if index == HOSTILE_LATENT:
         explanation = HOSTILE
+    density, largest = 0.0 if dead else 10 ** rng.uniform(-5, -0.5), None if dead else rng.uniform(0.5, 20)
+    score = None if dead or index == UNEXPLAINED else rng.uniform(0.4, 1)
+    n = 4 if index % 9 == 0 else 60  # every ninth rests on little
     return {
         "index": index,
-        "density": 0.0 if dead else 10 ** rng.uniform(-5, -0.5),
-        "max": None if dead else rng.uniform(0.5, 20),
+        "density": density,
+        "max": largest,
         "explanation": None if dead or index == UNEXPLAINED else explanation,
-        "score": None if dead or index == UNEXPLAINED else rng.uniform(0.4, 1),
+        "score": score,
+        "score_low": None if score is None else score - (0.3 if n == 4 else 0.06),
+        "score_n": None if score is None else n,
         "top_tokens": [] if dead else [f" {word}" for word in words],
     }
 

@@ -161,6 +161,26 @@ def _table(**columns: list[Any]) -> LatentsTable:
     return LatentsTable(pa.table({name: pa.array(values) for name, values in (made | columns).items()}), sae="topk")
 
 
+def test_a_score_from_little_does_not_come_first() -> None:
+    table = _table(score=[0.99, 0.9, 0.8, None, 0.95], score_low=[0.6, 0.85, 0.75, None, None], score_n=[4, 60, 50, None, 3])
+    query = LatentQuery(sort="score_low", order="descending")
+    assert [row.index for row in table.page(query).rows] == [1, 2, 0, 4, 3]
+    first = table.page(query).rows[0]
+    assert (first.score, first.score_low, first.score_n) == (0.9, 0.85, 60)
+    assert [row.index for row in _table(score=[0.2, 0.9]).page(query).rows] == [1, 0]  # no errors: the scores themselves
+
+
+def test_the_lower_end_is_that_of_the_first_score(real: TestClient, run_folder: Path) -> None:
+    rows = _rows(real, sort="score_low", order="descending")
+    ends = [row["score_low"] for row in rows if row["score_low"] is not None]
+    assert ends == sorted(ends, reverse=True)
+    assert ends
+    assert all(row["score_n"] >= 4 for row in rows if row["score"] is not None)
+    page = open_atlas(run_folder / "atlas").table("topk", sort="detection_balanced_accuracy_low", descending=True, limit=N)
+    assert [row["latent"] for row in page.rows][: len(ends)] == [row["index"] for row in rows][: len(ends)]
+    assert [row["detection_balanced_accuracy_low"] for row in page.rows][: len(ends)] == pytest.approx(ends)
+
+
 def test_a_role_takes_the_place_of_all_tokens() -> None:
     table = _table(density=[0.5, 0.4, 0.0], density_user=[0.0, 0.7, 0.0], density_assistant=[0.9, 0.1, 0.0])
     assert table.columns().roles == ["user", "assistant"]

@@ -20,8 +20,14 @@ def _numbers(site: Site, column: str) -> list[float]:
 def test_the_table_is_sorted_searched_and_filtered_by_address(fake_site: Site) -> None:
     page = fake_site.page
     fake_site.open(LATENTS)
+    tips = page.locator("td.latents__score [data-tip]").evaluate_all("(all) => all.map((one) => one.dataset.tip)")
+    lowest = [float(tip.split("from ")[1].split("\n")[0]) for tip in tips]
+    assert lowest == sorted(lowest, reverse=True)
+    assert tips[0].endswith("n = 60")
+    fake_site.open(f"{LATENTS}?sort=score")
     scores = _numbers(fake_site, "score")
     assert scores == sorted(scores, reverse=True)
+    assert scores[0] > 0.99
     page.get_by_role("columnheader", name="Density").get_by_role("button").click()
     fake_site.at(r"sort=density&order=descending")
     page.get_by_label("Search explanations and top").fill("lily")

@@ -14,6 +14,8 @@ from monoseme.atlas.search.statistics import parse_condition
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
 
+_Z = 1.96
+"""Standard errors in half of a 95 % interval."""
 _SHOWN = (
     "latent",
     "n_fired",
@@ -41,7 +43,11 @@ class LatentTable(NamedTuple):
 
 
 class TableQuery:
-    """The latents of one (SAE, part), each joined with the newest explanation that it has, and with the scores of that one."""
+    """The latents of one (SAE, part), each joined with the newest explanation that it has, and with the scores of that one.
+
+    Beside the first number of a scorer stands `..._low`, the lower end of its 95 % interval (value - 1.96 standard errors): who
+    sorts by it sees first what is surely good, and not what did well on four firings.
+    """
 
     def __init__(self, latents: Latents, annotations: Sequence[Annotation]) -> None:
         self._connection = duckdb.connect()
@@ -136,6 +142,11 @@ class TableQuery:
             found = f"{_read(table_path(annotation))} AS score WHERE score.latent = latents.latent AND score.name = ? {whole}"
             is_of_shown = "AND latents.label_shown = ?"
             self._connection.execute(f"UPDATE latents SET {column} = score.value FROM {found} {is_of_shown}", [name, of])
+            if name == annotation.artifact.config.get("headline"):
+                low = _quoted(f"{scorer}_{name}_low")
+                self._connection.execute(f"ALTER TABLE latents ADD COLUMN IF NOT EXISTS {low} DOUBLE")
+                end = f"score.value - {_Z} * score.standard_error"
+                self._connection.execute(f"UPDATE latents SET {low} = {end} FROM {found} {is_of_shown}", [name, of])
 
 
 def _quoted(name: str) -> str:

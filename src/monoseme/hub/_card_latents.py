@@ -17,7 +17,8 @@ def latents(report: RunReport | None, labels: Sequence[str]) -> str:
         return ""
     told = ", ".join(f"<code>{shown(name)}</code>" for name in labels)
     note = (
-        f"Explanations travel with the SAE (labels: {told}). Shown are the best explained ones: the others are worse. The score "
+        f"Explanations travel with the SAE (labels: {told}). Shown are the best explained ones: the others are worse. They are "
+        "ordered by the lower end of the score's 95 % interval, so that none is first that did well on a few firings. The score "
         "is balanced accuracy at telling held-out text on which the latent fires from text on which it does not; 0.5 is chance. "
         "Beside it stands what the same test gives to another latent's explanation and to none."
     )
@@ -43,6 +44,7 @@ def _latent_row(sample: LatentSample) -> tuple[str, ...]:
         value = f"{score.value:.3f}"
         if score.low is not None and score.high is not None:
             value += f" &#91;{score.low:.3f}, {score.high:.3f}&#93;"
+        value += f", n = {score.n}" if score.n else ""
     beside = (f"{found:.3f}" if (found := controls.get(name)) is not None else "–" for name in ("other", "empty"))
     return (str(sample.latent), shown(sample.explanation or "–"), value, *beside, _example(sample))
 

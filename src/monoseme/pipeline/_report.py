@@ -103,8 +103,9 @@ def _scores(atlas: Atlas, key: str) -> tuple[ScoreSummary, ...]:
 
 
 def _samples(atlas: Atlas, key: str) -> tuple[LatentSample, ...]:
-    """The best explained latents, for a first impression; it is the best that is shown, and the page says so."""
-    sort = _COLUMN if _COLUMN in atlas.table(key, limit=0).columns else "max"
+    """The best explained latents, by the lower end of the score's interval, for a first impression; what shows them says so."""
+    columns = atlas.table(key, limit=0).columns
+    sort = next(name for name in (f"{_COLUMN}_low", _COLUMN, "max") if name in columns)
     rows = atlas.table(key, sort=sort, descending=True, limit=_N_SAMPLES).rows
     scored = {part.label: part.artifact.config["explanations"] for part in atlas.annotations(key) if part.holds == "scores"}
     return tuple(_sample(atlas.latent(key, row["latent"]), scored) for row in rows if not row["is_dead"])

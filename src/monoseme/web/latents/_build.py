@@ -13,11 +13,17 @@ from monoseme.atlas.annotations import table_path
 from monoseme.atlas.latents import Latents
 from monoseme.web.latents._table import LatentsTable
 
+_Z = 1.96
+"""Standard errors in half of a 95 % interval."""
 _COUNTED = {
     "n_fired": "Scanned tokens on which it is not zero.",
     "n_documents": "Documents in which it fires.",
     "mean": "Mean of its activations where it is not zero.",
     "std": "Standard deviation of its activations where it is not zero.",
+}
+_OF_SCORE = {
+    "score_low": "Lower end of the 95 % interval of the score: score - 1.96 standard errors.",
+    "score_n": "Held-out firings or excerpts that the score rests on.",
 }
 _STATED = ("is_dead", "why_missing", "top_texts")
 """Columns that a statement can name, but that are not numbers."""
@@ -31,6 +37,8 @@ class _Scores(NamedTuple):
     headline: str
     """The column that the table shows first; empty where there is none."""
     headline_name: str
+    of_headline: dict[str, pa.Array]
+    """Its `score_low` and `score_n`; none where there is none."""
 
 
 def latents_table(atlas: Atlas, sae: str, annotations: Sequence[Annotation]) -> LatentsTable:
@@ -49,13 +57,14 @@ def latents_table(atlas: Atlas, sae: str, annotations: Sequence[Annotation]) -> 
         "max": read["max"],
         "explanation": _texts(explained, n),
         "score": scores.columns.get(scores.headline, pa.nulls(n, pa.float64())),
+        **scores.of_headline,
         "top_tokens": read["example_texts"],
         **{name: read[name] for name in further},
         **roles,
         **scores.columns,
     }
     told = {name: f"Density over the tokens of the role {name.removeprefix('density_')}." for name in roles}
-    definitions = _COUNTED | told | scores.definitions
+    definitions = _COUNTED | _OF_SCORE | told | scores.definitions
     return LatentsTable(pa.table(columns), sae=sae, score_name=scores.headline_name, definitions=definitions)
 
 
@@ -65,7 +74,7 @@ def _roles(latents: Latents) -> dict[str, pa.Array]:
 
 def _scores(annotations: Sequence[Annotation], explained: Annotation | None, n: int) -> _Scores:
     """A column for each number; of two annotations of one scorer, the newer one's."""
-    found = _Scores({}, {}, "", "")
+    found = _Scores({}, {}, "", "", {})
     if explained is None:
         return found
     for annotation in annotations:  # the newest first
@@ -73,7 +82,9 @@ def _scores(annotations: Sequence[Annotation], explained: Annotation | None, n: 
         if annotation.holds != "scores" or config["explanations"] != explained.label:
             continue
         if not found.headline:
-            found = found._replace(headline=f"{config['scorer']}_{config['headline']}", headline_name=config["headline"])
+            named = f"{config['scorer']}_{config['headline']}"
+            beside = _beside(annotation, config["headline"], n)
+            found = found._replace(headline=named, headline_name=config["headline"], of_headline=beside)
         values = _values(annotation, n)
         for name in (name for name in config["definitions"] if name in values):
             found.columns.setdefault(f"{config['scorer']}_{name}", values[name])
@@ -101,6 +112,18 @@ def _values(scores: Annotation, n: int) -> dict[str, pa.Array]:
         of_name = np.nonzero(code == i)[0]
         found[name] = _placed(value.take(pa.array(of_name)), latent[of_name], n)
     return found
+
+
+def _beside(scores: Annotation, name: str, n: int) -> dict[str, pa.Array]:
+    """The lower end of a number's interval, and how much it rests on; over all activations."""
+    path = table_path(scores)
+    is_whole = pc.field("name") == name
+    if "decile" in pq.read_schema(path).names:
+        is_whole &= pc.field("decile").is_null()
+    rows = pq.read_table(path, columns=["latent", "value", "standard_error", "n"], filters=is_whole)
+    value, error, latent = (rows[name].to_numpy() for name in ("value", "standard_error", "latent"))
+    low = pa.array(value - _Z * error, from_pandas=True)
+    return {"score_low": _placed(low, latent, n), "score_n": _placed(rows["n"], latent, n)}
 
 
 def _placed(values: "pa.Array | pa.ChunkedArray", latent: np.ndarray, n: int) -> pa.Array:

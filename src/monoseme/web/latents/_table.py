@@ -40,6 +40,8 @@ _MOST_CHARACTERS, _MOST_OF_TOKEN = 600, 80
 """Of an explanation and of a token in a row: it has two lines of room, and the page of a latent shows all of it."""
 _MOST_VALUES = 8
 """Columns handed out whole at once (count)."""
+_LOW, _N = "score_low", "score_n"
+"""Further columns that stand beside the score where it has them."""
 _SORTS = {"index": "latent", "explanation": "_alphabetical", "score": "score", "max": '"max"'}
 _ROLE = "density_"
 _KEPT_ORDERS = 32
@@ -142,10 +144,12 @@ class LatentsTable:
         """The latents that pass, sorted; missing values come last."""
         if asked.role:
             _check(f"{_ROLE}{asked.role}", self._further, what="role")
-        _check(sort, (*_SORTS, "density", "relevance", *self._further), what="sort")
+        _check(sort, (*_SORTS, "density", "relevance", _LOW, *self._further), what="sort")
         column = density_column(asked.role) if sort == "density" else _SORTS.get(sort, quoted(sort))
         chosen = where(asked, types=self._types)
         direction = "DESC" if order == "descending" else "ASC"
+        if sort == _LOW:  # scores without an error come behind those with one, in their own order
+            column = f"{quoted(_LOW)} {direction} NULLS LAST, score" if _LOW in self._further else "score"
         sql = f"SELECT latent FROM latents WHERE {chosen.sql} ORDER BY {column} {direction} NULLS LAST, latent"
         # One connection answers one query at a time.
         with self._lock:
@@ -157,7 +161,8 @@ class LatentsTable:
         for name in shown:
             _check(name, self._further, what="show")
         density = f"{_ROLE}{role}" if role else "density"
-        picked = self._latents.select([*dict.fromkeys([*COLUMNS.names, density, *shown])]).take(pa.array(indices))
+        beside = [name for name in (_LOW, _N) if name in self._further]
+        picked = self._latents.select([*dict.fromkeys([*COLUMNS.names, *beside, density, *shown])]).take(pa.array(indices))
         ranks = _values_of(found, indices) if found else {}
         return [_latent_row(row, shown, density, ranks) for row in picked.to_pylist()]
 
@@ -200,6 +205,8 @@ def _latent_row(
         max=row["max"],
         explanation=None if row["explanation"] is None else shortened(row["explanation"], _MOST_CHARACTERS),
         score=row["score"],
+        score_low=row.get(_LOW),
+        score_n=row.get(_N),
         top_tokens=[shortened(text, _MOST_OF_TOKEN) for text in row["top_tokens"][:_TOP_TOKENS]],
         more={name: _known(row[name]) for name in shown} | dict(ranks.get(row["index"], {})),
     )

@@ -19,6 +19,10 @@ class LatentRow(Model):
     """Largest activation seen; null for a latent that never fired."""
     explanation: str | None
     score: float | None
+    score_low: float | None = None
+    """Lower end of the score's 95 % interval: score - 1.96 standard errors; null where there is no error."""
+    score_n: int | None = None
+    """What the score rests on (count); null without a score."""
     top_tokens: list[str]
     more: dict[str, float | None] = Field(default_factory=dict)
     """The columns that were asked for, and those of a search, by name."""

@@ -10,13 +10,14 @@ import { shownOf, sortOf } from "./query.js";
 const USUAL = {
   index: { title: "Latent", least: 84, rising: true },
   explanation: { title: "Explanation", least: 240, most: "1fr", rising: true },
-  score: { title: "Score", least: 84, numeric: true },
+  score: { title: "Score", least: 84, numeric: true, sortBy: "score_low" },
   tokens: { title: "Top tokens", least: 150, most: "300px", fixed: true, tip: "The tokens of its strongest examples, strongest first" },
   density: { title: "Density", least: 104, numeric: true, tip: "Share of scanned tokens on which it is not zero" },
   max: { title: "Max", least: 92, numeric: true, tip: "Largest activation on the scanned text" },
 };
 /** Further columns that are shares of tokens or places, as densities are. */
 const SHARES = /^(density_|fires_there$)/;
+const ORDER = "In the order of the lower end of its 95 % interval (score − 1.96 standard errors), so that what rests on little is not first. Point at a score for its interval and n.";
 const FURTHER = { least: 128, numeric: true };
 
 /** The columns of a table, in order: the usual ones, those of a search beside the words, those chosen at the end. */
@@ -25,7 +26,7 @@ export function columnsOf(query, { search = null, columns = [], scoreName = "" }
   const found = (search?.columns ?? []).map(({ name, definition }, i) => ({ name, title: words(name), tip: definition, ...FURTHER, sortBy: i === 0 ? "relevance" : null, fixed: i > 0 }));
   const defined = new Map(columns.map(({ name, definition }) => [name, definition]));
   const chosen = shownOf(query).map((name) => ({ name, title: words(name), tip: defined.get(name), ...FURTHER }));
-  const score = { ...usual("score"), tip: scoreName ? words(scoreName) : "No scores yet" };
+  const score = { ...usual("score"), tip: scoreName ? `${words(scoreName)}. ${ORDER}` : "No scores yet" };
   const density = query.role ? { ...usual("density"), tip: `Share of the tokens of the role ${query.role} on which it is not zero` } : usual("density");
   return [usual("index"), usual("explanation"), ...found, score, usual("tokens"), density, usual("max"), ...chosen];
 }
@@ -68,7 +69,7 @@ function cellOf(column, latent, run, sae) {
   const { name } = column;
   if (name === "index") return cell(column, focusless(latentLink(run, sae, latent.index, String(latent.index))));
   if (name === "explanation") return cell(column, wordsOf(latent));
-  if (name === "score") return cell(column, number(latent.score, 2));
+  if (name === "score") return cell(column, scoreOf(latent));
   if (name === "tokens") return cell(column, chips(latent.top_tokens));
   if (name === "density") return cell(column, [h("span", { data: { tip: rarity(latent.density) } }, percent(latent.density)), densityBar(latent.density)]);
   if (name === "max") return cell(column, activation(latent.max));
@@ -82,6 +83,13 @@ function cell(column, content) {
 function wordsOf(latent) {
   if (latent.explanation !== null) return h("span", { class: "latents__words" }, tokenText(latent.explanation));
   return h("span", { class: "latents__words muted" }, latent.density === 0 ? "never fired" : "no explanation");
+}
+
+/** The score, with how sure it is. */
+function scoreOf({ score, score_low, score_n }) {
+  if (score === null || score_n === null) return number(score, 2);
+  const interval = score_low === null ? "no error known" : `95 % interval from ${number(score_low, 2)}`;
+  return h("span", { data: { tip: `${interval}\nn = ${count(score_n)}` } }, number(score, 2));
 }
 
 /** Counts stay whole. */

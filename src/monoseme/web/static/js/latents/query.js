@@ -15,9 +15,10 @@ function ranks(query) {
   return Boolean(query.q?.trim()) && (query.by ?? "contains") !== "contains";
 }
 
-// The best explained first: the table is a place to begin, and those are the latents one can read.
+// The surely best explained first: the table is a place to begin, those are the latents one can read, and a score from four
+// firings is no reason to be first.
 export function sortOf(query) {
-  const sort = query.sort ?? (ranks(query) ? "relevance" : "score");
+  const sort = query.sort ?? (ranks(query) ? "relevance" : "score_low");
   return { sort, order: query.order ?? "descending" };
 }
 

@@ -7,6 +7,7 @@ import { shownOf, sortOf } from "./query.js";
 const USUAL = [
   ["index", "Number"],
   ["explanation", "Explanation"],
+  ["score_low", "Score, lower end"],
   ["score", "Score"],
   ["density", "Density"],
   ["max", "Max"],

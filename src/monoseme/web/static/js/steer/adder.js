@@ -46,7 +46,7 @@ export class Adder {
   async rows(text) {
     if (!this.saes.find((sae) => sae.key === this.sae)?.has_maxima) return [];
     try {
-      const table = await get(address.latents(this.run, this.sae), { query: { q: text.replace(/^#/, ""), limit: SHOWN, state: "alive", sort: "score", order: "descending" }, signal: this.signal });
+      const table = await get(address.latents(this.run, this.sae), { query: { q: text.replace(/^#/, ""), limit: SHOWN, state: "alive", sort: "score_low", order: "descending" }, signal: this.signal });
       return table.rows.map((row) => ({ sae: this.sae, latent: row.index, words: row.explanation ?? row.top_tokens.join(" "), density: row.density }));
     } catch {
       // Typing a number still works; the table's own page says what is wrong with it.
