@@ -85,3 +85,12 @@ def test_a_study_is_text_figures_and_tables_that_sort(site: Site) -> None:
     page.wait_for_selector(".chart__draw[aria-busy=false] svg")
     site.is_accessible()
     site.fits_a_phone()
+
+
+def test_an_error_beside_a_headline_is_that_of_a_95_percent_interval(fake_site: Site) -> None:
+    fake_site.open("/runs/demo")
+    told = fake_site.page.locator(".tile .error-bar").first
+    assert told.inner_text().startswith("± ")
+    shown = fake_site.page.evaluate("async () => (await import('/assets/js/format.js')).measured(0.25, 0.01)")
+    assert shown == {"value": "0.250", "error": "0.020"}
+    fake_site.page.get_by_text("value ± 1.96 standard errors (95 % interval)").first.wait_for()

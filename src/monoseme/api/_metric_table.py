@@ -84,10 +84,10 @@ class MetricTable:
         return {"metric": name, **{s: _told(m) for s, m in found.items()}, "unit": first.unit, "better": better}
 
     def __repr__(self) -> str:
-        return f"{self.title}\n{aligned_table(self.rows())}"
+        return f"{self.title} (± is 1.96 standard errors)\n{aligned_table(self.rows())}"
 
     def _repr_html_(self) -> str:
-        return framed(self.title, table(self.rows()), note="± is half of a 95 % interval over documents")
+        return framed(self.title, table(self.rows()), note="± is 1.96 standard errors: half of a 95 % interval over documents")
 
 
 def _told(metric: "Metric | None") -> str:

@@ -38,5 +38,5 @@ class SaeCard:
         settings = ", ".join(f"{name} {value}" for name, value in self.settings.items()) or None
         measured = self._measured()
         parts = [] if measured is None else [heading("What was measured"), table(measured.rows())]
-        note = "" if measured is None else "± is half of a 95 % interval over documents"
+        note = "" if measured is None else "± is 1.96 standard errors: half of a 95 % interval over documents"
         return framed(self.name, pairs({**self.facts, "settings": settings}), *parts, note=note)

@@ -7,6 +7,8 @@ from typing import Literal
 from monoseme.core.errors import UndefinedMetricError
 
 Better = Literal["higher", "lower", "neither"]
+_Z = 1.96
+"""Standard errors in half of a 95 % interval: what ± means wherever it is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +52,9 @@ class Metric:
     def __str__(self) -> str:
         if self.value is None:
             return f"{self.name}: missing ({self.why_missing})"
-        spread = "" if self.standard_error is None else f" ± {self.standard_error:.2g}"
-        return f"{self.name}: {self.value:.4g}{spread} {self.unit}"
+        spread = "" if self.standard_error is None else f" ± {_Z * self.standard_error:.2g}"
+        says = "" if self.standard_error is None else " (± is 1.96 standard errors)"
+        return f"{self.name}: {self.value:.4g}{spread} {self.unit}{says}"
 
 
 def measured(

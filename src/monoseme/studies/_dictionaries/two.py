@@ -12,17 +12,20 @@ from monoseme.studies._dictionaries.words import Words
 
 _SIDE_BY_SIDE = ("fvu", "l0", "l1", "dead_fraction", "dense_fraction")
 """Of fidelity."""
+_Z = 1.96
+"""Standard errors in half of a 95 % interval."""
 
 
 def side_by_side(names: Sequence[str], fidelity: Mapping[str, EvalResult], own: Mapping[str, Sequence[Metric]]) -> list[Row]:
-    """The table `side_by_side`: a row for each metric, a column with its standard error for each SAE."""
+    """The table `side_by_side`: a row for each metric, for each SAE its value and, under ±, 1.96 standard errors."""
     found = {n: [*(m for m in fidelity[n].metrics if m.name in _SIDE_BY_SIDE), *own[n]] for n in names}
     rows: list[Row] = []
     for i, first in enumerate(found[names[0]]):
         row: Row = {"metric": first.name}
         for name in names:
             metric = found[name][i]
-            row |= {name: metric.value, f"{name} ±": metric.standard_error}
+            half = None if metric.standard_error is None else _Z * metric.standard_error
+            row |= {name: metric.value, f"{name} ±": half}
         rows.append(row | {"unit": first.unit})
     return rows
 

@@ -56,7 +56,7 @@ function score(item) {
     term(item.name.replaceAll("_", " "), item.definition),
     " ",
     h("b", {}, value),
-    interval(item) ? quiet(" ", interval(item)) : error && quiet(` ± ${error}`),
+    interval(item) ? quiet(" ", interval(item)) : error && quiet(" ± ", term(error, "1.96 standard errors: a 95 % interval.")),
     missing,
     item.n !== null && quiet(` n=${count(item.n)}`),
     item.controls.map((control) => quiet(" · ", term(controlName(control, item), control.definition), ` ${number(control.value, 2)}`)),
@@ -66,7 +66,7 @@ function score(item) {
 /** Its 95 % interval, where that was worked out and is not a point. */
 function interval({ low, high }) {
   if (low === null || high === null || low === high) return null;
-  return term(`[${number(low, 2)}, ${number(high, 2)}]`, "95 % interval, by a bootstrap over documents.");
+  return term(`[${number(low, 2)}, ${number(high, 2)}]`, "95 % interval, with documents as what varies.");
 }
 
 /** "balanced_accuracy_other" beside "balanced_accuracy" is "other". */

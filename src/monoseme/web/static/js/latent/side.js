@@ -54,7 +54,7 @@ export function effects(latent) {
   const { value, error } = measured(found.loss_change, found.standard_error);
   return panel(
     title,
-    h("p", { class: "small" }, term("Loss of the next token", "Mean change in nats; positive where the latent helps the model."), " ", h("b", {}, `${found.loss_change > 0 ? "+" : ""}${value}`), error && h("span", { class: "error-bar" }, ` ± ${error}`), h("span", { class: "muted" }, ` over ${plural(found.n, "firing")}`)),
+    h("p", { class: "small" }, term("Loss of the next token", "Mean change in nats; positive where the latent helps the model."), " ", h("b", {}, `${found.loss_change > 0 ? "+" : ""}${value}`), error && h("span", { class: "error-bar" }, " ± ", term(error, "1.96 standard errors: a 95 % interval.")), h("span", { class: "muted" }, ` over ${plural(found.n, "firing")}`)),
     tokenPair(["Less likely", found.fallen, "logits--down"], ["Likelier", found.risen, "logits--up"]),
   );
 }

@@ -51,7 +51,7 @@ function summary(match, names) {
 }
 
 function shares({ a, b, thresholds }, names) {
-  const mean = (side) => [number(side.mean_cosine, 3), side.standard_error !== null && h("span", { class: "error-bar" }, ` ± ${number(side.standard_error, 2)}`)];
+  const mean = (side) => [number(side.mean_cosine, 3), side.standard_error !== null && h("span", { class: "error-bar" }, ` ± ${number(1.96 * side.standard_error, 2)}`)];
   const share = (side, i) => [percent(side.shares[i]), h("span", { class: "error-bar" }, ` (chance ${percent(side.chance[i])})`)];
   const line = (title, tip, cells) => h("tr", {}, h("th", { scope: "row", class: "metrics__name" }, tip ? term(title, tip) : title), cells.map((cell) => h("td", { class: "num" }, cell)));
   return h(
@@ -64,7 +64,7 @@ function shares({ a, b, thresholds }, names) {
       h(
         "tbody",
         {},
-        line("Mean max cosine", "MMCS: the mean over latents of the largest cosine with a direction of the other SAE. ± is the standard error, which takes latents for independent.", [mean(a), mean(b)]),
+        line("Mean max cosine", "MMCS: the mean over latents of the largest cosine with a direction of the other SAE. ± is 1.96 standard errors, which take latents for independent.", [mean(a), mean(b)]),
         thresholds.map((least, i) => line(`Partner of at least ${least}`, "Share of latents; chance: with as many random directions in place of the other SAE.", [share(a, i), share(b, i)])),
       ),
     ),

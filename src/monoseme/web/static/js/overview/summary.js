@@ -62,7 +62,7 @@ function tile(metric) {
     "div",
     { class: "tile" },
     h("dt", {}, term(titleOf(metric.name), metric.definition)),
-    h("dd", {}, h("span", { class: "tile__value" }, value), error && h("span", { class: "error-bar" }, `± ${error}`), metric.value === null && h("span", { class: "small muted" }, ` ${metric.why_missing ?? ""}`)),
+    h("dd", {}, h("span", { class: "tile__value" }, value), error && h("span", { class: "error-bar" }, "± ", term(error, "± is 1.96 standard errors: a 95 % interval.")), metric.value === null && h("span", { class: "small muted" }, ` ${metric.why_missing ?? ""}`)),
   );
 }
 
@@ -109,7 +109,7 @@ function metrics(run, state) {
     const { domain, error } = state.query;
     const saes = domains.includes(domain) ? run.saes.map((sae) => ({ ...sae, metrics: sae.domains[domain] ?? [] })) : run.saes;
     fill(holder, metricTable(saes, { error }));
-    fill(spread, error === "interval" ? "value [95 % interval], bootstrap over documents" : "value ± standard error, bootstrap over documents");
+    fill(spread, error === "interval" ? "value [95 % interval], bootstrap over documents" : "value ± 1.96 standard errors (95 % interval), bootstrap over documents");
   };
   const change = (changes) => {
     state.change(changes);

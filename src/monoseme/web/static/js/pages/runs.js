@@ -87,7 +87,7 @@ class Runs {
     if (!chosen.length) return fill(this.beside);
     const two = chosen.length === 2 && h("a", { class: "button head__end", href: address.run(chosen[0].run.id) + search({ view: "compare", a: chosen[0].key, b: chosen[1].key }) }, "Differences and shared latents");
     const named = chosen.map((sae) => ({ ...sae, name: `${sae.run.name} / ${sae.name}` }));
-    return fill(this.beside, h("div", { class: "head" }, h("h2", {}, "Side by side"), h("span", { class: "muted small" }, "value ± standard error; runs on different text are not rivals"), two), h("div", { class: "panel panel--flush" }, metricTable(named)));
+    return fill(this.beside, h("div", { class: "head" }, h("h2", {}, "Side by side"), h("span", { class: "muted small" }, "value ± 1.96 standard errors (95 % interval); runs on different text are not rivals"), two), h("div", { class: "panel panel--flush" }, metricTable(named)));
   }
 }
 

@@ -65,7 +65,7 @@ class Report {
       this.opening(),
       study.findings.length > 0 && section("Findings", tally({ n_findings: study.findings.length, n_reproduced: study.findings.filter((each) => each.verdict === "reproduced").length }), findings(study.findings)),
       study.figures.length > 0 && h("section", { class: "study__figures", "aria-label": "Figures" }, study.figures.map((each) => figure(study, each, signal))),
-      study.metrics.length > 0 && section("Metrics", "value ± standard error", h("div", { class: "panel panel--flush" }, metricTable(study.metrics, { marksBest: false }))),
+      study.metrics.length > 0 && section("Metrics", "value ± 1.96 standard errors (95 % interval)", h("div", { class: "panel panel--flush" }, metricTable(study.metrics, { marksBest: false }))),
       shown.map((table) => this.table(table)),
       hidden.length > 0 && this.further(hidden),
       section("Files", plural(study.files.length, "file"), downloads(study, study.files)),
