@@ -47,4 +47,4 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 
 def subject(name: str) -> Subject:
     """The subject of a registered architecture."""
-    return subject_of(SAES.get(name), **_SETTINGS.get(name, {}))
+    return subject_of(SAES.get(name), **{"planted_steps": 600, "planted_lr": 1.5e-2, **_SETTINGS.get(name, {})})

@@ -120,7 +120,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_last_good_checkpoint(
 def test_a_full_disk_leaves_the_checkpoints_that_were_complete(
     tiny: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = checkpoints.save_file, []
+    real, calls = checkpoints.save_tensors, []
 
     def fills_up(*arguments: Any) -> None:
         calls.append(1)
@@ -128,7 +128,7 @@ def test_a_full_disk_leaves_the_checkpoints_that_were_complete(
             raise OSError(28, "No space left on device")
         real(*arguments)
 
-    monkeypatch.setattr(checkpoints, "save_file", fills_up)
+    monkeypatch.setattr(checkpoints, "save_tensors", fills_up)
     with pytest.raises(DiskFullError):
         tiny.tiny_run(tmp_path)
     assert list(open_checkpoint(tmp_path)) == ["one", "two"]

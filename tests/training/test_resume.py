@@ -71,7 +71,7 @@ def _done(folder: Path) -> int:
     return found[-1].step if found else 0
 
 
-@pytest.mark.parametrize("at", ["save_file", "write_json", "hash_file"])
+@pytest.mark.parametrize("at", ["save_tensors", "write_json", "hash_file"])
 def test_a_kill_while_a_checkpoint_is_written_costs_only_that_checkpoint(
     tiny: ModuleType, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
@@ -80,7 +80,7 @@ def test_a_kill_while_a_checkpoint_is_written_costs_only_that_checkpoint(
 
     def dies(*arguments: Any, **settings: Any) -> Any:
         calls.append(at)
-        if len(calls) == {"save_file": 16, "write_json": 3, "hash_file": 15}[at]:  # within the third checkpoint
+        if len(calls) == {"save_tensors": 16, "write_json": 3, "hash_file": 15}[at]:  # within the third checkpoint
             raise Killed
         return real(*arguments, **settings)
 

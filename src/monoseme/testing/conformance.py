@@ -368,7 +368,8 @@ def loss_falls_and_planted_directions_are_found(subject: Subject) -> None:
     # Half the steps on twice the rows find as many directions in half the time: at this size a step costs more than its rows.
     n_rows, n_batches = 512, 100
     x = truth.sample(n_rows * n_batches).split(n_rows)
-    totals = fit(sae, lambda step: x[step % n_batches], n_steps=subject.planted_steps if subject.min_recovery else 100, lr=1.5e-2)
+    n_steps = subject.planted_steps if subject.min_recovery else 100
+    totals = fit(sae, lambda step: x[step % n_batches], n_steps=n_steps, lr=subject.planted_lr)
     first, last = sum(totals[:5]) / 5, sum(totals[-5:]) / 5
     _require(last < 0.7 * first, f"the loss goes from {first:.3f} to {last:.3f}")
     found = recovery(truth.directions, sae.W_dec)

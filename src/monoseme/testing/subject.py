@@ -27,8 +27,10 @@ class Subject:
     """Config with d_in 32 for the planted dictionary."""
     min_recovery: float | None = 0.95
     """Fraction of planted directions to find; None for an architecture that finds none by itself (fine-tuning only)."""
-    planted_steps: int = 600
+    planted_steps: int = 1_200
     """Steps of 512 rows in which it finds them."""
+    planted_lr: float = 5e-3
+    """Learning rate of those steps: twice it takes half the steps, and finds fewer of some architectures."""
 
     def build(self, **changes: Any) -> SAE:
         """A small SAE that has seen a sample and has biases other than zero."""
@@ -63,7 +65,7 @@ class Subject:
 def subject_of(architecture: type[SAE], *, small: Any = None, planted: Any = None, **more: Any) -> Subject:
     """The subject with the battery's sizes; pass configs where an architecture needs other settings than its defaults.
 
-    `more`: min_recovery and planted_steps of the subject.
+    `more`: min_recovery, planted_steps and planted_lr of the subject.
     """
     known = _settings(architecture)
     sites = {"n_sites": 2} if "n_sites" in known else {}
