@@ -33,6 +33,33 @@ class TestInABrowser:
         fake_site.keys("Escape", "g", "o")
         fake_site.at(r"/runs/demo$")
 
+    def test_the_second_of_two_keys_is_not_waited_for_for_long(self, fake_site: Site) -> None:
+        page = fake_site.page
+        fake_site.open("/runs/demo")
+        fake_site.keys("g")
+        page.wait_for_timeout(1_600)  # longer than the time for it
+        fake_site.keys("l", "g", "p")
+        fake_site.at(r"/saes/topk/prompt$")
+        page.go_back()
+        fake_site.at(r"/runs/demo$")
+
+    def test_to_skip_the_bar_is_not_to_open_the_page_again(self, fake_site: Site) -> None:
+        page = fake_site.page
+        fake_site.open("/runs/demo/saes/topk/latents")
+        fake_site.open("/runs/demo")
+        page.evaluate("document.querySelector('#main > *').dataset.seen = 'yes'")
+        fake_site.keys("Tab", "Enter")
+        page.wait_for_url(re.compile("#main$"))
+        fake_site.settle()
+        assert page.locator("#main > [data-seen=yes]").count() == 1
+        page.go_back()
+        page.wait_for_url(re.compile("/runs/demo$"))
+        fake_site.settle()
+        assert page.locator("#main > [data-seen=yes]").count() == 1
+        page.go_back()
+        fake_site.at(r"/latents$")
+        assert page.locator("#main > [data-seen=yes]").count() == 0
+
     def test_the_search_box_unfolds_on_a_phone(self, fake_site: Site) -> None:
         page = fake_site.page
         page.set_viewport_size(PHONE)

@@ -9,7 +9,7 @@ const NAMES = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: 
 export class Keyboard {
   /** `theme()` changes light and dark; `search()` unfolds a search box where none is in sight. */
   constructor({ theme, search }) {
-    Object.assign(this, { page: {}, journeys: {}, first: null, timer: 0 });
+    Object.assign(this, { page: {}, journeys: {}, first: null });
     this.dialog = h("dialog", { "aria-labelledby": "keys-title" });
     document.body.append(this.dialog);
     this.shared = {
@@ -31,23 +31,19 @@ export class Keyboard {
       if (event.key === "Escape") event.target.blur();
       return;
     }
-    const found = this.find(event.key);
+    const found = this.find(event.key, event.timeStamp);
     if (!found) return;
     event.preventDefault();
     found.run(event);
   }
 
-  /** What a key does, after the one before it where that was the first of two. */
-  find(key) {
+  /** What a key does, after the one before it where that was the first of two; `at` is when it was pressed, however late a busy page hears of it. */
+  find(key, at) {
     const keys = { ...this.shared, ...this.journeys, ...this.page };
-    const both = this.first && `${this.first} ${key}`;
-    clearTimeout(this.timer);
+    const both = this.first && at - this.first.at < PATIENCE && `${this.first.key} ${key}`;
     this.first = null;
     const found = keys[both] ?? keys[key];
-    if (!found && Object.keys(keys).some((name) => name.startsWith(`${key} `))) {
-      this.first = key;
-      this.timer = setTimeout(() => (this.first = null), PATIENCE);
-    }
+    if (!found && Object.keys(keys).some((name) => name.startsWith(`${key} `))) this.first = { key, at };
     return found;
   }
 

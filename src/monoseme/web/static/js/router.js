@@ -12,8 +12,13 @@ export class Router {
     this.busy = busy;
     this.visit = new AbortController();
     history.scrollRestoration = "manual";
-    addEventListener("popstate", (event) => this.open({ scroll: event.state?.scroll ?? 0 }));
+    addEventListener("popstate", (event) => this.returned(event));
     addEventListener("click", (event) => this.follow(event));
+  }
+
+  /** A link into the page itself ("Skip to the page") tells of a new address too, and is no visit: what one has done here stays. */
+  returned(event) {
+    if (address() !== this.address) this.open({ scroll: event.state?.scroll ?? 0 });
   }
 
   go(url, { replace = false, keepScroll = false } = {}) {
@@ -26,6 +31,7 @@ export class Router {
   note(url, { replace = true } = {}) {
     if (!replace) this.remember();
     history[replace ? "replaceState" : "pushState"]({}, "", url);
+    this.address = address();
   }
 
   remember() {
@@ -35,6 +41,7 @@ export class Router {
   async open({ scroll = 0 } = {}) {
     this.visit.abort();
     this.visit = new AbortController();
+    this.address = address();
     const { signal } = this.visit;
     const context = this.match(location.pathname);
     context.query = Object.fromEntries(new URLSearchParams(location.search));
@@ -69,6 +76,11 @@ export class Router {
     event.preventDefault();
     this.go(link.pathname + link.search);
   }
+}
+
+/** What the page at hand is told by: the part after "#" leads about in it. */
+function address() {
+  return location.pathname + location.search;
 }
 
 async function lost() {
