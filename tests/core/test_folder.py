@@ -21,6 +21,7 @@ from monoseme.core.errors import (
     ExtraMissingError,
 )
 from monoseme.core.folder import Folder, LocalFolder, is_address, open_folder
+from monoseme.core.lock import held_alone, is_held
 from monoseme.core.remote import RemoteFolder
 
 NOBODY = (1 << 31) - 1
@@ -174,6 +175,25 @@ def test_one_process_at_a_time_holds_a_folder_and_a_kill_lets_go_of_it(tmp_path:
     with folder.alone():
         folder.remove("a")
     assert not folder.path.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="nothing is held on Windows")
+@pytest.mark.parametrize("what", ["a link to nowhere", "a link to a file", "a folder"])
+def test_what_is_no_file_is_no_lock(tmp_path: Path, what: str) -> None:
+    lock, elsewhere = tmp_path / "f" / ".writer.lock", tmp_path / "elsewhere"
+    lock.parent.mkdir()
+    if what == "a folder":
+        lock.mkdir()
+    else:
+        lock.symlink_to(elsewhere / "gone" if what == "a link to nowhere" else elsewhere)
+        elsewhere.write_text("of somebody") if what == "a link to a file" else None
+    with (
+        pytest.raises(ArtifactDamagedError, match=rf"lock is {what.partition(' to ')[0]}.*\n.*rm -r .*lock"),
+        held_alone(lock.parent),
+    ):
+        pass
+    assert not is_held(lock.parent)
+    assert lock.is_symlink() or lock.is_dir(), "it is not ours to remove"
 
 
 def test_where_nothing_can_be_held_the_body_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

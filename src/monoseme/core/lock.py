@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from monoseme.core.errors import ArtifactExistsError
-from monoseme.core.files import guard_disk
+from monoseme.core.errors import ArtifactDamagedError, ArtifactExistsError
+from monoseme.core.files import guard_disk, typed
 
 LOCK_NAME = ".writer.lock"
 """The file in a folder that its writer holds."""
@@ -21,7 +21,7 @@ def held_alone(path: Path) -> Iterator[None]:
     """Holds the folder's lock for the body; the folder is made, and removed if it is empty at the end.
 
     The system lets go of it when the process ends, however it does. Nothing is held on Windows, nor where a disk knows no locks.
-    Raises ArtifactExistsError where somebody else holds it, DiskFullError.
+    Raises ArtifactExistsError where somebody else holds it, ArtifactDamagedError for a link in its place, DiskFullError.
     """
     with guard_disk(path):
         handle = _lock(path)
@@ -42,7 +42,7 @@ def is_held(path: Path) -> bool:
     import fcntl  # not on Windows
 
     try:
-        handle = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC)
+        handle = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:
@@ -66,10 +66,13 @@ def _lock(path: Path) -> int | None:
     while True:
         try:
             path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # a group may share it
+            # A link is not followed: it may lead out of the folder, and to where no file can be made. A group may share the file.
+            handle = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             if error.errno in _NO_LOCKS:
                 return None
+            if (path / LOCK_NAME).is_symlink() or isinstance(error, IsADirectoryError):
+                raise _no_file(path / LOCK_NAME) from error
             if isinstance(error, FileNotFoundError):  # the one before us has just removed the empty folder
                 continue
             raise
@@ -85,6 +88,13 @@ def _lock(path: Path) -> int | None:
         if os.fstat(handle).st_nlink:
             return handle
         os.close(handle)  # the one before us removed it between our opening and our locking
+
+
+def _no_file(lock: Path) -> ArtifactDamagedError:
+    what = f"a link to {lock.readlink()}" if lock.is_symlink() else "a folder"
+    return ArtifactDamagedError(
+        f"{lock} is {what}, where the file of a lock has to be.\n  Nobody holds it; remove it:  rm -r {typed(lock)}"
+    )
 
 
 def _in_use(path: Path) -> ArtifactExistsError:
