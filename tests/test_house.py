@@ -44,6 +44,17 @@ def test_no_module_is_called_utils() -> None:
     assert [p for p in SOURCES if p.stem in ("utils", "util", "helpers", "common", "misc")] == []
 
 
+def test_how_wide_an_interval_is_stands_in_one_place() -> None:
+    found = [
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if "1.96" in (text := path.read_text(encoding="utf-8"))
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Constant) and node.value == 1.96
+    ]
+    assert found == ["src/monoseme/core/intervals.py"]
+
+
 def test_every_dependency_has_its_reason_in_the_docs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = [project["dependencies"], *project["optional-dependencies"].values()]

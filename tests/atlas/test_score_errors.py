@@ -7,7 +7,6 @@ import pytest
 
 from monoseme.atlas.score import _numbers as numbers
 from monoseme.atlas.score._errors import (
-    Z,
     auroc_error,
     balanced_error,
     least_auroc_error,
@@ -16,6 +15,7 @@ from monoseme.atlas.score._errors import (
     n_trials,
     share_error,
 )
+from monoseme.core.intervals import Z_95
 
 TRUE_RATES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.99)
 
@@ -44,14 +44,14 @@ def test_a_document_is_one_trial() -> None:
 
 @pytest.mark.parametrize(("area", "n_fires", "n_silent"), [(1.0, 4, 4), (0.9, 20, 30), (0.5, 10, 10), (0.0, 4, 4)])
 def test_the_farther_end_of_an_aurocs_interval_solves_its_equation(area: float, n_fires: int, n_silent: int) -> None:
-    half = Z * auroc_error(area, n_fires, n_silent)
+    half = Z_95 * auroc_error(area, n_fires, n_silent)
 
     def error(a: float) -> float:  # Hanley and McNeil's
         more = (n_fires - 1) * (a / (2 - a) - a * a) + (n_silent - 1) * (2 * a * a / (1 + a) - a * a)
         return ((a * (1 - a) + more) / (n_fires * n_silent)) ** 0.5
 
     ends = [end for end in (area - half, area + half) if 0 <= end <= 1]
-    assert any(Z * error(end) == pytest.approx(half, rel=1e-6) for end in ends)
+    assert any(Z_95 * error(end) == pytest.approx(half, rel=1e-6) for end in ends)
 
 
 def test_where_every_answer_is_right_the_number_is_still_uncertain() -> None:
@@ -63,7 +63,7 @@ def test_where_every_answer_is_right_the_number_is_still_uncertain() -> None:
     found = numbers.estimate(replicates, least=least_balanced_error(fires, fires, documents))
     assert found.value == 1
     assert found.standard_error == pytest.approx(balanced_error(share_error(1, 4), share_error(1, 20)))
-    assert found.low == pytest.approx(1 - Z * balanced_error(share_error(1, 4), share_error(1, 20)))
+    assert found.low == pytest.approx(1 - Z_95 * balanced_error(share_error(1, 4), share_error(1, 20)))
     assert found.high == 1
 
 
@@ -76,7 +76,7 @@ def test_without_both_kinds_there_is_no_error() -> None:
 
 @pytest.mark.parametrize("n", [4, 10, 50])
 def test_intervals_of_shares_hold_the_truth(n: int) -> None:
-    holds = {k: Z * share_error(k / n, n) for k in range(n + 1)}
+    holds = {k: Z_95 * share_error(k / n, n) for k in range(n + 1)}
     for rate in np.linspace(0.5, 0.99, 99).tolist():
         found = sum(comb(n, k) * rate**k * (1 - rate) ** (n - k) for k, half in holds.items() if abs(k / n - rate) <= half)
         assert found >= 0.93, rate
@@ -86,7 +86,7 @@ def test_intervals_of_shares_hold_the_truth(n: int) -> None:
 @pytest.mark.parametrize(("n_silent", "silent_rate"), [(200, 0.99), (10, 0.8), (4, 0.6)])
 def test_intervals_of_balanced_accuracies_hold_the_truth(n: int, n_silent: int, silent_rate: float) -> None:
     errors, others = ([share_error(k / of, of) for k in range(of + 1)] for of in (n, n_silent))
-    half = Z * np.array([[balanced_error(mine, other) for other in others] for mine in errors])
+    half = Z_95 * np.array([[balanced_error(mine, other) for other in others] for mine in errors])
     value = (np.arange(n + 1)[:, None] / n + np.arange(n_silent + 1) / n_silent) / 2
     for rate in TRUE_RATES:
         chances = [
@@ -108,5 +108,5 @@ def test_intervals_of_aurocs_hold_the_truth(n: int, kind: str) -> None:
             silent = rng.exponential(1, 100) if kind == "exponential" else np.zeros(100)
             fires = rng.exponential(truth / (1 - truth), n) if kind == "exponential" else (rng.random(n) < 2 * truth - 1) * 1.0
             area = float((fires[:, None] > silent).mean() + 0.5 * (fires[:, None] == silent).mean())
-            held += abs(area - truth) <= Z * auroc_error(area, n, 100)
+            held += abs(area - truth) <= Z_95 * auroc_error(area, n, 100)
         assert held / 2000 >= 0.93, truth

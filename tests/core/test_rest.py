@@ -1,4 +1,4 @@
-"""Seeds, displays, and how light the package is."""
+"""Seeds, displays, intervals, and how light the package is."""
 
 import io
 import json
@@ -22,6 +22,7 @@ from monoseme.core.display import (
     size_text,
     use_display,
 )
+from monoseme.core.intervals import Z_95, error_between
 from monoseme.core.memory import own_memory_mb
 from monoseme.core.seeds import derive_seed, generator
 
@@ -35,6 +36,12 @@ def test_streams_of_other_names_differ(seed: int, a: str, b: str) -> None:
     assert (derive_seed(seed, a) == derive_seed(seed, b)) == (a == b)
     assert derive_seed(seed, a, b) != derive_seed(seed, a)
     assert 0 <= derive_seed(seed, a) < 2**63
+
+
+def test_an_error_comes_back_out_of_its_interval() -> None:
+    assert error_between(0.7 - Z_95 * 0.1, 0.7 + Z_95 * 0.1) == pytest.approx(0.1)
+    assert error_between(None, 0.9) is None
+    assert error_between(0.9, None) is None
 
 
 def test_names_and_numbers_are_not_confused() -> None:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from monoseme.api._html import framed, table
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
+from monoseme.core.intervals import Z_95
 from monoseme.reports.plain_tables import aligned_table
 
 if TYPE_CHECKING:
     from monoseme.evaluation import Metric
-
-_Z = 1.96
 
 
 class Interval(NamedTuple):
@@ -60,7 +59,7 @@ class MetricTable:
         found = self.metric(subject, name)
         if found.value is None or found.standard_error is None:
             return None
-        return Interval(found.value - _Z * found.standard_error, found.value + _Z * found.standard_error)
+        return Interval(found.value - Z_95 * found.standard_error, found.value + Z_95 * found.standard_error)
 
     def only(self, *names: str) -> "MetricTable":
         """The same with these metrics alone, in this order. Raises ConfigError for one that no subject has."""
@@ -95,5 +94,5 @@ def _told(metric: "Metric | None") -> str:
         return "–"
     if metric.value is None:
         return "missing"
-    spread = "" if metric.standard_error is None else f" ± {_Z * metric.standard_error:.2g}"
+    spread = "" if metric.standard_error is None else f" ± {Z_95 * metric.standard_error:.2g}"
     return f"{metric.value:.4g}{spread}"

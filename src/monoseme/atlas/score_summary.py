@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from monoseme.atlas.annotations import Annotation, table_path
+from monoseme.core.intervals import Z_95
 
 CONTROLS = {"other": "another latent's explanation", "empty": "no explanation", "lookup": "table of tokens"}
 """Ending of a control's name -> what was told instead of the explanation; the last is the bar to beat."""
-_Z = 1.96
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +84,6 @@ def _rows(table: pa.Table) -> list[dict[str, Any]]:
 def _mean(row: dict[str, Any] | None) -> MeanScore | None:
     if row is None or row["mean"] is None:
         return None
-    spread = None if row["n"] < 2 else _Z * row["deviation"] / row["n"] ** 0.5
+    spread = None if row["n"] < 2 else Z_95 * row["deviation"] / row["n"] ** 0.5
     low, high = (None, None) if spread is None else (row["mean"] - spread, row["mean"] + spread)
     return MeanScore(mean=row["mean"], low=low, high=high, n_latents=row["n"])

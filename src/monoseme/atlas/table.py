@@ -13,9 +13,8 @@ from monoseme.atlas.latents import Latents
 from monoseme.atlas.search.statistics import parse_condition
 from monoseme.core.config import suggest
 from monoseme.core.errors import ConfigError
+from monoseme.core.intervals import Z_95
 
-_Z = 1.96
-"""Standard errors in half of a 95 % interval."""
 _SHOWN = (
     "latent",
     "n_fired",
@@ -145,7 +144,7 @@ class TableQuery:
             if name == annotation.artifact.config.get("headline"):
                 low = _quoted(f"{scorer}_{name}_low")
                 self._connection.execute(f"ALTER TABLE latents ADD COLUMN IF NOT EXISTS {low} DOUBLE")
-                end = f"score.value - {_Z} * score.standard_error"
+                end = f"score.value - {Z_95} * score.standard_error"
                 self._connection.execute(f"UPDATE latents SET {low} = {end} FROM {found} {is_of_shown}", [name, of])
 
 

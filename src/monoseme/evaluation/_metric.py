@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from monoseme.core.errors import UndefinedMetricError
+from monoseme.core.intervals import Z_95
 
 Better = Literal["higher", "lower", "neither"]
-_Z = 1.96
-"""Standard errors in half of a 95 % interval: what ± means wherever it is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,7 @@ class Metric:
     def __str__(self) -> str:
         if self.value is None:
             return f"{self.name}: missing ({self.why_missing})"
-        spread = "" if self.standard_error is None else f" ± {_Z * self.standard_error:.2g}"
+        spread = "" if self.standard_error is None else f" ± {Z_95 * self.standard_error:.2g}"
         says = "" if self.standard_error is None else " (± is 1.96 standard errors)"
         return f"{self.name}: {self.value:.4g}{spread} {self.unit}{says}"
 

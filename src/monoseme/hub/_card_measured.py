@@ -1,5 +1,6 @@
 """The part of a model card that tells what was measured: numbers with intervals, and why a number is missing."""
 
+from monoseme.core.intervals import Z_95
 from monoseme.evaluation import Metric
 from monoseme.hub._text import shown, table
 from monoseme.reports import RunReport
@@ -7,7 +8,6 @@ from monoseme.reports import RunReport
 _METRICS = ("fvu", "explained_variance", "cosine", "l2_ratio", "l0", "dead_fraction", "dense_fraction", "ce_original",
             "ce_spliced", "ce_increase", "ce_recovered", "kl", "smoothness_tv_relative", "predicted_share")  # fmt: skip
 """Told in this order, of those that were measured; `evaluations/` has all."""
-_Z = 1.96
 
 
 def measured(report: RunReport | None) -> str:
@@ -46,5 +46,5 @@ def _number(metric: Metric | None) -> str:
         return f"missing: {shown(metric.why_missing or 'no reason given')}"
     if not metric.standard_error:
         return f"{metric.value:.4g}"
-    low, high = metric.value - _Z * metric.standard_error, metric.value + _Z * metric.standard_error
+    low, high = metric.value - Z_95 * metric.standard_error, metric.value + Z_95 * metric.standard_error
     return f"{metric.value:.4g} &#91;{low:.4g}, {high:.4g}&#93;"

@@ -4,10 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from monoseme.core.intervals import Z_95
 from monoseme.evaluation import Metric
 from monoseme.reports._data import RunReport, SaeReport
-
-_Z = 1.96
 
 
 class Group(NamedTuple):
@@ -122,7 +121,7 @@ def best_of(metrics: Sequence[Metric | None]) -> int | None:
         return None
     sign = 1 if better == "higher" else -1
     first, *others = sorted(known, key=lambda item: -sign * item[1])
-    clear = all(sign * (first[1] - v) > _Z * math.hypot(first[2] or 0, error or 0) for _, v, error in others)
+    clear = all(sign * (first[1] - v) > Z_95 * math.hypot(first[2] or 0, error or 0) for _, v, error in others)
     return first[0] if clear else None
 
 
@@ -132,7 +131,7 @@ def cell(metric: Metric | None, *, best: bool = False) -> Cell:
         return Cell("–", "", "not measured")
     if metric.value is None:
         return Cell("–", "", f"missing: {metric.why_missing}")
-    spread = "" if not metric.standard_error else f"± {_short(_Z * metric.standard_error)}"
+    spread = "" if not metric.standard_error else f"± {_short(Z_95 * metric.standard_error)}"
     error = "no standard error" if metric.standard_error is None else f"standard error {metric.standard_error:.3g}"
     tip = f"{metric.value:.8g} ({error}; n = {metric.n:,} from {metric.n_documents:,} documents)"
     return Cell(number(metric), spread, tip, best)
@@ -172,7 +171,7 @@ def _headline(metric: Metric, label: str, meaning: str) -> Headline:
         return Headline(label, "–", f"missing: {metric.why_missing}", "")
     percent = metric.unit == "fraction"
     value = f"{metric.value:.1%}" if percent else f"{metric.value:.1f}"
-    spread = _Z * (metric.standard_error or 0)
+    spread = Z_95 * (metric.standard_error or 0)
     return Headline(label, value, meaning, "" if not spread else f"± {100 * spread:.2g}%" if percent else f"± {spread:.2g}")
 
 

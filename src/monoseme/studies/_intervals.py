@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from monoseme.core.intervals import Z_95
+
 _LEAST_REPLICATES = 20
 
 
@@ -54,7 +56,7 @@ def around(replicates: Sequence[float] | np.ndarray) -> Interval:
     found = of_replicates(replicates)
     if found.low is None:
         return found
-    half = 1.96 * float(np.nanstd(np.asarray(replicates, dtype=np.float64)[1:], ddof=1))
+    half = Z_95 * float(np.nanstd(np.asarray(replicates, dtype=np.float64)[1:], ddof=1))
     return Interval(found.value, found.value - half, found.value + half)
 
 

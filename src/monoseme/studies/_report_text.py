@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from monoseme.core.intervals import Z_95
 from monoseme.evaluation import Metric
 from monoseme.reports.plain_tables import markdown_table, markdown_text
 from monoseme.studies._base import Finding, StudyResult
@@ -12,7 +13,6 @@ MOST_ROWS = 60
 """Rows of a table on the page; the CSV file beside it has all."""
 _MOST_SUBJECTS = 8
 """Columns up to which metrics are laid out by subject."""
-_Z = 1.96
 
 
 def page(result: StudyResult, *, command: str, files: Mapping[str, str], not_drawn: Mapping[str, str]) -> str:
@@ -72,4 +72,4 @@ def _metrics(metrics: Mapping[str, Sequence[Metric]]) -> str:
 def _cell(metric: Metric) -> str | None:
     if metric.value is None:
         return None
-    return f"{metric.value:.4g}" + (f" ± {_Z * metric.standard_error:.2g}" if metric.standard_error else "")
+    return f"{metric.value:.4g}" + (f" ± {Z_95 * metric.standard_error:.2g}" if metric.standard_error else "")

@@ -17,8 +17,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-Z = 1.96
-"""Standard errors in half of a 95 % interval."""
+from monoseme.core.intervals import Z_95
+
 TOLD = "its standard error is sqrt(e1^2 + e2^2) / 2 of the errors of the two shares, by documents and never below Agresti-Coull's"
 """What the definition of a balanced accuracy says of it."""
 _N_HALVINGS = 40
@@ -37,9 +37,9 @@ def share_error(share: float, n: float) -> float:
     That interval is share' +- 1.96 sqrt(share' (1 - share') / n'), of n' = n + 1.96^2 trials with 1.96^2 / 2 hits more. Never
     less than sqrt(share (1 - share) / (n - 1)), which is more in the middle, nor more than a half.
     """
-    more = n + Z * Z
-    pulled = (share * n + Z * Z / 2) / more
-    distance = abs(pulled - share) / Z + float(np.sqrt(pulled * (1 - pulled) / more))
+    more = n + Z_95 * Z_95
+    pulled = (share * n + Z_95 * Z_95 / 2) / more
+    distance = abs(pulled - share) / Z_95 + float(np.sqrt(pulled * (1 - pulled) / more))
     usual = float(np.sqrt(share * (1 - share) / (n - 1))) if n > 1 else 0.0
     return min(max(distance, usual), 0.5)
 
@@ -76,9 +76,9 @@ def auroc_error(area: float, n_fires: float, n_silent: float) -> float:
     def is_outside(a: float) -> bool:
         both = a / (2 - a), 2 * a * a / (1 + a)
         more = max(n_fires - 1, 0.0) * (both[0] - a * a) + max(n_silent - 1, 0.0) * (both[1] - a * a)
-        return (area - a) ** 2 > Z * Z * (a * (1 - a) + more) / (n_fires * n_silent)
+        return (area - a) ** 2 > Z_95 * Z_95 * (a * (1 - a) + more) / (n_fires * n_silent)
 
-    return max(area - _end(is_outside, area, 0.0), _end(is_outside, area, 1.0) - area) / Z
+    return max(area - _end(is_outside, area, 0.0), _end(is_outside, area, 1.0) - area) / Z_95
 
 
 def _end(is_outside: Callable[[float], bool], inside: float, outside: float) -> float:

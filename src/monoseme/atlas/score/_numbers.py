@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from monoseme.atlas.score._errors import Z
+from monoseme.core.intervals import Z_95
 from monoseme.core.seeds import derive_seed
 
 N_REPLICATES = 1000
@@ -121,7 +121,7 @@ def estimate(replicates: NDArray[np.float64], *, least: float | None = None) -> 
     spread = float(known.std(ddof=1))
     if least is None:
         return Estimate(value, spread, float(low), float(high))
-    widest = max(0.0, value - Z * least), min(1.0, value + Z * least)
+    widest = max(0.0, value - Z_95 * least), min(1.0, value + Z_95 * least)
     return Estimate(value, max(spread, least), min(float(low), widest[0]), max(float(high), widest[1]))
 
 

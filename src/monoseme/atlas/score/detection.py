@@ -24,6 +24,7 @@ from monoseme.atlas.score._base import Scorer
 from monoseme.atlas.score._controls import others_of
 from monoseme.atlas.score._measured import missing
 from monoseme.core.errors import ConfigError
+from monoseme.core.intervals import Z_95
 from monoseme.judges import Desk
 
 _COLUMNS = {family.name: family.columns for family in FAMILIES}
@@ -159,7 +160,7 @@ def auroc(positives: NDArray[np.float64], negatives: NDArray[np.float64]) -> flo
 
 def _told(latent: int, name: str, value: float, *, n: int, error: float | None) -> Score:
     """A number in [0, 1] with its interval, value +- 1.96 errors within [0, 1]; without one where there is no error."""
-    half = None if error is None else errors.Z * error
+    half = None if error is None else Z_95 * error
     low, high = (None, None) if half is None else (max(0.0, value - half), min(1.0, value + half))
     return Score(latent=latent, name=name, value=value, n=n, standard_error=error, low=low, high=high)
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import altair as alt
 
+from monoseme.core.intervals import Z_95
 from monoseme.reports.figures._figure import Figure
 from monoseme.reports.figures._scales import by_sae
 
 METRIC = "smoothness_tv_relative"
 """Of the evaluation `smoothness`: total variation between neighbouring tokens, relative to the size of the codes."""
 _ROW_HEIGHT, _FRAME = 24, 60
-_Z = 1.96
 
 
 def variation_over_time(parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
@@ -21,8 +21,8 @@ def variation_over_time(parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fig
             "sae": sae,
             "row": sae if row["part"] == "all" else f"{sae}, {row['part']}",
             "value": row["value"],
-            "low": row["value"] - _Z * (row["standard_error"] or 0.0),
-            "high": row["value"] + _Z * (row["standard_error"] or 0.0),
+            "low": row["value"] - Z_95 * (row["standard_error"] or 0.0),
+            "high": row["value"] + Z_95 * (row["standard_error"] or 0.0),
         }
         for sae, found in parts.items()
         for row in found

@@ -5,12 +5,10 @@ from typing import Any
 
 import altair as alt
 
+from monoseme.core.intervals import Z_95
 from monoseme.evaluation import Metric
 from monoseme.reports.figures._figure import Figure
 from monoseme.reports.figures._scales import by_sae
-
-_Z = 1.96
-"""Error bars are 95 % intervals under a normal approximation: value ± 1.96 standard errors."""
 
 LOSS_NAMES = {
     "ce_original": "original",
@@ -25,7 +23,7 @@ def interval(metric: Metric) -> dict[str, float]:
     """`value`, `low` and `high` of a metric that has a value; without a standard error both ends are the value."""
     if metric.value is None:
         raise ValueError(f"{metric.name} is missing: {metric.why_missing}")
-    spread = _Z * (metric.standard_error or 0.0)
+    spread = Z_95 * (metric.standard_error or 0.0)
     return {"value": metric.value, "low": metric.value - spread, "high": metric.value + spread}
 
 

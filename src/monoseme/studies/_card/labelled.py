@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from monoseme.core.intervals import error_between
 from monoseme.evaluation import Metric
 from monoseme.studies._base import Row
 from monoseme.studies._card.bench import CardBench
@@ -19,7 +20,6 @@ _N_ABLATED = 10
 _N_PROBED = (1, 5)
 """Latents that probes see (counts)."""
 _N_SEEDS = 2
-_Z = 1.96
 
 PROBING = tuple(
     Pick(
@@ -82,6 +82,5 @@ def _name(row: Row) -> str:
 
 def _metric_of(row: Row, like: Metric) -> Metric:
     """A row of the study's table as the metric that it has of SAEs."""
-    low, high = row["accuracy_low"], row["accuracy_high"]
-    error = None if low is None or high is None else (high - low) / (2 * _Z)
+    error = error_between(row["accuracy_low"], row["accuracy_high"])
     return replace(like, value=row["accuracy"], why_missing=None, standard_error=error)

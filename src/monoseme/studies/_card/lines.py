@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from monoseme.core.files import read_json, write_json
+from monoseme.core.intervals import Z_95
 from monoseme.evaluation import Better, Metric, metrics_from_json, metrics_to_json
 from monoseme.studies._kept_files import reading
 
-_Z = 1.96
 _ROUNDING = 1e-9
 """Below it a number is 0."""
 
@@ -85,7 +85,7 @@ def value_of(metric: Metric) -> Value:
         return Value(None, why_missing=metric.why_missing)
     if metric.standard_error is None:
         return Value(metric.value)
-    low, high = metric.value - _Z * metric.standard_error, metric.value + _Z * metric.standard_error
+    low, high = metric.value - Z_95 * metric.standard_error, metric.value + Z_95 * metric.standard_error
     if metric.unit == "fraction" and 0.0 <= metric.value <= 1.0:
         low, high = max(low, 0.0), min(high, 1.0)
     return Value(metric.value, low, high)

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import altair as alt
 
+from monoseme.core.intervals import Z_95
 from monoseme.evaluation import Spread
 from monoseme.reports.figures import Estimate, Figure, interval_dots
 from monoseme.studies._base import Row
 from monoseme.studies._dictionaries.splits import MOST_COUNTED
 
 _WIDTH, _HEIGHT = 330, 230
-_Z = 1.96
 _AXIS_OF = {"cosine": "at least this cosine", "correlation": "at least this correlation"}
 
 
@@ -31,7 +31,7 @@ def mmcs_dots(within: Mapping[str, Spread], between: Sequence[Row]) -> Figure:
 def _estimate(name: str, mean: float | None, sem: float | None, panel: str) -> Estimate:
     if mean is None or sem is None:
         return Estimate(name, mean, panel=panel)
-    return Estimate(name, mean, mean - _Z * sem, mean + _Z * sem, panel=panel)
+    return Estimate(name, mean, mean - Z_95 * sem, mean + Z_95 * sem, panel=panel)
 
 
 def seed_curves(rows: Sequence[Row]) -> Figure:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from monoseme.core.intervals import Z_95
 from monoseme.evaluation import EvalResult, Metric
 from monoseme.studies._base import Row
 from monoseme.studies._dictionaries.pairs import CORRELATION, COSINE, Pair
@@ -12,8 +13,6 @@ from monoseme.studies._dictionaries.words import Words
 
 _SIDE_BY_SIDE = ("fvu", "l0", "l1", "dead_fraction", "dense_fraction")
 """Of fidelity."""
-_Z = 1.96
-"""Standard errors in half of a 95 % interval."""
 
 
 def side_by_side(names: Sequence[str], fidelity: Mapping[str, EvalResult], own: Mapping[str, Sequence[Metric]]) -> list[Row]:
@@ -24,7 +23,7 @@ def side_by_side(names: Sequence[str], fidelity: Mapping[str, EvalResult], own: 
         row: Row = {"metric": first.name}
         for name in names:
             metric = found[name][i]
-            half = None if metric.standard_error is None else _Z * metric.standard_error
+            half = None if metric.standard_error is None else Z_95 * metric.standard_error
             row |= {name: metric.value, f"{name} ±": half}
         rows.append(row | {"unit": first.unit})
     return rows

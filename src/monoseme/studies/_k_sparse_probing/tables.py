@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from monoseme.core.intervals import error_between
 from monoseme.evaluation import Definition, Metric
 from monoseme.evaluation._metric import measured
 from monoseme.probes import cosines
@@ -117,7 +118,7 @@ def metrics_of(row: Row, *, n_words: int) -> list[Metric]:
             float("nan") if row[column] is None else row[column],
             n=n_words,
             n_documents=n_words,
-            standard_error=None if row[f"{column}_low"] is None else (row[f"{column}_high"] - row[f"{column}_low"]) / (2 * 1.96),
+            standard_error=error_between(row[f"{column}_low"], row[f"{column}_high"]),
             why_missing=why,
         )
         for definition, column in ((_F1, "f1_k_1"), (_SPLITS, "num_split_features"))

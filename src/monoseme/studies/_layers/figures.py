@@ -6,6 +6,7 @@ from typing import Any
 import altair as alt
 import torch
 
+from monoseme.core.intervals import Z_95
 from monoseme.evaluation import EvalResult
 from monoseme.reports.figures import Estimate, Figure, interval_dots
 from monoseme.studies._base import Row
@@ -39,7 +40,6 @@ _SITE_PANELS = {
     "kl": "KL divergence (nats)",
     "logit_mse": "squared error of logits",
 }
-_Z = 1.96
 _CELLS = 48
 """Of the map of counts and totals, each way."""
 
@@ -272,5 +272,5 @@ def _layer(row: Row) -> str:
 
 
 def _ends(row: Row, name: str) -> dict[str, float]:
-    half = _Z * (row[f"{name}_error"] or 0.0)
+    half = Z_95 * (row[f"{name}_error"] or 0.0)
     return {"value": row[name], "low": row[name] - half, "high": row[name] + half}

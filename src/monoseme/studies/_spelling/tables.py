@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from monoseme.core.intervals import error_between
 from monoseme.core.seeds import derive_seed
 from monoseme.evaluation import Metric
 from monoseme.spelling import Grade, letters_of
@@ -160,7 +161,7 @@ _WHY_MISSING = {
 
 def _metric(task: str, name: str, found: Interval | None, definition: str, n: int) -> Metric:
     is_measured = found is not None and n > 0
-    error = (found.high - found.low) / _INTERVAL_ERRORS if found and found.low is not None and found.high is not None else None
+    error = error_between(found.low, found.high) if found else None
     return Metric(
         name=f"{task}_{name}",
         value=found.value if found is not None and is_measured else None,
@@ -172,10 +173,6 @@ def _metric(task: str, name: str, found: Interval | None, definition: str, n: in
         standard_error=error if is_measured else None,
         definition=definition,
     )
-
-
-_INTERVAL_ERRORS = 2 * 1.96
-"""Standard errors that an interval of 95 % spans."""
 
 
 def _columns(grades: Sequence[Grade]) -> Row:

@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from monoseme.core.intervals import Z_95
 from monoseme.reports.figures import Estimate, Figure, interval_dots
 from monoseme.studies._base import Row
 from monoseme.studies._temporal.measure import OverTime
@@ -98,7 +99,7 @@ def autocorrelation_curves(rows: Sequence[Row]) -> Figure | None:
 
 
 def _band(row: Row) -> Row:
-    spread = 1.96 * (row["standard_error"] or 0.0)
+    spread = Z_95 * (row["standard_error"] or 0.0)
     return {"low": row["autocorrelation"] - spread, "high": row["autocorrelation"] + spread}
 
 

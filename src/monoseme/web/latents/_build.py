@@ -11,10 +11,9 @@ import pyarrow.parquet as pq
 from monoseme.atlas import Annotation, Atlas
 from monoseme.atlas.annotations import table_path
 from monoseme.atlas.latents import Latents
+from monoseme.core.intervals import Z_95
 from monoseme.web.latents._table import LatentsTable
 
-_Z = 1.96
-"""Standard errors in half of a 95 % interval."""
 _COUNTED = {
     "n_fired": "Scanned tokens on which it is not zero.",
     "n_documents": "Documents in which it fires.",
@@ -122,7 +121,7 @@ def _beside(scores: Annotation, name: str, n: int) -> dict[str, pa.Array]:
         is_whole &= pc.field("decile").is_null()
     rows = pq.read_table(path, columns=["latent", "value", "standard_error", "n"], filters=is_whole)
     value, error, latent = (rows[name].to_numpy() for name in ("value", "standard_error", "latent"))
-    low = pa.array(value - _Z * error, from_pandas=True)
+    low = pa.array(value - Z_95 * error, from_pandas=True)
     return {"score_low": _placed(low, latent, n), "score_n": _placed(rows["n"], latent, n)}
 
 

@@ -4,11 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+from monoseme.core.intervals import Z_95
 from monoseme.web.overview.answers import SaeSummary
 from monoseme.web.overview.compare_answers import MetricPair, SaeComparison, Side
 from monoseme.web.values import MetricValue
-
-_Z = 1.96
 
 
 def comparison(a: SaeSummary, b: SaeSummary, *, runs: tuple[str, str]) -> SaeComparison:
@@ -59,7 +58,7 @@ def _difference(a: MetricValue | None, b: MetricValue | None) -> tuple[float | N
         return None, None
     if a.standard_error is None or b.standard_error is None:
         return b.value - a.value, None
-    return b.value - a.value, _Z * math.hypot(a.standard_error, b.standard_error)
+    return b.value - a.value, Z_95 * math.hypot(a.standard_error, b.standard_error)
 
 
 def _favours(better: str, low: float | None, high: float | None) -> Literal["a", "b", "neither"]:

@@ -44,9 +44,12 @@ export function rarity(fraction) {
   return every < 1.5 ? "almost every token" : `one token in ${count(every < 10 ? Math.round(every) : Number(every.toPrecision(2)))}`;
 }
 
+/** Standard errors in half of a 95 % interval. */
+export const Z_95 = 1.96;
+
 /** A value with as many decimals as its error makes meaningful, and that error: 1.96 standard errors, which is what ± means on every page. */
 export function measured(value, standardError) {
-  const error = standardError && 1.96 * standardError;
+  const error = standardError && Z_95 * standardError;
   if (value === null || value === undefined) return { value: MISSING, error: "" };
   if (error === null || error === undefined || error === 0) return { value: number(value, 4), error: "" };
   if (Math.abs(value) >= 1e6 || (Math.abs(value) < 1e-4 && value !== 0)) return { value: number(value, 3), error: number(error, 2) };

@@ -2,7 +2,7 @@
 
 import { h, unseen } from "./dom.js";
 import { term } from "./float.js";
-import { count, measured, words } from "./format.js";
+import { Z_95, count, measured, words } from "./format.js";
 
 /** The value and its error as text; fractions of latents or tokens as percentages. */
 export function told(metric) {
@@ -128,6 +128,6 @@ function cell(metric, isBest, error) {
 /** "0.84 to 0.86", 1.96 standard errors to each side; empty where the error is not known. */
 export function interval(metric) {
   if (metric.value === null || !metric.standard_error) return "";
-  const end = (sign) => told({ ...metric, value: metric.value + sign * 1.96 * metric.standard_error }).value;
+  const end = (sign) => told({ ...metric, value: metric.value + sign * Z_95 * metric.standard_error }).value;
   return `${end(-1)} to ${end(1)}`;
 }

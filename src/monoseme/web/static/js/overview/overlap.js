@@ -2,7 +2,7 @@
 
 import { fill, h } from "../dom.js";
 import { term } from "../float.js";
-import { count, number, percent, plural } from "../format.js";
+import { Z_95, count, number, percent, plural } from "../format.js";
 import { cosines } from "./cosines.js";
 import { partners } from "./partners.js";
 import { ProgressLine, finished } from "./wait.js";
@@ -51,7 +51,7 @@ function summary(match, names) {
 }
 
 function shares({ a, b, thresholds }, names) {
-  const mean = (side) => [number(side.mean_cosine, 3), side.standard_error !== null && h("span", { class: "error-bar" }, ` ± ${number(1.96 * side.standard_error, 2)}`)];
+  const mean = (side) => [number(side.mean_cosine, 3), side.standard_error !== null && h("span", { class: "error-bar" }, ` ± ${number(Z_95 * side.standard_error, 2)}`)];
   const share = (side, i) => [percent(side.shares[i]), h("span", { class: "error-bar" }, ` (chance ${percent(side.chance[i])})`)];
   const line = (title, tip, cells) => h("tr", {}, h("th", { scope: "row", class: "metrics__name" }, tip ? term(title, tip) : title), cells.map((cell) => h("td", { class: "num" }, cell)));
   return h(
