@@ -1,9 +1,9 @@
 """What shells complete: commands, flags, names of plug-ins, paths."""
 
+import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -103,9 +103,11 @@ def test_printing_it_imports_nothing_heavy_and_a_key_costs_little(tmp_path: Path
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    start = time.perf_counter()
+    start = os.times()
     _run("bash", "--norc", "-c", _SHELL_LINES, "bash", _script("bash", tmp_path), *["train --train.l"] * 20)
-    assert (time.perf_counter() - start) / 20 < 0.15  # seconds; it takes about 0.005
+    end = os.times()
+    spent = end.children_user + end.children_system - start.children_user - start.children_system
+    assert spent / 20 < 0.15  # seconds of the processor, whoever else uses the machine; it takes about 0.005
 
 
 def test_another_shell_is_refused_with_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,11 +36,11 @@ def test_the_fastest_product_is_taken_unless_the_usual_one_is_as_good(seconds: d
     assert decide(seconds) == expected
 
 
-def test_measuring_takes_less_than_a_second_and_moves_no_random_numbers() -> None:
+def test_measuring_costs_less_than_a_second_and_moves_no_random_numbers() -> None:
     before = torch.get_rng_state()
-    began = time.perf_counter()
+    began = time.process_time()
     seconds = measure()
-    assert time.perf_counter() - began < 5.0  # a tenth of that on an idle machine
+    assert time.process_time() - began < 5.0  # of the processor, whoever else uses the machine; it takes about 0.5
     assert set(seconds) >= {"mkl", "bf16"}
     assert torch.equal(torch.get_rng_state(), before)
 

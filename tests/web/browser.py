@@ -29,7 +29,7 @@ IN_A_BROWSER = [
 
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 _LOOPBACK = "127.0.0.1"
-_PATIENCE_MS = 15_000
+_PATIENCE_MS = 60_000
 """How long a page may take for what it is asked, on a busy machine."""
 
 # Policy violations are events, not always lines in the console.
