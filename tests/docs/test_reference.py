@@ -1,6 +1,7 @@
 """Nothing that a user can type or catch is without its place in the documentation."""
 
 import ast
+import dataclasses
 import inspect
 import json
 import re
@@ -15,6 +16,8 @@ from monoseme.cli._verbs import names
 from monoseme.cli.ls import KINDS
 from monoseme.cli.main import main
 from monoseme.core import errors
+from monoseme.core.field_docs import field_docs
+from monoseme.evaluation.fidelity import Fidelity
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -131,19 +134,17 @@ def test_flags_that_a_command_reads_by_hand_are_known() -> None:
 
 
 def test_a_new_setting_is_found_without_being_listed() -> None:
-    import dataclasses
-
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Settings:
         """What is new."""
 
         brightness: float = 0.25
-        """How bright (share)."""
+        """How bright (share); 25 % is usual."""
         is_loud: bool = True
         """Whether it sounds."""
 
     found = {flag.name: flag for flag in flags_of(Settings, Settings())}
-    assert found["--brightness"] == Flag("--brightness", "FLOAT", "0.25", "How bright (share).")
+    assert found["--brightness"] == Flag("--brightness", "FLOAT", "0.25", "How bright (share); 25 % is usual.")
     assert found["--is_loud"].negative == "--no_is_loud"
 
 
@@ -155,6 +156,13 @@ def test_a_command_that_is_asked_for_its_flags_says_them_and_nothing_else(capsys
     assert capsys.readouterr().out == ""
     assert main(["report", "--help"]) == 0  # it is asked no longer
     assert capsys.readouterr().out.startswith("Write one HTML page")
+
+
+def test_eval_takes_each_setting_of_fidelity_and_says_of_it_what_fidelity_says() -> None:
+    texts = {name: text.removeprefix("With --out. ") for name, text, *_ in declared_by("eval").by_hand}
+    flags = {f"--fidelity.{field.name.replace('_', '-')}": field.name for field in dataclasses.fields(Fidelity.Config)}
+    assert {name for name in texts if name.startswith("--fidelity.")} == set(flags)
+    assert {field: texts[name] for name, field in flags.items()} == field_docs(Fidelity.Config)
 
 
 def test_a_short_flag_says_what_it_stands_for() -> None:

@@ -133,7 +133,7 @@ def flags_of(kind: Any, default: Any) -> list[Flag]:
 
 
 def _flag(action: Any) -> Flag:
-    text, _, default = " ".join((action.help or "").split()).rpartition(" (default: ")
+    text, _, default = " ".join((action.help or "").replace("%%", "%").split()).rpartition(" (default: ")
     if not text:
         text, default = default.removeprefix("(default: ") if not default.startswith("(default: ") else "", ""
     name = next(word for word in action.option_strings if word.startswith("--"))

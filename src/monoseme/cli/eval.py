@@ -27,8 +27,10 @@ from monoseme.cli._options import settings
 from monoseme.cli._run_words import RunWords, read_words
 from monoseme.core.display import get_display
 from monoseme.core.errors import ArtifactExistsError, ConfigError
+from monoseme.core.field_docs import field_docs
 from monoseme.core.files import typed
 from monoseme.evaluation import EVALUATIONS, metrics_to_json
+from monoseme.evaluation.fidelity import Fidelity
 from monoseme.models import ModelConfig
 from monoseme.pipeline import (
     OF_RUN,
@@ -46,15 +48,8 @@ from monoseme.pipeline._evaluate import Results
 from monoseme.pipeline._folder import require_free
 from monoseme.text import CorpusConfig
 
-_LIMITS = {
-    "max_tokens": "tokens for reconstruction and sparsity; None: all there are.",
-    "max_loss_tokens": "tokens for the model's losses; None: all of those.",
-    "batch_contexts": "contexts handled at once.",
-    "dense_above": "a latent that fires on more than this fraction of tokens is dense.",
-    "n_replicates": "replicates of the bootstrap.",
-    "seed": "of the bootstrap.",
-}
-"""Settings of fidelity that a run made here takes."""
+_LIMITS = field_docs(Fidelity.Config)
+"""Settings of fidelity, which a run made here takes, each with what is said under it."""
 _FIDELITY = "--fidelity."
 _FLAGS = (
     HandFlag("--overwrite", "Measures again what is measured.", is_switch=True),
@@ -64,7 +59,7 @@ _FLAGS = (
     HandFlag("--context-len", "With --corpus: tokens of a context at most."),
     HandFlag("--out", "With --corpus: a new folder, which becomes a run of these SAEs and holds what was measured."),
     HandFlag("--part", "Parts of the codes, with commas: all, high, low, predicted, novel, a group's number; writes nothing."),
-    *(HandFlag(f"{_FIDELITY}{name.replace('_', '-')}", f"With --out: {text}") for name, text in _LIMITS.items()),
+    *(HandFlag(f"{_FIDELITY}{name.replace('_', '-')}", f"With --out. {text}") for name, text in _LIMITS.items()),
 )
 
 
