@@ -9,7 +9,7 @@ import pytest
 
 from monoseme.models import ModelConfig
 from monoseme.pipeline import RunConfig, run_config_from_dict, run_config_to_dict, train_run
-from monoseme.presets import PRESETS, preset
+from monoseme.presets import PRESETS, own_saes, preset
 from monoseme.saes import SAE
 from monoseme.training import read_metrics
 from tests.pipeline.conftest import corpus_file, model_folder
@@ -75,3 +75,9 @@ def test_a_preset_trains_in_miniature(name: str, model_folder: Path, corpus_file
     rows = [row for row in read_metrics(run.training / "metrics.jsonl") if "event" not in row]
     assert {row["step"] for row in rows} == {1, 2, 3}
     assert all(row["loss"] > 0 for row in rows)
+
+
+def test_saes_to_learn_on_take_the_place_of_a_presets_own() -> None:
+    demo = preset("demo")
+    assert own_saes(demo, demo.settings) == demo.saes
+    assert own_saes(demo, dataclasses.replace(demo.settings, start_from=("runs/theirs",))) == ()

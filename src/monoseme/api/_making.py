@@ -33,7 +33,7 @@ def recipe(
     what all of this is put on top of: a preset's name, or a config. Raises ConfigError, UnknownPluginError.
     """
     from monoseme.pipeline import RunConfig, RunSettings, from_stores
-    from monoseme.presets import preset
+    from monoseme.presets import own_saes, preset
 
     said = nested(settings)
     own: dict[str, Any] = said.pop("sae", {})
@@ -43,9 +43,8 @@ def recipe(
     start = from_stores(start, tuple(stores)) if stores else start
     said = merge(said, _short(model, corpus, site))
     settled = changed(start, said)
-    # as on the command line: what learns on takes the place of a recipe's own SAEs
-    gives_way = sae is None and isinstance(config, str) and bool(settled.start_from)
-    return RunConfig.of(settled, _architectures(sae, own, () if base is None or gives_way else base.saes))
+    saes = () if base is None else own_saes(base, settled) if sae is None and isinstance(config, str) else base.saes
+    return RunConfig.of(settled, _architectures(sae, own, saes))
 
 
 def train(

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
@@ -15,8 +15,11 @@ from monoseme.cli._sae_flags import SAE_FLAGS, Listed, build, help_text, take
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ConfigError
 from monoseme.pipeline import RUN_FILE, RunConfig, RunFolder, RunSettings, from_stores, run_config
-from monoseme.presets import PRESETS, preset
+from monoseme.presets import PRESETS, own_saes, preset
 from monoseme.saes import SAES, config_from_dict
+
+if TYPE_CHECKING:
+    from monoseme.saes import SAE
 
 SHORT = {
     "--model": "--model.model",
@@ -72,10 +75,8 @@ def parse_run(
         default=RunFlags(out=out, settings=base),
         by_hand=(*SAE_FLAGS, _PRESET, *short_flags(SHORT), CONFIG, *by_hand),
     )
-    # what learns on takes the place of a recipe's own SAEs, which are new and mostly of the same name
-    only_started = chosen is not default and found.settings.start_from and not flags.names and "saes" not in said
-    listed = [] if only_started else _listed(flags.names, chosen, said)
-    return RunCommand(RunConfig.of(found.settings, build(flags, listed)), found.out, found.resume)
+    saes = chosen.saes if chosen is default or flags.names else own_saes(chosen, found.settings)
+    return RunCommand(RunConfig.of(found.settings, build(flags, _listed(flags.names, saes, said))), found.out, found.resume)
 
 
 def known_config(words: Sequence[str], out: Path) -> RunConfig:
@@ -118,9 +119,8 @@ def _take_preset(words: Sequence[str], default: RunConfig) -> tuple[RunConfig, l
     return default, rest
 
 
-def _listed(names: tuple[str, ...], chosen: RunConfig, said: dict[str, Any]) -> list[Listed]:
-    """The architectures, each with the settings that a preset or a file gives it."""
-    configs = chosen.saes
+def _listed(names: tuple[str, ...], configs: "Sequence[SAE.Config]", said: dict[str, Any]) -> list[Listed]:
+    """The architectures, each with the settings that a preset (`configs`) or a file gives it."""
     if "saes" in said:
         if not isinstance(said["saes"], list):
             raise ConfigError("config.saes must be a list of tables, each with its architecture")
