@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from monoseme.interchange import ExportSource, ForeignSae, ReadSae, export_sae, 
 from monoseme.models import LanguageModel, ModelConfig, Site
 from monoseme.pipeline import (
     OF_RUN,
+    RUN_FILE,
     NamedSae,
     RunFolder,
     ScanRequest,
@@ -114,6 +116,26 @@ def test_it_is_scanned_verified_and_steered_with(foreign: Path, corpus_file: Pat
     assert found.is_sound
     session = open_session(SessionConfig(sae=(str(foreign),), atlas=tmp_path / "atlas", steer=("3=2",), watch=("theirs:5",)))
     assert [latent.latent for latent in session.watched] == [5]
+
+
+def test_two_of_one_name_are_told_with_their_files_and_what_to_type(run: RunFolder, tmp_path: Path) -> None:
+    words = [str(_exported(run, tmp_path / one / "sae", model=None)) for one in ("a", "b")]
+    with pytest.raises(ConfigError) as told:
+        find_saes(words)
+    first, *rest = str(told.value).splitlines()
+    assert first == f"2 SAEs have the name theirs: {words[0]}, {words[1]}."
+    assert rest[0].endswith("rename one of their folders, or import one and give OUT instead:")
+    assert rest[1:] == [f"  monoseme import {words[1]} --out OUT"]
+    assert main(["import", words[1], "--out", str(tmp_path / "other")]) == 0
+    assert [found.named.name for found in find_saes([words[0], str(tmp_path / "other")])] == ["theirs", "other"]
+
+
+def test_twins_of_runs_are_not_told_to_be_imported(run: RunFolder, tmp_path: Path) -> None:
+    twin = tmp_path / run.path.name
+    shutil.copytree(run.path / "saes", twin / "saes")
+    shutil.copyfile(run.path / RUN_FILE, twin / RUN_FILE)
+    with pytest.raises(ConfigError, match=r"give it once; else rename the folder of a run\.$"):
+        find_saes([str(run.sae(NAME)), str(twin / "saes" / NAME)])
 
 
 def test_several_beside_each_other_open_together(run: RunFolder, tmp_path: Path) -> None:

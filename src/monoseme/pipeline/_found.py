@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 import torch
 
+from monoseme.core.artifact import MANIFEST
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ArtifactMissingError, ConfigError
+from monoseme.core.files import typed
 from monoseme.models import ModelConfig
 from monoseme.pipeline._config import RunConfig
 from monoseme.pipeline._evaluate import run_config
@@ -48,11 +50,10 @@ def find_saes(words: Sequence[str], *, device: torch.device | str = "cpu") -> li
         (path, named if taken[named.name] == 1 else named._replace(name=f"{_folder_name(path)}{_step(path)}.{named.name}"))
         for path, named in found
     ]
-    doubled = sorted(name for name, n in Counter(named.name for _, named in renamed).items() if n > 1)
+    doubled = [name for name, n in Counter(named.name for _, named in renamed).items() if n > 1]
     if doubled:
-        raise ConfigError(
-            f"SAEs of one name cannot be told apart: {', '.join(doubled)}.\n  Name each once, or rename a run's folder."
-        )
+        twins = [i for i, (_, named) in enumerate(renamed) if named.name == doubled[0]]
+        raise _twins(found[twins[0]][1].name, [found[i][0] for i in twins])
     return [FoundSae(named, _config_of(path), path) for path, named in renamed]
 
 
@@ -118,6 +119,18 @@ def _folder_name(word: str) -> str:
     """What tells an SAE from one of the same name: its run; of files of another tool, the folder that they lie in."""
     path = Path(_apart(word)[0])
     return path.parent.name if path.is_file() else run_of(word).path.name
+
+
+def _twins(name: str, paths: Sequence[str]) -> ConfigError:
+    """The error for SAEs that would have one name."""
+    of_runs = all((run_of(path).path / RUN_FILE).is_file() for path in paths)
+    foreign = [path for path in paths if not of_runs and not (Path(path) / MANIFEST).is_file()]
+    folder = "the folder of a run" if of_runs else "one of their folders"
+    instead = f", or import one and give OUT instead:\n  monoseme import {typed(foreign[-1])} --out OUT" if foreign else "."
+    return ConfigError(
+        f"{len(paths)} SAEs have the name {name}: {', '.join(paths)}.\n"
+        f"  If they are one, give it once; else rename {folder}{instead}"
+    )
 
 
 def _apart(word: str) -> tuple[str, str]:
