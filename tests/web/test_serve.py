@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from monoseme.core.errors import ArtifactMissingError, PortInUseError, ServeError
+from monoseme.core.errors import ArtifactMissingError, ModelNotFoundError, PortInUseError, ServeError
 from monoseme.web._ending import EndingServer
 from monoseme.web._serve import bind
 from monoseme.web.worker import ModelWorker
@@ -44,6 +44,28 @@ def test_loopback_has_no_token_and_says_its_port(run_folder: Path) -> None:
 def test_a_folder_that_is_no_run_is_refused_before_a_port_is_taken(tmp_path: Path) -> None:
     with pytest.raises(ArtifactMissingError, match=r"run\.json"):
         bind([tmp_path], host="127.0.0.1", port=0, expose=False)
+
+
+@pytest.mark.parametrize("model", ["./typo", "/models/typo", "typo", "~/no-such-model", "models/deep/typo"])
+def test_a_mistyped_model_is_told_before_a_port_is_taken(
+    run_folder: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelNotFoundError, match="no model folder"):
+        bind([run_folder], host="127.0.0.1", port=0, expose=False, model=model)
+
+
+def test_a_model_of_the_hub_is_not_looked_up_and_a_folder_is_not_loaded(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models" / "here").mkdir(parents=True)
+    (tmp_path / "models" / "here" / "config.json").write_text("{}")
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: pytest.fail("the hub is asked"))
+    for model in ("bundled", "gpt2", "openai-community/gpt2", "models/here"):
+        bind([run_folder], host="127.0.0.1", port=0, expose=False, model=model).socket.close()
+    with pytest.warns(UserWarning, match="there is no folder models/typo"):
+        bind([run_folder], host="127.0.0.1", port=0, expose=False, model="models/typo").socket.close()
 
 
 def test_a_server_ends_while_a_client_reads_nothing_of_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -13,12 +12,8 @@ from torch import nn
 
 from monoseme.core.errors import ExtraMissingError, GatedModelError, ModelError, ModelNotFoundError
 from monoseme.models._env import HubSettings, hub_settings
+from monoseme.models._local import local_folder, source_of
 from monoseme.models.config import ModelConfig
-
-_PLAIN = re.compile(r"[\w.-]+")
-_HUB_OF_ONE_PART = re.compile(r"(distil)?(gpt2|openai-gpt|ctrl|transfo-xl|xlnet|xlm|bert|roberta|albert|camembert|t5)\b")
-"""Families of models that the hub took in before names there had an owner; there will be no others."""
-_BUNDLED = Path(__file__).parent.parent / "bundled" / "model"
 
 
 class Loaded(NamedTuple):
@@ -64,7 +59,7 @@ class _Place(NamedTuple):
 
 def _place(config: ModelConfig) -> _Place:
     hub = hub_settings()
-    name = _source(config.model)
+    name = source_of(config.model)
     folder = _folder(name, config, hub)
     options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     if folder is None:
@@ -115,30 +110,11 @@ def without_progress_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _source(model: str) -> str:
-    return str(_BUNDLED) if model == "bundled" else str(Path(model).expanduser()) if model.startswith("~") else model
-
-
 def _folder(name: str, config: ModelConfig, hub: HubSettings) -> Path | None:
     """The local folder `name`, or None for a hub id that the hub (or its cache) has."""
-    path = Path(name)
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ModelNotFoundError(_not_a_model(path))
-        if config.revision is not None:
-            raise ModelError(f"{name} is a folder, so revision={config.revision!r} has no meaning. Leave it out.")
-        return path
-    if path.exists() or _looks_like_path(name):
-        raise ModelNotFoundError(
-            f"no model folder at {name}.\n  Give a folder that holds config.json, a hub id such as openai-community/gpt2, "
-            'or "bundled" for the model that ships with monoseme.'
-        )
-    if "/" not in name and _PLAIN.fullmatch(name) and not _HUB_OF_ONE_PART.match(name) and not _is_in_cache(name, config, hub):
-        # Asked here, since a hub that is out of reach answers only after many tries.
-        raise ModelNotFoundError(
-            f'no model folder "{name}" here, and no model of the hub is called so (owner/name).\n'
-            "  Was it a folder on the machine where the SAEs were made? Then name that model here:  --model FOLDER"
-        )
+    folder = local_folder(name, hub, revision=config.revision)
+    if folder is not None:
+        return folder
     try:
         _hub_file(name, config, hub)
     except OSError as error:
@@ -146,22 +122,6 @@ def _folder(name: str, config: ModelConfig, hub: HubSettings) -> Path | None:
     except ValueError as error:  # huggingface_hub refuses what cannot be an id
         raise ModelNotFoundError(f'"{name}" is neither a folder nor a hub id (owner/name): {error}') from error
     return None
-
-
-def _looks_like_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
-
-
-def _is_in_cache(name: str, config: ModelConfig, hub: HubSettings) -> bool:
-    from huggingface_hub import try_to_load_from_cache
-
-    return isinstance(try_to_load_from_cache(name, "config.json", cache_dir=hub.cache_dir, revision=config.revision), str)
-
-
-def _not_a_model(path: Path) -> str:
-    inside = sorted(p.parent.name for p in path.glob("*/config.json"))
-    hint = f"\n  These folders in it do: {', '.join(inside[:5])}" if inside else ""
-    return f"{path} holds no config.json, so it is no model folder in Hugging Face layout.{hint}"
 
 
 def _hub_file(name: str, config: ModelConfig, hub: HubSettings) -> Path:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from monoseme.core.display import get_display
 from monoseme.core.errors import PortInUseError, ServeError
+from monoseme.models._local import require_model
 from monoseme.web._app import create_app
 from monoseme.web._library import runs_and_studies
 from monoseme.web._security import is_loopback
@@ -41,7 +42,7 @@ def serve(
     in the address that is shown. `model` is the folder or hub id of the language model, where it is not where the runs had it.
 
     Raises ServeError for such a host without `expose`, or an address that is not this machine's; PortInUseError; ArtifactError
-    for a folder that is not a run.
+    for a folder that is not a run; ModelNotFoundError for a `model` in a folder that is not there (a hub id is not looked up).
     """
     import uvicorn
 
@@ -66,6 +67,8 @@ def bind(paths: Sequence[Path], *, host: str, port: int, expose: bool, model: st
             "  To reach a remote machine privately:  ssh -L 8321:127.0.0.1:8321 that-machine"
         )
     token = None if is_loopback(host) else secrets.token_urlsafe(24)
+    if model is not None:
+        require_model(model)  # it is loaded with the first prompt, and a folder that is not there can be told before
     given = runs_and_studies(paths)
     app = create_app(given.runs, studies=given.studies, hosts=() if token is None else None, token=token, model=model)
     listening = _listen(host, port, command=_command(paths))

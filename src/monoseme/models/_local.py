@@ -1,0 +1,67 @@
+"""Language models on this machine: whether a name means a folder, without loading what is in it and without a network."""
+
+import re
+from pathlib import Path
+
+from monoseme.core.display import get_display
+from monoseme.core.errors import ModelError, ModelNotFoundError
+from monoseme.models._env import HubSettings, hub_settings
+
+_PLAIN = re.compile(r"[\w.-]+")
+_HUB_OF_ONE_PART = re.compile(r"(distil)?(gpt2|openai-gpt|ctrl|transfo-xl|xlnet|xlm|bert|roberta|albert|camembert|t5)\b")
+"""Families of models that the hub took in before names there had an owner; there will be no others."""
+_BUNDLED = Path(__file__).parent.parent / "bundled" / "model"
+
+
+def source_of(model: str) -> str:
+    """Where a model that is named in settings is: the one that ships with monoseme, one in a home folder, else as it is named."""
+    return str(_BUNDLED) if model == "bundled" else str(Path(model).expanduser()) if model.startswith("~") else model
+
+
+def local_folder(name: str, hub: HubSettings, *, revision: str | None = None) -> Path | None:
+    """The model's folder, or None for what may be a hub id, which is not looked up.
+
+    Raises ModelNotFoundError for a folder that is not there or holds no model, ModelError for a folder with a `revision`.
+    """
+    path = Path(name)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelNotFoundError(_not_a_model(path))
+        if revision is not None:
+            raise ModelError(f"{name} is a folder, so revision={revision!r} has no meaning. Leave it out.")
+        return path
+    if path.exists() or _looks_like_path(name):
+        raise ModelNotFoundError(
+            f"no model folder at {name}.\n  Give a folder that holds config.json, a hub id such as openai-community/gpt2, "
+            'or "bundled" for the model that ships with monoseme.'
+        )
+    if "/" not in name and _PLAIN.fullmatch(name) and not _HUB_OF_ONE_PART.match(name) and not _is_in_cache(name, hub, revision):
+        # Asked here, since a hub that is out of reach answers only after many tries.
+        raise ModelNotFoundError(
+            f'no model folder "{name}" here, and no model of the hub is called so (owner/name).\n'
+            "  Was it a folder on the machine where the SAEs were made? Then name that model here:  --model FOLDER"
+        )
+    return None
+
+
+def require_model(model: str) -> None:
+    """Raises what `local_folder` raises; warns of a name that may be a hub id and looks like a folder that is not there."""
+    name, hub = source_of(model), hub_settings()
+    if local_folder(name, hub) is None and Path(name).parent.name and Path(name).parent.is_dir() and not _is_in_cache(name, hub):
+        get_display().warn(f"there is no folder {name}: it is taken for a name of the hub, and looked for when it is needed.")
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name
+
+
+def _is_in_cache(name: str, hub: HubSettings, revision: str | None = None) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(name, "config.json", cache_dir=hub.cache_dir, revision=revision), str)
+
+
+def _not_a_model(path: Path) -> str:
+    inside = sorted(p.parent.name for p in path.glob("*/config.json"))
+    hint = f"\n  These folders in it do: {', '.join(inside[:5])}" if inside else ""
+    return f"{path} holds no config.json, so it is no model folder in Hugging Face layout.{hint}"
