@@ -5,7 +5,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+from tests.progress_totals import Totals
 
+from monoseme.core.display import use_display
 from monoseme.core.errors import ConfigError
 from monoseme.models import LanguageModel, ModelConfig, Site
 from monoseme.studies import STUDIES, run_study
@@ -35,7 +37,11 @@ def test_the_report_has_every_pair_of_layers(model_folder: Path, corpus_file: Pa
 
 
 def test_numbers_are_those_of_the_model(model_folder: Path, corpus_file: Path, tmp_path: Path):
-    found = _study(model_folder, corpus_file, drop_sinks=False).investigate(tmp_path)
+    display = Totals()
+    with use_display(display):
+        found = _study(model_folder, corpus_file, drop_sinks=False).investigate(tmp_path)
+    assert display.totals == {"means of the layers": None, "cosines between layers": display.done["means of the layers"]}
+    assert display.missed() == {}
     model = LanguageModel.load(str(model_folder))
     sites = [Site("resid_post", layer) for layer in range(model.spec.n_layers)]
     source = _source(model_folder, corpus_file, sites)

@@ -114,9 +114,9 @@ class Residual(Study):
     def _measure(self, source: ActivationSource, sites: tuple[Site, ...], width: int) -> ResidualSums:
         config = self.config
         first = CentreSums(len(sites), width)
-        self._pass("means of the layers", source, sites, lambda x, _: first.update(x))
+        n_tokens = self._pass("means of the layers", source, sites, lambda x, _: first.update(x))
         second = LayerVectors(first.centres(), DocumentWeights(n_replicates=config.n_replicates, seed=config.seed))
-        n_tokens = self._pass("cosines between layers", source, sites, second.update)
+        self._pass("cosines between layers", source, sites, second.update, total=n_tokens)
         if not n_tokens:
             raise UndefinedMetricError(f"{config.corpus.source} has no token that counts: give more text with --corpus")
         return ResidualSums(sites, second.sums(), n_tokens, second.n_documents)
@@ -127,10 +127,12 @@ class Residual(Study):
         source: ActivationSource,
         sites: tuple[Site, ...],
         add: Callable[[Float[Tensor, "T L D"], DocumentRows], None],
+        *,
+        total: int | None = None,
     ) -> int:
-        """Hands every unmasked token with its document to `add`; gives how many there were."""
+        """Hands every unmasked token with its document to `add`; gives how many there were: `total`, if that is known before."""
         n_tokens = 0
-        with get_display().progress(task, total=self.config.max_tokens, unit="tokens") as progress:
+        with get_display().progress(task, total=total, unit="tokens") as progress:
             for chunk in chunks(source, sites, n_contexts=self.config.batch_contexts, max_tokens=self.config.max_tokens):
                 mask = chunk.text.mask
                 add(_stacked(chunk, sites), document_rows(chunk.text.documents[mask].cpu()))

@@ -44,7 +44,8 @@ def gather(bench: Workbench, work: Path, *, max_tokens: int) -> GatheredCodes:
 def _write(bench: Workbench, folder: Path, *, max_tokens: int) -> None:
     gatherers = {subject.name: CodeGatherer(subject.sae.n_latents) for subject in bench.subjects}
     tokens: list[np.ndarray] = []
-    with get_display().progress("codes", total=max_tokens, unit="tokens") as progress:
+    # max_tokens is a bound: how many there are below it is known only when the text has been read to its end.
+    with get_display().progress("codes", total=None, unit="tokens") as progress:
         for coded in bench.coded(bench.source, max_tokens=max_tokens):
             text = coded.chunk.text
             tokens.append(text.tokens[text.mask].cpu().numpy().astype(np.int64))

@@ -121,7 +121,8 @@ def read_facts(
     """
     sums = _Sums(len(latents), subject.sae.d_in)
     correlated = {other.name: CorrelationSums(len(latents), other.sae.n_latents) for other in others}
-    with get_display().progress(f"facts of {subject.name}", total=max_tokens, unit="tokens") as progress:
+    # max_tokens is a bound: how many there are below it is known only when the text has been read to its end.
+    with get_display().progress(f"facts of {subject.name}", total=None, unit="tokens") as progress:
         for coded in bench.coded(bench.source, max_tokens=max_tokens):
             explains = _explains(coded)
             chosen = as_csr(coded.codes[subject.name])[:, list(latents)].toarray()[explains]
