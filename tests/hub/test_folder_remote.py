@@ -13,7 +13,7 @@ from monoseme.hub import _folder_remote as folder_remote
 from monoseme.hub._folder_remote import FolderRemote
 from monoseme.hub._remote import Fetched, Sending
 from monoseme.hub._repos import Repo
-from monoseme.interchange._hub_words import HubWord, fetched
+from monoseme.models.hub_words import HubWord, fetched
 
 REPO = Repo("owner", "name")
 ID = "ab" * 20

@@ -16,7 +16,7 @@ from monoseme.core.files import typed
 from monoseme.core.folder import is_address
 from monoseme.core.registry import Registry
 from monoseme.interchange import SAE_FORMATS, ImportedSaes, ReadSae, find_sae_format, read_saes, write_saes
-from monoseme.interchange._hub_words import HubWord, fetched, hub_word
+from monoseme.models.hub_words import HubWord, fetched, hub_word
 from monoseme.pipeline import RUN_FILE
 
 WHOLE_SAES = Exchange(

@@ -27,7 +27,7 @@ from monoseme.core.folder import LocalFolder
 from monoseme.core.lock import held_alone, is_held
 from monoseme.hub._remote import Fetched, Remote, Sending, Sent
 from monoseme.hub._repos import Repo, check_revision
-from monoseme.interchange._hub_words import REFS, SNAPSHOTS, revision_in, snapshot_in
+from monoseme.models.hub_words import REFS, SNAPSHOTS, revision_in, snapshot_in
 
 _LEFT_SNAPSHOT = re.compile(r"\.[0-9a-f]{40}\.(\d+\.)?(draft|old)")
 _LEFT_BRANCH = re.compile(r"\..+\.\d+\.draft")

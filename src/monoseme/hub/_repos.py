@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from monoseme.core.errors import ConfigError
-from monoseme.interchange._hub_words import HUB_VARIABLE, MAIN, SCHEME, stand_in
+from monoseme.models.hub_words import HUB_VARIABLE, MAIN, SCHEME, stand_in
 
 __all__ = ["HUB_VARIABLE", "MAIN", "Repo", "RepoKind", "RepoWord", "check_revision", "is_repo_part", "parse_repo"]
 

@@ -18,8 +18,8 @@ from monoseme.core.files import hash_bytes, hash_json, typed
 from monoseme.core.folder import LocalFolder
 from monoseme.core.manifest import read_manifest
 from monoseme.interchange import ExportSource, imported_config, read_saes, require_sites
-from monoseme.interchange._hub_words import SCHEME, fetched, hub_word, is_kept_repository, snapshot_in
 from monoseme.models import Site
+from monoseme.models.hub_words import SCHEME, fetched, hub_word, is_kept_repository, snapshot_in
 from monoseme.pipeline._beside import Places
 from monoseme.pipeline._folder import RUN_FILE, RunFolder
 from monoseme.saes import SAE, config_to_dict, load_sae
@@ -52,7 +52,7 @@ class NamedSae(NamedTuple):
 
 def open_saes(word: str, *, in_training: bool = False, device: torch.device | str = "cpu") -> list[NamedSae]:
     """The SAEs that a word means: `runs/a` (all of the run), `runs/a/saes/topk`, `runs/a@2000`, `runs/a@last`, `runs/a@best`, a
-    file or folder of another tool, a folder of several artifacts, or `hf://owner/name@revision/folder` (see `_hub_words`).
+    file or folder of another tool, a folder of several artifacts, or `hf://owner/name@revision/folder` (see `models.hub_words`).
 
     Those of a checkpoint come as they are used, or `in_training` as they learn. All are on `device`: where activations are.
     Raises ArtifactMissingError with what there is, and what opening an artifact raises.

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from monoseme.core.config import suggest
 from monoseme.core.errors import AddressError, ConfigError
-from monoseme.models import hub_settings
+from monoseme.models._env import hub_settings
 
 HUB_VARIABLE = "MONOSEME_HUB"
 """Environment variable: a folder that stands in for the hub."""

@@ -10,8 +10,8 @@ from huggingface_hub import errors
 
 from monoseme.core.errors import AddressError, ArtifactMissingError, ConfigError
 from monoseme.interchange import ExportSource, export_sae
-from monoseme.interchange._hub_words import HubWord, fetched, hub_word, needed_files
 from monoseme.models import Site
+from monoseme.models.hub_words import HubWord, fetched, hub_word, needed_files
 from monoseme.pipeline import open_sae, open_saes
 from monoseme.saes import build
 from monoseme.saes.topk import TopK
