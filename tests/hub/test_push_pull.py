@@ -72,6 +72,26 @@ def test_no_path_of_this_machine_leaves_it(made: RunFolder, tmp_path: Path) -> N
     assert len(pushed.hashes_changed) == len(list(made.path.rglob("manifest.json")))
 
 
+def test_a_model_in_a_folder_is_told_from_one_of_the_hub(made: RunFolder, tmp_path: Path) -> None:
+    pushed = push(made.path, str(tmp_path / "hub/me/tiny"), PushConfig(also="saelens"))
+    out = pull(str(tmp_path / "hub/me/tiny"), out=tmp_path / "back").out
+    assert read_json(out / RUN_FILE)["config"]["model"]["model"] == "./tiny-model"
+    assert open_artifact(out / "saes/topk").config["model"] == "./tiny-model"
+    assert read_json(out / "formats/saelens/topk/cfg.json")["metadata"]["model_name"] == "./tiny-model"
+    assert "of the language model tiny-model," in pushed.card
+    again = push(out, str(tmp_path / "hub/me/again"))
+    assert again.hashes_changed == (), "the name stays what it is"
+
+
+def test_the_second_model_of_a_run_is_called_likewise(own: RunFolder, tmp_path: Path) -> None:
+    record = read_json(own.path / RUN_FILE)
+    record["config"]["beside"] = {"model": "/data/gpt2", "revision": None}
+    write_json(own.path / RUN_FILE, record)
+    push(own.path, str(tmp_path / "hub/me/tiny"), PushConfig(base_model="me/tiny-model"))
+    sent = read_json(pull(str(tmp_path / "hub/me/tiny"), out=tmp_path / "back").out / RUN_FILE)["config"]
+    assert (sent["model"]["model"], sent["beside"]["model"]) == ("me/tiny-model", "./gpt2")
+
+
 def test_hashes_are_the_same_where_no_setting_names_a_path(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", model="EleutherAI/pythia-70m", corpus="openwebtext")
     pushed = push(run.path, str(tmp_path / "hub/me/tiny"))

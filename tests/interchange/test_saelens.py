@@ -386,6 +386,12 @@ def test_a_transcoder_comes_back_with_its_centre_in_its_biases(codes: Any, tmp_p
     assert_same(again(_x()), sae(_x()), tolerance=1e-6)
 
 
+def test_a_model_in_a_folder_is_named_without_its_path(tmp_path: Path) -> None:
+    source = ExportSource(name="a", sites=(Site("mlp_in", 3),), model=f"{tmp_path}/gpt2")
+    export_sae(_filled(TopK.Config(**_SIZES, k=K)), tmp_path / "out", format="saelens", source=source)
+    assert json.loads((tmp_path / "out" / "cfg.json").read_text())["metadata"]["model_name"] == "./gpt2"
+
+
 def test_what_is_written_says_where_it_comes_from(tmp_path: Path) -> None:
     sae = _filled(TopK.Config(**_SIZES, k=K))
     source = ExportSource(

@@ -14,6 +14,7 @@ from huggingface_hub import errors as hub_errors
 from monoseme.core.errors import ConfigError, ExtraMissingError, GatedModelError, ModelError, ModelNotFoundError
 from monoseme.models import LanguageModel, ModelConfig, Site
 from monoseme.models._env import hub_settings, read_env
+from monoseme.models._local import name_elsewhere
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +202,36 @@ def test_code_that_comes_with_a_model_does_not_run_unasked(folder: Path, tmp_pat
     with pytest.raises(ModelError, match="cannot be loaded"):
         LanguageModel.load(str(hostile))
     assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("/data/models/gpt2", "./gpt2"),
+        ("/data/models/gpt2/", "./gpt2"),
+        ("~/pythia", "./pythia"),
+        ("../pythia", "./pythia"),
+        ("a/b/c", "./c"),
+        (r"C:\models\gpt2", "./gpt2"),
+        (".", "./here"),
+        ("./pythia", "./pythia"),
+        ("models/pythia", "./pythia"),
+        ("gpt2", "gpt2"),
+        ("EleutherAI/pythia-70m", "EleutherAI/pythia-70m"),
+        ("bundled", "bundled"),
+    ],
+)
+def test_a_folder_has_a_name_elsewhere_that_the_hub_cannot_have(
+    model: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("models/pythia", "bundled"):
+        (tmp_path / "here" / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    assert name_elsewhere(model) == name
+    assert name_elsewhere(name) == name
+    if name.startswith("./"):
+        with pytest.raises(ModelNotFoundError, match=r"(?s)no model folder at \./.*where the SAEs were made\?.*--model FOLDER"):
+            LanguageModel.load(name)
 
 
 def test_the_hash_follows_weights_and_tokenizer_not_the_place(folder: Path, tmp_path: Path) -> None:

@@ -298,7 +298,7 @@ def _plain(text: str) -> str:
 
 def _named(name: str | None, unknown: str) -> str:
     """A model or a text by its name; what ships with the library has none."""
-    return "that ships with monoseme" if name == "bundled" else shown(name or unknown)
+    return "that ships with monoseme" if name == "bundled" else shown((name or unknown).removeprefix("./"))
 
 
 def _kind_of_scaling(sae: CardSae) -> str | None:

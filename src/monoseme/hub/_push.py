@@ -29,6 +29,7 @@ from monoseme.hub._repos import Repo, RepoWord, check_revision, parse_repo
 from monoseme.hub._scrub import Scrubber
 from monoseme.hub._sendable import Sendable
 from monoseme.hub._source import Source, atlas_keys, chosen_annotations, source_of
+from monoseme.models._local import name_elsewhere
 from monoseme.pipeline import gathered_report
 from monoseme.reports import RunReport, figures_of
 
@@ -149,7 +150,7 @@ class _Bundle(NamedTuple):
 def _bundle(word: str | Path, to: RepoWord, config: PushConfig) -> Iterator[_Bundle]:
     """Everything that is sent, in folders that are gone afterwards."""
     source = source_of(str(word))
-    scrubber = Scrubber.of_this_machine(_renamed(source.model, config.base_model))
+    scrubber = Scrubber.of_this_machine(_renamed(source, config.base_model))
     sendable = sendable_of(source, scrubber)
     keys = atlas_keys(source)
     held = chosen_annotations(source, [key for found in keys.values() for key in found], config.explanations)
@@ -171,10 +172,13 @@ def _bundle(word: str | Path, to: RepoWord, config: PushConfig) -> Iterator[_Bun
         yield _Bundle(folder, atlas, message, changed)
 
 
-def _renamed(model: str | None, base_model: str | None) -> dict[str, str]:
-    """A model in a folder of this machine is called by its name on the hub; one that has a name keeps it."""
-    is_here = model is not None and model != "bundled" and hub_name(model) is None
-    return {model: base_model} if is_here and model is not None and base_model is not None else {}
+def _renamed(source: Source, base_model: str | None) -> dict[str, str]:
+    """Models in folders of this machine: the first by its name on the hub where it is given, else as any off this machine."""
+    beside = source.record.get("config", {}).get("beside", {}).get("model")
+    known = [model for model in (beside, source.model) if isinstance(model, str)]
+    renamed = {model: name_elsewhere(model) for model in known}  # one of an earlier push stays what it is
+    is_here = source.model is not None and source.model != "bundled" and hub_name(source.model) is None
+    return renamed | ({source.model: base_model} if is_here and source.model is not None and base_model is not None else {})
 
 
 class _Parts(NamedTuple):

@@ -19,6 +19,7 @@ from monoseme.interchange._assembled import plain_bias
 from monoseme.interchange._base import WholeSae
 from monoseme.interchange._saelens_config import MODELS
 from monoseme.interchange._saelens_scaling import EPS, stretch
+from monoseme.models._local import name_elsewhere
 from monoseme.models.hook_names import site_hook
 from monoseme.saes import SAE
 from monoseme.tensors.shapes import Tensor
@@ -110,7 +111,7 @@ def metadata(whole: WholeSae, made: Written) -> Metadata:
     known: dict[str, Any] = {
         "sae_lens_version": VERSION,
         "sae_lens_training_version": None,
-        "model_name": whole.model and short.get(whole.model, whole.model),
+        "model_name": whole.model and short.get(whole.model, name_elsewhere(whole.model)),
         "model_class_name": "HookedTransformer",
         "hook_name": hooks[0] if hooks else None,
         "hook_head_index": None,

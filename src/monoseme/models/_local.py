@@ -9,7 +9,10 @@ from monoseme.models._env import HubSettings, hub_settings
 
 _PLAIN = re.compile(r"[\w.-]+")
 _HUB_OF_ONE_PART = re.compile(r"(distil)?(gpt2|openai-gpt|ctrl|transfo-xl|xlnet|xlm|bert|roberta|albert|camembert|t5)\b")
-"""Families of models that the hub took in before names there had an owner; there will be no others."""
+"""Families of models that the hub took in before names there had an owner; there will be no others.
+
+What is pushed or exported says which it is (`name_elsewhere`); what a user types does not, nor what was pushed before that.
+"""
 _BUNDLED = Path(__file__).parent.parent / "bundled" / "model"
 
 
@@ -33,15 +36,25 @@ def local_folder(name: str, hub: HubSettings, *, revision: str | None = None) ->
     if path.exists() or _looks_like_path(name):
         raise ModelNotFoundError(
             f"no model folder at {name}.\n  Give a folder that holds config.json, a hub id such as openai-community/gpt2, "
-            'or "bundled" for the model that ships with monoseme.'
+            f'or "bundled" for the model that ships with monoseme.{_was_elsewhere(name)}'
         )
     if "/" not in name and _PLAIN.fullmatch(name) and not _HUB_OF_ONE_PART.match(name) and not _is_in_cache(name, hub, revision):
         # Asked here, since a hub that is out of reach answers only after many tries.
         raise ModelNotFoundError(
-            f'no model folder "{name}" here, and no model of the hub is called so (owner/name).\n'
-            "  Was it a folder on the machine where the SAEs were made? Then name that model here:  --model FOLDER"
+            f'no model folder "{name}" here, and no model of the hub is called so (owner/name).{_was_elsewhere(name)}'
         )
     return None
+
+
+def name_elsewhere(model: str) -> str:
+    """What a model is called off this machine: a folder is `./NAME`, which no hub id can be; any other name stays.
+
+    So that a folder called gpt2 is not taken for the hub's gpt2, and its path tells nobody of this machine.
+    """
+    if model == "bundled" or not (_looks_like_path(model) or Path(model).exists()):
+        return model
+    last = re.split(r"[\\/]", model.rstrip("\\/"))[-1]
+    return f"./{Path(model).expanduser().resolve().name if last in ('', '.', '..', '~') else last}"
 
 
 def require_model(model: str) -> None:
@@ -49,6 +62,13 @@ def require_model(model: str) -> None:
     name, hub = source_of(model), hub_settings()
     if local_folder(name, hub) is None and Path(name).parent.name and Path(name).parent.is_dir() and not _is_in_cache(name, hub):
         get_display().warn(f"there is no folder {name}: it is taken for a name of the hub, and looked for when it is needed.")
+
+
+def _was_elsewhere(name: str) -> str:
+    """What to type where a name can be that of a folder of another machine."""
+    is_one = re.fullmatch(r"(\./)?[^/\\]+", name)
+    told = "\n  Was it a folder on the machine where the SAEs were made? Then name that model here:  --model FOLDER"
+    return told if is_one else ""
 
 
 def _looks_like_path(name: str) -> bool:
