@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from monoseme.atlas import open_atlas
 from monoseme.cli.main import main
 from monoseme.core.files import read_json
 from monoseme.pipeline import RunFolder
@@ -45,3 +46,11 @@ def test_another_tool_is_told_the_text_and_the_contexts(run: RunFolder, tmp_path
     (told,) = (read_json(path)["metadata"] for path in (tmp_path / "theirs").rglob("cfg.json"))
     corpus = run.record()["config"]["corpus"]
     assert (told["dataset_path"], told["context_size"]) == (corpus["source"], corpus["context_len"])
+
+
+def test_saes_of_the_same_settings_are_one_run_that_can_be_scanned(words: list[str], model_folder: Path, tmp_path: Path) -> None:
+    made, theirs = tmp_path / "made", tmp_path / "theirs"
+    assert main(["export", words[0], "--format", "saelens", "--out", str(theirs)]) == 0
+    assert main(["eval", str(theirs), *words, "--model", str(model_folder), "--out", str(made)]) == 0
+    assert main(["scan", str(made), "--n_tokens", "600"]) == 0
+    assert set(open_atlas(RunFolder(made).atlas).saes()) == {"theirs", Path(words[0]).name}

@@ -21,7 +21,7 @@ from monoseme.models import LanguageModel, ModelConfig, Site, device_of
 from monoseme.pipeline._beside import FIRST, SECOND, JointPlaces, Places, own_sites
 from monoseme.pipeline._config import RunConfig
 from monoseme.pipeline._from_stores import StorePlaces, Stores, open_stores
-from monoseme.pipeline._places import PlacedConfig, placed_configs
+from monoseme.pipeline._places import PlacedConfig, dealt_places, placed_configs
 from monoseme.pipeline._saes import NamedSae, moved_to, open_saes, require_width
 from monoseme.tensors.processes import ALONE, Group
 from monoseme.text import TokenStore
@@ -104,8 +104,11 @@ class Materials:
     @functools.cached_property
     def placed(self) -> list[PlacedConfig]:
         """The SAEs to train, each with its places. Raises SiteError, ConfigError."""
-        default = None if self.stores is None else self.stores.first.index.sites
-        return placed_configs(self.config.saes, self.config.sites, self.places, default=default)
+        return placed_configs(self.config.saes, self.config.sites, self.places, default=self._default_sites)
+
+    @property
+    def _default_sites(self) -> Sequence[str] | None:
+        return None if self.stores is None else self.stores.first.index.sites
 
     @functools.cached_property
     def started(self) -> list[NamedSae]:
@@ -116,7 +119,9 @@ class Materials:
     @functools.cached_property
     def sites(self) -> tuple[Site, ...]:
         """The places that any SAE of the run learns from, each once, and those asked for besides."""
-        groups = [placed.sites for placed in self.placed] + [sae.sites for sae in self.started] + [self._more_sites]
+        # A run of SAEs that are given may hold several of the same settings, which no run trains.
+        dealt = dealt_places(self.config.saes, self.config.sites, self.places, default=self._default_sites)
+        groups = [sites for _, sites in dealt] + [sae.sites for sae in self.started] + [self._more_sites]
         return tuple(dict.fromkeys(site for sites in groups for site in sites))
 
     @functools.cached_property

@@ -36,6 +36,21 @@ def placed_configs(
     Raises SiteError for a site that the model does not have, ConfigError when two SAEs are one and the same or an architecture
     cannot have that number of sites.
     """
+    placed = dealt_places(saes, run_sites, spec, default=default)
+    names = _names(placed)
+    doubled = sorted(name for name, n in Counter(names).items() if n > 1)
+    if doubled:
+        raise ConfigError(f"two SAEs of this run are the same: {', '.join(doubled)}")
+    return [PlacedConfig(name, _at(config, sites), sites) for name, (config, sites) in zip(names, placed, strict=True)]
+
+
+def dealt_places(
+    saes: Sequence[SAE.Config], run_sites: Sequence[str] | None, spec: Places, *, default: Sequence[str] | None = None
+) -> list[tuple[SAE.Config, tuple[Site, ...]]]:
+    """Config and places of each SAE, in the order of `placed_configs`; any number of them may be alike.
+
+    Raises what `placed_configs` raises, but for SAEs that are the same.
+    """
     if run_sites is not None and saes and not any(_takes_run_sites(config, run_sites, spec) for config in saes):
         raise ConfigError(
             f"no SAE of this run learns from {', '.join(run_sites)}: each has sites of its own, or needs several.\n"
@@ -43,12 +58,7 @@ def placed_configs(
         )
     dealt = [(config, _deal(config, run_sites, spec, default)) for config in saes]
     rounds = max((len(groups) for _, groups in dealt), default=0)
-    placed = [(config, groups[i]) for i in range(rounds) for config, groups in dealt if i < len(groups)]
-    names = _names(placed)
-    doubled = sorted(name for name, n in Counter(names).items() if n > 1)
-    if doubled:
-        raise ConfigError(f"two SAEs of this run are the same: {', '.join(doubled)}")
-    return [PlacedConfig(name, _at(config, sites), sites) for name, (config, sites) in zip(names, placed, strict=True)]
+    return [(config, groups[i]) for i in range(rounds) for config, groups in dealt if i < len(groups)]
 
 
 def _deal(
