@@ -8,6 +8,7 @@ import pytest
 
 from monoseme.core import files
 from monoseme.core.artifact import MANIFEST, check_artifact, new_artifact, open_artifact
+from monoseme.core.drafts import new_folder
 from monoseme.core.errors import (
     ArtifactDamagedError,
     ArtifactExistsError,
@@ -44,7 +45,7 @@ def test_what_a_killed_process_of_the_same_number_left_is_not_in_the_way(tmp_pat
         (left / "half.txt").write_text("ha")
     _write(tmp_path / "a")
     assert check_artifact(tmp_path / "a") == []
-    with files.new_folder(tmp_path / "b") as draft:
+    with new_folder(tmp_path / "b") as draft:
         (draft / "whole.txt").write_text("whole")
     assert sorted(path.name for path in tmp_path.rglob("*.txt")) == ["data.txt", "whole.txt"]
 

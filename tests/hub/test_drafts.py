@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from monoseme.core.drafts import delete_drafts
 from monoseme.core.errors import DiskFullError
 from monoseme.core.lock import held_alone
 from monoseme.hub import _push as pushing
 from monoseme.hub import pull, push
-from monoseme.hub._drafts import delete_drafts, push_folder, room_for_files
+from monoseme.hub._drafts import push_folder, room_for_files
 from monoseme.pipeline import RunFolder
 
 if sys.platform == "win32":

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from monoseme.core.checking import find_damage
+from monoseme.core.drafts import draft_folder
 from monoseme.core.errors import ArtifactExistsError
-from monoseme.core.files import guard_disk, hash_file, read_json, sync_folder, typed
+from monoseme.core.files import hash_file, read_json, sync_folder, typed
 from monoseme.core.folder import LocalFolder, open_folder
 from monoseme.core.manifest import (
     MANIFEST,
@@ -103,19 +104,14 @@ def new_artifact(
     path = Path(path)
     if path.exists() and not (overwrite and _is_kind(path, kind)):
         raise exists_error(path)
-    draft = ArtifactDraft(folder=path.with_name(f".{path.name}.{os.getpid()}.draft"))
     started = datetime.datetime.now(datetime.UTC)
-    try:
-        with guard_disk(path):
-            shutil.rmtree(draft.folder, ignore_errors=True)  # of a killed process: in a container the next has its number
-            draft.folder.mkdir(parents=True)
-            yield draft
-            files, environment = _checksums(draft.folder), this_environment(started) | draft.facts
-            manifest = make_manifest(kind=kind, config=config, files=files, inputs=inputs, seeds=seeds, environment=environment)
-            write_manifest(LocalFolder(draft.folder), manifest)
-            _move_into_place(draft.folder, path)
-    finally:
-        shutil.rmtree(draft.folder, ignore_errors=True)
+    with draft_folder(path) as folder:
+        draft = ArtifactDraft(folder=folder)
+        yield draft
+        files, environment = _checksums(folder), this_environment(started) | draft.facts
+        manifest = make_manifest(kind=kind, config=config, files=files, inputs=inputs, seeds=seeds, environment=environment)
+        write_manifest(LocalFolder(folder), manifest)
+        _move_into_place(folder, path)
 
 
 def exists_error(path: Path, *, instead: str = "Choose another folder with --out") -> ArtifactExistsError:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shlex
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,24 +110,6 @@ def hash_file(path: Path) -> str:
 def hash_json(value: Any) -> str:
     """`hash_bytes` of the canonical JSON of `value`."""
     return hash_bytes(to_json(value).encode())
-
-
-@contextlib.contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A hidden folder to fill, which becomes `path` when the body ends; nothing remains if it raises. `path` is not there yet.
-
-    Raises DiskFullError.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    try:
-        with guard_disk(path):
-            shutil.rmtree(draft, ignore_errors=True)  # of a killed process: in a container the next has its number
-            draft.mkdir(parents=True)
-            yield draft
-            draft.rename(path)
-            sync_folder(path.parent)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def sync_folder(path: Path) -> None:

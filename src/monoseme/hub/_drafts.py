@@ -1,13 +1,12 @@
-"""Folders that are filled and then gone or renamed: what a killed push or pull left of them goes at the next one.
+"""Folders in which a push gathers what it sends: what a killed one left of them goes at the next one.
 
 A process that is killed cannot tidy up, and an atlas may be gigabytes. What nobody is filling any more, the next one tells by a
-lock, which the system lets go of when a process ends, or by the number of a process.
+lock, which the system lets go of when a process ends.
 """
 
 import contextlib
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from monoseme.core.errors import DiskFullError
 from monoseme.core.files import guard_disk
-from monoseme.core.lock import LOCK_NAME, held_alone, is_alive, is_held
+from monoseme.core.lock import LOCK_NAME, held_alone, is_held
 
 _PREFIX = "monoseme-push-"
 _MARK = ".made-by-a-push"
@@ -56,18 +55,6 @@ def room_for_files() -> Iterator[None]:
             "  A push gathers there what it sends; nothing was sent. Free some space there, or name a folder on another disk in "
             "TMPDIR, then type it again."
         ) from error
-
-
-def delete_drafts(out: Path) -> None:
-    """Deletes what killed processes left beside a folder that they were making; the drafts of those that live stay."""
-    if sys.platform == "win32":  # there nobody can tell who lives
-        return
-    beginning, ending = f".{out.name}.", ".draft"
-    for draft in out.parent.glob(".*.draft"):
-        pid = draft.name.removeprefix(beginning).removesuffix(ending)
-        is_ours = draft.name.startswith(beginning) and pid.isdecimal() and draft.is_dir()
-        if is_ours and (pid == str(os.getpid()) or not is_alive(pid)):  # in a container, the next one may have the same number
-            shutil.rmtree(draft, ignore_errors=True)
 
 
 def _delete_left(ours: Path) -> None:

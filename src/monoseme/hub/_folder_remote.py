@@ -21,15 +21,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from monoseme.core.checking import find_damage
+from monoseme.core.drafts import DRAFT_ENDING, new_folder
 from monoseme.core.errors import AddressError, ArtifactExistsError, DiskFullError
-from monoseme.core.files import guard_disk, hash_file, hash_json, new_folder, typed, write_atomic
+from monoseme.core.files import guard_disk, hash_file, hash_json, typed, write_atomic
 from monoseme.core.folder import LocalFolder
 from monoseme.core.lock import held_alone, is_held
 from monoseme.hub._remote import Fetched, Remote, Sending, Sent
 from monoseme.hub._repos import Repo, check_revision
 from monoseme.models.hub_words import REFS, SNAPSHOTS, revision_in, snapshot_in
 
-_LEFT_SNAPSHOT = re.compile(r"\.[0-9a-f]{40}\.(\d+\.)?(draft|old)")
+_LEFT_SNAPSHOT = re.compile(rf"\.[0-9a-f]{{40}}\.(draft|(\d+\.)?old|{DRAFT_ENDING})")
 _LEFT_BRANCH = re.compile(r"\..+\.\d+\.draft")
 """What a killed push leaves is called so (`new_folder`, `_put`, `write_atomic`); other hidden files are not ours."""
 

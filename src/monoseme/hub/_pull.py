@@ -6,11 +6,11 @@ from typing import Any, NamedTuple, cast
 
 from monoseme.core.artifact import MANIFEST, check_artifact, exists_error, open_artifact
 from monoseme.core.checking import find_damage
+from monoseme.core.drafts import new_folder
 from monoseme.core.errors import AddressError, ArtifactDamagedError, ForeignError
-from monoseme.core.files import new_folder, read_json, typed, write_json
+from monoseme.core.files import read_json, typed, write_json
 from monoseme.core.folder import LocalFolder
 from monoseme.core.foreign import as_object
-from monoseme.hub._drafts import delete_drafts
 from monoseme.hub._index import INDEX, Index, is_sent_kind, read_index
 from monoseme.hub._remote import Fetched, Remote, remote_of
 from monoseme.hub._repos import Repo, parse_repo
@@ -58,7 +58,6 @@ def pull(repo: str, *, out: str | Path, revision: str | None = None, atlas: bool
     index = read_index(got.folder, what=str(word.repo))
     if index.holds == "atlas":
         raise AddressError(f"{word.repo} is an atlas; pull its SAEs, with --atlas.")
-    delete_drafts(out)
     with new_folder(out) as draft:
         left = _take(got, index, draft, what=str(word.repo))
         left += _disarmed(draft)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from monoseme.core.artifact import exists_error
+from monoseme.core.drafts import new_folder
 from monoseme.core.errors import ConfigError
-from monoseme.core.files import new_folder
 from monoseme.interchange._base import SaeFormat, WholeSae
 from monoseme.interchange._fingerprint import agreement, fingerprint_of, save_fingerprint
 from monoseme.interchange._registry import SAE_FORMATS

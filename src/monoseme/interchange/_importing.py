@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from monoseme.core.artifact import exists_error
+from monoseme.core.drafts import new_folder
 from monoseme.core.errors import ForeignError, SiteError
-from monoseme.core.files import hash_file, new_folder, typed
+from monoseme.core.files import hash_file, typed
 from monoseme.core.recognise import recognised
 from monoseme.interchange._base import ForeignSae, SaeFormat
 from monoseme.interchange._fingerprint import FINGERPRINT, TOLERANCE, Agreement, agreement, load_fingerprint

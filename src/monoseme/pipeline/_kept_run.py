@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monoseme.core.display import get_display
+from monoseme.core.drafts import new_folder
 from monoseme.core.errors import ConfigError
-from monoseme.core.files import new_folder
 from monoseme.pipeline._config import RunConfig, run_config_to_dict
 from monoseme.pipeline._folder import RunFolder, new_run, require_free
 from monoseme.pipeline._found import FoundSae

@@ -17,8 +17,8 @@ from monoseme.atlas.formats._part import ExportPart
 from monoseme.atlas.formats._registry import ATLAS_FORMATS
 from monoseme.core.artifact import exists_error
 from monoseme.core.config import suggest
+from monoseme.core.drafts import new_folder
 from monoseme.core.errors import ConfigError
-from monoseme.core.files import new_folder
 
 
 class Exported(NamedTuple):
