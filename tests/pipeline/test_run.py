@@ -78,8 +78,9 @@ def test_the_report_shows_the_best_explained_latents_with_their_score(run: RunFo
     assert f"balanced accuracy {best['detection_balanced_accuracy']:.2f}" in page
 
 
-def test_an_sae_without_held_out_text_says_why_it_has_no_numbers(run: RunFolder) -> None:
+def test_the_line_of_an_sae_says_over_how_many_tokens_latents_are_dead_or_why_it_has_no_numbers(run: RunFolder) -> None:
     measured = read_report(run.evaluation(NAMES[0], "fidelity"))
+    assert f", dead {measured['dead_fraction'].value:.4g} in {measured['dead_fraction'].n:,} tokens" in headline(measured)
     missing = [dataclasses.replace(m, value=None, standard_error=None, why_missing="no tokens") for m in measured.metrics]
     assert headline(dataclasses.replace(measured, metrics=tuple(missing))) == f"{NAMES[0]}: nothing measured (no tokens)"
 

@@ -56,6 +56,7 @@ def test_headlines_say_fractions_as_percentages(report: RunReport):
     assert list(found) == ["CE recovered", "FVU", "L0", "Dead"]
     assert found["FVU"].value == f"{sae.metric('fvu').value:.1%}"
     assert "%" not in found["L0"].value
+    assert found["Dead"].meaning == f"of the latents fire on none of the {sae.metric('dead_fraction').n:,} tokens measured"
 
 
 def test_domains_are_shown_only_where_there_are_several(report: RunReport):

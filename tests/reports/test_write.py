@@ -75,6 +75,9 @@ def test_thinning_averages_neighbours_and_keeps_the_mean():
 def test_density_says_how_many_latents_are_dead_and_draws_the_rest(report: RunReport):
     figure = density_histogram({"topk": report.saes[0].table("density")})
     assert "topk 3" in figure.caption
+    (measured,) = (drawn for drawn in figures_of(report) if drawn.name == "density")
+    n = report.saes[0].metric("dead_fraction").n
+    assert f"fired on none of the {n:,} tokens measured" in measured.caption
     assert sum(row["n_latents"] for row in figure.spec()["data"]["values"][:-1]) == 14
 
 

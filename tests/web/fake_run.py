@@ -28,7 +28,8 @@ class FakeRun:
 
     def __init__(self, id: str = "demo", *, with_model: bool = True, saes: tuple[str, ...] = ("topk", "batchtopk")) -> None:
         self.id, self._with_model, self._saes = id, with_model, saes
-        self._table = LatentsTable(pa.Table.from_pylist([_row(i) for i in range(N_LATENTS)]), sae="topk", score_name="detection")
+        rows = pa.Table.from_pylist([_row(i) for i in range(N_LATENTS)])
+        self._table = LatentsTable(rows, sae="topk", score_name="detection", n_tokens=1_000_000)
 
     def summary(self) -> RunSummary:
         return RunSummary(

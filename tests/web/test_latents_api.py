@@ -40,6 +40,12 @@ def test_every_column_that_is_told_can_be_shown_and_sorted_by(real: TestClient) 
         assert values[len(known) :] == [None] * (N - len(known))
 
 
+def test_dead_latents_are_counted_over_tokens_that_are_told(real: TestClient, run_folder: Path) -> None:
+    page, latents = real.get(TABLE).json(), open_atlas(run_folder / "atlas").latents("topk")
+    assert page["n_tokens"] == latents.n_tokens > 0
+    assert page["n_dead"] == real.get(TABLE, params={"state": "dead"}).json()["total"]
+
+
 def test_a_statement_means_what_it_means_in_search(real: TestClient, run_folder: Path) -> None:
     statements = (
         "density < 0.2 and max > 1",

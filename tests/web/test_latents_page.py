@@ -57,7 +57,7 @@ def test_the_table_is_sorted_searched_and_filtered_by_address(fake_site: Site) -
     page.get_by_text(f"{N_LATENTS} latents of {N_LATENTS}").wait_for()
     page.get_by_role("button", name="Dead").click()
     fake_site.at(r"state=dead")
-    page.get_by_text(f"1 latent of {N_LATENTS}").wait_for()
+    page.get_by_text(f"1 latent of {N_LATENTS} in topk · 1 dead in 1,000,000 scanned tokens").wait_for()
     assert page.locator("td.latents__index").inner_text() == str(DEAD)
     assert page.locator(".latents__words").inner_text() == "never fired"
 

@@ -111,6 +111,8 @@ def headline(result: EvalResult) -> str:
     else:
         told = tuple((metric.name, metric.name) for metric in result.metrics[:_N_TOLD])
     parts = [f"{label} {value:.4g}" for label, name in told if (value := result[name].value) is not None]
+    if result.evaluation == _FIDELITY and result["dead_fraction"].value is not None:
+        parts[-1] += f" in {result['dead_fraction'].n:,} tokens"
     numbers = ", ".join(parts) or f"nothing measured ({result[told[0][1]].why_missing})"
     return f"{result.subject}: {numbers}"
 

@@ -45,4 +45,6 @@ def _quality(saes: tuple[SaeReport, ...]) -> list[Figure]:
 def _latents(saes: tuple[SaeReport, ...]) -> list[Figure]:
     density = {sae.name: table for sae in saes if (table := sae.table("density")) is not None}
     l0 = {sae.name: table for sae in saes if (table := sae.table("l0")) is not None}
-    return [*([density_histogram(density)] if density else []), *([l0_distribution(l0)] if l0 else [])]
+    counts = {metric.n for sae in saes if sae.name in density and (metric := sae.metric("dead_fraction")) is not None}
+    n_tokens = counts.pop() if len(counts) == 1 else None
+    return [*([density_histogram(density, n_tokens=n_tokens)] if density else []), *([l0_distribution(l0)] if l0 else [])]

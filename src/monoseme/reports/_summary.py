@@ -53,9 +53,9 @@ HEADLINES = {
     "ce_recovered": ("CE recovered", "of the loss that zero ablation costs is saved"),
     "fvu": ("FVU", "of the activations' variance is not explained"),
     "l0": ("L0", "latents are active on a token, on average"),
-    "dead_fraction": ("Dead", "of the latents never fire on the text that is measured"),
+    "dead_fraction": ("Dead", "of the latents fire on none of the {n:,} tokens measured"),
 }
-"""Metric -> its short name, and how its value reads as a sentence."""
+"""Metric -> its short name, and how its value, over n tokens, reads as a sentence."""
 
 
 class Cell(NamedTuple):
@@ -172,6 +172,7 @@ def _headline(metric: Metric, label: str, meaning: str) -> Headline:
     percent = metric.unit == "fraction"
     value = f"{metric.value:.1%}" if percent else f"{metric.value:.1f}"
     spread = Z_95 * (metric.standard_error or 0)
+    meaning = meaning.format(n=metric.n)
     return Headline(label, value, meaning, "" if not spread else f"± {100 * spread:.2g}%" if percent else f"± {spread:.2g}")
 
 

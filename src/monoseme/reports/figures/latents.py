@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def density_histogram(tables: "Mapping[str, pa.Table]") -> Figure:
-    """Latents by density, from each SAE's table `density` (`low`, `high`, `n_latents`; row 0 is the dead)."""
+def density_histogram(tables: "Mapping[str, pa.Table]", *, n_tokens: int | None = None) -> Figure:
+    """Latents by density, from each SAE's table `density` (`low`, `high`, `n_latents`; row 0 is the dead).
+
+    `n_tokens` were measured of each; None where that differs or is not known.
+    """
     rows: list[dict[str, Any]] = []
     dead: dict[str, int] = {}
     for name, table in tables.items():
@@ -37,9 +40,10 @@ def density_histogram(tables: "Mapping[str, pa.Table]") -> Figure:
         )
     )
     never = ", ".join(f"{name} {count:,}" for name, count in dead.items())
+    silent = "never fired" if n_tokens is None else f"fired on none of the {n_tokens:,} tokens measured"
     caption = (
         f"Most latents should fire rarely. A bump at the right end is dense latents, which seldom mean one thing. "
-        f"Latents that never fired are not drawn: {never}."
+        f"Latents that {silent} are not drawn: {never}."
     )
     return Figure(name="density", title="How often latents fire", caption=caption, chart=chart)
 

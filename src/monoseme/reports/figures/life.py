@@ -151,4 +151,7 @@ def _told(rows: Sequence[Mapping[str, Any]]) -> str:
     deaths, revivals, dead = (sum(row["deaths"] for row in rows), sum(row["revivals"] for row in rows), rows[-1]["dead"])
     if not (deaths or revivals or dead):
         return "None died."
-    return f"{deaths:,} times one died and {revivals:,} times one came back (lines); {dead:,} are dead at the end."
+    return (
+        f"{deaths:,} times one died and {revivals:,} times one came back (lines); {dead:,} are dead at the end: they had not "
+        "fired for as many tokens as `dead_after_tokens` says."
+    )

@@ -64,7 +64,9 @@ def latents_table(atlas: Atlas, sae: str, annotations: Sequence[Annotation]) -> 
     }
     told = {name: f"Density over the tokens of the role {name.removeprefix('density_')}." for name in roles}
     definitions = _COUNTED | _OF_SCORE | told | scores.definitions
-    return LatentsTable(pa.table(columns), sae=sae, score_name=scores.headline_name, definitions=definitions)
+    return LatentsTable(
+        pa.table(columns), sae=sae, score_name=scores.headline_name, definitions=definitions, n_tokens=latents.n_tokens
+    )
 
 
 def _roles(latents: Latents) -> dict[str, pa.Array]:

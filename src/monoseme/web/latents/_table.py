@@ -53,12 +53,19 @@ class LatentsTable:
     """All latents of one SAE. Safe to ask from several threads."""
 
     def __init__(
-        self, latents: pa.Table, *, sae: str, score_name: str = "", definitions: Mapping[str, str] | None = None
+        self,
+        latents: pa.Table,
+        *,
+        sae: str,
+        score_name: str = "",
+        definitions: Mapping[str, str] | None = None,
+        n_tokens: int | None = None,
     ) -> None:
         """`latents` has the columns of COLUMNS, one row per latent, in order; numbers in further ones can be shown too.
 
-        `definitions` say what further columns mean.
+        `definitions` say what further columns mean; `n_tokens` were scanned.
         """
+        self._n_tokens = n_tokens
         self.sae, self._score_name, self._definitions = sae, score_name, dict(definitions or {})
         needed = latents.select(COLUMNS.names).cast(COLUMNS)
         further = [name for name in latents.column_names if name not in COLUMNS.names]
@@ -90,6 +97,7 @@ class LatentsTable:
             sae=self.sae,
             n_latents=self.n_latents,
             n_dead=self.n_dead,
+            n_tokens=self._n_tokens,
             total=len(order),
             offset=query.offset,
             limit=query.limit,

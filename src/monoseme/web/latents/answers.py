@@ -71,6 +71,9 @@ class LatentTable(Model):
     sae: str
     n_latents: int
     n_dead: int
+    """Latents that fired on none of `n_tokens` (count)."""
+    n_tokens: int | None = None
+    """Tokens that were scanned (count); null where that is not known."""
     total: int
     offset: int
     limit: int

@@ -4,7 +4,7 @@ import { address } from "../api.js";
 import { chart } from "../chart.js";
 import { fill, h } from "../dom.js";
 import { term } from "../float.js";
-import { count } from "../format.js";
+import { count, plural } from "../format.js";
 import { metricTable, titleOf, told } from "../metrics.js";
 
 export const HEADLINE = ["ce_recovered", "explained_variance", "fvu", "l0", "dead_fraction"];
@@ -61,7 +61,7 @@ function tile(metric) {
   return h(
     "div",
     { class: "tile" },
-    h("dt", {}, term(titleOf(metric.name), metric.definition)),
+    h("dt", {}, term(titleOf(metric.name), metric.definition), metric.name === "dead_fraction" && metric.n > 0 && h("span", { class: "small muted" }, ` in ${plural(metric.n, "token")}`)),
     h("dd", {}, h("span", { class: "tile__value" }, value), error && h("span", { class: "error-bar" }, "± ", term(error, "± is 1.96 standard errors: a 95 % interval.")), metric.value === null && h("span", { class: "small muted" }, ` ${metric.why_missing ?? ""}`)),
   );
 }

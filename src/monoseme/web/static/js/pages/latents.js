@@ -134,7 +134,7 @@ class LatentsView {
     const { answer } = this;
     this.panel.hidden = !answer;
     if (!answer) return;
-    fill(this.summary, `${plural(answer.total, "latent")} of ${count(answer.n_latents)} in ${answer.sae} · ${count(answer.n_dead)} dead`, answer.search && searched(answer));
+    fill(this.summary, `${plural(answer.total, "latent")} of ${count(answer.n_latents)} in ${answer.sae} · ${count(answer.n_dead)} dead${answer.n_tokens ? ` in ${count(answer.n_tokens)} scanned tokens` : ""}`, answer.search && searched(answer));
     fill(this.panel, answer.total ? this.grid.node : this.nothing());
     if (answer.total) this.grid.show(this.query, answer, this.facts, this.row);
     this.sorter.update(this.query, answer.search);
