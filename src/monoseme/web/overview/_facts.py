@@ -5,6 +5,7 @@ from typing import Any
 
 from monoseme.evaluation import EvalResult, Metric
 from monoseme.pipeline import has_given_saes
+from monoseme.web.measured import metric
 from monoseme.web.overview.answers import Fact
 from monoseme.web.values import MetricValue
 
@@ -67,19 +68,35 @@ def _percent(fraction: float | None) -> str | None:
     return None if fraction is None else f"{100 * fraction:g} %"
 
 
-def domain_metrics(results: Sequence[EvalResult]) -> dict[str, list[MetricValue]]:
-    """The metrics on each domain of the text; empty where the text has one domain only."""
+def metrics_at(results: Sequence[EvalResult], site: str | None) -> list[MetricValue]:
+    """Every metric: those of the whole SAE, or at one site of several those that were measured there."""
+    found: list[MetricValue] = []
+    for result in results:
+        there = {row["metric"]: row for row in _rows(result, "sites") if row["site"] == site}
+        found += [_of_row(there[each.name], each) if each.name in there else metric(each) for each in result.metrics]
+    return found
+
+
+def domain_metrics(results: Sequence[EvalResult], site: str | None) -> dict[str, list[MetricValue]]:
+    """The metrics on each domain of the text; empty where the text has one domain only, and at one site of several: there
+    domains are not measured."""
     domains: dict[str, list[MetricValue]] = {}
     for result in results:
         known = {found.name: found for found in result.metrics}
-        for row in result.tables["domains"].to_pylist() if "domains" in result.tables else []:
+        is_of_all_sites = site is not None and "sites" in result.tables
+        for row in [] if is_of_all_sites else _rows(result, "domains"):
             whole = known.get(row["metric"])
             if whole is not None:
-                domains.setdefault(row["domain"], []).append(_on_domain(row, whole))
+                domains.setdefault(row["domain"], []).append(_of_row(row, whole))
     return domains if len(domains) > 1 else {}
 
 
-def _on_domain(row: Mapping[str, Any], whole: Metric) -> MetricValue:
+def _rows(result: EvalResult, table: str) -> list[dict[str, Any]]:
+    """The rows of a table; none where the evaluation has no such table."""
+    return result.tables[table].to_pylist() if table in result.tables else []
+
+
+def _of_row(row: Mapping[str, Any], whole: Metric) -> MetricValue:
     return MetricValue(
         name=whole.name,
         value=row["value"],

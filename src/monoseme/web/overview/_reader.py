@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 from monoseme.core.artifact import open_artifact
 from monoseme.core.config import suggest
 from monoseme.pipeline import has_given_saes
-from monoseme.web.measured import metric
-from monoseme.web.overview._facts import corpus_name, domain_metrics, facts
+from monoseme.web.overview._facts import corpus_name, domain_metrics, facts, metrics_at
 from monoseme.web.overview.answers import Chart, MeasuredRun, RunOverview, RunSummary, SaeSummary
 from monoseme.web.run_files import NotFoundError, RunFiles
 
@@ -78,17 +77,18 @@ class OverviewReader:
         trained = config.get("trained_as", config)
         results = files.results(name)
         scanned = key in files.scanned()
+        own_site = files.described(key)["site"] if "@" in key.removeprefix(name) else None
         return SaeSummary(
             name=key,
             architecture=str(trained.get("architecture", "")),
             n_latents=config.get("n_latents"),
-            site=files.described(key)["site"] if scanned else ", ".join(files.sites_of(name)),
+            site=own_site or ", ".join(files.sites_of(name)),
             has_atlas=scanned,
             scanned_as=tuple(each for each in files.keys_of(key) if each in files.scanned()),
             why_no_atlas="" if scanned else "Not scanned yet, so its latents cannot be browsed.",
             config=config,
-            metrics=[metric(found) for result in results for found in result.metrics],
-            domains=domain_metrics(results),
+            metrics=metrics_at(results, own_site),
+            domains=domain_metrics(results, own_site),
         )
 
     def _metrics(self) -> list[dict[str, Any]]:

@@ -1,0 +1,66 @@
+"""What the overview says of an SAE with codes at several sites, and with one code for several: measured where it says."""
+
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from monoseme.evaluation.fidelity import Fidelity
+from monoseme.pipeline import AtlasConfig, Materials, RunConfig, StreamConfig, evaluate_run, scan_run, train_run
+from monoseme.saes.crosscoder import Crosscoder
+from monoseme.saes.mlsae import MLSAE
+from monoseme.text import CorpusConfig
+from monoseme.training import TrainConfig
+from monoseme.web import create_app
+
+from .tiny_run import write_corpus
+
+SITES = ("resid_post.1", "resid_post.3")
+
+
+@pytest.fixture(scope="module")
+def overview(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict], dict[str, list[dict]]]:
+    """SAEs of the overview by name; the table `sites` of each evaluation by SAE."""
+    folder: Path = tmp_path_factory.mktemp("sites")
+    config = RunConfig(
+        sites=SITES,
+        corpus=CorpusConfig(source=str(write_corpus(folder / "notes.jsonl")), context_len=32),
+        stream=StreamConfig(max_tokens=4_000, drop_sinks=False, validation_loss_tokens=None),
+        train=TrainConfig(n_tokens=1_000, batch_size=256),
+        fidelity=Fidelity.Config(max_tokens=300, max_loss_tokens=100, n_replicates=3),
+        atlas=AtlasConfig(n_tokens=500, relations=False),
+        saes=(MLSAE.Config(n_latents=37, k=3), Crosscoder.Config(n_latents=37, k=3)),
+    )
+    materials = Materials(config)
+    run = train_run(config, folder / "run", materials=materials)
+    measured = evaluate_run(run, materials=materials)
+    scan_run(run, materials=materials)
+    with TestClient(create_app([run.path]), base_url="http://127.0.0.1") as client:
+        told = client.get("/api/runs/run").json()["saes"]
+    tables = {name: results["fidelity"].tables["sites"].to_pylist() for name, results in measured.items()}
+    return {sae["name"]: sae for sae in told}, tables
+
+
+def _of(metrics: list[dict], name: str) -> float:
+    return next(metric["value"] for metric in metrics if metric["name"] == name)
+
+
+def test_the_metrics_of_a_site_are_those_that_were_measured_there(
+    overview: tuple[dict[str, dict], dict[str, list[dict]]],
+) -> None:
+    saes, tables = overview
+    for name in ("fvu", "ce_recovered", "dead_fraction"):
+        there = {row["site"]: row["value"] for row in tables["mlsae"] if row["metric"] == name}
+        shown = {site: _of(saes[f"mlsae@{site}"]["metrics"], name) for site in SITES}
+        assert shown == there
+    assert len({_of(saes[f"mlsae@{site}"]["metrics"], "fvu") for site in SITES}) == 2
+    assert all(saes[f"mlsae@{site}"]["site"] == site for site in SITES)
+
+
+def test_one_code_for_several_sites_is_shown_with_all_of_them_and_its_mean(
+    overview: tuple[dict[str, dict], dict[str, list[dict]]],
+) -> None:
+    saes, tables = overview
+    assert saes["crosscoder"]["site"] == ", ".join(SITES)
+    there = [row["value"] for row in tables["crosscoder"] if row["metric"] == "fvu"]
+    assert _of(saes["crosscoder"]["metrics"], "fvu") == pytest.approx(sum(there) / len(there), rel=1e-9)
