@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import cast
 
-from monoseme.core.display import Progress, SilentDisplay
+from monoseme.core.display import AtMost, Progress, SilentDisplay
 
 
 class Totals(SilentDisplay):
@@ -22,5 +22,8 @@ class Totals(SilentDisplay):
         yield cast(Progress, SimpleNamespace(advance=lambda n: self.done.update({description: n})))
 
     def missed(self) -> dict[str, int]:
-        """Tasks that named a total and did not come to it, with that total."""
-        return {task: total for task, total in self.totals.items() if total is not None and total != self.done[task]}
+        """Tasks that named a total and did not come to it, or to more than a bound, with that total."""
+        return {task: total for task, total in self.totals.items() if total is not None and self._misses(task, total)}
+
+    def _misses(self, task: str, total: int) -> bool:
+        return self.done[task] > total if isinstance(total, AtMost) else self.done[task] != total

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from monoseme.core import display as display_module
 from monoseme.core.display import (
+    AtMost,
     JsonDisplay,
     PlainDisplay,
     QuietDisplay,
@@ -98,6 +99,24 @@ def test_more_than_was_expected_leaves_no_time_below_zero(
     with PlainDisplay(every_seconds=1.0).progress("capture", total=6000, unit="tokens") as progress:
         progress.advance(6001)
     assert "/s, 0 s left)" in capsys.readouterr().err
+
+
+def test_a_total_that_is_a_bound_is_told_as_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = iter([0.0, 2.0, 4.0])
+    monkeypatch.setattr(display_module.time, "monotonic", lambda: next(now))
+    with PlainDisplay(every_seconds=1.0).progress("read", total=AtMost.of(6000), unit="tokens") as progress:
+        progress.advance(1000)
+    told = "read: 1,000 of at most 6,000 tokens (500/s, at most 10 s left)\nread: 1,000 tokens in 4.0 s\n"
+    assert capsys.readouterr().err == told
+    assert AtMost.of(None) is None
+
+
+def test_a_bar_with_a_bound_ends_where_the_work_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with RichDisplay().progress("read", total=AtMost(6000), unit="tokens") as progress:
+        progress.advance(1000)
+    assert "1000/1000 tokens " in stream.getvalue()
 
 
 def test_sizes_have_units_of_a_thousand() -> None:

@@ -242,9 +242,11 @@ def test_an_unknown_metric_is_refused_with_a_suggestion(given: SimpleNamespace):
         _measure(given, _data())["cosin"]
 
 
-def test_progress_counts_up_to_no_total_that_the_text_does_not_reach(given: SimpleNamespace) -> None:
+@pytest.mark.parametrize("most", [300_000, 20])
+def test_progress_counts_up_to_no_total_that_the_text_does_not_reach(given: SimpleNamespace, most: int) -> None:
     display = Totals()
     with use_display(display):
-        _measure(given, _data(), max_tokens=300_000)
+        _measure(given, _data(), max_tokens=most)
     assert display.done["reconstruction"] > 0
+    assert display.totals["reconstruction"] == most
     assert display.missed() == {}

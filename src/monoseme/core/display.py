@@ -13,6 +13,15 @@ from collections.abc import Iterator
 from typing import Any, Protocol, TextIO
 
 
+class AtMost(int):
+    """A total that is a bound: the work may end before it, as a text does that is shorter than what may be read of it."""
+
+    @classmethod
+    def of(cls, bound: int | None) -> "AtMost | None":
+        """`bound`, or None where there is none."""
+        return None if bound is None else cls(bound)
+
+
 class Progress(Protocol):
     """A running count of one piece of work."""
 
@@ -25,7 +34,7 @@ class Display(Protocol):
     """Where progress and messages go."""
 
     def progress(self, description: str, *, total: int | None, unit: str) -> contextlib.AbstractContextManager[Progress]:
-        """A count up to `total` (None: unknown) of `unit` (plural: "tokens"), with rate and time left."""
+        """A count up to `total` (None: unknown; `AtMost`: or less) of `unit` (plural: "tokens"), with rate and time left."""
         ...
 
     def say(self, text: str) -> None:
@@ -117,8 +126,10 @@ class _PlainProgress:
 
     def _line(self, now: float, facts: dict[str, str | float]) -> str:
         rate = self._done / max(now - self._start, 1e-9)
-        count = f"{self._done:,}" if self._total is None else f"{self._done:,}/{self._total:,}"
-        left = "" if self._total is None else f", {max(self._total - self._done, 0) / max(rate, 1e-9):.0f} s left"
+        bound = "at most " if isinstance(self._total, AtMost) else ""
+        between = " of at most " if bound else "/"
+        count = f"{self._done:,}" if self._total is None else f"{self._done:,}{between}{self._total:,}"
+        left = "" if self._total is None else f", {bound}{max(self._total - self._done, 0) / max(rate, 1e-9):.0f} s left"
         return f"{self._description}: {count} {self._unit} ({rate:,.0f}/s{left}){facts_text(facts)}"
 
 
@@ -203,14 +214,18 @@ class RichDisplay:
             TextColumn("{task.description:<22}", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
-            TextColumn(unit, markup=False),
+            TextColumn("{task.fields[unit]}", markup=False),
             TextColumn("{task.fields[rate]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[facts]}", markup=False),
         )
         with _RatedBars(Bars, columns, self._console) as bars:
-            yield _RichProgress(bars, bars.add_task(description, total=total, facts="", rate=""))
+            is_bound = isinstance(total, AtMost)
+            task = bars.add_task(description, total=total, unit=f"{unit} at most" if is_bound else unit, facts="", rate="")
+            yield _RichProgress(bars, task)
+            if is_bound:
+                bars.update(task, total=bars.tasks[0].completed, unit=unit)
 
     def say(self, text: str) -> None:
         """One line, as it is: nothing in it is markup."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from monoseme.core.config import to_dict
-from monoseme.core.display import get_display
+from monoseme.core.display import AtMost, get_display
 from monoseme.core.errors import ConfigError
 from monoseme.evaluation._base import EvalSubject, Evaluation
 from monoseme.evaluation._chunks import Chunk, chunks
@@ -22,8 +22,7 @@ def check_shared(subjects: Sequence[EvalSubject], *, evaluation: str) -> None:
 def shared_pass(subjects: Sequence[EvalSubject], task: str, *, n_contexts: int, max_tokens: int | None) -> Iterator[Chunk]:
     """Chunks with the activations of every subject's sites, while the display shows the task."""
     sites = sorted({site for subject in subjects for site in subject.sites})
-    # max_tokens is a bound: how many there are below it is known only when the text has been read to its end.
-    with get_display().progress(task, total=None, unit="tokens") as progress:
+    with get_display().progress(task, total=AtMost.of(max_tokens), unit="tokens") as progress:
         for chunk in chunks(subjects[0].source, sites, n_contexts=n_contexts, max_tokens=max_tokens):
             yield chunk
             progress.advance(int(chunk.text.mask.sum()))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from monoseme.core.display import get_display
+from monoseme.core.display import AtMost, get_display
 from monoseme.text import CorpusConfig, TokenStore
 from monoseme.text.bundled import is_bundled
 
@@ -40,7 +40,7 @@ NO_TEXT = TextFacts(n_tokens=0, n_documents=0, whole=True, seconds=0.0, memory_b
 def read_text(store: TokenStore, *, began: float) -> TextFacts:
     """Tokenises the corpus of `store` to its end, or its first groups where it may have none; `began` is when it was opened."""
     whole = has_known_end(store.config, store.max_tokens)
-    with get_display().progress("tokenise", total=store.max_tokens, unit="tokens") as bar:
+    with get_display().progress("tokenise", total=AtMost.of(store.max_tokens), unit="tokens") as bar:
         told = 0
         while (whole or len(store.groups) < _GROUPS_READ) and store.has_group(len(store.groups)):
             now = sum(len(group.tokens.ids) for group in store.groups)

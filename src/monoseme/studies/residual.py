@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 
 from monoseme.activations import ActivationSource
-from monoseme.core.display import get_display
+from monoseme.core.display import AtMost, get_display
 from monoseme.core.errors import ConfigError, UndefinedMetricError
 from monoseme.evaluation import Chunk, DocumentWeights, chunks
 from monoseme.evaluation._chunks import DocumentRows, document_rows
@@ -114,7 +114,8 @@ class Residual(Study):
     def _measure(self, source: ActivationSource, sites: tuple[Site, ...], width: int) -> ResidualSums:
         config = self.config
         first = CentreSums(len(sites), width)
-        n_tokens = self._pass("means of the layers", source, sites, lambda x, _: first.update(x))
+        bound = AtMost.of(config.max_tokens)
+        n_tokens = self._pass("means of the layers", source, sites, lambda x, _: first.update(x), total=bound)
         second = LayerVectors(first.centres(), DocumentWeights(n_replicates=config.n_replicates, seed=config.seed))
         self._pass("cosines between layers", source, sites, second.update, total=n_tokens)
         if not n_tokens:
@@ -128,9 +129,9 @@ class Residual(Study):
         sites: tuple[Site, ...],
         add: Callable[[Float[Tensor, "T L D"], DocumentRows], None],
         *,
-        total: int | None = None,
+        total: int | None,
     ) -> int:
-        """Hands every unmasked token with its document to `add`; gives how many there were: `total`, if that is known before."""
+        """Hands every unmasked token with its document to `add`; gives how many there were."""
         n_tokens = 0
         with get_display().progress(task, total=total, unit="tokens") as progress:
             for chunk in chunks(source, sites, n_contexts=self.config.batch_contexts, max_tokens=self.config.max_tokens):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 
-from monoseme.core.display import get_display
+from monoseme.core.display import AtMost, get_display
 from monoseme.core.files import read_json, write_atomic, write_json
 from monoseme.evaluation import CodeColumns, CodeGatherer, columns_of
 from monoseme.studies._kept_files import reading
@@ -44,8 +44,7 @@ def gather(bench: Workbench, work: Path, *, max_tokens: int) -> GatheredCodes:
 def _write(bench: Workbench, folder: Path, *, max_tokens: int) -> None:
     gatherers = {subject.name: CodeGatherer(subject.sae.n_latents) for subject in bench.subjects}
     tokens: list[np.ndarray] = []
-    # max_tokens is a bound: how many there are below it is known only when the text has been read to its end.
-    with get_display().progress("codes", total=None, unit="tokens") as progress:
+    with get_display().progress("codes", total=AtMost(max_tokens), unit="tokens") as progress:
         for coded in bench.coded(bench.source, max_tokens=max_tokens):
             text = coded.chunk.text
             tokens.append(text.tokens[text.mask].cpu().numpy().astype(np.int64))

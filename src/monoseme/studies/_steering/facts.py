@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from monoseme.atlas.split import is_heldout
-from monoseme.core.display import get_display
+from monoseme.core.display import AtMost, get_display
 from monoseme.core.errors import UndefinedMetricError
 from monoseme.evaluation._csr import Csr, as_csr
 from monoseme.studies._workbench import Coded, Subject, Workbench
@@ -121,8 +121,7 @@ def read_facts(
     """
     sums = _Sums(len(latents), subject.sae.d_in)
     correlated = {other.name: CorrelationSums(len(latents), other.sae.n_latents) for other in others}
-    # max_tokens is a bound: how many there are below it is known only when the text has been read to its end.
-    with get_display().progress(f"facts of {subject.name}", total=None, unit="tokens") as progress:
+    with get_display().progress(f"facts of {subject.name}", total=AtMost(max_tokens), unit="tokens") as progress:
         for coded in bench.coded(bench.source, max_tokens=max_tokens):
             explains = _explains(coded)
             chosen = as_csr(coded.codes[subject.name])[:, list(latents)].toarray()[explains]
