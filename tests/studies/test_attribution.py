@@ -1,12 +1,14 @@
 """The study of attribution on the tiny run: its tables, its files, its figures, and where the nodes of a drawn graph lie."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from monoseme.attribution.graph import Node
 from monoseme.core.errors import ArtifactDamagedError, ConfigError, SiteError
+from monoseme.models import ModelConfig
 from monoseme.pipeline import RunFolder
 from monoseme.studies import STUDIES
 from monoseme.studies._attribution.estimates import Effects, read_effects, write_effects
@@ -62,6 +64,12 @@ def test_what_a_graph_cannot_hold_is_refused(studied_run: RunFolder, tmp_path: P
         _study(part=("high",))
     with pytest.raises(ConfigError, match="node_threshold"):
         _study(node_threshold=0.0)
+
+
+def test_an_sae_outside_of_a_run_needs_its_model_and_no_text(studied_run: RunFolder, model_folder: Path, tmp_path: Path):
+    sae = shutil.copytree(studied_run.sae("topk"), tmp_path / "given")
+    found = _study(sae, model=ModelConfig(model=str(model_folder))).investigate(tmp_path)
+    assert found.tables["nodes"]
 
 
 def test_no_two_nodes_lie_on_one_another_and_rows_are_in_order():

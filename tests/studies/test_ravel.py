@@ -1,13 +1,14 @@
 """RAVEL on a tiny model whose own answers are taken for the facts, so that it knows all that it is asked."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from monoseme.core.errors import ConfigError, CorpusError, UndefinedMetricError
-from monoseme.models import LanguageModel
+from monoseme.models import LanguageModel, ModelConfig
 from monoseme.pipeline import RunFolder
 from monoseme.studies import STUDIES
 from monoseme.studies._ravel.patching import MaskSchedule, Patcher
@@ -158,6 +159,15 @@ def test_a_model_that_knows_nothing_is_told_so(studied_run: RunFolder, tmp_path:
     rows = [{"template": "the %s", "entity": e, "attribute": "place", "answer": "qqq"} for e in ENTITIES]
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
     study = Ravel(Ravel.Config(sae=(f"{studied_run.path}/saes/topk",), questions=str(table)))
+    with pytest.raises(UndefinedMetricError, match="answers 0 rightly"):
+        study.investigate(tmp_path / "work")
+
+
+def test_an_sae_outside_of_a_run_needs_its_model_and_no_text(studied_run: RunFolder, model_folder: Path, tmp_path: Path):
+    sae, table = shutil.copytree(studied_run.sae("topk"), tmp_path / "given"), tmp_path / "questions.jsonl"
+    rows = [{"template": "the %s", "entity": e, "attribute": "place", "answer": "qqq"} for e in ENTITIES]
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    study = Ravel(Ravel.Config(sae=(str(sae),), questions=str(table), model=ModelConfig(model=str(model_folder))))
     with pytest.raises(UndefinedMetricError, match="answers 0 rightly"):
         study.investigate(tmp_path / "work")
 

@@ -447,6 +447,18 @@ def test_an_sae_without_an_atlas_is_told_how_to_get_one(studied_run: RunFolder, 
         Steering(config).investigate(tmp_path)
 
 
+def test_an_sae_that_cannot_be_steered_is_told_why_and_not_to_make_an_atlas(studied_run: RunFolder, tmp_path: Path) -> None:
+    copy = RunFolder(tmp_path / "run")
+    shutil.copytree(studied_run.path, copy.path)
+    settings = ScanSettings(n_tokens=600, relations=False)
+    scan_saes(ScanRequest(saes=(str(copy.sae("tfa")),), out=copy.atlas, settings=settings))
+    config = Steering.Config(sae=(str(copy.sae("tfa")), str(copy.sae("mlsae"))))
+    with pytest.raises(ConfigError) as told:
+        Steering(config).investigate(tmp_path / "work")
+    said = "no SAE is left (tfa: its atlas is of a part of its codes, tfa.novel; mlsae: it has several sites)."
+    assert str(told.value) == said
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -100,7 +100,7 @@ class Attribution(Study):
 
     def investigate(self, work: Path) -> StudyResult:
         """Traces the prompt, then estimates and ablates every latent; these effects are kept in `work`."""
-        config, bench = self.config, Workbench(self.config)
+        config, bench = self.config, Workbench(self.config, reads_text=False)
         chosen = _chosen(bench)
         model = bench.model
         tokens = _tokens(model, config.prompt)

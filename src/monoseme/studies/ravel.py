@@ -93,7 +93,7 @@ class Ravel(Study):
         """Asks the model, trains the masks and tests them. Raises UndefinedMetricError where the model knows too little."""
         config = self.config
         asked = self._asked()
-        bench = Workbench(config)
+        bench = Workbench(config, reads_text=False)
         several = {
             s.name: len(s.placed.inputs) for s in bench.subjects if s.placed.inputs != s.placed.outputs or len(s.sites) > 1
         }

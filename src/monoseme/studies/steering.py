@@ -36,6 +36,7 @@ from monoseme.studies._steering.tables import Found, curve_rows, findings_of, la
 from monoseme.studies._steering.trial import Trial, TrialSettings, file_name_of
 from monoseme.studies._workbench import SHORT_FLAGS, SaeStudyConfig, Subject, Workbench
 
+_NO_ATLAS = "its run has no atlas of it"
 _SHOWN = (
     "subject",
     "way",
@@ -189,19 +190,22 @@ class Steering(Study):
     def _steerable(self, bench: Workbench) -> tuple[dict[str, tuple[LatentsOfAtlas, Subject]], dict[str, str]]:
         """The SAEs that are steered, with their atlases; those left out with the reason."""
         n_own = len(find_saes(self.config.sae))
-        atlases = _atlases([sae.path for sae in bench.found])
+        paths = [sae.path for sae in bench.found]
+        atlases, of_parts = _atlases(paths), _atlases(paths, parts=True)
         steerable: dict[str, tuple[LatentsOfAtlas, Subject]] = {}
         left_out: dict[str, str] = {}
         for sae, subject in zip(bench.found[:n_own], bench.subjects[:n_own], strict=True):
             if len(subject.sites) > 1:
                 left_out[subject.name] = "it has several sites"
             elif (held := atlases.get(sae.named.content_hash or "")) is None:
-                left_out[subject.name] = "its run has no atlas of it"
+                of_part = of_parts.get(sae.named.content_hash or "")
+                left_out[subject.name] = _NO_ATLAS if of_part is None else f"its atlas is of a part of its codes, {of_part[1]}"
             else:
                 steerable[subject.name] = (LatentsOfAtlas(*held, self.config.concept), subject)
         if not steerable:
             told = "; ".join(f"{name}: {why}" for name, why in left_out.items())
-            raise ConfigError(f"no SAE is left ({told}).\n  Make an atlas with:  monoseme scan RUN   and  monoseme explain RUN")
+            ways = "\n  Make an atlas with:  monoseme scan RUN   and  monoseme explain RUN"
+            raise ConfigError(f"no SAE is left ({told}).{ways if _NO_ATLAS in left_out.values() else ''}")
         return steerable, left_out
 
     def _trial_settings(self) -> TrialSettings:
@@ -299,15 +303,15 @@ class Steering(Study):
         )
 
 
-def _atlases(paths: Sequence[str]) -> dict[str, tuple[Atlas, str]]:
-    """Content hash of an SAE -> the atlas of its whole code, and its key there."""
+def _atlases(paths: Sequence[str], *, parts: bool = False) -> dict[str, tuple[Atlas, str]]:
+    """Content hash of an SAE -> the atlas of its whole code, or with `parts` of a part of it alone, and its key there."""
     made: dict[str, tuple[Atlas, str]] = {}
     for folder in atlases_of(paths):
         atlas = open_atlas(folder)
         for key in atlas.saes():
             artifact = open_artifact(folder / "latents" / key, kind="atlas")
             scanned = artifact.inputs.get("sae")
-            if scanned and artifact.config.get("part") is None:
+            if scanned and (artifact.config.get("part") is not None) == parts:
                 made.setdefault(scanned, (atlas, key))
     return made
 
