@@ -249,3 +249,9 @@ def test_the_training_log_of_tfa(shared: Path, given: SimpleNamespace):
     }
     for ours, value in theirs.items():
         assert found[ours].value == pytest.approx(value, rel=1e-4, abs=1e-5), ours
+
+
+def test_it_is_called_by_words(given: SimpleNamespace):
+    one, other = _subject(given, _data()), _subject(given, _data())
+    with pytest.raises(ConfigError, match="predicted share measures SAEs together"):
+        PredictedShare(PredictedShare.Config()).run_many([one, other])

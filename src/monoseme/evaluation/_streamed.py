@@ -1,5 +1,6 @@
 """Evaluations that take one pass over held-out activations, several SAEs together."""
 
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ class StreamedEvaluation(Evaluation):
         """Measures SAEs that share one source on one pass; raises ConfigError where they do not share it."""
         if not subjects:
             return []
-        config, name = self.config, type(self).__name__.lower()
+        config, name = self.config, re.sub(r"(?<!^)(?=[A-Z])", " ", type(self).__name__).lower()
         check_shared(subjects, evaluation=name)
         weights = DocumentWeights(n_replicates=config.n_replicates, seed=config.seed)
         streams = [self.start(subject, weights) for subject in subjects]
