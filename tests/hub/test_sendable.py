@@ -15,7 +15,9 @@ from monoseme.hub import PushConfig, pull, push
 from monoseme.hub._scrub import Scrubber
 from monoseme.hub._sendable import Sendable
 from monoseme.pipeline import RUN_FILE, RunFolder
-from tests.hub.conftest import SECRET, make_run
+from monoseme.saes import save_sae
+from monoseme.saes.topk import TopK
+from tests.hub.conftest import CORPUS, MODEL, SECRET, make_run
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +76,19 @@ def test_sources_of_a_text_are_renamed_and_one_without_a_name_stays(tmp_path: Pa
     Sendable([tmp_path / "text"], Scrubber((), None, None)).write(tmp_path / "text", tmp_path / "sent")
     assert pq.read_table(tmp_path / "sent" / "sources.parquet").column("name").to_pylist() == names
     assert check_artifact(tmp_path / "sent") == []
+
+
+@pytest.mark.parametrize(("tool", "file"), [("saelens", "cfg.json"), ("plain", "*.json")])
+def test_files_for_other_tools_tell_no_path_either(tmp_path: Path, tool: str, file: str) -> None:
+    told = {"site": "resid_post.1", "model": MODEL, "corpus": CORPUS}
+    save_sae(TopK(TopK.Config(d_in=7, n_latents=5, k=2)), tmp_path / "mine", extra_config=told)
+    push(tmp_path / "mine", str(tmp_path / "hub/me/one"), PushConfig(also=tool))
+    out = pull(str(tmp_path / "hub/me/one"), out=tmp_path / "back").out
+    texts = [path.read_text() for path in (out / "formats" / tool).rglob(file)]
+    assert any("tiny-model" in text for text in texts)
+    assert not any("secret" in text for text in texts)
+
+
+def test_a_run_of_one_sae_names_the_places_of_no_other(made: RunFolder, tmp_path: Path) -> None:
+    push(made.sae("topk"), str(tmp_path / "hub/me/one"))
+    assert list(read_json(pull(str(tmp_path / "hub/me/one"), out=tmp_path / "back").out / RUN_FILE)["jobs"]) == ["topk"]
