@@ -24,6 +24,8 @@ _MOST_DOUBLINGS = 3.0
 _PROJECTIONS = ((0, 1), (0, 2), (1, 2))
 _POINTED = "token"
 """The selection of the point under the pointer."""
+_CUTS: tuple[dict[str, Any], ...] = ({"strokeWidth": 3, "color": "white"}, {"strokeWidth": 1, "color": "black"})
+"""Lines over cells of any colour: dark ones, with a light border."""
 _AXES = ("first axis", "second axis", "third axis")
 
 
@@ -131,7 +133,7 @@ def _matrix(shown: Shown, name: str, matrix: Array, *, scale: alt.Scale, title: 
         )
     )
     cuts = alt.Chart(alt.Data(values=[{"at": gap + 1} for gap in shown.places.boundaries]))
-    lines = [cuts.mark_rule(strokeWidth=1).encode(x="at:Q"), cuts.mark_rule(strokeWidth=1).encode(y="at:Q")]
+    lines = [cuts.mark_rule(**stroke).encode(**{axis: "at:Q"}) for stroke in _CUTS for axis in ("x", "y")]
     head = alt.Title(name, fontSize=12, fontWeight="normal", offset=6)
     return alt.layer(squares, *lines).properties(width=_MATRIX_PIXELS, height=_MATRIX_PIXELS, title=head)
 
