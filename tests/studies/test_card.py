@@ -1,6 +1,7 @@
 """A card says each number with its interval beside what learned nothing, warns where it would mislead, and survives a failure."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,15 @@ from monoseme.core.errors import ConfigError
 from monoseme.evaluation import Metric
 from monoseme.evaluation.formats import read_saebench
 from monoseme.pipeline import RunFolder
-from monoseme.studies._card.controls import one_of_each
+from monoseme.studies._card.bench import text_of
+from monoseme.studies._card.controls import under_card_names
 from monoseme.studies._card.letters import too_weak, without_number
 from monoseme.studies._card.lines import Filled, Line, Pick, Value, lines_of, read_filled, value_of, write_filled
 from monoseme.studies._card.measures import MEASURES, Measure
 from monoseme.studies._card.page import card_rows, columns_of, dots, meaning_rows
 from monoseme.studies._card.warnings import warnings_of
 from monoseme.studies._controls import COMPONENTS, RANDOM
+from monoseme.studies._workbench import SaeStudyConfig, Workbench
 from monoseme.studies.card import Card
 
 
@@ -99,12 +102,41 @@ def test_the_table_has_a_row_for_each_line_and_a_column_for_each_dictionary() ->
 
 def test_an_sae_that_is_not_better_than_a_control_is_named() -> None:
     control = Value(0.3, 0.28, 0.32)
-    lines = [_line("lower", a=Value(0.25, 0.23, 0.27), b=Value(0.27, 0.25, 0.29), PCA=control)]
+    l0 = _line("neither", "l0", a=Value(20.0), b=Value(14.0), PCA=Value(18.0))
+    lines = [l0, _line("lower", a=Value(0.25, 0.23, 0.27), b=Value(0.27, 0.25, 0.29), PCA=control)]
     assert warnings_of(lines, ["a", "b"]) == ["FVU: b is not clearly better than PCA."]  # intervals that meet decide nothing
-    higher = [_line("higher", a=Value(0.25), b=Value(0.35), PCA=control)]
+    higher = [l0, _line("higher", a=Value(0.25), b=Value(0.35), PCA=control)]
     assert warnings_of(higher, ["a", "b"]) == ["FVU: a is not clearly better than PCA."]
     assert warnings_of([_line("neither", a=Value(1.0), PCA=control)], ["a"]) == []
     assert warnings_of([_line("lower", "dead_fraction", a=Value(0.4), PCA=Value(0.0))], ["a"]) == []
+
+
+def test_only_a_control_of_like_l0_is_said_not_to_be_beaten() -> None:
+    lines = [
+        _line("neither", "l0", sparse=Value(7.4), dense=Value(64.0), PCA=Value(63.0)),
+        _line("lower", sparse=Value(0.5), dense=Value(0.4), PCA=Value(0.3)),
+        _line("higher", "top_1_accuracy", sparse=Value(0.6), dense=Value(0.9), PCA=Value(0.7)),
+    ]
+    fvu, probe, left_out = warnings_of(lines, ["sparse", "dense"])
+    assert fvu == "FVU: dense is not clearly better than PCA."
+    assert probe == "TOP_1_ACCURACY: sparse is not clearly better than PCA."  # probes see one entry of both
+    assert left_out.startswith("No control has an L0 near that of sparse, ")
+    assert "(L0: sparse 7.4, PCA 63)" in left_out
+
+
+def test_without_an_l0_a_control_is_held_against_the_one_sae_that_it_was_made_for() -> None:
+    alone = [_line("lower", a=Value(0.4), PCA=Value(0.3))]
+    assert warnings_of(alone, ["a"]) == ["FVU: a is not clearly better than PCA."]
+    both = [_line("lower", a=Value(0.4), b=Value(0.4), PCA=Value(0.3))]
+    assert warnings_of(both, ["a", "b"]) == [
+        "Whether the controls are of the L0 of a, b is not known here: measure fidelity too."
+    ]
+
+
+def test_the_name_of_a_studys_own_control_says_its_l0() -> None:
+    values = {"a": Value(0.4), "PCA of 64, 7 on": Value(0.3), "PCA of 64, 63 on": Value(0.2)}
+    lines = [_line("neither", "l0", a=Value(60.0)), Line("fvu", "FVU", "lower", ".", values)]
+    assert warnings_of(lines, ["a"]) == ["FVU: a is not clearly better than PCA of 64, 63 on."]
 
 
 def test_many_dead_and_many_dense_latents_are_told() -> None:
@@ -127,11 +159,29 @@ def test_what_has_no_number_says_why_once_for_all_saes() -> None:
     assert without_number(held, ["a", "b"]) == ["No absorption rate: no token."]
 
 
-def test_controls_of_other_studies_stand_under_the_names_of_the_cards() -> None:
-    metrics = {"tsae": [_metric(0.1)], "random of 64, 5 on": [_metric(0.2)], "random of 32, 5 on": [_metric(0.3)]}
-    made = one_of_each(metrics | {"PCA of 20, 5 on": [_metric(0.4)], "random latents": [_metric(0.5)]})
-    assert list(made) == ["tsae", RANDOM, COMPONENTS, "random latents"]
+def test_controls_of_other_studies_stand_under_the_names_of_the_cards_unless_there_are_several() -> None:
+    metrics = {"tsae": [_metric(0.1)], "random of 64, 5 on": [_metric(0.2)], "random latents": [_metric(0.5)]}
+    made = under_card_names(metrics | {"PCA of 20, 5 on": [_metric(0.4)], "PCA of 20, 9 on": [_metric(0.3)]})
+    assert list(made) == ["tsae", RANDOM, "random latents", "PCA of 20, 5 on", "PCA of 20, 9 on"]
     assert made[RANDOM][0].value == 0.2
+
+
+def test_documents_are_held_out_only_where_a_run_trained_the_sae(studied_run: RunFolder, tmp_path: Path) -> None:
+    own = f"{studied_run.path}/saes/topk"
+    moved = tmp_path / "foreign"
+    shutil.copytree(own, moved)
+    given = tmp_path / "given"
+    shutil.copytree(studied_run.path, given)
+    record = json.loads((given / "run.json").read_text())
+    del record["artifacts"]["training"]  # as in a run that was given its SAEs
+    (given / "run.json").write_text(json.dumps(record))
+
+    def told(*saes: str) -> str:
+        return text_of(Workbench(SaeStudyConfig(sae=saes)))
+
+    assert told(own) == "documents that their run held out"
+    assert told(own, f"{moved}").endswith("that the run of topk set apart (what foreign learned from is not known to this card)")
+    assert "held out" not in told(f"{given}/saes/topk")
 
 
 # --- the study -----------------------------------------------------------------------------------------------------------

@@ -15,18 +15,18 @@ from monoseme.core.config import suggest
 from monoseme.core.display import get_display
 from monoseme.core.errors import ConfigError, DiskFullError, Interrupted, UndefinedMetricError
 from monoseme.studies._base import Study, StudyResult
-from monoseme.studies._card.bench import CardBench
+from monoseme.studies._card.bench import CardBench, text_of
 from monoseme.studies._card.lines import Filled, Line, lines_of, read_filled, write_filled
 from monoseme.studies._card.measures import MEASURES
 from monoseme.studies._card.page import card_rows, columns_of, dots, meaning_rows
 from monoseme.studies._card.warnings import JUDGED, warnings_of
 from monoseme.studies._survivors import note_error
-from monoseme.studies._workbench import OF_RUN, SHORT_FLAGS, SaeStudyConfig
+from monoseme.studies._workbench import SHORT_FLAGS, SaeStudyConfig
 
 _TEXT = """\
 {saes}, on {text}, measured in small: enough to see what is wrong, not to rank what is close. ↑ and ↓ say which way is better;
 ± is half a 95 % interval. The last columns are controls: a dictionary of random directions, and the principal components, of
-about the same L0. A dash: not measured of this one.
+the median L0 of the SAEs at a site. Hold an SAE against those of its own L0 only. A dash: not measured of this one.
 
 {warnings}
 """
@@ -107,12 +107,12 @@ def _result(card: CardBench, filled: Mapping[str, Filled], failed: Sequence[str]
         raise UndefinedMetricError("nothing could be measured:\n" + "\n".join(f"  {why}" for why in failed))
     notes = [*failed, *(note for each in filled.values() for note in each.notes), *warnings_of(lines, card.names), JUDGED]
     shown = {line.key for line in lines}
-    figure, corpus = dots(lines, card.names), card.config.corpus.source
+    figure = dots(lines, card.names)
     return StudyResult(
         title=f"Card of {', '.join(card.names)}",
         text=_TEXT.format(
             saes=", ".join(card.names),
-            text="documents that their run held out" if corpus == OF_RUN else corpus,
+            text=text_of(card.workbench),
             warnings="\n".join(f"- {note}" for note in notes),
         ),
         tables={"card": card_rows(lines, card.names), "what_the_lines_say": meaning_rows(lines)},

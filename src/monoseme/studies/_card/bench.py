@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monoseme.evaluation import EvalSubject
+from monoseme.pipeline import has_given_saes, run_of
 from monoseme.studies._card.controls import controls_of
-from monoseme.studies._workbench import Subject, Workbench
+from monoseme.studies._workbench import OF_RUN, Subject, Workbench
 
 if TYPE_CHECKING:
     from monoseme.studies.card import Card
@@ -45,3 +46,15 @@ class CardBench:
             for control in self.controls
         ]
         return bench.eval_subjects() + of_controls
+
+
+def text_of(bench: Workbench) -> str:
+    """What the SAEs are measured on, in words: documents are held out of a training only where a run trained the SAE."""
+    if bench.config.corpus.source != OF_RUN:
+        return bench.config.corpus.source
+    given = [s.named.name for s in bench.found if s.run is None or has_given_saes(run_of(s.path).record())]
+    if not given:
+        return "documents that their run held out"
+    whose = next(sae.named.name for sae in bench.found if sae.run is not None)
+    text = f"documents of {bench.settings.corpus.source} that the run of {whose} set apart"
+    return f"{text} (what {', '.join(given)} learned from is not known to this card)"

@@ -1,5 +1,7 @@
-"""What the lines are held against: for each site a dictionary of random directions and the principal components, of like L0."""
+"""What the lines are held against: for each site a dictionary of random directions and the principal components, of one L0."""
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from monoseme.core.seeds import derive_seed
@@ -16,16 +18,23 @@ def is_control(name: str) -> bool:
     return name.lower().startswith(("random", "pca"))
 
 
-def one_of_each(metrics: Mapping[str, Sequence[Metric]]) -> dict[str, Sequence[Metric]]:
-    """The same under the names of the card's controls: of several sizes of a kind of control the first.
+def n_on_by_name(name: str) -> float | None:
+    """The L0 that the name of a study's own control says, such as "random of 2048, 20 on"; None where it says none."""
+    said = re.search(r", (\d+) on\b", name) if is_control(name) else None
+    return None if said is None else float(said[1])
+
+
+def under_card_names(metrics: Mapping[str, Sequence[Metric]]) -> dict[str, Sequence[Metric]]:
+    """The same under the names of the card's controls, where there is one of a kind; of several L0 each keeps its name.
 
     A study has its own controls, as it needs them: "random of 2048, 20 on" is the card's random dictionary.
     """
-    made: dict[str, Sequence[Metric]] = {}
-    for name, held in metrics.items():
-        kind = COMPONENTS if name.startswith("PCA") else RANDOM if name.startswith(("random of", RANDOM)) else name
-        made.setdefault(kind, held)
-    return made
+    kinds = {
+        name: COMPONENTS if name.startswith("PCA") else RANDOM if name.startswith(("random of", RANDOM)) else name
+        for name in metrics
+    }
+    n_of_kind = Counter(kinds.values())
+    return {kinds[name] if n_of_kind[kinds[name]] == 1 else name: held for name, held in metrics.items()}
 
 
 def controls_of(bench: Workbench, *, seed: int) -> list[Subject]:

@@ -8,7 +8,7 @@ from monoseme.core.intervals import error_between
 from monoseme.evaluation import Metric
 from monoseme.studies._base import Row
 from monoseme.studies._card.bench import CardBench
-from monoseme.studies._card.controls import one_of_each
+from monoseme.studies._card.controls import under_card_names
 from monoseme.studies._card.lines import Filled, Pick, texts_of
 from monoseme.studies._controls import COMPONENTS
 from monoseme.studies._tpp.tables import RANDOM_LATENTS
@@ -56,7 +56,7 @@ def tpp(card: CardBench) -> Filled:
     """Targeted probe perturbation with ten latents of each class."""
     study = TPP(TPP.Config(**_shared(card), n_latents=(_N_ABLATED,)))
     result = study.investigate(card.work / "tpp")
-    metrics = one_of_each({name: held for name, held in result.metrics.items() if name != RANDOM_LATENTS})
+    metrics = under_card_names({name: held for name, held in result.metrics.items() if name != RANDOM_LATENTS})
     return Filled(metrics, files=texts_of(result.files))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from monoseme.core.errors import ModelError
 from monoseme.evaluation import Metric
 from monoseme.studies._card.bench import CardBench
-from monoseme.studies._card.controls import one_of_each
+from monoseme.studies._card.controls import under_card_names
 from monoseme.studies._card.lines import Filled, Pick, texts_of
 from monoseme.studies._first_letter.bench import FirstLetterBench
 from monoseme.studies._first_letter.config import FirstLetterConfig
@@ -60,7 +60,9 @@ def letters(card: CardBench) -> Filled:
     metrics = {name: [_f1(rows[name]), *held] for name, held in result.metrics.items()}
     said = f"The model names the first letter of {asked:.0%} of the words asked."
     return Filled(
-        one_of_each(metrics), [said, *without_number(metrics, card.names), *too_weak(rows, card.names)], texts_of(result.files)
+        under_card_names(metrics),
+        [said, *without_number(metrics, card.names), *too_weak(rows, card.names)],
+        texts_of(result.files),
     )
 
 

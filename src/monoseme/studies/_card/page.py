@@ -49,6 +49,7 @@ def dots(lines: Sequence[Line], names: Sequence[str]) -> Figure | None:
         estimates,
         title="The card at a glance",
         caption="A panel for each line that can be good or bad; arrows say which way is better. Dots are values, bars 95 % "
-        "intervals. The rows below the SAEs are controls: what an SAE does not do better than they, it has not learned.",
+        "intervals. The rows below the SAEs are controls: what an SAE does not do better than they at like L0, it has not "
+        "learned.",
         columns=3,
     )
