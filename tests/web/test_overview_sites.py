@@ -1,5 +1,6 @@
 """What the overview says of an SAE with codes at several sites, and with one code for several: measured where it says."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ SITES = ("resid_post.1", "resid_post.3")
 
 
 @pytest.fixture(scope="module")
-def overview(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict], dict[str, list[dict]]]:
-    """SAEs of the overview by name; the table `sites` of each evaluation by SAE."""
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, dict[str, list[dict]]]]:
+    """The app on a run of an MLSAE and a crosscoder; the table `sites` of each evaluation by SAE."""
     folder: Path = tmp_path_factory.mktemp("sites")
     config = RunConfig(
         sites=SITES,
@@ -35,10 +36,16 @@ def overview(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, dict],
     run = train_run(config, folder / "run", materials=materials)
     measured = evaluate_run(run, materials=materials)
     scan_run(run, materials=materials)
-    with TestClient(create_app([run.path]), base_url="http://127.0.0.1") as client:
-        told = client.get("/api/runs/run").json()["saes"]
     tables = {name: results["fidelity"].tables["sites"].to_pylist() for name, results in measured.items()}
-    return {sae["name"]: sae for sae in told}, tables
+    with TestClient(create_app([run.path]), base_url="http://127.0.0.1") as client:
+        yield client, tables
+
+
+@pytest.fixture(scope="module")
+def overview(asked: tuple[TestClient, dict[str, list[dict]]]) -> tuple[dict[str, dict], dict[str, list[dict]]]:
+    """SAEs of the overview by name; the table `sites` of each evaluation by SAE."""
+    client, tables = asked
+    return {sae["name"]: sae for sae in client.get("/api/runs/run").json()["saes"]}, tables
 
 
 def _of(metrics: list[dict], name: str) -> float:
@@ -64,3 +71,9 @@ def test_one_code_for_several_sites_is_shown_with_all_of_them_and_its_mean(
     assert saes["crosscoder"]["site"] == ", ".join(SITES)
     there = [row["value"] for row in tables["crosscoder"] if row["metric"] == "fvu"]
     assert _of(saes["crosscoder"]["metrics"], "fvu") == pytest.approx(sum(there) / len(there), rel=1e-9)
+
+
+def test_a_latents_page_names_all_sites_of_its_code(asked: tuple[TestClient, dict[str, list[dict]]]) -> None:
+    client, _ = asked
+    told = {sae: client.get(f"/api/runs/run/saes/{sae}/latents/0").json()["site"] for sae in ("crosscoder", f"mlsae@{SITES[1]}")}
+    assert told == {"crosscoder": ", ".join(SITES), f"mlsae@{SITES[1]}": SITES[1]}

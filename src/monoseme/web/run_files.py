@@ -201,6 +201,20 @@ class RunFiles:
             raise ArtifactMissingError(f"neither {path} nor run.json says which site {name} reads")
         return sites.split(",") if isinstance(sites, str) else list(sites)
 
+    def own_site(self, key: str) -> str | None:
+        """The site whose codes a name means, where each site has codes of its own; None where one code is of all sites."""
+        if key in self.sae_paths():
+            return None
+        described = self.described(key)
+        return described["site"] if "@" in key.removeprefix(described["name"]) else None
+
+    def read_by(self, key: str) -> str:
+        """The site that a name means, or all that the SAE behind it reads, with commas."""
+        name = key if key in self.sae_paths() else self.described(key)["name"]
+        if name not in self.sae_paths():
+            return str(self.described(key)["site"])
+        return self.own_site(key) or ", ".join(self.sites_of(name))
+
     def results(self, name: str) -> list[EvalResult]:
         """Everything measured on one SAE."""
         named = self.record()["artifacts"].get("evaluations", {}).get(name, {})

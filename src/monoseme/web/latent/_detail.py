@@ -20,6 +20,8 @@ _N_RELATED = 8
 class Beside(NamedTuple):
     """What the page of a latent shows that its own page of the atlas does not have."""
 
+    site: str
+    """With the others that its code is of."""
     fires_on: Sequence[str]
     """Tokens of its strongest examples."""
     layers: Sequence[answers.Layer]
@@ -41,7 +43,7 @@ def detail(page: LatentPage, annotations: Sequence[Annotation], beside: Beside) 
         sae=page.key,
         index=page.latent,
         n_latents=page.n_latents,
-        site=page.site,
+        site=beside.site,
         density=stats.density,
         n_active=stats.n_fired,
         n_tokens=stats.n_tokens,

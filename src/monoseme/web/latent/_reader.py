@@ -31,6 +31,7 @@ class LatentReader:
         atlas = self._files.atlas_with(sae, index)
         page, annotations = atlas.latent(sae, index), atlas.annotations(sae)
         beside = _detail.Beside(
+            site=self._files.read_by(sae),
             fires_on=atlas.latents(sae).row(index)["example_texts"] or (),
             layers=_layers.layers(self._files, atlas, sae, index),
             roles=_layers.role_densities(self._role_densities(atlas, sae), index),

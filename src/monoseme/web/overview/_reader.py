@@ -77,12 +77,12 @@ class OverviewReader:
         trained = config.get("trained_as", config)
         results = files.results(name)
         scanned = key in files.scanned()
-        own_site = files.described(key)["site"] if "@" in key.removeprefix(name) else None
+        own_site = files.own_site(key)
         return SaeSummary(
             name=key,
             architecture=str(trained.get("architecture", "")),
             n_latents=config.get("n_latents"),
-            site=own_site or ", ".join(files.sites_of(name)),
+            site=files.read_by(key),
             has_atlas=scanned,
             scanned_as=tuple(each for each in files.keys_of(key) if each in files.scanned()),
             why_no_atlas="" if scanned else "Not scanned yet, so its latents cannot be browsed.",
