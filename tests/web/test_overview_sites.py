@@ -10,6 +10,7 @@ from monoseme.evaluation.fidelity import Fidelity
 from monoseme.pipeline import AtlasConfig, Materials, RunConfig, StreamConfig, evaluate_run, scan_run, train_run
 from monoseme.saes.crosscoder import Crosscoder
 from monoseme.saes.mlsae import MLSAE
+from monoseme.saes.tfa import TFA
 from monoseme.text import CorpusConfig
 from monoseme.training import TrainConfig
 from monoseme.web import create_app
@@ -21,7 +22,7 @@ SITES = ("resid_post.1", "resid_post.3")
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, dict[str, list[dict]]]]:
-    """The app on a run of an MLSAE and a crosscoder; the table `sites` of each evaluation by SAE."""
+    """The app on a run of an MLSAE, a crosscoder and TFAs; the table `sites` of each evaluation by SAE."""
     folder: Path = tmp_path_factory.mktemp("sites")
     config = RunConfig(
         sites=SITES,
@@ -30,13 +31,18 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient
         train=TrainConfig(n_tokens=1_000, batch_size=256),
         fidelity=Fidelity.Config(max_tokens=300, max_loss_tokens=100, n_replicates=3),
         atlas=AtlasConfig(n_tokens=500, relations=False),
-        saes=(MLSAE.Config(n_latents=37, k=3), Crosscoder.Config(n_latents=37, k=3)),
+        saes=(
+            MLSAE.Config(n_latents=37, k=3),
+            Crosscoder.Config(n_latents=37, k=3),
+            TFA.Config(n_latents=36, k=3, bottleneck=2, n_heads=2),
+        ),
     )
     materials = Materials(config)
     run = train_run(config, folder / "run", materials=materials)
     measured = evaluate_run(run, materials=materials)
     scan_run(run, materials=materials)
-    tables = {name: results["fidelity"].tables["sites"].to_pylist() for name, results in measured.items()}
+    found = {name: results["fidelity"].tables for name, results in measured.items()}
+    tables = {name: held["sites"].to_pylist() for name, held in found.items() if "sites" in held}
     with TestClient(create_app([run.path]), base_url="http://127.0.0.1") as client:
         yield client, tables
 
@@ -77,3 +83,17 @@ def test_a_latents_page_names_all_sites_of_its_code(asked: tuple[TestClient, dic
     client, _ = asked
     told = {sae: client.get(f"/api/runs/run/saes/{sae}/latents/0").json()["site"] for sae in ("crosscoder", f"mlsae@{SITES[1]}")}
     assert told == {"crosscoder": ", ".join(SITES), f"mlsae@{SITES[1]}": SITES[1]}
+
+
+def test_numbers_of_a_whole_code_say_so_where_one_part_of_it_is_shown(
+    asked: tuple[TestClient, dict[str, list[dict]]], overview: tuple[dict[str, dict], dict[str, list[dict]]]
+) -> None:
+    saes, _ = overview
+    told = {name: sae["measured_as"] for name, sae in saes.items()}
+    parts = [name for name in told if name.endswith(".novel")]
+    assert parts
+    assert all(told[name] == f"the whole code of {name.removesuffix('.novel')}" for name in parts)
+    assert all(told[name] == "" for name in told if name not in parts)
+    client, _ = asked
+    sides = client.get("/api/compare", params={"a": f"run:{parts[0]}", "b": "run:crosscoder"}).json()
+    assert (sides["a"]["measured_as"], sides["b"]["measured_as"]) == (told[parts[0]], "")

@@ -26,6 +26,7 @@ def _side(sae: SaeSummary, run: str) -> Side:
         n_latents=sae.n_latents,
         site=sae.site,
         has_atlas=sae.has_atlas,
+        measured_as=sae.measured_as,
     )
 
 

@@ -88,6 +88,7 @@ class OverviewReader:
             why_no_atlas="" if scanned else "Not scanned yet, so its latents cannot be browsed.",
             config=config,
             metrics=metrics_at(results, own_site),
+            measured_as=f"the whole code of {name}" if results and files.sae(key).part is not None else "",
             domains=domain_metrics(results, own_site),
         )
 

@@ -42,6 +42,8 @@ class SaeSummary(Model):
     why_no_atlas: str = ""
     config: dict[str, Any]
     metrics: list[MetricValue]
+    measured_as: str = ""
+    """What the metrics are of, where this is a part of a code: they are measured on the whole; empty where it is the whole."""
     domains: dict[str, list[MetricValue]]
     """The same metrics on each domain of the held-out text; empty where there is one."""
 

@@ -40,6 +40,8 @@ class Side(Model):
     n_latents: int | None
     site: str
     has_atlas: bool
+    measured_as: str = ""
+    """As of an SAE of the overview."""
 
 
 class MetricPair(Model):

@@ -52,10 +52,15 @@ export function metricTable(saes, { marksBest = true, error = "standard" } = {})
     h(
       "table",
       { class: "metrics" },
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Metric"), saes.map((sae) => h("th", { scope: "col", class: "num" }, sae.name)), h("th", { scope: "col", class: "metrics__better" }, "Better"))),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Metric"), saes.map((sae) => h("th", { scope: "col", class: "num" }, sae.name, measuredAs(sae))), h("th", { scope: "col", class: "metrics__better" }, "Better"))),
       names.map((name) => [h("tbody", {}, h("tr", { class: "metrics__group" }, h("th", { scope: "colgroup", colspan: saes.length + 2 }, name)), groups.get(name).map((metric) => row(metric, saes, { marksBest, error })))]),
     );
   return folded(groups, table);
+}
+
+/** What stands below a name in the head of a table whose numbers are of more than it. */
+export function measuredAs(sae) {
+  return sae.measured_as && h("div", { class: "muted small" }, sae.measured_as);
 }
 
 /** A table of the groups, and one of what other tools define, which is folded away; `table(names)` draws those groups. */

@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { fill, h } from "../dom.js";
 import { term } from "../float.js";
-import { betterCell, explain, folded, grouped, interval, missing, titleOf, told } from "../metrics.js";
+import { betterCell, explain, folded, grouped, interval, measuredAs, missing, titleOf, told } from "../metrics.js";
 import { overlap } from "./overlap.js";
 
 export function compareView(run, { signal, state, runs }) {
@@ -57,7 +57,7 @@ function table({ a, b, metrics: all }, onlyClear) {
   const shown = onlyClear ? all.filter((pair) => pair.favours !== "neither") : all;
   if (!shown.length) return h("p", { class: "empty" }, onlyClear ? "No metric differs by more than its interval." : "Nothing was measured on either.");
   const name = (side) => (a.run === b.run ? side.sae : `${side.run} / ${side.sae}`);
-  const head = () => h("tr", {}, h("th", { scope: "col" }, "Metric"), [a, b].map((side) => h("th", { scope: "col", class: "num" }, name(side))), h("th", { scope: "col", class: "num" }, "Difference"), h("th", { scope: "col", class: "metrics__better" }, "Better"));
+  const head = () => h("tr", {}, h("th", { scope: "col" }, "Metric"), [a, b].map((side) => h("th", { scope: "col", class: "num" }, name(side), measuredAs(side))), h("th", { scope: "col", class: "num" }, "Difference"), h("th", { scope: "col", class: "metrics__better" }, "Better"));
   const groups = grouped(shown);
   const body = (title) => h("tbody", {}, h("tr", { class: "metrics__group" }, h("th", { scope: "colgroup", colspan: 5 }, title)), groups.get(title).map(row));
   return folded(groups, (titles) => h("table", { class: "metrics" }, h("thead", {}, head()), titles.map(body)));

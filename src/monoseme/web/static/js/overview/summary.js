@@ -32,6 +32,7 @@ function saePanel(run, sae) {
     { class: "panel sae", "aria-label": sae.name },
     h("div", { class: "head" }, h("h2", {}, sae.name), h("span", { class: "muted small" }, described(sae, run))),
     shown.length ? h("dl", { class: "tiles" }, shown.map(tile)) : h("p", { class: "muted small sae__none" }, "Not measured yet: ", h("code", {}, "monoseme eval")),
+    sae.measured_as && h("p", { class: "muted small" }, `Measured on ${sae.measured_as}.`),
     h(
       "div",
       { class: "sae__links" },
