@@ -98,3 +98,17 @@ def test_the_command_scans_several_runs_into_one_atlas(run: RunFolder, copy: Run
     words = [str(each.path / "saes" / name) for each in (run, copy)]
     assert main(["scan", *words, "--out", str(out), "--n_tokens", "600", "--quiet"]) == 0
     assert open_atlas(out).saes() == sorted(f"{each.path.name}.{name}" for each in (run, copy))
+
+
+def test_a_part_of_a_run_goes_where_the_help_says_and_leaves_the_runs_own_atlas(
+    copy: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in copy.atlas.rglob("*.parquet")}
+    monkeypatch.chdir(tmp_path)
+    assert main(["scan", str(copy.path), "--part", "all", "--n_tokens", "600", "--no_relations", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["atlases"] == ["runs/atlas"]
+    assert {path: path.stat().st_mtime_ns for path in copy.atlas.rglob("*.parquet")} == before
+    with pytest.raises(SystemExit):
+        main(["scan", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "without --part, --model and --corpus: each its own" in told

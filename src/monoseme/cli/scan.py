@@ -42,7 +42,7 @@ class ScanFlags:
     sae: tyro.conf.Positional[tuple[str, ...]] = ()
     """Runs, RUN/saes/NAME, RUN@STEP, or patterns."""
     out: Path = _OUT
-    """Folder of the atlas. Of one run alone: its own."""
+    """Folder of the atlas. Of runs alone, without --part, --model and --corpus: each its own."""
     part: str | None = None
     """Part of the codes: all, high, low, predicted, novel, or the number of a group. None: all, or novel where there is one."""
     resume: bool = False
