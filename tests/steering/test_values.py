@@ -51,8 +51,10 @@ def test_a_fact_that_is_missing_is_asked_for_where_it_is_needed() -> None:
     assert Strength(2.0, "norm").amount(LatentFacts(mean_norm=3.0), written_norm=0.5, what="latent 1") == 12.0
     with pytest.raises(ConfigError, match=r"2max of latent 1 needs its largest activation"):
         Strength(2.0, "max").amount(LatentFacts(mean_norm=3.0), written_norm=0.5, what="latent 1")
-    with pytest.raises(ConfigError, match="the mean norm at its site"):
+    with pytest.raises(ConfigError, match=r"the mean norm at its site: .* as max or raw$"):
         Strength(2.0, "norm").amount(LatentFacts(maximum=3.0), written_norm=0.5, what="latent 1")
+    with pytest.raises(ConfigError, match=r"the mean norm at its site: .* as raw$"):  # max would be refused too
+        Strength(2.0, "norm").amount(LatentFacts(), written_norm=0.5, what="latent 1")
     with pytest.raises(ConfigError, match="writes nothing"):
         Strength(2.0, "norm").amount(LatentFacts(mean_norm=3.0), written_norm=0.0, what="latent 1")
 

@@ -67,9 +67,9 @@ class Strength:
             return self.value
         if self.unit == "max":
             return self.value * self._needed(facts.maximum, what, "its largest activation: scan it, or give the strength as raw")
-        mean_norm = self._needed(
-            facts.mean_norm, what, "the mean norm at its site: measure it, or give the strength as max or raw"
-        )
+        instead = "raw" if facts.maximum is None else "max or raw"
+        needed = f"the mean norm at its site: scan it, or give the strength as {instead}"
+        mean_norm = self._needed(facts.mean_norm, what, needed)
         if not written_norm > 0:
             raise ConfigError(f"{what} writes nothing, so no amount of it has the length {self}")
         return self.value * mean_norm / written_norm

@@ -36,7 +36,8 @@ class LabelledBench:
         self.subjects: list[Subject] = [s for s in self.workbench.subjects if s not in several]
         self.left_out = {s.name: f"it reads {len(s.placed.inputs)} sites, and this study is of one" for s in several}
         if not self.subjects:
-            raise ConfigError(f"no SAE is left: {', '.join(self.left_out)} read several sites, and this study is of one")
+            read = "reads" if len(several) == 1 else "read"
+            raise ConfigError(f"no SAE is left: {', '.join(self.left_out)} {read} several sites, and this study is of one")
         for name, why in self.left_out.items():
             get_display().say(f"{name} is left out: {why}")
         self._texts: dict[str, LabelledTexts] = {}
