@@ -2,14 +2,16 @@
 
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from monoseme.evaluation import Metric
-from monoseme.reports.figures import Cell, Estimate, heat_map, interval_dots
+from monoseme.reports.figures import Cell, Estimate, Figure, heat_map, interval_dots
 from monoseme.reports.study_page import (
     MOST_TABLE_ROWS,
     PageFigure,
@@ -18,6 +20,8 @@ from monoseme.reports.study_page import (
     StudyPage,
     render_study,
 )
+from monoseme.studies._dictionaries.curves import seed_curves
+from monoseme.studies._maps.figures import Panel, class_map
 
 _PNG = b"\x89PNG"
 
@@ -55,6 +59,21 @@ def _page(evil: str, **more: Any) -> StudyPage:
         "metrics_file": "tables/metrics.csv",
     }
     return StudyPage(**(content | more))
+
+
+def _figures_of_studies() -> list[Figure]:
+    """A map none of whose points are of the rest, and curves told apart by colour and dashes: Vega warned of both."""
+    points = np.random.default_rng(0).normal(size=(7, 2))
+    classes = ["ab"[i % 2] for i in range(7)]
+    facts = [{"row": i, "class": name} for i, name in enumerate(classes)]
+    panels = [Panel(name, points, np.arange(7)) for name in ("one", "two")]
+    mapped = class_map("mapped", panels, classes, facts, title="Map", caption="Points.")
+    rows = [
+        {"family": "topk", "criterion": "cosine", "matched_in": line, "threshold": t, "share": 0.3, "low": 0.2, "high": 0.4}
+        for line in ("a", "by chance")
+        for t in (0.2, 0.7)
+    ]
+    return [mapped, seed_curves(rows)]
 
 
 def test_nothing_from_data_becomes_an_element_or_a_script(evil: str) -> None:
@@ -115,7 +134,9 @@ def test_the_page_draws_sorts_and_stays_in_its_file(evil: str, tmp_path: Path) -
     if chromium is None:
         pytest.skip("no chromium in PATH")
     playwright = pytest.importorskip("playwright.sync_api")
-    (tmp_path / "index.html").write_text(render_study(_page(evil)), encoding="utf-8")
+    few = _page(evil)
+    full = replace(few, figures=[*few.figures, *(PageFigure(figure, {}) for figure in _figures_of_studies())])
+    (tmp_path / "index.html").write_text(render_study(full), encoding="utf-8")
     problems: list[str] = []
     requests: list[str] = []
     with playwright.sync_playwright() as started:
@@ -126,7 +147,7 @@ def test_the_page_draws_sorts_and_stays_in_its_file(evil: str, tmp_path: Path) -
         page.on("request", lambda request: requests.append(request.url))
         page.goto((tmp_path / "index.html").as_uri())
         page.wait_for_selector("html[data-charts=drawn]", timeout=60_000)
-        assert page.locator("figure svg").count() == page.locator("figure").count() == 2
+        assert page.locator("figure svg").count() == page.locator("figure").count() == 4
         assert page.locator("h1").inner_text() == evil
         for first in ("0", "4"):
             page.get_by_role("button", name="x", exact=True).click()

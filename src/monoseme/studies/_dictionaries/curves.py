@@ -77,12 +77,8 @@ def _curve(rows: Sequence[Row], lines: Sequence[str], family: str, criterion: st
     columns = ("matched_in", "threshold", "share", "low", "high")
     values = [{column: row[column] for column in columns} for row in rows]
     dashes = [[5, 3] if "chance" in line else [1, 0] for line in lines]
-    color = alt.Color(
-        "matched_in:N",
-        scale=alt.Scale(domain=list(lines)),
-        sort=list(lines),
-        legend=alt.Legend(symbolType="stroke", symbolStrokeWidth=2.4, columns=4),
-    )
+    legend = alt.Legend(symbolType="stroke", symbolStrokeWidth=2.4, columns=4)
+    color = alt.Color("matched_in:N", scale=alt.Scale(domain=list(lines)), sort=list(lines), legend=legend)
     base = alt.Chart(alt.Data(values=values)).encode(
         x=alt.X("threshold:Q", title=f"partner with {_AXIS_OF[criterion]}", scale=alt.Scale(domain=[0, 1])), color=color
     )
@@ -90,7 +86,7 @@ def _curve(rows: Sequence[Row], lines: Sequence[str], family: str, criterion: st
     drawn = base.mark_line(strokeWidth=2).encode(
         y=share,
         strokeDash=alt.StrokeDash(
-            "matched_in:N", scale=alt.Scale(domain=list(lines), range=dashes), sort=list(lines), legend=None
+            "matched_in:N", scale=alt.Scale(domain=list(lines), range=dashes), sort=list(lines), legend=legend
         ),
         tooltip=["matched_in:N", alt.Tooltip("threshold:Q"), alt.Tooltip("share:Q", format=".1%")],
     )

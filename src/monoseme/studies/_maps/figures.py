@@ -104,13 +104,17 @@ class _Data:
         name = f"points_{len(self.rows)}"
         self.rows[name] = list(values)
         axis: Any = None
-        scale = alt.Scale(nice=False, zero=False, padding=8)
+        # The domains are said: Vega warns where it has to find that of a layer without points.
+        x, y = (
+            alt.Scale(nice=False, zero=False, padding=8, domain=[min(at), max(at)] if at else alt.Undefined)
+            for at in ([value[field] for value in values] for field in ("x", "y"))
+        )
         return (
             alt.Chart(alt.NamedData(name))
             .transform_lookup("row", from_=alt.LookupData(alt.NamedData("facts"), "row", self._fields))
             .encode(
-                x=alt.X("x:Q", axis=axis, scale=scale),
-                y=alt.Y("y:Q", axis=axis, scale=scale),
+                x=alt.X("x:Q", axis=axis, scale=x),
+                y=alt.Y("y:Q", axis=axis, scale=y),
                 tooltip=[alt.Tooltip(f"{field}:N") for field in self._fields],
             )
         )
