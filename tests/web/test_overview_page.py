@@ -91,8 +91,12 @@ def test_an_error_beside_a_headline_is_that_of_a_95_percent_interval(fake_site: 
     fake_site.open("/runs/demo")
     told = fake_site.page.locator(".tile .error-bar").first
     assert told.inner_text().startswith("± ")
-    named = fake_site.page.locator(".tile dt").all_inner_texts()
-    assert [name.split(" in ")[1:] for name in named if name.startswith("Dead latents")] == [["65,536 tokens"]] * 2
+    dead = [text.split("\n") for text in fake_site.page.locator(".tile").all_inner_texts() if text.startswith("Dead latents")]
+    assert [(lines[0], lines[-1]) for lines in dead] == [("Dead latents", "in 65,536 tokens")] * 2
+    tops = "all => all.slice(0, 4).map(one => one.getBoundingClientRect().top)"
+    assert len(set(fake_site.page.locator(".sae").first.locator(".tile__value").evaluate_all(tops))) == 1, "one line of numbers"
     shown = fake_site.page.evaluate("async () => (await import('/assets/js/format.js')).measured(0.25, 0.01)")
     assert shown == {"value": "0.250", "error": "0.020"}
     fake_site.page.get_by_text("value ± 1.96 standard errors (95 % interval)").first.wait_for()
+    how = fake_site.page.get_by_label("How errors are told")
+    assert how.locator("option").all_inner_texts() == ["± half interval", "[low to high]"], "both are 95 % intervals"

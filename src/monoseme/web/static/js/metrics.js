@@ -43,7 +43,7 @@ export function titleOf(name) {
   return TITLES[name] ?? words(name);
 }
 
-/** `marksBest` false where the columns are not rivals; `error` "interval" tells 95 % intervals in place of standard errors. */
+/** `marksBest` false where the columns are not rivals; `error` "interval" tells both ends of 95 % intervals in place of half their width. */
 export function metricTable(saes, { marksBest = true, error = "standard" } = {}) {
   const rows = new Map();
   for (const sae of saes) for (const metric of sae.metrics) if (!rows.has(metric.name)) rows.set(metric.name, metric);

@@ -62,8 +62,15 @@ function tile(metric) {
   return h(
     "div",
     { class: "tile" },
-    h("dt", {}, term(titleOf(metric.name), metric.definition), metric.name === "dead_fraction" && metric.n > 0 && h("span", { class: "small muted" }, ` in ${plural(metric.n, "token")}`)),
-    h("dd", {}, h("span", { class: "tile__value" }, value), error && h("span", { class: "error-bar" }, "± ", term(error, "± is 1.96 standard errors: a 95 % interval.")), metric.value === null && h("span", { class: "small muted" }, ` ${metric.why_missing ?? ""}`)),
+    h("dt", {}, term(titleOf(metric.name), metric.definition)),
+    h(
+      "dd",
+      {},
+      h("span", { class: "tile__value" }, value),
+      error && h("span", { class: "error-bar" }, "± ", term(error, "± is 1.96 standard errors: a 95 % interval.")),
+      metric.value === null && h("span", { class: "small muted" }, ` ${metric.why_missing ?? ""}`),
+      metric.name === "dead_fraction" && metric.n > 0 && h("div", { class: "small muted" }, `in ${plural(metric.n, "token")}`),
+    ),
   );
 }
 
@@ -125,8 +132,8 @@ function metrics(run, state) {
   const errors = h(
     "select",
     { class: "field", "aria-label": "How errors are told", onchange: (event) => change({ error: event.target.value || null }) },
-    h("option", { value: "" }, "Standard errors"),
-    h("option", { value: "interval", selected: state.query.error === "interval" }, "95 % intervals"),
+    h("option", { value: "" }, "± half interval"),
+    h("option", { value: "interval", selected: state.query.error === "interval" }, "[low to high]"),
   );
   draw();
   return h("section", {}, h("div", { class: "head" }, h("h2", {}, run.has_given_saes ? "What was measured" : "Measured on held-out text"), spread, h("div", { class: "head__end overview__picks" }, domains.length > 0 && text, errors)), holder);
