@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from tokenizers import decoders
 
 from monoseme.core.errors import ConfigError, ModelError, SiteError
 from monoseme.models import EditContext, FunctionEdit, LanguageModel, Site, TokenEvent
 from monoseme.models._generate import Sampling, choose
 from monoseme.models._stops import StopTexts
+from monoseme.testing.models import tiny_model
 
 PROMPTS = [[1, 85, 73, 70, 263, 99, 120], [1, 40], [1, 77, 31, 200]]
 """Ragged, and with what is generated longer than the sliding windows."""
@@ -120,6 +122,24 @@ def test_tokens_are_told_as_they_come(llama: LanguageModel) -> None:
         assert [event.token_id for event in mine] == generation.token_ids
         assert [event.step for event in mine] == list(range(len(mine)))
         assert generation.text.startswith("".join(event.text for event in mine))
+
+
+def test_a_new_text_keeps_its_first_space_where_the_tokenizer_takes_away_that_of_a_whole_text() -> None:
+    model = tiny_model("llama")
+    parts = [decoders.ByteLevel(), decoders.Strip(content=" ", left=1)]
+    model.tokenizer.backend_tokenizer.decoder = decoders.Sequence(parts)  # as Llama's tokenizers do
+    (cat,) = model.tokenizer(" cat", add_special_tokens=False)["input_ids"]
+    events: list[TokenEvent] = []
+    (done,) = model.generate_steered(
+        [model.encode("the")],
+        sampling=Sampling(max_new_tokens=2),
+        steer=lambda _, logits: torch.zeros_like(logits).index_fill(0, torch.tensor(cat), 1.0),
+        on_token=events.append,
+    )
+    assert model.tokenizer.decode([cat]) == "cat"
+    assert done.text == " cat cat"
+    assert [event.text for event in events] == [" cat", " cat"]
+    assert model.token_text([cat], after=model.encode("the")) == " cat"
 
 
 def test_what_the_callback_raises_ends_the_generation(llama: LanguageModel, tokens: torch.Tensor) -> None:

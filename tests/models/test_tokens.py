@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models
 from transformers import PreTrainedTokenizerFast
 
 from monoseme.models import LanguageModel
-from monoseme.models._tokens import TextStream, TokenTexts, show_bytes
+from monoseme.models._tokens import TextStream, TokenTexts, show_bytes, text_after
 from monoseme.testing.models import tiny_tokenizer
 
 TINY = tiny_tokenizer()
@@ -22,6 +22,17 @@ def _sentencepiece_like() -> PreTrainedTokenizerFast:
     backend = Tokenizer(models.BPE(vocab={p: i for i, p in enumerate(pieces)}, merges=[], byte_fallback=True, unk_token="<unk>"))
     backend.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
     return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", unk_token="<unk>")
+
+
+def _llama_like() -> PreTrainedTokenizerFast:
+    """Takes away the first space of all that it decodes."""
+    tokenizer = _sentencepiece_like()
+    parts = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(content=" ", left=1)]
+    tokenizer.backend_tokenizer.decoder = decoders.Sequence(parts)
+    return tokenizer
+
+
+LLAMA_LIKE = _llama_like()
 
 
 @given(st.text(max_size=20).filter(lambda text: "<" not in text))
@@ -119,6 +130,24 @@ def test_a_stream_gives_the_whole_text_and_never_half_a_character(text: str) -> 
     assert text.startswith(whole)
     if not text.endswith("\ufffd"):
         assert whole == text
+
+
+@given(
+    ids=st.lists(st.integers(1, len(LLAMA_LIKE) - 1).filter(lambda i: i < 2 + 0x80 or i >= 2 + 256)), n_before=st.integers(0, 5)
+)
+def test_a_text_in_two_parts_is_the_whole_text(ids: list[int], n_before: int) -> None:
+    before, new = ids[:n_before], ids[n_before:]
+    first, whole = (str(LLAMA_LIKE.decode(some, skip_special_tokens=True)) for some in (before, ids))
+    assert first + text_after(LLAMA_LIKE, before, new) == whole
+    stream = TextStream(LLAMA_LIKE, after=before)
+    assert first + "".join(stream.push(i) for i in new) == whole
+
+
+def test_a_character_that_is_cut_between_two_parts_is_given_out_by_the_second() -> None:
+    before, new = [1, 2 + 0xC3], [2 + 0xA9, len(LLAMA_LIKE) - 1]
+    assert text_after(LLAMA_LIKE, before, new) == "és"
+    stream = TextStream(LLAMA_LIKE, after=before)
+    assert [stream.push(i) for i in new] == ["é", "s"]
 
 
 def test_special_tokens_are_those_of_tokenizer_and_model(llama: LanguageModel) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from monoseme.core.errors import ConfigError, ModelError
 from monoseme.core.seeds import generator
 from monoseme.models._stops import StopTexts, first_stop
-from monoseme.models._tokens import TextStream
+from monoseme.models._tokens import TextStream, text_after
 from monoseme.models.edit import Edit
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Generation(NamedTuple):
     """One continued prompt."""
 
     text: str
-    """The new text, special tokens left out, up to the first stop text."""
+    """What the new tokens add to the prompt's text, special tokens left out, up to the first stop text."""
     token_ids: list[int]
     """The new tokens, the end token included."""
     prompt_ids: list[int]
@@ -106,7 +106,7 @@ class Row:
         self._end_ids = model.end_ids
         self._tokenizer = model.tokenizer
         self._on_token = request.on_token
-        self._stream = TextStream(model.tokenizer)
+        self._stream = TextStream(model.tokenizer, after=self.prompt)
         self._stops = StopTexts(request.sampling.stop)
 
     @property
@@ -136,7 +136,7 @@ class Row:
 
     def result(self) -> Generation:
         """What it has become."""
-        text: str = self._tokenizer.decode(self._new, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text = text_after(self._tokenizer, self.prompt, self._new)
         return Generation(text[: first_stop(text, self._sampling.stop)], self._new, self.prompt, self.is_ended)
 
     @property

@@ -71,25 +71,35 @@ def as_ids(value: int | Sequence[int] | None) -> tuple[int, ...]:
 class TextStream:
     """Text of a growing sequence: gives out characters only once all their bytes are there."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        """Starts empty."""
+    def __init__(self, tokenizer: Any, *, after: Sequence[int] = ()) -> None:
+        """`after`: tokens that stand before it, whose text is not given out."""
         self._tokenizer = tokenizer
-        self._ids: list[int] = []
+        self._ids: list[int] = list(after)
         self._start = 0  # where decoding begins: a token or so back, since spaces depend on the token before
-        self._done = 0  # ids whose text is out
+        self._done = len(self._ids)  # ids whose text is out
 
     def push(self, token: int) -> str:
         """The text that `token` completes; empty while a character lacks bytes."""
         self._ids.append(token)
-        before = self._decode(self._ids[self._start : self._done])
-        now = self._decode(self._ids[self._start :])
-        if now.endswith("\ufffd") or len(now) <= len(before):
+        text = text_after(self._tokenizer, self._ids[self._start : self._done], self._ids[self._done :])
+        if not text or text.endswith("\ufffd"):
             return ""
         self._start, self._done = self._done, len(self._ids)
-        return now[len(before) :]
+        return text
 
-    def _decode(self, ids: list[int]) -> str:
-        return self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+def text_after(tokenizer: Any, before: Sequence[int], new: Sequence[int], *, shows_special: bool = False) -> str:
+    """What the tokens `new` add to the text of those before them; special tokens are left out, unless `shows_special`.
+
+    Decoded alone they would lose the space that they begin with, where a tokenizer takes away the first space of all (Llama,
+    SentencePiece). A character of which `before` has only some bytes is given out whole.
+    """
+    first, both = (
+        str(tokenizer.decode(list(ids), skip_special_tokens=not shows_special, clean_up_tokenization_spaces=False))
+        for ids in (before, [*before, *new])
+    )
+    known = first if both.startswith(first) else first.rstrip("\ufffd")
+    return both[len(known) :]
 
 
 def _described_decoder(tokenizer: Any) -> dict[str, Any] | None:

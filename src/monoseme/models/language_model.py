@@ -24,7 +24,7 @@ from monoseme.models._generate import Generation, GenerationRequest, Sampling, T
 from monoseme.models._generating import Generating, generate
 from monoseme.models._loading import load, load_sizes
 from monoseme.models._prefix import Prefix
-from monoseme.models._tokens import TokenTexts, as_ids, special_ids
+from monoseme.models._tokens import TokenTexts, as_ids, special_ids, text_after
 from monoseme.models._unembed import Unembedding
 from monoseme.models.config import ModelConfig
 from monoseme.models.edit import Edit, replacement
@@ -263,9 +263,13 @@ class LanguageModel:
             self._texts = TokenTexts(self.tokenizer)
         return self._texts.of([int(i) for i in ids])
 
-    def token_text(self, ids: Sequence[int] | Tensor) -> str:
-        """The text that the tokens make together, special tokens included."""
-        return self.tokenizer.decode([int(i) for i in ids], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    def token_text(self, ids: Sequence[int] | Tensor, *, after: Sequence[int] = ()) -> str:
+        """The text that the tokens make together, special tokens included.
+
+        `after`: tokens before them, whose text is not part of it; a text that is put together of parts needs them, since some
+        tokenizers (Llama's) take away the space at the beginning of all that they decode.
+        """
+        return text_after(self.tokenizer, after, [int(i) for i in ids], shows_special=True)
 
     @property
     def can_unembed(self) -> bool:

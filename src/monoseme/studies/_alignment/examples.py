@@ -151,7 +151,7 @@ def marked(bench: Workbench, text: Text, firing: Firing | None) -> str:
         last = first + 1
         while last < stop and (last in fires) == (first in fires):
             last += 1
-        words = bench.model.token_text(text.ids[first:last].tolist())
+        words = bench.model.token_text(text.ids[first:last].tolist(), after=text.ids[start:first].tolist())
         said.append(_between_marks(words) if first in fires else words)
         first = last
     return _one_line("".join(said)) + (" …" if stop < len(text.ids) else "")
