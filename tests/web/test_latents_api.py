@@ -174,6 +174,8 @@ def test_a_score_from_little_does_not_come_first() -> None:
     first = table.page(query).rows[0]
     assert (first.score, first.score_low, first.score_n) == (0.9, 0.85, 60)
     assert [row.index for row in _table(score=[0.2, 0.9]).page(query).rows] == [1, 0]  # no errors: the scores themselves
+    unscored = _table(max=[1.0, 3.0, 2.0]).page(query)
+    assert ([row.index for row in unscored.rows], unscored.score_name) == ([1, 2, 0], "")
 
 
 def test_the_lower_end_is_that_of_the_first_score(real: TestClient, run_folder: Path) -> None:

@@ -24,10 +24,12 @@ def test_the_table_is_sorted_searched_and_filtered_by_address(fake_site: Site) -
     lowest = [float(tip.split("from ")[1].split("\n")[0]) for tip in tips]
     assert lowest == sorted(lowest, reverse=True)
     assert tips[0].endswith("n = 60")
+    assert page.locator("th[aria-sort=descending]").inner_text().split() == ["Score,", "lower", "end", "↓"]
     fake_site.open(f"{LATENTS}?sort=score")
     scores = _numbers(fake_site, "score")
     assert scores == sorted(scores, reverse=True)
     assert scores[0] > 0.99
+    assert page.locator("th[aria-sort=descending]").inner_text().split() == ["Score", "↓"]
     page.get_by_role("columnheader", name="Density").get_by_role("button").click()
     fake_site.at(r"sort=density&order=descending")
     page.get_by_label("Search explanations and top").fill("lily")

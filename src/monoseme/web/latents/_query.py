@@ -44,7 +44,8 @@ class LatentQuery(LatentFilter):
     sort: str = Field(
         default="index",
         max_length=100,
-        description="index, explanation, score, score_low, density, max, relevance, or a name of /latents/columns",
+        description="index, explanation, score, score_low (max where nothing is scored), density, max, relevance, "
+        "or a name of /latents/columns",
     )
     order: Literal["ascending", "descending"] = "ascending"
     show: str = Field(default="", max_length=1000, description="further columns, with commas between")

@@ -70,6 +70,7 @@ class LatentsTable:
         needed = latents.select(COLUMNS.names).cast(COLUMNS)
         further = [name for name in latents.column_names if name not in COLUMNS.names]
         self._latents = pa.table({**dict(zip(COLUMNS.names, needed.columns, strict=True)), **{n: latents[n] for n in further}})
+        self._has_scores = needed["score"].null_count < needed.num_rows
         self._lock = threading.Lock()
         # Its filter can be hashed, which a checker of types does not see of frozen models.
         self._order: Any = functools.lru_cache(maxsize=_KEPT_ORDERS)(self._ordered)
@@ -101,7 +102,7 @@ class LatentsTable:
             total=len(order),
             offset=query.offset,
             limit=query.limit,
-            score_name=self._score_name,
+            score_name=self._score_name if self._has_scores else "",
             search=None if found is None else found.search,
             rows=self._rows(shown, query.shown, role=query.role, found=found),
         )
@@ -139,7 +140,7 @@ class LatentsTable:
 
     def _ranked(self, query: LatentQuery, found: Found | None) -> NDArray[np.int32]:
         """The latents that pass, in the order asked for."""
-        sort = "index" if query.sort == "relevance" else query.sort
+        sort = {"relevance": "index", _LOW: _LOW if self._has_scores else "max"}.get(query.sort, query.sort)
         order = _within(self._order(query.filter, sort, query.order), found, self.n_latents)
         if found is None or query.sort != "relevance":
             return order

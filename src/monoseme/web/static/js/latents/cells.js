@@ -5,19 +5,19 @@ import { h } from "../dom.js";
 import { activation, count, number, percent, rarity, words } from "../format.js";
 import { sortHead } from "../table_parts.js";
 import { chips, tokenText } from "../tokens.js";
-import { shownOf, sortOf } from "./query.js";
+import { orderOf, shownOf } from "./query.js";
 
 const USUAL = {
   index: { title: "Latent", least: 84, rising: true },
   explanation: { title: "Explanation", least: 240, most: "1fr", rising: true },
-  score: { title: "Score", least: 84, numeric: true, sortBy: "score_low" },
+  score: { title: "Score", least: 138, numeric: true, sortBy: "score_low" },
   tokens: { title: "Top tokens", least: 150, most: "300px", fixed: true, tip: "The tokens of its strongest examples, strongest first" },
   density: { title: "Density", least: 104, numeric: true, tip: "Share of scanned tokens on which it is not zero" },
   max: { title: "Max", least: 92, numeric: true, tip: "Largest activation on the scanned text" },
 };
 /** Further columns that are shares of tokens or places, as densities are. */
 const SHARES = /^(density_|fires_there$)/;
-const ORDER = "In the order of the lower end of its 95 % interval (score − 1.96 standard errors), so that what rests on little is not first. Point at a score for its interval and n.";
+const ORDER = "Sorts by the lower end of its 95 % interval (score − 1.96 standard errors), so that what rests on little is not first. Point at a score for its interval and n.";
 const FURTHER = { least: 128, numeric: true };
 
 /** The columns of a table, in order: the usual ones, those of a search beside the words, those chosen at the end. */
@@ -38,21 +38,22 @@ export function widths(columns) {
 }
 
 /** What to ask for when the head of a column is pressed: the way that is of use first, then the other. */
-export function nextSort(query, column) {
-  const { sort, order } = sortOf(query);
+export function nextSort(query, column, { hasScores }) {
+  const { sort, order } = orderOf(query, { hasScores });
   const name = column.sortBy ?? column.name;
   if (sort === name) return { sort, order: order === "descending" ? "ascending" : "descending" };
   return { sort: name, order: column.rising ? "ascending" : "descending" };
 }
 
 /** The row of heads. */
-export function header(columns, query, sortBy) {
-  const { sort, order } = sortOf(query);
+export function header(columns, query, { hasScores, sortBy }) {
+  const { sort, order } = orderOf(query, { hasScores });
   const cell = (column) => {
-    const title = h("span", { class: "latents__title" }, column.title);
+    const isByEnd = column.name === "score" && sort === column.sortBy;
+    const title = h("span", { class: "latents__title" }, isByEnd ? `${column.title}, lower end` : column.title);
     const props = { role: "columnheader", data: column.tip ? { tip: column.tip } : {} };
     if (column.fixed) return h("th", { scope: "col", class: column.numeric ? "num" : null, ...props }, title);
-    const sorted = sort === (column.sortBy ?? column.name);
+    const sorted = [column.sortBy, column.name].includes(sort);
     return sortHead(title, { name: column.name, order: sorted ? order : null, numeric: column.numeric, sort: () => sortBy(column), props });
   };
   return h("tr", { role: "row", "aria-rowindex": 1 }, columns.map(cell));

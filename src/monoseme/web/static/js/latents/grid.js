@@ -42,7 +42,8 @@ export class LatentGrid {
   /** Draws the heads of the columns; `facts`, once they are there, say what further ones mean. */
   heads(query, answer, facts) {
     this.columns = columnsOf(query, { search: answer.search, columns: facts?.columns, scoreName: answer.score_name });
-    fill(this.head, header(this.columns, query, (column) => this.sort(nextSort(query, column))));
+    const hasScores = Boolean(answer.score_name);
+    fill(this.head, header(this.columns, query, { hasScores, sortBy: (column) => this.sort(nextSort(query, column, { hasScores })) }));
   }
 
   /** Draws rows that have come. */

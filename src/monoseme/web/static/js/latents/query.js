@@ -22,6 +22,12 @@ export function sortOf(query) {
   return { sort, order: query.order ?? "descending" };
 }
 
+/** The order that the rows of an answer stand in: where nothing is scored, the server takes the maximum. */
+export function orderOf(query, { hasScores }) {
+  const asked = sortOf(query);
+  return asked.sort === "score_low" && !hasScores ? { ...asked, sort: "max" } : asked;
+}
+
 /** The filters alone, as the API takes them. */
 export function filtersOf(query) {
   const told = Object.fromEntries(FILTERS.map((name) => [name, query[name]]).filter(([, value]) => value !== undefined && value !== null));

@@ -2,7 +2,7 @@
 
 import { fill, h } from "../dom.js";
 import { words } from "../format.js";
-import { shownOf, sortOf } from "./query.js";
+import { orderOf, shownOf } from "./query.js";
 
 const USUAL = [
   ["index", "Number"],
@@ -18,8 +18,9 @@ export function sorter({ change }) {
   const way = h("button", { class: "button", type: "button", onclick: () => change({ sort: pick.value, order: way.dataset.next }) });
   return {
     node: h("div", { class: "sorter" }, pick, way),
-    update(query, search) {
-      const { sort, order } = sortOf(query);
+    update(query, answer) {
+      const { sort, order } = orderOf(query, { hasScores: !answer || Boolean(answer.score_name) });
+      const search = answer?.search;
       const options = [...(search ? [["relevance", words(search.columns[0].name)]] : []), ...USUAL, ...shownOf(query).map((name) => [name, words(name)])];
       fill(pick, options.map(([value, title]) => h("option", { value, selected: value === sort }, title)));
       const falling = order === "descending";

@@ -119,7 +119,7 @@ class LatentsView {
 
   drawFilters() {
     this.filters.update(this.query, this.facts, isFiltered(this.query));
-    this.sorter.update(this.query, this.answer?.search);
+    this.sorter.update(this.query, this.answer);
   }
 
   drawControls() {
@@ -137,7 +137,7 @@ class LatentsView {
     fill(this.summary, `${plural(answer.total, "latent")} of ${count(answer.n_latents)} in ${answer.sae} · ${count(answer.n_dead)} dead${answer.n_tokens ? ` in ${count(answer.n_tokens)} scanned tokens` : ""}`, answer.search && searched(answer));
     fill(this.panel, answer.total ? this.grid.node : this.nothing());
     if (answer.total) this.grid.show(this.query, answer, this.facts, this.row);
-    this.sorter.update(this.query, answer.search);
+    this.sorter.update(this.query, answer);
   }
 
   nothing() {
