@@ -36,7 +36,7 @@ def _left(path: Path, *, host: str, pid: int, days: float = 0.0) -> Path:
 
 def _of_host(monkeypatch: pytest.MonkeyPatch, name: str) -> str:
     monkeypatch.setattr("socket.gethostname", lambda: name)
-    return drafts._host()
+    return drafts._where()
 
 
 def test_two_hosts_with_one_number_of_a_process_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,10 +61,32 @@ def test_two_of_one_process_do_not_meet(tmp_path: Path) -> None:
 def test_one_of_another_host_goes_when_it_is_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, there = _of_host(monkeypatch, "here"), "f" * 8
     out, others = tmp_path / "out", tmp_path / "out2"
+    lookalike = tmp_path / "a.b"
     stay = [_left(out, host=there, pid=7, days=6), _left(others, host=here, pid=os.getpid())]
+    stay.append(_left(tmp_path / "aXb", host=here, pid=os.getpid()))
     go = [_left(out, host=there, pid=os.getppid(), days=8), _left(out, host=here, pid=os.getpid())]
     delete_drafts(out)
-    assert ([draft.exists() for draft in stay], [draft.exists() for draft in go]) == ([True, True], [False, False])
+    delete_drafts(lookalike)
+    assert ([draft.exists() for draft in stay], [draft.exists() for draft in go]) == ([True] * 3, [False] * 2)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="containers are asked for in /proc")
+def test_two_containers_of_one_name_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "readlink", lambda _: "pid:[1]")
+    with draft_folder(tmp_path / "out") as theirs:
+        monkeypatch.setattr(os, "readlink", lambda _: "pid:[2]")
+        monkeypatch.setattr(drafts, "_FILLED_HERE", set())  # of another process, which may have the same number
+        delete_drafts(tmp_path / "out")
+        assert theirs.is_dir()
+
+
+def test_one_named_before_there_were_hosts_goes_when_it_is_old(tmp_path: Path) -> None:
+    fresh, old = (tmp_path / f".out.{pid}.draft" for pid in (4_000_001, 4_000_002))
+    fresh.mkdir()
+    old.mkdir()
+    os.utime(old, (time.time() - 8 * _DAY_SECONDS,) * 2)
+    delete_drafts(tmp_path / "out")
+    assert (fresh.is_dir(), old.exists()) == (True, False)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL on Windows")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from monoseme.core.drafts import delete_drafts
+from monoseme.core.drafts import delete_drafts, draft_folder
 from monoseme.core.errors import DiskFullError
 from monoseme.core.lock import held_alone
 from monoseme.hub import _push as pushing
@@ -122,8 +122,10 @@ def test_a_full_disk_of_temporary_files_is_told_as_such(made: RunFolder, tmp_pat
 def test_drafts_of_killed_pulls_go_and_those_of_others_stay(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    dead, own = tmp_path / f".back.{gone.pid}.draft", tmp_path / f".back.{os.getpid()}.draft"
-    alive, others = tmp_path / f".back.{os.getppid()}.draft", tmp_path / f".back2.{gone.pid}.draft"
+    with draft_folder(tmp_path / "back") as draft:
+        made = draft.name.removesuffix(f"{os.getpid()}.draft")
+    dead, own = tmp_path / f"{made}{gone.pid}.draft", tmp_path / f"{made}{os.getpid()}.draft"
+    alive, others = tmp_path / f"{made}{os.getppid()}.draft", tmp_path / f".back2{made[5:]}{gone.pid}.draft"
     for folder in (dead, own, alive, others):
         (folder / "saes").mkdir(parents=True)
     (tmp_path / f".back.x{gone.pid}.draft").write_text("no folder, no number")

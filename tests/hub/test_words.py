@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from monoseme.core.elsewhere import last_part
 from monoseme.core.errors import ConfigError
 from monoseme.hub import parse_repo
 from monoseme.hub._repos import check_revision, without_revision
-from monoseme.hub._scrub import Scrubber, kept_environment, last_part
+from monoseme.hub._scrub import Scrubber, kept_environment
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ SCRUBBER = Scrubber(("/home/ada/work", "/home/ada"), "labmachine7", "ada-l", (("
 @pytest.mark.parametrize(
     ("text", "cleaned"),
     [
-        ("/models/pythia", "EleutherAI/pythia-70m"),
+        ("/models/pythia", "pythia"),
         ("/data/models/gpt", "gpt"),
         ("~/texts.jsonl", "texts.jsonl"),
         ("../shared/m", "m"),
@@ -106,6 +107,25 @@ SCRUBBER = Scrubber(("/home/ada/work", "/home/ada"), "labmachine7", "ada-l", (("
 def test_paths_and_names_of_a_machine_go(text: str, cleaned: str) -> None:
     assert SCRUBBER.text(text) == cleaned
     assert SCRUBBER.clean({"a": [text, {"b": (text, 3, None)}]}) == {"a": [cleaned, {"b": [cleaned, 3, None]}]}
+
+
+@pytest.mark.parametrize(
+    ("model", "cleaned"),
+    [("/models/pythia", "EleutherAI/pythia-70m"), ("/data/gpt2", "./gpt2"), ("./gpt2", "./gpt2"), ("gpt2", "gpt2")],
+)
+def test_a_model_is_named_as_such_and_nothing_else_is(model: str, cleaned: str) -> None:
+    assert SCRUBBER.clean({"model": {"model": model}, "saes": [{"model": model}]}) == {
+        "model": {"model": cleaned},
+        "saes": [{"model": cleaned}],
+    }
+
+
+@pytest.mark.parametrize("folder", ["model", "topk"])
+def test_a_model_called_like_a_setting_leaves_the_setting(folder: str) -> None:
+    said = {"model": {"model": folder}, "architecture": "topk", "topk": 3}
+    assert Scrubber((), None, None).clean(said) == said
+    named = Scrubber((), None, None, ((folder, "me/tiny"),)).clean(said)
+    assert named == {"model": {"model": "me/tiny"}, "architecture": "topk", "topk": 3}
 
 
 def test_of_an_environment_only_what_tells_no_machine_stays() -> None:

@@ -14,7 +14,7 @@ from huggingface_hub import errors as hub_errors
 from monoseme.core.errors import ConfigError, ExtraMissingError, GatedModelError, ModelError, ModelNotFoundError
 from monoseme.models import LanguageModel, ModelConfig, Site
 from monoseme.models._env import hub_settings, read_env
-from monoseme.models._local import name_elsewhere
+from monoseme.models._local import name_elsewhere, require_model
 
 
 @pytest.fixture(scope="module")
@@ -213,9 +213,13 @@ def test_code_that_comes_with_a_model_does_not_run_unasked(folder: Path, tmp_pat
         ("../pythia", "./pythia"),
         ("a/b/c", "./c"),
         (r"C:\models\gpt2", "./gpt2"),
-        (".", "./here"),
+        ("C:/models/gpt2", "./gpt2"),
+        ("C:/", "./model"),
+        (".", "./model"),
+        ("~", "./model"),
+        ("~nobody/..", "./model"),
         ("./pythia", "./pythia"),
-        ("models/pythia", "./pythia"),
+        ("models/pythia", "models/pythia"),  # the same wherever one pushes from
         ("gpt2", "gpt2"),
         ("EleutherAI/pythia-70m", "EleutherAI/pythia-70m"),
         ("bundled", "bundled"),
@@ -269,3 +273,9 @@ def test_the_token_comes_from_env_files_unless_it_is_set(tmp_path: Path, monkeyp
 def test_env_lines_are_read_as_written(tmp_path: Path, line: str, value: str) -> None:
     (tmp_path / ".env").write_text(line)
     assert read_env(tmp_path) == {"A": value}
+
+
+@pytest.mark.parametrize("model", ["~nosuchuser/x", "a" * 300, "./" + "a" * 300])
+def test_a_name_that_no_folder_can_have_is_told_as_one_that_is_not_there(model: str) -> None:
+    with pytest.raises(ModelNotFoundError, match="no model folder"):
+        require_model(model)

@@ -52,6 +52,10 @@ class TestInABrowser:
         page.wait_for_url(re.compile("#main$"))
         fake_site.settle()
         assert page.locator("#main > [data-seen=yes]").count() == 1
+        page.locator(".skip").focus()
+        fake_site.keys("Enter")  # to where the address is already
+        fake_site.settle()
+        assert page.locator("#main > [data-seen=yes]").count() == 1
         page.go_back()
         page.wait_for_url(re.compile("/runs/demo$"))
         fake_site.settle()
@@ -59,6 +63,16 @@ class TestInABrowser:
         page.go_back()
         fake_site.at(r"/latents$")
         assert page.locator("#main > [data-seen=yes]").count() == 0
+
+    def test_back_from_a_page_to_itself_is_a_visit(self, fake_site: Site) -> None:
+        page = fake_site.page
+        fake_site.open("/runs/demo")
+        page.evaluate("scrollTo(0, 200)")
+        fake_site.keys("g", "o")
+        page.wait_for_function("() => scrollY === 0")
+        fake_site.settle()
+        page.go_back()
+        page.wait_for_function("() => scrollY === 200")
 
     def test_the_search_box_unfolds_on_a_phone(self, fake_site: Site) -> None:
         page = fake_site.page

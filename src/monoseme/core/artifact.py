@@ -8,7 +8,6 @@ an artifact that can be opened is complete.
 
 import contextlib
 import datetime
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -131,7 +130,7 @@ def _checksums(folder: Path) -> dict[str, dict[str, Any]]:
 def _move_into_place(draft: Path, path: Path) -> None:
     """Renames the finished folder; an older artifact steps aside first, so that one of the two is always there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.old")
+    aside = draft.with_suffix(".old")
     if path.exists():
         path.rename(aside)
     draft.rename(path)

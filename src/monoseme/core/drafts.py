@@ -1,7 +1,7 @@
 """Hidden folders that are filled beside the place that they become, and what killed processes left of such.
 
-A draft is called `.NAME.HOST-RANDOM.NUMBER.draft`, after its host (hashed), a part that no other draft has, and the number of its
-process, so that two hosts on one disk do not meet; before it was `.NAME.NUMBER.draft`.
+A draft is called `.NAME.WHERE-RANDOM.NUMBER.draft`, after where its process has its number (hashed), a part that no other draft
+has, and that number, so that two hosts or containers on one disk do not meet; before it was `.NAME.NUMBER.draft`.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from monoseme.core.lock import is_alive
 DRAFT_ENDING = r"(?:[0-9a-f]{8}-[0-9a-f]{8}\.)?\d+\.draft"
 """A pattern of what follows `.NAME.` in the name of a draft."""
 _WEEK_SECONDS = 7 * 86_400
-"""One of another host, which cannot be asked, is left behind when nothing was put at its top for so long."""
+"""One from elsewhere, where nobody can be asked, is left behind when nothing was put at its top for so long."""
 _FILLED_HERE: set[str] = set()
 """Names of drafts that this process is filling."""
 
@@ -45,7 +45,7 @@ def draft_folder(path: Path) -> Iterator[Path]:
     Drafts of `path` that killed processes left go before. Raises DiskFullError.
     """
     delete_drafts(path)
-    draft = path.with_name(f".{path.name}.{_host()}-{secrets.token_hex(4)}.{os.getpid()}.draft")
+    draft = path.with_name(f".{path.name}.{_where()}-{secrets.token_hex(4)}.{os.getpid()}.draft")
     _FILLED_HERE.add(draft.name)
     try:
         with guard_disk(path):
@@ -58,16 +58,16 @@ def draft_folder(path: Path) -> Iterator[Path]:
 
 def delete_drafts(path: Path) -> None:
     """Deletes the drafts of `path` whose makers live no longer."""
-    name = re.compile(rf"\.{re.escape(path.name)}\.(?:(?P<host>[0-9a-f]{{8}})-[0-9a-f]{{8}}\.)?(?P<pid>\d+)\.draft")
+    name = re.compile(rf"\.{re.escape(path.name)}\.(?:(?P<where>[0-9a-f]{{8}})-[0-9a-f]{{8}}\.)?(?P<pid>\d+)\.draft")
     for draft in path.parent.glob(".*.draft"):
         found = name.fullmatch(draft.name)
-        if found and draft.is_dir() and not _is_filled(draft, found["host"], found["pid"]):
+        if found and draft.is_dir() and not _is_filled(draft, found["where"], found["pid"]):
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def _is_filled(draft: Path, host: str | None, pid: str) -> bool:
+def _is_filled(draft: Path, where: str | None, pid: str) -> bool:
     """Whether somebody may still be at work in a draft."""
-    if host not in (None, _host()):
+    if where != _where() and not (where is None and pid == str(os.getpid())):
         with contextlib.suppress(OSError):  # it has just gone
             return time.time() - draft.stat().st_mtime < _WEEK_SECONDS
         return True
@@ -76,5 +76,9 @@ def _is_filled(draft: Path, host: str | None, pid: str) -> bool:
     return sys.platform == "win32" or is_alive(pid)  # there nobody can tell who lives
 
 
-def _host() -> str:
-    return hash_bytes(socket.gethostname().encode()).removeprefix("sha256:")[:8]
+def _where() -> str:
+    """Where a number means one process: on this host since it started, and in this container, whatever both are called."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # not on every system
+        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())]
+    return hash_bytes("".join(parts).encode()).removeprefix("sha256:")[:8]

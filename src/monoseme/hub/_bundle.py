@@ -123,7 +123,7 @@ def fill_with_format(draft: Path, source: Source, name: str, scrubber: Scrubber,
         named = open_sae(str(path))
         facts = scrubber.clean(dict(named.sae.provenance))
         model = source.model
-        origin = ExportSource(name=sae, sites=named.sites, model=None if model is None else scrubber.text(model), facts=facts)
+        origin = ExportSource(name=sae, sites=named.sites, model=None if model is None else scrubber.model(model), facts=facts)
         with tempfile.TemporaryDirectory(dir=draft.parent) as temporary:
             out = Path(temporary) / sae
             export_sae(named.sae, out, format=name, source=origin)

@@ -29,7 +29,6 @@ from monoseme.hub._repos import Repo, RepoWord, check_revision, parse_repo
 from monoseme.hub._scrub import Scrubber
 from monoseme.hub._sendable import Sendable
 from monoseme.hub._source import Source, atlas_keys, chosen_annotations, source_of
-from monoseme.models._local import name_elsewhere
 from monoseme.pipeline import gathered_report
 from monoseme.reports import RunReport, figures_of
 
@@ -150,7 +149,7 @@ class _Bundle(NamedTuple):
 def _bundle(word: str | Path, to: RepoWord, config: PushConfig) -> Iterator[_Bundle]:
     """Everything that is sent, in folders that are gone afterwards."""
     source = source_of(str(word))
-    scrubber = Scrubber.of_this_machine(_renamed(source, config.base_model))
+    scrubber = Scrubber.of_this_machine(_renamed(source.model, config.base_model))
     sendable = sendable_of(source, scrubber)
     keys = atlas_keys(source)
     held = chosen_annotations(source, [key for found in keys.values() for key in found], config.explanations)
@@ -172,13 +171,10 @@ def _bundle(word: str | Path, to: RepoWord, config: PushConfig) -> Iterator[_Bun
         yield _Bundle(folder, atlas, message, changed)
 
 
-def _renamed(source: Source, base_model: str | None) -> dict[str, str]:
-    """Models in folders of this machine: the first by its name on the hub where it is given, else as any off this machine."""
-    beside = source.record.get("config", {}).get("beside", {}).get("model")
-    known = [model for model in (beside, source.model) if isinstance(model, str)]
-    renamed = {model: name_elsewhere(model) for model in known}  # one of an earlier push stays what it is
-    is_here = source.model is not None and source.model != "bundled" and hub_name(source.model) is None
-    return renamed | ({source.model: base_model} if is_here and source.model is not None and base_model is not None else {})
+def _renamed(model: str | None, base_model: str | None) -> dict[str, str]:
+    """A model in a folder of this machine is called by its name on the hub, where that is given; one that has a name keeps it."""
+    is_here = model is not None and model != "bundled" and hub_name(model) is None
+    return {model: base_model} if is_here and model is not None and base_model is not None else {}
 
 
 class _Parts(NamedTuple):
@@ -220,7 +216,7 @@ def _facts(source: Source, repo: Repo, config: PushConfig, parts: _Parts, index:
         repo=repo,
         saes=card_saes(source, parts.sendable, index.saes),
         settings=parts.scrubber.clean(source.record.get("config", {})),
-        model=None if model is None else parts.scrubber.text(model),
+        model=None if model is None else parts.scrubber.model(model),
         base_model=config.base_model or hub_name(model),
         corpus=None if corpus is None else parts.scrubber.text(corpus),
         dataset=hub_name(corpus),

@@ -9,10 +9,12 @@ import re
 import socket
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-_PATH = re.compile(r"^(?:/|~|\.\.?/|\.\.?\\|[A-Za-z]:[\\/]|\\\\|file://)[^\n]*$")
+from monoseme.core.elsewhere import is_path, last_part
+from monoseme.models._local import name_elsewhere
+
 _KEPT_FACTS = ("started", "seconds", "python", "n_tokens")
 """Of an environment part: when, how long, which Python, how much."""
 _FEWEST = 4
@@ -27,7 +29,7 @@ class Scrubber(NamedTuple):
     host: str | None
     user: str | None
     renamed: tuple[tuple[str, str], ...] = ()
-    """Whole texts that become others: the model's folder becomes its name on the hub."""
+    """Models that are called otherwise: one in a folder by its name on the hub."""
 
     @classmethod
     def of_this_machine(cls, renamed: Mapping[str, str] | None = None) -> "Scrubber":
@@ -41,17 +43,21 @@ class Scrubber(NamedTuple):
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {self.text(str(key)): self.clean(item) for key, item in value.items()}
+            return {self.text(str(key)): self._setting(str(key), item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.clean(item) for item in value]
         return value
 
+    def _setting(self, key: str, value: Any) -> Any:
+        return self.model(value) if key == "model" and isinstance(value, str) else self.clean(value)
+
+    def model(self, name: str) -> str:
+        """A language model by its folder or its name: `./NAME` for a folder, if it is not told to be called otherwise."""
+        return dict(self.renamed).get(name) or name_elsewhere(name)
+
     def text(self, text: str) -> str:
-        """One text."""
-        for old, new in self.renamed:
-            if text == old:
-                return new
-        if _PATH.match(text):
+        """One text that is not a model."""
+        if is_path(text):
             return last_part(text)
         for folder in self.folders:
             text = re.sub(rf"(?<![\w.]){re.escape(folder)}(?:[\\/][^\s\"'<>|:*?]*)?(?![\w])", _last_of_match, text)
@@ -60,13 +66,6 @@ class Scrubber(NamedTuple):
         if self.host:
             text = re.sub(rf"(?<![\w.-]){re.escape(self.host)}(?![\w-])", "host", text)
         return text
-
-
-def last_part(path: str) -> str:
-    """The last part of a path of any system; a path without one stays."""
-    plain = path.removeprefix("file://")
-    name = PureWindowsPath(plain).name if "\\" in plain or re.match(r"[A-Za-z]:", plain) else PurePosixPath(plain).name
-    return path if name in ("", "~", "..") else name
 
 
 def kept_environment(environment: Mapping[str, Any]) -> dict[str, Any]:

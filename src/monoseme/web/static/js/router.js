@@ -18,7 +18,15 @@ export class Router {
 
   /** A link into the page itself ("Skip to the page") tells of a new address too, and is no visit: what one has done here stays. */
   returned(event) {
-    if (address() !== this.address) this.open({ scroll: event.state?.scroll ?? 0 });
+    const isWithin = address() === this.address && (event.state === null || location.hash !== this.hash);
+    if (isWithin) this.hash = location.hash;
+    else this.open({ scroll: event.state?.scroll ?? 0 });
+  }
+
+  /** Remembers where the page at hand is. */
+  stand() {
+    this.address = address();
+    this.hash = location.hash;
   }
 
   go(url, { replace = false, keepScroll = false } = {}) {
@@ -31,7 +39,7 @@ export class Router {
   note(url, { replace = true } = {}) {
     if (!replace) this.remember();
     history[replace ? "replaceState" : "pushState"]({}, "", url);
-    this.address = address();
+    this.stand();
   }
 
   remember() {
@@ -41,7 +49,7 @@ export class Router {
   async open({ scroll = 0 } = {}) {
     this.visit.abort();
     this.visit = new AbortController();
-    this.address = address();
+    this.stand();
     const { signal } = this.visit;
     const context = this.match(location.pathname);
     context.query = Object.fromEntries(new URLSearchParams(location.search));
