@@ -392,6 +392,36 @@ def test_a_model_in_a_folder_is_named_without_its_path(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "cfg.json").read_text())["metadata"]["model_name"] == "./gpt2"
 
 
+@pytest.mark.parametrize("format", ["saelens", "dictionary_learning", "sparsify", "plain"])
+def test_no_path_of_this_machine_is_in_what_is_written(format: str, tmp_path: Path) -> None:
+    """Of the model, of the text, and of what an import noted."""
+    facts = {"model": f"{tmp_path}/gpt2", "corpus": f"{tmp_path}/own.txt", "imported": {"dataset_path": f"{tmp_path}/theirs"}}
+    source = ExportSource(name="a", sites=(Site("mlp_out", 3),), model=facts["model"], facts=facts)
+    export_sae(_filled(TopK.Config(**_SIZES, k=K)), tmp_path / "out", format=format, source=source)
+    told = "".join(file.read_text() for file in (tmp_path / "out").rglob("*.json"))
+    assert "./gpt2" in told
+    assert str(tmp_path) not in told
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"bos": "always", "keep_special": False}, (True, True, "bos")),
+        ({"bos": "never", "keep_special": True}, (False, False, None)),
+        ({"imported": {"prepend_bos": False, "exclude_special_tokens": True}}, (False, True, None)),
+        ({"bos": "document", "keep_special": True, "imported": {"exclude_special_tokens": True}}, (True, False, "bos")),
+        ({}, (True, None, "bos")),
+    ],
+)
+def test_what_is_written_says_whether_special_tokens_were_seen(
+    facts: dict[str, Any], told: tuple[object, ...], tmp_path: Path
+) -> None:
+    source = ExportSource(name="a", sites=(Site("mlp_out", 3),), facts=facts)
+    export_sae(_filled(TopK.Config(**_SIZES, k=K)), tmp_path / "out", format="saelens", source=source)
+    about = json.loads((tmp_path / "out" / "cfg.json").read_text())["metadata"]
+    assert tuple(about[name] for name in ("prepend_bos", "exclude_special_tokens", "sequence_separator_token")) == told
+
+
 def test_what_is_written_says_where_it_comes_from(tmp_path: Path) -> None:
     sae = _filled(TopK.Config(**_SIZES, k=K))
     source = ExportSource(

@@ -45,7 +45,8 @@ def test_another_tool_is_told_the_text_and_the_contexts(run: RunFolder, tmp_path
     assert main(["export", str(run.sae(name)), "--format", "saelens", "--out", str(tmp_path / "theirs")]) == 0
     (told,) = (read_json(path)["metadata"] for path in (tmp_path / "theirs").rglob("cfg.json"))
     corpus = run.record()["config"]["corpus"]
-    assert (told["dataset_path"], told["context_size"]) == (corpus["source"], corpus["context_len"])
+    assert (told["dataset_path"], told["context_size"]) == (Path(corpus["source"]).name, corpus["context_len"])
+    assert (told["exclude_special_tokens"], told["prepend_bos"]) == (True, True)  # keep_special is off, as it is by default
 
 
 def test_saes_of_the_same_settings_are_one_run_that_can_be_scanned(words: list[str], model_folder: Path, tmp_path: Path) -> None:

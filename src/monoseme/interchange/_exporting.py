@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 from monoseme.core.artifact import exists_error
 from monoseme.core.drafts import new_folder
+from monoseme.core.elsewhere import is_path, last_part
 from monoseme.core.errors import ConfigError
 from monoseme.interchange._base import SaeFormat, WholeSae
 from monoseme.interchange._fingerprint import agreement, fingerprint_of, save_fingerprint
 from monoseme.interchange._registry import SAE_FORMATS
+from monoseme.models._local import name_elsewhere
 from monoseme.models.site import Site
 from monoseme.saes import SAE
 
@@ -52,6 +54,7 @@ def export_sae(
 ) -> ExportedSae:
     """Write an SAE into the new folder `out`, as another tool keeps it; a kill leaves no folder.
 
+    Paths of this machine are not in it: a model's folder is `./NAME`, and a text its last part.
     What was written is read again and compared on the SAE's own fingerprint, which stays beside it where `fingerprint` is set.
     Raises ArtifactExistsError, ConfigError (the format cannot hold such an SAE), UnknownPluginError, DiskFullError.
     """
@@ -62,7 +65,8 @@ def export_sae(
     if not chosen.writes:
         writable = [name for name in SAE_FORMATS.names() if SAE_FORMATS.get(name).writes]
         raise ConfigError(f"{format} can be read, but not written.\n  Allowed: {', '.join(writable)}")
-    whole = WholeSae(name=source.name, sae=sae.export(), sites=source.sites, model=source.model, facts=source.facts)
+    model, facts = source.model and name_elsewhere(source.model), _elsewhere(source.facts)
+    whole = WholeSae(name=source.name, sae=sae.export(), sites=source.sites, model=model, facts=facts)
     config = config or chosen.WriteConfig()
     whole = chosen().part(whole, config)
     with new_folder(out) as draft:
@@ -71,6 +75,17 @@ def export_sae(
         files = [path for path in draft.rglob("*") if path.is_file()]
         n_bytes = sum(path.stat().st_size for path in files)
     return ExportedSae(format, out, len(files), n_bytes, lost, codes_off=off.codes, x_hat_off=off.x_hat)
+
+
+def _elsewhere(facts: Any, name: str = "") -> Any:
+    """Facts as they are said off this machine, tables and lists all the way down; `name` is what they stand under."""
+    if isinstance(facts, Mapping):
+        return {key: _elsewhere(value, str(key)) for key, value in facts.items()}
+    if isinstance(facts, list | tuple):
+        return [_elsewhere(value, name) for value in facts]
+    if not isinstance(facts, str):
+        return facts
+    return name_elsewhere(facts) if name == "model" else last_part(facts) if is_path(facts) else facts
 
 
 class _Off(NamedTuple):

@@ -19,7 +19,6 @@ from monoseme.interchange._assembled import plain_bias
 from monoseme.interchange._base import WholeSae
 from monoseme.interchange._saelens_config import MODELS
 from monoseme.interchange._saelens_scaling import EPS, stretch
-from monoseme.models._local import name_elsewhere
 from monoseme.models.hook_names import site_hook
 from monoseme.saes import SAE
 from monoseme.tensors.shapes import Tensor
@@ -111,14 +110,12 @@ def metadata(whole: WholeSae, made: Written) -> Metadata:
     known: dict[str, Any] = {
         "sae_lens_version": VERSION,
         "sae_lens_training_version": None,
-        "model_name": whole.model and short.get(whole.model, name_elsewhere(whole.model)),
+        "model_name": whole.model and short.get(whole.model, whole.model),
         "model_class_name": "HookedTransformer",
         "hook_name": hooks[0] if hooks else None,
         "hook_head_index": None,
         "model_from_pretrained_kwargs": {},
-        "prepend_bos": _first(told, "prepend_bos", kind=bool, default=True),
-        "exclude_special_tokens": False,
-        "sequence_separator_token": "bos",
+        **_special_tokens(whole.facts, told),
         "context_size": _first(told, "context_size", "context_len", kind=int, default=None),
         "seqpos_slice": [None],
         "dataset_path": _first(told, "dataset_path", "corpus", kind=str, default=None),
@@ -128,6 +125,18 @@ def metadata(whole: WholeSae, made: Written) -> Metadata:
     if len(hooks) > 1:
         known |= {"hook_name_out": hooks[1], "hook_head_index_out": None}
     return Metadata({**known, **(made.details or {})}, tuple(lost))
+
+
+def _special_tokens(facts: Mapping[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """Whether text began with BOS, and whether the SAE was kept from BOS and the like; `facts` of a run of ours go before others.
+
+    SAELens leaves out BOS, EOS, PAD and SEP where `exclude_special_tokens` is true; ours all special tokens. null: not known.
+    """
+    bos = facts.get("bos")
+    prepend = bos != "never" if isinstance(bos, str) else _first(told, "prepend_bos", kind=bool, default=True)
+    kept = facts.get("keep_special")
+    exclude = not kept if isinstance(kept, bool) else _first(told, "exclude_special_tokens", kind=bool, default=None)
+    return {"prepend_bos": prepend, "exclude_special_tokens": exclude, "sequence_separator_token": "bos" if prepend else None}
 
 
 def _first(told: dict[str, Any], *names: str, kind: type, default: Any) -> Any:

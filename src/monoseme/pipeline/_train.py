@@ -180,8 +180,15 @@ def _save(run: RunFolder, materials: Materials, jobs: list[Job], result: TrainRe
 
 def _text_facts(materials: Materials) -> dict[str, Any]:
     """The text and its contexts, where they are read here and not when a store was made; other tools' files name them."""
-    corpus = materials.config.corpus
-    return {} if materials.stores is not None else {"corpus": corpus.source, "context_len": corpus.context_len}
+    if materials.stores is not None:
+        return {}
+    corpus = materials.text.config
+    return {
+        "corpus": corpus.source,
+        "context_len": corpus.context_len,
+        "bos": corpus.bos,
+        "keep_special": corpus.keep_special,
+    }
 
 
 def _inputs(materials: Materials) -> dict[str, str]:
