@@ -8,7 +8,7 @@ import pytest
 from monoseme.atlas.said import Score
 from monoseme.atlas.score_summary import MeanScore, ScoreSummary
 from monoseme.reports import RunReport, figures_of, render_html, report_json
-from monoseme.reports._explained import controls_of, explained_rows
+from monoseme.reports._explained import chosen_by, controls_of, explained_rows
 
 
 def _mean(value: float) -> MeanScore:
@@ -48,6 +48,17 @@ def test_a_latent_shows_its_score_and_controls(explained: RunReport) -> None:
     assert controls_of(sample) == [("another latent's explanation", 0.4), ("table of tokens", 0.7)]
     page = render_html(explained)
     assert "balanced accuracy 0.90 (another latent&#39;s explanation 0.40, table of tokens 0.70)" in page
+
+
+def test_the_page_says_how_its_latents_were_chosen(explained: RunReport) -> None:
+    first, second = explained.saes
+    sure = replace(first.samples[0], score=Score(latent=17, name="balanced_accuracy", value=0.9, low=0.8, high=1.0))
+    told = [chosen_by(sae) for sae in (replace(first, samples=(sure,)), first, second)]
+    assert ["lower end" in told[0], "score highest" in told[1], "largest activations" in told[2]] == [True] * 3
+    page = render_html(replace(explained, saes=(first, second)))
+    assert told[1] in page
+    assert told[2] in page
+    assert "lower end" not in page
 
 
 def test_the_page_escapes_what_explanations_are_called(explained: RunReport, evil: str) -> None:

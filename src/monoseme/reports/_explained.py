@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from monoseme.atlas.score_summary import CONTROLS, MeanScore, ScoreSummary
-from monoseme.reports._data import LatentSample, RunReport
+from monoseme.reports._data import LatentSample, RunReport, SaeReport
 from monoseme.reports._summary import Cell
 
 
@@ -30,6 +30,16 @@ def controls_of(sample: LatentSample) -> list[tuple[str, float]]:
     """What a latent's score is held against, in words, with its value; without those that are missing."""
     told = {score.name.rsplit("_", 1)[-1]: score.value for score in sample.controls}
     return [(words, value) for control, words in CONTROLS.items() if (value := told.get(control)) is not None]
+
+
+def chosen_by(sae: SaeReport) -> str:
+    """How the latents that a report shows of an SAE were chosen, in words."""
+    scores = [sample.score for sample in sae.samples if sample.score is not None]
+    if any(score.low is not None or score.standard_error is not None for score in scores):
+        return "Those explained best, by the lower end of the score's 95 % interval, so better than most."
+    if scores:
+        return "Those whose explanations score highest, so better than most."
+    return "Those with the largest activations: none has a score of an explanation."
 
 
 def _row(sae: str, summary: ScoreSummary) -> ExplainedRow:

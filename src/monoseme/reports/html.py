@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from monoseme.atlas.score_summary import CONTROLS
 from monoseme.reports._data import RunReport
-from monoseme.reports._explained import controls_of, explained_rows
+from monoseme.reports._explained import chosen_by, controls_of, explained_rows
 from monoseme.reports._inline import chart_data, json_for_html, own, policy, template, vega_bundle, visible_token
 from monoseme.reports._sections import figures_of
 from monoseme.reports._shading import passages
@@ -29,6 +29,8 @@ def render_html(report: RunReport) -> str:
         explained=explained_rows(report),
         controls=CONTROLS,
         controls_of=controls_of,
+        chosen_by=chosen_by,
+        is_explained=any(sample.explanation is not None for sae in report.saes for sample in sae.samples),
         passages=passages,
         config=json.dumps(report.config, indent=2, ensure_ascii=False, default=str),
         style=Markup(own("report.css")),
