@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 import zlib
@@ -19,7 +20,8 @@ from monoseme.api._sae import _unusual  # pyright: ignore[reportPrivateUsage]
 from monoseme.api._settings import changed, nested
 from monoseme.api._writing import _by, _steered  # pyright: ignore[reportPrivateUsage]
 from monoseme.cli._verbs import names
-from monoseme.core.errors import ArtifactMissingError, ConfigError, ResumeError, UnknownPluginError
+from monoseme.core.errors import ArtifactMissingError, ConfigError, ModelNotFoundError, ResumeError, UnknownPluginError
+from monoseme.core.files import read_json, write_json
 from monoseme.evaluation import Metric
 from monoseme.pipeline import RunConfig, RunFolder, RunSettings, SteeringConfig
 from monoseme.plugin_kinds import KINDS
@@ -150,6 +152,41 @@ def test_an_sae_reads_a_text_as_its_module_does(run: RunFolder) -> None:
     assert [value is None for value in strip.values] == [not reads for reads in reading.reads]
     with pytest.raises(ConfigError, match="latents 0 to 36"):
         reading.strip(37)
+
+
+def test_what_was_opened_with_a_model_takes_it_where_the_run_names_one_that_is_elsewhere(
+    run: RunFolder, model_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run.path, tmp_path / "pulled", ignore=shutil.ignore_patterns("atlas", "report"))
+    pulled = tmp_path / "pulled"
+    record = read_json(pulled / "run.json")
+    record["config"]["model"]["model"] = "./its-model"
+    write_json(pulled / "run.json", record)
+    wanted = ms.Run(run.path).sae("topk").top_latents("The cat saw").rows
+    nameless = ms.open(pulled)
+    assert isinstance(nameless, ms.Run)
+    with pytest.raises(ModelNotFoundError, match=r'in Python: model="FOLDER"'):
+        nameless.sae("topk").top_latents("The cat saw")
+    opened = ms.open(pulled, model=model_folder)
+    assert isinstance(opened, ms.Run)
+    sae = opened.sae("topk")
+    assert sae.top_latents("The cat saw").rows == wanted
+    assert [again.in_model for again in (sae.run, ms.open(sae)) if again is not None] == [str(model_folder)] * 2  # pyright: ignore[reportAttributeAccessIssue]
+    assert len(ms.generate("The cat", sae=opened, max_tokens=2).default) == 1
+    with pytest.raises(ConfigError, match="nothing is written"):
+        ms.evaluate(opened, overwrite=True)
+    with pytest.raises(ConfigError, match="another model goes into an atlas of its own"):
+        ms.scan(opened)
+
+
+def test_an_sae_of_no_run_that_was_opened_with_a_model_reads_texts(run: RunFolder, model_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(run.sae("topk"), tmp_path / "alone")
+    alone, of_run = ms.open(tmp_path / "alone", model=model_folder), ms.open(run.sae("topk"))
+    assert isinstance(alone, ms.Sae)
+    assert isinstance(of_run, ms.Sae)
+    assert alone.top_latents("The cat saw").rows[0]["max"] == of_run.top_latents("The cat saw").rows[0]["max"]
+    with pytest.raises(ConfigError, match=r"the text from\.\n  Give --corpus\. In Python:  corpus="):
+        alone.evaluate()
 
 
 def test_what_is_searched_is_what_the_atlas_has(run: RunFolder) -> None:

@@ -1,12 +1,13 @@
 """Measures and describes SAEs: evaluate, scan, explain, score, search, report, verify."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monoseme.api._latent_table import LatentTable
 from monoseme.api._metric_table import MetricTable
-from monoseme.api._places import atlas_at, saes_of, word_of, words_of
+from monoseme.api._places import atlas_at, model_of, saes_of, word_of, words_of
 from monoseme.api._run import Run
 from monoseme.api._sae import Sae
 from monoseme.api._settings import Settings, changed, nested, words
@@ -24,22 +25,45 @@ def evaluate(
     *,
     part: str | Sequence[str] = (),
     overwrite: bool = False,
+    model: str | Path | None = None,
+    corpus: str | Path | None = None,
 ) -> MetricTable:
-    """Measures SAEs on held-out text of their run: none named, the evaluations that the run's config has.
+    """Measures SAEs on held-out text of their run, or of `corpus`: none named, the evaluations that the run's config has.
 
-    Of a whole run, reports are written into it; of one SAE, a checkpoint, or parts of codes, nothing is. Raises
-    ArtifactExistsError for what was measured before, unless `overwrite`.
+    `model`: in place of the run's, unless the place was opened with one. Of a whole run, reports are written into it; of one SAE,
+    a checkpoint, parts of codes, or with another model or text, nothing is. Raises ArtifactExistsError for what was measured
+    before, unless `overwrite`, and ConfigError for `overwrite` where nothing is written.
     """
-    from monoseme.pipeline import Materials, evaluate_run, evaluation_of, measure, open_saes, run_config, run_of
+    from monoseme.models import ModelConfig
+    from monoseme.pipeline import (
+        OF_RUN,
+        RUN_FILE,
+        Materials,
+        evaluate_run,
+        evaluation_of,
+        find_saes,
+        measure,
+        run_of,
+        settings_for,
+    )
+    from monoseme.text import CorpusConfig
 
     word, names, parts = word_of(place), words(evaluations), words(part)
-    run = run_of(word)
-    if run.path == Path(word) and not parts:
+    in_model, run = model_of(place, model), run_of(word)
+    is_of_run = in_model is None and corpus is None
+    if run.path == Path(word) and (run.path / RUN_FILE).is_file() and is_of_run and not parts:
         found = evaluate_run(run, names or None, overwrite=overwrite)
         told = {sae: [metric for result in made.values() for metric in result.metrics] for sae, made in found.items()}
         return MetricTable(metrics=told, title=f"Metrics of {run.path.name}")
-    materials = Materials(run_config(run))
-    saes = open_saes(word, device=materials.sae_device)
+    if overwrite and not is_of_run:
+        raise ConfigError("with another model or text nothing is written.\n  Leave out overwrite=")
+    found_saes = find_saes([word])
+    asked = ModelConfig(model=in_model or OF_RUN)
+    text = CorpusConfig(source=OF_RUN if corpus is None else str(corpus))
+    own = found_saes[0].run if is_of_run else None
+    sites = list(dict.fromkeys(site for sae in found_saes for site in sae.named.sites))
+    materials = Materials(own or settings_for(found_saes, model=asked, corpus=text), sites=sites)
+    saes = [materials.take(sae.named) for sae in found_saes]
     told = {}
     for name in names or materials.config.evaluations:
         for result in measure(saes, materials, evaluation_of(name, materials.config), parts=parts or ("all",)):
@@ -54,22 +78,25 @@ def scan(
     """Finds what each latent responds to, in one pass over the text: the atlas.
 
     Of a run alone, into its own; else of one SAE or several, over their run's text or another `corpus`, into the folder `out`.
-    Raises ConfigError for `part` or `corpus` without `out`.
+    Raises ConfigError for `part`, `corpus` or a place that was opened with a model without `out`.
     """
     from monoseme.atlas import open_atlas
+    from monoseme.models import ModelConfig
     from monoseme.pipeline import OF_RUN, RunFolder, ScanRequest, ScanSettings, run_config, scan_run, scan_saes
     from monoseme.text import CorpusConfig
 
+    in_model = model_of(place)
     if out is None:
-        if part is not None or corpus is not None:
-            raise ConfigError("a part, or another text, goes into an atlas of its own.\n  Name its folder: out=")
+        if part is not None or corpus is not None or in_model is not None:
+            raise ConfigError("a part, another text or another model goes into an atlas of its own.\n  Name its folder: out=")
         run = RunFolder(Path(word_of(place)))
         own = run_config(run).atlas
         base = ScanSettings(**{name: getattr(own, name) for name in ScanSettings.__dataclass_fields__})
         scan_run(run, settings=changed(base, settings), resume=resume)
         return open_atlas(run.atlas)
     text = CorpusConfig(source=OF_RUN if corpus is None else str(corpus))
-    asked = ScanRequest(saes=words_of(place), out=Path(out), part=part, corpus=text, settings=changed(ScanSettings(), settings))
+    base = ScanRequest(saes=words_of(place), out=Path(out), part=part, corpus=text, settings=changed(ScanSettings(), settings))
+    asked = base if in_model is None else replace(base, model=ModelConfig(model=in_model))
     scan_saes(asked, resume=resume)
     return open_atlas(Path(out))
 
@@ -155,7 +182,8 @@ def verify(
     from monoseme.models import ModelConfig
     from monoseme.pipeline import verify_place
 
-    asked = None if model is None else ModelConfig(model=model)
+    in_model = model_of(place, model)
+    asked = None if in_model is None else ModelConfig(model=in_model)
     return verify_place(Path(word_of(place)), saes=words_of(words(sae)), model=asked, config=changed(VerifyConfig(), settings))
 
 

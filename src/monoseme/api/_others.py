@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monoseme.api._places import new_place, words_of
+from monoseme.api._places import model_of, new_place, words_of
 from monoseme.api._settings import Settings, changed, nested
 from monoseme.api._study_report import StudyReport
+from monoseme.core.config import merge
 
 
 def study(
@@ -25,6 +26,9 @@ def study(
     said: dict[str, Any] = nested(settings)
     if sae is not None:
         said["sae"] = list(words_of(sae))
+        opened_with = model_of(sae)
+        if opened_with is not None:
+            said = merge({"model": {"model": opened_with}}, said)
     folder = Path("runs") / name if out is None else Path(new_place(out))
     return finish_study(kind, said, folder, resume=resume, force=force)
 
@@ -53,7 +57,7 @@ def serve(
     from monoseme.web import serve as served
 
     paths = [Path(word) for word in words_of(places)]
-    served(paths, host=host, port=port, open_browser=open_browser, expose=expose, model=model)
+    served(paths, host=host, port=port, open_browser=open_browser, expose=expose, model=model_of(places, model))
 
 
 def ls(kind: str | None = None) -> dict[str, str] | dict[str, int]:

@@ -37,6 +37,20 @@ def words_of(places: Any) -> tuple[str, ...]:
     return tuple(word_of(place) for place in several)
 
 
+def model_of(places: Any, model: str | Path | None = None) -> str | None:
+    """The language model that is named, else the one that the places were opened with; None: that of their run.
+
+    Raises ConfigError for places that were opened with different ones.
+    """
+    if model is not None:
+        return str(model)
+    several = places if isinstance(places, list | tuple) else [places]
+    found = {each for place in several if (each := getattr(place, "in_model", None)) is not None}
+    if len(found) > 1:
+        raise ConfigError(f"these were opened with different models: {', '.join(sorted(found))}.\n  Open them with one.")
+    return next(iter(found), None)
+
+
 def atlas_at(place: Any) -> "Atlas":
     """The atlas of a run, or in a folder. Raises ArtifactMissingError."""
     from monoseme.pipeline import atlas_at, run_of

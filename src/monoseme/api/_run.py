@@ -27,6 +27,8 @@ class Run:
     """A run: SAEs that learned side by side from one model and one text, and what was made of them."""
 
     path: Path
+    in_model: str | None = None
+    """The language model in place of the one that its config names: a folder or a hub id."""
 
     @property
     def folder(self) -> RunFolder:
@@ -62,7 +64,7 @@ class Run:
             asked = f'no SAE "{name}".{suggest(str(name), names)}' if name else f"{len(names)} SAEs: name one."
             raise ConfigError(f"this run has {asked}\n  It has: {', '.join(names)}")
         path = self.folder.sae(str(name))
-        return Sae(open_sae(str(path)), path)
+        return Sae(open_sae(str(path)), path, self.in_model)
 
     @property
     def measured(self) -> dict[str, list[str]]:

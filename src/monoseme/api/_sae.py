@@ -15,7 +15,19 @@ from monoseme.api._sae_card import SaeCard
 from monoseme.atlas import Target, open_atlas
 from monoseme.core.config import to_dict
 from monoseme.core.errors import ArtifactMissingError, ConfigError
-from monoseme.pipeline import RUN_FILE, Materials, NamedSae, Writer, has_given_saes, run_config, run_of
+from monoseme.models import ModelConfig
+from monoseme.pipeline import (
+    RUN_FILE,
+    FoundSae,
+    Materials,
+    NamedSae,
+    RunConfig,
+    Writer,
+    has_given_saes,
+    run_config,
+    run_of,
+    settings_for,
+)
 
 if TYPE_CHECKING:
     from monoseme.atlas import Atlas
@@ -30,6 +42,8 @@ class Sae:
     named: NamedSae
     path: Path
     """What names it alone: RUN/saes/NAME, RUN@STEP, or files of another tool."""
+    in_model: str | None = None
+    """The language model in place of the one that its run or its files name: a folder or a hub id."""
 
     @property
     def name(self) -> str:
@@ -45,7 +59,7 @@ class Sae:
     def run(self) -> Run | None:
         """The run it belongs to; None for one by itself."""
         folder = run_of(str(self.path))
-        return Run(folder.path) if (folder.path / RUN_FILE).is_file() else None
+        return Run(folder.path, self.in_model) if (folder.path / RUN_FILE).is_file() else None
 
     @property
     def key(self) -> str:
@@ -54,8 +68,11 @@ class Sae:
 
     @functools.cached_property
     def model(self) -> "LanguageModel":
-        """The language model of its run, loaded on first use. Raises ConfigError for an SAE that is of no run."""
-        return Materials(run_config(self._own_run().folder)).model
+        """The language model that it was opened with, else that of its run, loaded on first use.
+
+        Raises ConfigError for an SAE of no run that was opened without one.
+        """
+        return Materials(self._settings).model
 
     @functools.cached_property
     def atlas(self) -> "Atlas | None":
@@ -69,12 +86,13 @@ class Sae:
     def encode(self, text: str) -> Reading:
         """The codes of a text, which begins as those that the SAE learned from: after a BOS, where they did.
 
-        Raises ConfigError for an SAE of no run, ModelError for a text that is longer than the model reads.
+        Raises ConfigError for an SAE of no run that was opened without a model, ModelError for a text that is longer than the
+        model reads.
         """
         import torch
 
         model = self.model
-        begins = run_config(self._own_run().folder).corpus.bos != "never"
+        begins = self._settings.corpus.bos != "never"
         tokens = torch.tensor([Writer(model, begins_with_bos=begins).prompt_ids(text)], device=model.device)
         mask, placed = model.editable(tokens), self._target().placed
         with torch.no_grad():
@@ -91,11 +109,17 @@ class Sae:
         """The latents that fire most on a text."""
         return self.encode(text).top_latents(n)
 
-    def evaluate(self, evaluations: str | tuple[str, ...] = (), *, part: str | tuple[str, ...] = ()) -> MetricTable:
-        """Measures it on held-out text of its run; nothing is written. See `monoseme.evaluate`."""
+    def evaluate(
+        self,
+        evaluations: str | tuple[str, ...] = (),
+        *,
+        part: str | tuple[str, ...] = (),
+        corpus: str | Path | None = None,
+    ) -> MetricTable:
+        """Measures it on held-out text of its run, or of `corpus`; nothing is written. See `monoseme.evaluate`."""
         from monoseme.api._measuring import evaluate
 
-        return evaluate(self, evaluations, part=part)
+        return evaluate(self, evaluations, part=part, corpus=corpus)
 
     def latent(self, latent: int, *, part: str | None = None) -> LatentPage:
         """All that its run's atlas knows of a latent. Raises ArtifactMissingError before a scan, ConfigError for none of it."""
@@ -145,10 +169,20 @@ class Sae:
     def _repr_html_(self) -> str:
         return self.card._repr_html_()
 
+    @functools.cached_property
+    def _settings(self) -> RunConfig:
+        """Those of its run; with another model, as every verb takes it."""
+        if self.in_model is None:
+            return run_config(self._own_run().folder)
+        own = None if self.run is None else self.run.config
+        found = FoundSae(self.named, own, str(self.path))
+        return settings_for([found], model=ModelConfig(model=self.in_model))
+
     def _own_run(self) -> Run:
         if self.run is None:
             raise ConfigError(
-                f"{self.name} is of no run, so its model is not known.\n  Encode activations with `.module.encode(x)`."
+                f"{self.name} is of no run, so its model is not known.\n"
+                "  Name it:  ms.open(PATH, model=FOLDER)   or encode activations with `.module.encode(x)`."
             )
         return self.run
 

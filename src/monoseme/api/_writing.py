@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from monoseme.api._generated import Generated
-from monoseme.api._places import words_of
+from monoseme.api._places import model_of, words_of
 from monoseme.api._settings import Settings, changed, nested, words
 from monoseme.core.errors import ConfigError
 
@@ -117,7 +117,7 @@ def _session(model: str | None, sae: Any, steered: _Steered, watch: tuple[str, .
 
     config = SessionConfig(
         sae=words_of(sae),
-        model=ModelConfig(model=model or OF_RUN),
+        model=ModelConfig(model=model_of(sae, model) or OF_RUN),
         atlas=steered.atlas,
         steer=steered.latents,
         steering=steered.config,

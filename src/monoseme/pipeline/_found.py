@@ -87,7 +87,8 @@ def settings_for(found: Sequence[FoundSae], *, model: ModelConfig, corpus: Corpu
         if needed:
             names, what = ", ".join(sae.named.name for sae in found), {"--model": "the model", "--corpus": "the text"}
             raise ConfigError(
-                f"{names}: no run to take {' and '.join(what[flag] for flag in needed)} from.\n  Give {' and '.join(needed)}."
+                f"{names}: no run to take {' and '.join(what[flag] for flag in needed)} from.\n  Give {' and '.join(needed)}. "
+                f"In Python:  {', '.join(f'{flag[2:]}=...' for flag in needed)}"
             )
     made = model_asked(model, base.model if run is not None or noted is None else ModelConfig(model=noted))
     text = base.corpus if corpus is None or corpus.source == OF_RUN else corpus
