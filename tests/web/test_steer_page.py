@@ -6,6 +6,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 import pytest
+from playwright.sync_api import Route
 
 from monoseme.web.steer.asked import LatentAsked, StrengthAsked
 
@@ -147,8 +148,12 @@ def test_stopping_and_leaving_close_the_stream(steering: Steering) -> None:
     site, page, server = *steering, steering.server
     page = site.page
     before = server.n_closed
-    steering.open(f"l=topk:17:2max&n=200&p={SLOW_PROMPT}")
-    site.keys("w")
+    held: list[Route] = []
+    page.route("**/api/runs/demo/steer", lambda route: route.continue_() if held else held.append(route))
+    site.open(f"/runs/demo/steer?l=topk:17:2max&n=200&p={SLOW_PROMPT}")
+    site.keys("w")  # before the model is loaded: remembered
+    page.get_by_text("It writes as soon as it can.").wait_for()
+    held[0].continue_()
     page.wait_for_selector(".pane--steered .tok:nth-child(8)")
     page.get_by_role("button", name="Stop").click()
     steering.wait_for(2)

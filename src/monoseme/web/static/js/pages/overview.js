@@ -55,7 +55,7 @@ class Overview {
   }
 
   keys() {
-    return Object.fromEntries(VIEWS.map(([name, title], i) => [String(i + 1), { run: () => this.show(name), says: title.toLowerCase() }]));
+    return Object.fromEntries(VIEWS.map(([name, title], i) => [String(i + 1), { run: () => this.show(name), says: title.charAt(0).toLowerCase() + title.slice(1) }]));
   }
 }
 

@@ -16,15 +16,24 @@ import { fitting } from "../steer/units.js";
 import { Words } from "../steer/words.js";
 
 const NOTE_WAIT = 300;
+const LOADING = "Loading the model… The first time takes it a while.";
+const WRITES = "write, or say your turn";
 
 export async function steerPage({ params, signal, router }) {
-  const place = h("div", {}, h("h1", {}, "Steer"), h("p", { class: "lead", role: "status" }, "Loading the model… The first time takes it a while."));
-  const keys = {};
+  const told = h("p", { class: "lead", role: "status" }, LOADING);
+  const place = h("div", {}, h("h1", {}, "Steer"), told);
+  let isWanted = false;
+  const want = () => {
+    isWanted = true;
+    fill(told, `${LOADING} It writes as soon as it can.`);
+  };
+  // Until the page stands, a key is remembered.
+  const keys = { w: { run: want, says: WRITES } };
   const shown = async () => {
     const page = await opened({ run: params.run, signal, router, place });
     if (!page) return;
     Object.assign(keys, page.keys());
-    await page.begin();
+    await page.begin({ isWanted });
   };
   return { title: "Steer", section: "steer", keys, node: place, shown };
 }
@@ -90,8 +99,10 @@ class SteerPage {
     });
   }
 
-  async begin() {
+  /** Writes what the address says was written; else, where that `isWanted` already, what the page holds. */
+  async begin({ isWanted }) {
     if (this.state.go && !this.options.why_no_model) await this.desk.begin();
+    else if (isWanted) await this.go();
   }
 
   /** Every choice goes through here: into the state, the address and, where asked, the page. */
@@ -234,7 +245,7 @@ class SteerPage {
       if (names.length) this.change({ colour: names[(names.indexOf(this.shading().name) + 1) % names.length] }, { redraws: false, keepsTexts: true });
     };
     return {
-      w: { run: () => this.desk.isWriting || this.go(), says: "write, or say your turn" },
+      w: { run: () => this.desk.isWriting || this.go(), says: WRITES },
       s: { run: () => this.desk.stop(), says: "stop writing" },
       c: { run: nextColour, says: "shade by the next latent" },
     };

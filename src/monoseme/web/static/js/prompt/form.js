@@ -13,7 +13,7 @@ export class PromptForm {
     this.page = page;
     const { text } = page.state;
     this.box = h("textarea", { class: "field prompt__box", rows: 3, maxlength: MAX_CHARACTERS, placeholder: "Type or paste some text…", "aria-label": "Text to read", data: { search: "" }, value: text, onkeydown: (event) => this.typed(event) });
-    const hint = h("span", { class: "muted small key-hint" }, h("kbd", {}, "Ctrl"), " ", h("kbd", {}, "Enter"));
+    const hint = h("span", { class: "muted small key-hint" }, h("kbd", {}, "Ctrl"), " ", h("kbd", {}, "Enter"), " · ", h("kbd", {}, "Esc"), " leaves the box, then ", h("kbd", {}, "?"), " tells the keys");
     this.node = h("form", { class: "prompt", onsubmit: (event) => this.submit(event) }, this.box, h("div", { class: "prompt__go" }, h("button", { class: "button button--main", type: "submit" }, "Read it"), hint, text ? null : this.tries()));
   }
 
