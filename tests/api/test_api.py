@@ -110,6 +110,8 @@ def test_a_recipe_begins_with_a_preset_and_takes_configs() -> None:
     made = ms.recipe(TopK.Config(k=7), config="demo", settings={"train.n_tokens": 70})
     assert (made.saes, made.train.n_tokens, made.sites) == ((TopK.Config(k=7),), 70, ("resid_post.3",))
     assert [sae.plugin_name for sae in ms.recipe(config="demo").saes] == ["topk", "matryoshka", "tsae"]
+    learned_on = ms.recipe(config="demo", settings={"start_from": ("runs/theirs/saes/a",)})
+    assert learned_on.saes == (), "what one learns on from takes the place of the preset's own"
     with pytest.raises(ConfigError, match="by name"):
         ms.recipe(TopK.Config(k=7), settings={"sae.k": 5})
 

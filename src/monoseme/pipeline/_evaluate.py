@@ -110,9 +110,9 @@ def headline(result: EvalResult) -> str:
         told = (("FVU", "fvu"), ("L0", "l0"), ("CE recovered", "ce_recovered"), ("dead", "dead_fraction"))
     else:
         told = tuple((metric.name, metric.name) for metric in result.metrics[:_N_TOLD])
-    parts = [f"{label} {value:.4g}" for label, name in told if (value := result[name].value) is not None]
-    if result.evaluation == _FIDELITY and result["dead_fraction"].value is not None:
-        parts[-1] += f" in {result['dead_fraction'].n:,} tokens"
+    found = {name: value for _, name in told if (value := result[name].value) is not None}
+    over = {"dead_fraction": f" in {result['dead_fraction'].n:,} tokens"} if "dead_fraction" in found else {}
+    parts = [f"{label} {found[name]:.4g}{over.get(name, '')}" for label, name in told if name in found]
     numbers = ", ".join(parts) or f"nothing measured ({result[told[0][1]].why_missing})"
     return f"{result.subject}: {numbers}"
 
