@@ -25,6 +25,7 @@ class TestInABrowser:
         fake_site.at(r"/saes/topk/latents$")
         fake_site.keys("g", "p")
         fake_site.at(r"/saes/topk/prompt$")
+        page.get_by_text("Esc leaves the box, then ? tells the keys").wait_for()
         fake_site.keys("Escape", "g", "x", "o")  # leaves the box of the prompt; no page of that letter, and no journey begun
         fake_site.at(r"/saes/topk/prompt$")
         fake_site.keys("?")
@@ -32,6 +33,8 @@ class TestInABrowser:
         assert all(words in told for words in ("go to Overview", "go to Studies", "light or dark", "search"))
         fake_site.keys("Escape", "g", "o")
         fake_site.at(r"/runs/demo$")
+        fake_site.keys("?")
+        assert "two SAEs" in page.get_by_role("dialog").inner_text()
 
     def test_the_second_of_two_keys_is_not_waited_for_for_long(self, fake_site: Site) -> None:
         page = fake_site.page
