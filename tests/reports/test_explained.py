@@ -59,6 +59,7 @@ def test_the_page_says_how_its_latents_were_chosen(explained: RunReport) -> None
     assert told[1] in page
     assert told[2] in page
     assert "lower end" not in page
+    assert "the strongest need not follow it" in page
 
 
 def test_the_page_escapes_what_explanations_are_called(explained: RunReport, evil: str) -> None:

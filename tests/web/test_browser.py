@@ -59,6 +59,7 @@ def test_markup_in_runs_explanations_tokens_and_prompts_stays_text(fake_site: Si
 
 def test_keys_go_through_latents_and_back_returns(fake_site: Site) -> None:
     fake_site.open("/runs/demo/saes/topk/latents/20")
+    fake_site.page.get_by_text("the strongest need not follow it").wait_for()
     fake_site.page.keyboard.press("j")
     fake_site.at(r"/latents/21$")
     fake_site.page.keyboard.press("ArrowRight")

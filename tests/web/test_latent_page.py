@@ -38,6 +38,7 @@ def test_a_walk_over_the_page_of_a_latent(site: Site) -> None:
         assert side.get_by_role("heading", name=re.compile(title)).count() == 1, title
     assert side.locator(".layers tr[aria-current=true]").inner_text().startswith("resid_post.1")
     assert "+0.020" in side.inner_text()
+    assert "A rule" not in page.locator(".explained").first.inner_text()  # it was said by a language model
     assert side.get_by_role("img", name=re.compile("Histogram of .* activations")).count() == 1
     site.is_accessible()
 

@@ -6,6 +6,9 @@ import { count, measured, number } from "../format.js";
 import { plainly } from "../tokens.js";
 import { judged } from "./judged.js";
 
+/** The explainer that counts over firings of all strengths. */
+const RULES = "offline";
+
 /** The explanations, the newest first and large. */
 export function explanations(latent, here, state, signal) {
   const [first, ...others] = latent.explanations;
@@ -20,6 +23,7 @@ function explanation(item, { large, here, state, signal }) {
     "div",
     { class: "explained" },
     h("p", {}, h("span", { class: large ? "latent__words" : "explained__words" }, words), h("span", { class: "muted small explained__by" }, `by ${item.explainer}`)),
+    large && item.explainer === RULES && item.text !== null && h("p", { class: "muted small" }, "A rule, counted over firings of all strengths; the strongest need not follow it."),
     item.text !== null && [...Map.groupBy(item.scores, (one) => one.part)].map(([part, scores]) => scored(part, scores, { here, state, signal })),
   );
 }
