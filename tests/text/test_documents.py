@@ -203,6 +203,8 @@ def test_a_file_cut_short_names_itself(tmp_path: Path) -> None:
 def test_a_missing_path_and_an_unknown_ending(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no file or folder"):
         _read(tmp_path / "none.jsonl")
+    with pytest.raises(CorpusError, match="eval and scan take  --corpus TEXT"):
+        _read(Path("pulled_texts.jsonl"))
     (tmp_path / "book.pdf").write_text("x")
     with pytest.raises(ConfigError, match=r"no known ending.*(?s:.*)\.jsonl"):
         _read(tmp_path / "book.pdf")

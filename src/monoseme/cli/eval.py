@@ -36,11 +36,13 @@ from monoseme.pipeline import (
     OF_RUN,
     RUN_FILE,
     Materials,
+    RunFolder,
     evaluate_run,
     evaluation_of,
     find_saes,
     keep_run,
     measure,
+    run_config,
     run_of,
     settings_for,
 )
@@ -160,13 +162,32 @@ def _numbers(measured: Results) -> dict[str, list[Any]]:
     return {sae: [m for result in results.values() for m in metrics_to_json(result.metrics)] for sae, results in measured.items()}
 
 
+def _of_the_run(run: RunFolder, asked: _Asked) -> Results:
+    """What is measured is written into the run. Raises what `evaluate_run` raises."""
+    try:
+        return evaluate_run(run, asked.names, overwrite=asked.overwrite)
+    except ArtifactExistsError as error:
+        config = run_config(run)
+        model, length = config.model.model, config.corpus.context_len
+        if not model.startswith("./") or Path(model).is_dir():
+            raise
+        raise ArtifactExistsError(
+            f"{run.path} was measured where it was made, and its model is not here: {model}.\n"
+            f"  Measure it in one that is here, to be printed:  monoseme eval {typed(run.path)} --model FOLDER "
+            f"--corpus TEXT --context_len {length}"
+        ) from error
+
+
 def _evaluate(word: str, asked: _Asked) -> dict[str, list[Any]]:
     """Metrics of each SAE that the word means, of all evaluations one after the other."""
     run = run_of(word)
     if run.path == Path(word) and (run.path / RUN_FILE).is_file() and asked.is_of_the_run and not asked.parts:
-        return _numbers(evaluate_run(run, asked.names, overwrite=asked.overwrite))
+        return _numbers(_of_the_run(run, asked))
     if asked.overwrite:
-        raise ConfigError(f"{word} is measured and nothing is written: leave out --overwrite, which is for a whole run as it is")
+        raise ConfigError(
+            f"{word} is measured and nothing is written: leave out --overwrite, which is for a whole run as it is.\n"
+            "  To keep what is measured in another model or text, make a new run:  --out NEW --corpus TEXT"
+        )
     found = find_saes([word])
     sites = list(dict.fromkeys(site for sae in found for site in sae.named.sites))
     own = found[0].run if asked.is_of_the_run else None

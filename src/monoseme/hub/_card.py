@@ -21,6 +21,8 @@ from monoseme.hub._repos import Repo
 from monoseme.hub._text import front_matter, shown, table
 from monoseme.reports import RunReport
 from monoseme.saes import SAES
+from monoseme.text import CorpusConfig
+from monoseme.text.bundled import is_bundled
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?")
 
@@ -91,6 +93,18 @@ def hub_name(name: str | None) -> str | None:
         name is not None and _HUB_ID.fullmatch(name) and name != "bundled" and not name.endswith((".jsonl", ".txt", ".json"))
     )
     return name if is_name and name is not None and not Path(name).exists() else None
+
+
+def elsewhere_flags(model: str | None, corpus: str | None, *, context_len: object = None) -> str:
+    """What eval needs besides, with a space before it: a model and a text that others cannot find by these names.
+
+    `context_len`: of the run's text, told with another one where it is not what a text has by itself.
+    """
+    has_model = model is not None and not model.startswith("./")
+    has_text = corpus is not None and (is_bundled(corpus) or hub_name(corpus) is not None)
+    is_usual = not isinstance(context_len, int) or context_len == CorpusConfig().context_len
+    text = "" if has_text else " --corpus TEXT" + ("" if is_usual else f" --context_len {context_len}")
+    return ("" if has_model else " --model FOLDER") + text
 
 
 def _head(facts: CardFacts) -> str:
@@ -213,13 +227,14 @@ def _use(facts: CardFacts) -> str:
         lines = [f"monoseme pull {repo}{at} --out {folder}", f"monoseme import {path} --out {folder}-imported"]
         how = f"Open it with {shown(facts.format)}, or take it over:"
         return "\n\n".join(["## How to use it", how, "```sh\n" + "\n".join(lines) + "\n```"])
+    context_len = facts.settings.get("corpus", {}).get("context_len")
     atlas = [f"# or with every latent's examples:  monoseme pull {repo}{at} --out {folder} --atlas"] if facts.atlas else []
     lines = [
         "pip install monoseme",
         f"monoseme pull {repo}{at} --out {folder}",
         *atlas,
         f"monoseme show {path}",
-        f"monoseme eval {folder if sae.path else path}",
+        f"monoseme eval {path}{elsewhere_flags(facts.model, facts.corpus, context_len=context_len)}",
     ]
     python = [
         "from monoseme.hub import pull",

@@ -11,6 +11,7 @@ from monoseme.core.errors import AddressError, ArtifactDamagedError, ForeignErro
 from monoseme.core.files import read_json, typed, write_json
 from monoseme.core.folder import LocalFolder
 from monoseme.core.foreign import as_object
+from monoseme.hub._card import elsewhere_flags
 from monoseme.hub._index import INDEX, Index, is_sent_kind, read_index
 from monoseme.hub._remote import Fetched, Remote, remote_of
 from monoseme.hub._repos import Repo, parse_repo
@@ -197,7 +198,24 @@ def _next(out: Path, index: Index, saes: dict[str, Path], notes: tuple[Path, ...
         return (f"monoseme import {first} --out {place}-imported",)
     if index.holds == "sae":
         return (f"monoseme show {place}", f"monoseme eval {place} --model MODEL --corpus TEXT")
+    config = read_json(out / RUN_FILE)["config"]
+    model, corpus = _said(config, "model", "model"), _said(config, "corpus", "source")
+    flags = elsewhere_flags(_text(model), _text(corpus), context_len=_said(config, "corpus", "context_len"))
     if has_atlas:
-        return (f"monoseme serve {place}", f"monoseme search {place} WORDS", f"monoseme report {place}")
-    scan = [f"monoseme scan {place}", *(f"monoseme import {typed(note)} --atlas {place}" for note in notes[:3])] if notes else []
-    return (f"monoseme show {first}", f"monoseme report {place}", *scan)
+        serve = f"monoseme serve {place}{elsewhere_flags(_text(model), 'bundled')}"
+        return (serve, f"monoseme search {place} WORDS", f"monoseme report {place}")
+    atlas = typed(out.with_name(f"{out.name}-atlas")) if flags else place
+    of_scan = flags.replace("--context_len", "--corpus.context_len")
+    made = f"monoseme scan {place}{of_scan} --out {atlas}" if flags else f"monoseme scan {place}"
+    scan = [made, *(f"monoseme import {typed(note)} --atlas {atlas}" for note in notes[:3])] if notes else []
+    return (f"monoseme show {first}", f"monoseme report {place}", f"monoseme eval {first}{flags}", *scan)
+
+
+def _said(config: dict[str, Any], table: str, key: str) -> object:
+    """A setting of a run that was pulled, of whatever type it is there; None without one."""
+    settings = config.get(table)
+    return cast(dict[str, Any], settings).get(key) if isinstance(settings, dict) else None
+
+
+def _text(said: object) -> str | None:
+    return said if isinstance(said, str) else None

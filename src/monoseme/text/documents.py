@@ -61,7 +61,11 @@ def rows_of(config: CorpusConfig) -> Iterator[Row | BadRow]:
         return read_rows(path, config, name=path.name)
     if _HUB_ID.fullmatch(config.source) and not is_text_file(path):
         return read_hub(config)
-    raise CorpusError(f'no file or folder {config.source}.\n  Give a path, a hub dataset id, or "bundled".')
+    told = f'no file or folder {config.source}.\n  Give a path, a hub dataset id, or "bundled".'
+    if "/" not in config.source:  # what a push leaves of a path
+        told += " Was it a text on the machine where SAEs were made?\n  Then name one here: eval and scan take  --corpus TEXT"
+        told += "   (monoseme.evaluate and monoseme.scan: corpus=)"
+    raise CorpusError(told)
 
 
 def _folder(folder: Path, config: CorpusConfig) -> Iterator[Row | BadRow]:
