@@ -79,13 +79,14 @@ def test_a_difference_has_the_error_of_both_and_favours_a_side_only_beyond_it() 
             name=name, architecture=name, n_latents=7, site="", has_atlas=False, config={}, metrics=metrics, domains={}
         )
 
-    a = sae("a", fvu=(0.5, 0.03), mse=(1.0, 0.3), l0=(3.0, None), dead=(None, None))
-    b = sae("b", fvu=(0.2, 0.04), mse=(1.2, 0.4), l0=(4.0, 0.1), dead=(0.1, 0.1))
+    a = sae("a", fvu=(0.5, 0.03), mse=(1.0, 0.3), l0=(3.0, None), dead=(None, None), ce_original=(4.2, 0.3))
+    b = sae("b", fvu=(0.2, 0.04), mse=(1.2, 0.4), l0=(4.0, 0.1), dead=(0.1, 0.1), ce_original=(4.2, 0.3))
     found = {pair.name: pair for pair in comparison(a, b, runs=("x", "y")).metrics}
     assert (found["fvu"].difference, found["fvu"].low) == (pytest.approx(-0.3), pytest.approx(-0.3 - 1.96 * 0.05))
     assert [found[name].favours for name in ("fvu", "mse", "l0")] == ["b", "neither", "neither"]
     assert (found["l0"].difference, found["l0"].low) == (1.0, None)
     assert found["dead"].difference is None
+    assert (found["ce_original"].difference, found["ce_original"].low) == (0, None), "one measurement, told twice"
 
 
 def _dictionary(rows: np.ndarray, model: str = "m", site: str = "resid_post.1") -> Dictionary:

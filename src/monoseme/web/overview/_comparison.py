@@ -54,10 +54,11 @@ def _difference(a: MetricValue | None, b: MetricValue | None) -> tuple[float | N
     """b less a, and half of its 95 % interval.
 
     The errors count as independent. On the same documents they mostly go together, so that the interval is rather too wide.
+    What is the same to the last digit, error included, is one measurement (the model without an SAE, say): there is no interval.
     """
     if a is None or b is None or a.value is None or b.value is None:
         return None, None
-    if a.standard_error is None or b.standard_error is None:
+    if a.standard_error is None or b.standard_error is None or a == b:
         return b.value - a.value, None
     return b.value - a.value, Z_95 * math.hypot(a.standard_error, b.standard_error)
 

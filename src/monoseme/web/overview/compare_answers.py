@@ -56,7 +56,7 @@ class MetricPair(Model):
     difference: float | None = None
     """b less a; null where one has no value."""
     low: float | None = None
-    """Ends of the 95 % interval of the difference; null where an error is not known."""
+    """Ends of the 95 % interval of the difference; null where an error is not known, or both are one measurement."""
     high: float | None = None
     favours: Literal["a", "b", "neither"] = "neither"
     """Which is better, where the whole interval is on one side of 0."""
