@@ -15,6 +15,7 @@ from monoseme.atlas import open_atlas
 from monoseme.cli.main import main
 from monoseme.core.display import use_display
 from monoseme.core.errors import ArtifactMissingError, ConfigError, SiteError
+from monoseme.core.files import read_json, write_json
 from monoseme.hub import PushConfig, push
 from monoseme.interchange import ExportSource, ForeignSae, ReadSae, export_sae, import_saes, require_sites
 from monoseme.models import LanguageModel, ModelConfig, Site
@@ -55,6 +56,8 @@ NAME = "topk.mlp_out_1"
 def _exported(run: RunFolder, out: Path, *, model: str | None, name: str = NAME) -> Path:
     named = open_sae(str(run.sae(name)))
     export_sae(named.sae, out, format="plain", source=ExportSource(name="theirs", sites=named.sites, model=model))
+    told = read_json(out / "sae.json")
+    write_json(out / "sae.json", {**told, "model": model})  # an export names a folder without its path; files of others may not
     return out
 
 
@@ -153,7 +156,7 @@ def test_what_was_recognised_is_told_once(run: RunFolder, tmp_path: Path) -> Non
     with use_display(display):
         open_saes(given)
         open_saes(given)
-    assert [line for line in display.lines if given in line] == [f"{given}: plain"]
+    assert [line for line in display.lines if given in line] == [f"{given}: recognised as plain"]
 
 
 @pytest.mark.parametrize("imported", [False, True])

@@ -166,7 +166,7 @@ def _foreign(path: Path, word: str) -> list[NamedSae]:
         sae.provenance = imported_config(one)
         found.append(NamedSae(one.found.name, sae, sites, _hash_of(sae), one.found.model))
     notes = dict.fromkeys(note for one in read for note in one.found.notes)
-    _tell_once("".join([f"{word}: {read[0].format}", *(f"\n  {note}" for note in notes)]))
+    _tell_once("".join([f"{word}: recognised as {read[0].format}", *(f"\n  {note}" for note in notes)]))
     return found
 
 
