@@ -7,6 +7,7 @@ import pytest
 
 from monoseme.cli._verbs import document, names
 from monoseme.cli.main import main
+from monoseme.cli.push import _place
 from monoseme.pipeline import RunFolder
 from tests.hub.conftest import made
 
@@ -79,3 +80,10 @@ def test_both_are_listed_beside_export() -> None:
     listed = list(names())
     assert listed[listed.index("export") + 1 :][:2] == ["push", "pull"]
     assert all(flag in document("push") for flag in ("--atlas", "--explanations", "--dry-run", "--also"))
+
+
+@pytest.mark.parametrize(
+    ("address", "told"), [("shared/me/mine", "./shared/me/mine"), ("/d/m", "/d/m"), ("https://h/me/mine", "https://h/me/mine")]
+)
+def test_a_folder_in_place_of_the_hub_is_told_as_a_path(address: str, told: str) -> None:
+    assert _place(address) == told

@@ -6,6 +6,7 @@ from typing import Literal
 import pytest
 
 from monoseme.cli._sae_flags import Listed, build, help_text, take
+from monoseme.cli.main import main
 from monoseme.core.errors import ConfigError
 
 
@@ -101,3 +102,14 @@ def test_help_shows_choices_and_the_defaults_of_settings_inside_settings() -> No
     assert "  --sae.inner.kind {unit,none} (default: unit)" in lines
     assert "  --sae.inner.eps float (default: 1e-05)" in lines
     assert "  --sae.limit int | None (default: None)" in lines
+
+
+def test_help_of_train_begins_with_how_it_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+    """Settings of architectures come after; one that reads the first screen sees what to type."""
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--sae", "topk", "--help"])
+    told = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert told.startswith("usage: monoseme train")
+    assert told.index("monoseme train --model gpt2") < told.index("--out PATH") < told.index("--sae.n_latents int")
+    assert "at the end" in told[: told.index("--out PATH")]

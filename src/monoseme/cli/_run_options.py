@@ -1,8 +1,9 @@
 """The options of `train` and `run`: a whole run config from a preset, files and flags."""
 
+import contextlib
 import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -31,6 +32,7 @@ SHORT = {
 _LISTS = ("--evaluations", "--start_from", "--train.trackers", "--stream.activations", "--stream.weights")
 """Flags whose words may be written with commas between them."""
 _STORES = "--stream.activations"
+_AT_THE_END = "Settings of --sae, its names and those of --preset are at the end; of an architecture: --sae NAME --help."
 _PRESET = HandFlag("--preset", "NAME of a recipe that the other flags change: monoseme ls presets.")
 
 
@@ -64,17 +66,17 @@ def parse_run(
     chosen, rest = _take_preset(words, default)
     said, rest = take_files(rest)
     flags, rest = take(rest)
-    if wants_help(rest):
-        _print_sae_help(flags.names or tuple(sae.plugin_name for sae in chosen.saes))
     base = settings(chosen.settings, {k: v for k, v in said.items() if k != "saes"}, where="config")
-    found = parse(
-        RunFlags,
-        apart(expand(rest, SHORT), _LISTS),
-        verb=verb,
-        summary=summary,
-        default=RunFlags(out=out, settings=base),
-        by_hand=(*SAE_FLAGS, _PRESET, *short_flags(SHORT), CONFIG, *by_hand),
-    )
+    names = (flags.names or tuple(sae.plugin_name for sae in chosen.saes)) if wants_help(rest) else None
+    with _sae_help_after(names):
+        found = parse(
+            RunFlags,
+            apart(expand(rest, SHORT), _LISTS),
+            verb=verb,
+            summary=summary if names is None else f"{summary.rstrip()}\n\n{_AT_THE_END}",
+            default=RunFlags(out=out, settings=base),
+            by_hand=(*SAE_FLAGS, _PRESET, *short_flags(SHORT), CONFIG, *by_hand),
+        )
     saes = chosen.saes if chosen is default or flags.names else own_saes(chosen, found.settings)
     return RunCommand(RunConfig.of(found.settings, build(flags, _listed(flags.names, saes, said))), found.out, found.resume)
 
@@ -135,7 +137,19 @@ def _listed(names: tuple[str, ...], configs: "Sequence[SAE.Config]", said: dict[
     return out
 
 
+@contextlib.contextmanager
+def _sae_help_after(names: tuple[str, ...] | None) -> Iterator[None]:
+    """Help, which ends the program, goes on with the settings of these architectures; None: no help is asked for."""
+    try:
+        yield
+    except SystemExit:
+        if names is not None:
+            _print_sae_help(names)
+        raise
+
+
 def _print_sae_help(names: tuple[str, ...]) -> None:
+    write("")
     write(help_text({name: SAES.get(name).Config for name in names or ("topk",)}))
     write(
         "\nA list with commas is a sweep (--sae.k 16,32); --sae.NAME.k is for one architecture; a preset may set other defaults."

@@ -10,6 +10,8 @@
 --also NAME (beside ours). Every file is verified first; paths of this machine are taken out. The same push again changes nothing.
 """
 
+from pathlib import Path
+
 from monoseme.cli._options import parse, wants_help
 from monoseme.cli._verbs import document
 from monoseme.core.display import get_display, size_text
@@ -34,13 +36,18 @@ def main(words: list[str]) -> int:
     return 0
 
 
+def _place(address: str) -> str:
+    """An address, or a folder as a path: one that is relative could be a name of the hub."""
+    return address if "://" in address or Path(address).is_absolute() else f"./{address.removeprefix('./')}"
+
+
 def _tell(found: Pushed, repo: str, config: PushConfig) -> None:
     display, is_dry = get_display(), config.dry_run
     for one in (found, found.atlas):
         if one is None:
             continue
         done = "would send" if is_dry else "sent" if one.is_new else "nothing to send: there already are"
-        display.say(f"{done} {len(one.files):,} files ({size_text(one.n_bytes)}): {one.address}")
+        display.say(f"{done} {len(one.files):,} files ({size_text(one.n_bytes)}): {_place(one.address)}")
         for file in one.files[:_MOST_LISTED] if is_dry else ():
             display.say(f"  {size_text(file.n_bytes):>10}  {file.name}")
         if is_dry and len(one.files) > _MOST_LISTED:

@@ -55,9 +55,7 @@ class _Told(event.Listener):
         if depth == 0:
             self._depth.began = time.perf_counter()
             if _is_ours(event.data["dispatcher"].py_func) and self.n_loops == 0:
-                get_display().say(
-                    "compiling kernels not used on this machine before, usually within half a minute; they are kept"
-                )
+                get_display().say("compiling kernels not used on this machine before, usually in about a minute; they are kept")
 
     def on_end(self, event: Any) -> None:
         self._depth.n -= 1

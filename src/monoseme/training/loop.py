@@ -92,7 +92,9 @@ def _tell_dropped(n_dropped: Mapping[str, int]) -> None:
     """One line for all: the SAEs of a run wait for the one whose view makes the fewest items of a block."""
     told = [f"{name} {n:,}" for name, n in n_dropped.items() if n]
     if told:
-        get_display().say(f"items left out to keep step with the slowest view: {', '.join(told)}")
+        get_display().say(
+            f"items left out, as another SAE's filter, pairs or sequences gave fewer of the text: {', '.join(told)}"
+        )
 
 
 def train_on(
