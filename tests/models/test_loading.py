@@ -14,7 +14,7 @@ from huggingface_hub import errors as hub_errors
 from monoseme.core.errors import ConfigError, ExtraMissingError, GatedModelError, ModelError, ModelNotFoundError
 from monoseme.models import LanguageModel, ModelConfig, Site
 from monoseme.models._env import hub_settings, read_env
-from monoseme.models._local import name_elsewhere, require_model
+from monoseme.models.local import name_elsewhere, require_model
 
 
 @pytest.fixture(scope="module")

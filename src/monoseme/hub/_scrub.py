@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from monoseme.core.elsewhere import is_path, last_part
-from monoseme.models._local import name_elsewhere
+from monoseme.models.local import name_elsewhere
 
 _KEPT_FACTS = ("started", "seconds", "python", "n_tokens")
 """Of an environment part: when, how long, which Python, how much."""

@@ -12,7 +12,7 @@ from monoseme.core.errors import ConfigError
 from monoseme.interchange._base import SaeFormat, WholeSae
 from monoseme.interchange._fingerprint import agreement, fingerprint_of, save_fingerprint
 from monoseme.interchange._registry import SAE_FORMATS
-from monoseme.models._local import name_elsewhere
+from monoseme.models.local import name_elsewhere
 from monoseme.models.site import Site
 from monoseme.saes import SAE
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from monoseme.core.errors import ExtraMissingError, GatedModelError, ModelError, ModelNotFoundError
 from monoseme.models._env import HubSettings, hub_settings
-from monoseme.models._local import local_folder, source_of
 from monoseme.models.config import ModelConfig
+from monoseme.models.local import local_folder, folder_or_id
 
 
 class Loaded(NamedTuple):
@@ -59,7 +59,7 @@ class _Place(NamedTuple):
 
 def _place(config: ModelConfig) -> _Place:
     hub = hub_settings()
-    name = source_of(config.model)
+    name = folder_or_id(config.model)
     folder = _folder(name, config, hub)
     options: dict[str, Any] = {"trust_remote_code": config.trust_remote_code}
     if folder is None:

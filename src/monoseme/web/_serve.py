@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from monoseme.core.display import get_display
 from monoseme.core.errors import PortInUseError, ServeError
-from monoseme.models._local import require_model
+from monoseme.models.local import require_model
 from monoseme.web._app import create_app
 from monoseme.web._library import runs_and_studies
 from monoseme.web._security import is_loopback

@@ -17,7 +17,7 @@ What is pushed or exported says which it is (`name_elsewhere`); what a user type
 _BUNDLED = Path(__file__).parent.parent / "bundled" / "model"
 
 
-def source_of(model: str) -> str:
+def folder_or_id(model: str) -> str:
     """Where a model that is named in settings is: the one that ships with monoseme, one in a home folder, else as it is named."""
     if model == "bundled":
         return str(_BUNDLED)
@@ -65,7 +65,7 @@ def name_elsewhere(model: str) -> str:
 
 def require_model(model: str) -> None:
     """Raises what `local_folder` raises; warns of a name that may be a hub id and looks like a folder that is not there."""
-    name, hub = source_of(model), hub_settings()
+    name, hub = folder_or_id(model), hub_settings()
     beside = Path(name).parent
     if local_folder(name, hub) is None and beside.name and _is_folder(beside) and not _is_in_cache(name, hub):
         get_display().warn(f"there is no folder {name}: it is taken for a name of the hub, and looked for when it is needed.")
