@@ -13,7 +13,7 @@ from torch import nn
 from monoseme.core.errors import ExtraMissingError, GatedModelError, ModelError, ModelNotFoundError
 from monoseme.models._env import HubSettings, hub_settings
 from monoseme.models.config import ModelConfig
-from monoseme.models.local import local_folder, folder_or_id
+from monoseme.models.local import folder_or_id, local_folder
 
 
 class Loaded(NamedTuple):
