@@ -64,6 +64,7 @@ def test_a_change_of_one_file_with_loops_compiles_all_again(source: Path) -> Non
     assert int(_use(source)[-1]) >= 1
 
 
+@pytest.mark.slow
 def test_where_the_source_cannot_be_written_the_users_cache_keeps_them(source: Path, tmp_path: Path) -> None:
     folder = source / "monoseme" / "kernels" / "__pycache__"
     folder.write_text("")  # a file where the folder would be: even root cannot write there

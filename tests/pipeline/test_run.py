@@ -139,7 +139,7 @@ def test_a_run_killed_between_two_evaluations_measures_the_rest(run: RunFolder, 
     assert read_report(killed.evaluation(NAMES[3], "fidelity"))["fvu"] == read_report(run.evaluation(NAMES[3], "fidelity"))["fvu"]
 
 
-@pytest.mark.parametrize("n_scanned", [0, 2, 4])
+@pytest.mark.parametrize("n_scanned", [pytest.param(0, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_run_killed_in_its_scan_scans_the_rest(run: RunFolder, tmp_path: Path, n_scanned: int) -> None:
     killed = _copy_unrecorded(run, tmp_path / "run", without="atlas")
     shutil.rmtree(killed.atlas / "annotations")
